@@ -1,0 +1,237 @@
+//! The clock that everything else is given.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+
+use crate::time::{Time, Wall};
+
+/// A boxed future, as [`Clock::sleep_until`] returns it.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Where time comes from: a clock that counts suspend, a wall clock for people, and sleep on the former.
+pub trait Clock: fmt::Debug + Send + Sync + 'static {
+    /// Now, on a clock that counts the time a machine was suspended and that nobody can step.
+    fn now(&self) -> Time;
+
+    /// Now, by the wall clock. For people only.
+    fn wall(&self) -> Wall;
+
+    /// Resolves once `now() >= at`, also across a suspend.
+    fn sleep_until(&self, at: Time) -> BoxFuture<'static, ()>;
+}
+
+#[cfg(feature = "driver")]
+mod boot {
+    #![expect(clippy::disallowed_methods, reason = "this is the clock")]
+
+    use std::collections::BTreeMap;
+    use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+    use std::task::{Context, Poll, Waker};
+    use std::time::SystemTime;
+
+    use rustix::time::{
+        ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec,
+        clock_gettime, timerfd_create, timerfd_settime,
+    };
+
+    use super::{BoxFuture, Clock, Future, Pin, Time, Wall, fmt};
+
+    /// The machine's boot clock (`CLOCK_BOOTTIME`), which counts suspend.
+    ///
+    /// Sleeps are kept by one thread, started at the first sleep, on a timer of the same clock, so that a
+    /// deadline that passed during a suspend fires at resume. Clones share the thread: a process with many
+    /// electors gives all of them clones of one clock.
+    #[derive(Clone, Default)]
+    pub struct BootClock {
+        sleepers: Arc<Sleepers>,
+    }
+
+    #[derive(Default)]
+    struct Sleepers {
+        timer: Mutex<Option<Arc<Timer>>>,
+    }
+
+    impl BootClock {
+        /// A clock with a thread of its own, not yet started.
+        #[must_use]
+        pub fn new() -> Self {
+            Self::default()
+        }
+    }
+
+    impl fmt::Debug for BootClock {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("BootClock")
+        }
+    }
+
+    impl Clock for BootClock {
+        fn now(&self) -> Time {
+            let now = clock_gettime(ClockId::Boottime);
+            let seconds = u64::try_from(now.tv_sec).expect("the boot clock starts at zero");
+            let nanos = u64::try_from(now.tv_nsec).expect("nanoseconds are positive");
+            Time(seconds * 1_000_000_000 + nanos)
+        }
+
+        fn wall(&self) -> Wall {
+            let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            Wall(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+        }
+
+        fn sleep_until(&self, at: Time) -> BoxFuture<'static, ()> {
+            Box::pin(Sleep { clock: self.clone(), at, key: None })
+        }
+    }
+
+    impl Sleepers {
+        fn timer(&self) -> Arc<Timer> {
+            lock(&self.timer).get_or_insert_with(Timer::start).clone()
+        }
+    }
+
+    impl Drop for Sleepers {
+        fn drop(&mut self) {
+            if let Some(timer) = lock(&self.timer).take() {
+                let mut pending = lock(&timer.pending);
+                pending.closed = true;
+                timer.arm(Time(1));
+            }
+        }
+    }
+
+    struct Timer {
+        fd: std::os::fd::OwnedFd,
+        pending: Mutex<Pending>,
+    }
+
+    #[derive(Default)]
+    struct Pending {
+        wakers: BTreeMap<(Time, u64), Waker>,
+        next: u64,
+        closed: bool,
+    }
+
+    impl Timer {
+        fn start() -> Arc<Self> {
+            let fd = timerfd_create(TimerfdClockId::Boottime, TimerfdFlags::CLOEXEC)
+                .expect("Linux 3.15 and later have a boot-clock timer");
+            let timer = Arc::new(Self { fd, pending: Mutex::default() });
+            let kept = timer.clone();
+            std::thread::Builder::new()
+                .name("leasehold-clock".to_owned())
+                .stack_size(64 * 1024)
+                .spawn(move || kept.run())
+                .expect("the system has room for one thread");
+            timer
+        }
+
+        fn run(&self) {
+            let clock = BootClock::new();
+            let mut expirations = [0; 8];
+            loop {
+                // An interrupted read only means one turn of the loop too many.
+                let _ = rustix::io::read(&self.fd, &mut expirations);
+                let mut pending = lock(&self.pending);
+                if pending.closed {
+                    return;
+                }
+                let later = pending.wakers.split_off(&(clock.now() + std::time::Duration::from_nanos(1), 0));
+                let due = std::mem::replace(&mut pending.wakers, later);
+                if let Some((&(at, _), _)) = pending.wakers.first_key_value() {
+                    self.arm(at);
+                }
+                drop(pending);
+                due.into_values().for_each(Waker::wake);
+            }
+        }
+
+        fn arm(&self, at: Time) {
+            let at = at.0.max(1); // zero would disarm
+            let value = Timespec {
+                tv_sec: i64::try_from(at / 1_000_000_000).unwrap_or(i64::MAX),
+                tv_nsec: i64::try_from(at % 1_000_000_000).expect("below a second"),
+            };
+            let once = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: value };
+            timerfd_settime(&self.fd, TimerfdTimerFlags::ABSTIME, &once)
+                .expect("an absolute time on our own timer is valid");
+        }
+    }
+
+    /// One sleep. Its entry in the timer goes with it.
+    struct Sleep {
+        clock: BootClock,
+        at: Time,
+        key: Option<(Arc<Timer>, u64)>,
+    }
+
+    impl Sleep {
+        fn forget(&mut self) {
+            if let Some((timer, id)) = self.key.take() {
+                lock(&timer.pending).wakers.remove(&(self.at, id));
+            }
+        }
+    }
+
+    impl Future for Sleep {
+        type Output = ();
+
+        fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+            if self.clock.now() >= self.at {
+                return Poll::Ready(());
+            }
+            if self.at == Time::NEVER {
+                return Poll::Pending;
+            }
+            self.forget();
+            let timer = self.clock.sleepers.timer();
+            let mut pending = lock(&timer.pending);
+            let id = pending.next;
+            pending.next += 1;
+            pending.wakers.insert((self.at, id), context.waker().clone());
+            let first = pending.wakers.first_key_value().map(|(&(at, _), _)| at);
+            if first == Some(self.at) {
+                timer.arm(self.at);
+            }
+            drop(pending);
+            self.key = Some((timer, id));
+            Poll::Pending
+        }
+    }
+
+    impl Drop for Sleep {
+        fn drop(&mut self) {
+            self.forget();
+        }
+    }
+
+    /// No code panics while it holds one of these locks.
+    fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+        mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use std::time::Duration;
+
+        use super::*;
+
+        #[tokio::test]
+        async fn sleeps_resolve_in_order_and_not_early() {
+            let clock = BootClock::new();
+            let start = clock.now();
+            let (late, early) = (start + Duration::from_millis(40), start + Duration::from_millis(20));
+            let slept_late = tokio::spawn(clock.sleep_until(late));
+            let dropped = clock.sleep_until(start + Duration::from_millis(5));
+            clock.sleep_until(early).await;
+            assert!(clock.now() >= early);
+            assert!(!slept_late.is_finished() || clock.now() >= late);
+            slept_late.await.unwrap();
+            assert!(clock.now() >= late);
+            drop(dropped);
+        }
+    }
+}
+
+#[cfg(feature = "driver")]
+pub use boot::BootClock;

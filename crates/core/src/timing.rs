@@ -1,0 +1,458 @@
+//! The timing of an election, valid by construction, and the bounds that follow from it.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::record::Incarnation;
+use crate::time::Time;
+
+/// The longest lease duration a candidate may ask for.
+pub const MAX_LEASE_DURATION: Duration = Duration::from_secs(3600);
+
+/// The shortest lease duration from which all other durations can be derived.
+const MIN_DERIVED: Duration = Duration::from_secs(1);
+
+/// The smallest clock margin: covers timer oversleep and the time a kill takes.
+const MIN_MARGIN: Duration = Duration::from_millis(250);
+
+/// How much longer than the record's lease duration a follower waits, as a fraction: two clocks of
+/// ±200 ppm stay well inside.
+const FOLLOWER_MARGIN_DIVISOR: u32 = 1000;
+
+/// What a caller chose; the rest is derived from the lease duration.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct TimingSettings {
+    /// How long others wait after the holder's last sign of life (L). Default 15 s, at most 1 h.
+    pub lease_duration: Option<Duration>,
+    /// How long a holder believes after it sent its last acknowledged write (D). Default 2/3 L.
+    pub renew_deadline: Option<Duration>,
+    /// How often a holder renews and a follower without push polls (P). Default 2/15 L, at most 10 s.
+    pub retry_period: Option<Duration>,
+    /// How long one request may take (T). Default 2/15 L, at most 5 s.
+    pub request_timeout: Option<Duration>,
+    /// How long the work may take to stop after a loss before it is killed (G). Default the rest, at most 30 s.
+    pub stop_grace: Option<Duration>,
+    /// What is left for clock rates, late timers and the kill itself (m). Default L/15 (at most 4 s), and at
+    /// least 250 ms and L/1000.
+    pub clock_margin: Option<Duration>,
+}
+
+/// A valid timing. Kept by every value of this type:
+/// `P + 3T <= D` (one lost reply costs a renewal, a read and a renewal), `D + G + m <= L`,
+/// `m >= max(250 ms, L/1000)`, `L <= 1 h`, and nothing but G is zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Timing {
+    lease_duration: Duration,
+    renew_deadline: Duration,
+    retry_period: Duration,
+    request_timeout: Duration,
+    stop_grace: Duration,
+    clock_margin: Duration,
+}
+
+/// What follows from a [`Timing`], for people: see [`Timing::bounds`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bounds {
+    /// The holder's clock may run this much slower than a challenger's before two could believe at once.
+    pub clock_rate_ratio: f64,
+    /// The longest time without a leader after a crash, beside two round trips.
+    pub crash: Duration,
+    /// The same when the follower's watch is silently dead and the crashed leader's last renewals were
+    /// missed, beside a round trip.
+    pub crash_with_dead_watch: Duration,
+    /// The longest store outage a leader rides through.
+    pub ride_through: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        TimingSettings::default().build().expect("the defaults keep the rules")
+    }
+}
+
+impl Timing {
+    /// L: how long others wait after the holder's last sign of life.
+    #[must_use]
+    pub fn lease_duration(&self) -> Duration {
+        self.lease_duration
+    }
+
+    /// D: how long a holder believes after it sent its last acknowledged write.
+    #[must_use]
+    pub fn renew_deadline(&self) -> Duration {
+        self.renew_deadline
+    }
+
+    /// P: how often a holder renews.
+    #[must_use]
+    pub fn retry_period(&self) -> Duration {
+        self.retry_period
+    }
+
+    /// T: how long one request may take.
+    #[must_use]
+    pub fn request_timeout(&self) -> Duration {
+        self.request_timeout
+    }
+
+    /// G: how long the work may take to stop after a loss.
+    #[must_use]
+    pub fn stop_grace(&self) -> Duration {
+        self.stop_grace
+    }
+
+    /// m: what is left for clock rates, late timers and the kill itself.
+    #[must_use]
+    pub fn clock_margin(&self) -> Duration {
+        self.clock_margin
+    }
+
+    /// When belief ends, for a write sent at `sent` that was acknowledged.
+    #[must_use]
+    pub fn believe_until(&self, sent: Time) -> Time {
+        sent + self.renew_deadline
+    }
+
+    /// When work that has not stopped is killed.
+    #[must_use]
+    pub fn kill_at(&self, sent: Time) -> Time {
+        sent + self.renew_deadline + self.stop_grace
+    }
+
+    /// When the lease may pass to another; everything of the term is dead by then.
+    #[must_use]
+    pub fn dead_by(&self, sent: Time) -> Time {
+        sent + self.lease_duration
+    }
+
+    /// How long a follower waits after the receipt of a sign of life of a holder with this lease duration.
+    /// The holder's duration counts, never the follower's own.
+    #[must_use]
+    pub fn wait(lease_duration: Duration) -> Duration {
+        lease_duration.saturating_add(lease_duration / FOLLOWER_MARGIN_DIVISOR)
+    }
+
+    /// The longest jitter a follower adds to its wait.
+    #[must_use]
+    pub fn max_jitter(&self) -> Duration {
+        (self.lease_duration / 50).min(Duration::from_millis(200))
+    }
+
+    /// One draw of jitter per candidate, from its incarnation.
+    #[must_use]
+    pub fn jitter(&self, incarnation: Incarnation) -> Duration {
+        let draw = u32::try_from(incarnation.0 % 1024).expect("below 1024");
+        self.max_jitter() * draw / 1024
+    }
+
+    /// How long after its own release a candidate stays back, unless it sees another holder first.
+    #[must_use]
+    pub fn cool_down(&self) -> Duration {
+        self.retry_period.max(Duration::from_secs(1))
+    }
+
+    /// How long silence may last before a follower with push reads.
+    #[must_use]
+    pub fn silence(&self) -> Duration {
+        self.lease_duration / 3
+    }
+
+    /// The bounds that this timing gives. The one place where they are computed.
+    #[must_use]
+    pub fn bounds(&self) -> Bounds {
+        let wait = Self::wait(self.lease_duration);
+        let stop = self.renew_deadline + self.stop_grace;
+        Bounds {
+            clock_rate_ratio: wait.as_secs_f64() / stop.as_secs_f64(),
+            crash: wait + self.max_jitter(),
+            crash_with_dead_watch: wait
+                + self.max_jitter()
+                + self.silence()
+                + self.request_timeout,
+            ride_through: self.renew_deadline - self.retry_period - self.request_timeout,
+        }
+    }
+
+    fn check(self) -> Result<Self, String> {
+        let Self { lease_duration, renew_deadline, retry_period, request_timeout, .. } = self;
+        let Self { stop_grace, clock_margin, .. } = self;
+        for (name, value) in [
+            ("lease duration", lease_duration),
+            ("renew deadline", renew_deadline),
+            ("retry period", retry_period),
+            ("request timeout", request_timeout),
+        ] {
+            if value.is_zero() {
+                return Err(format!("the {name} must be longer than zero"));
+            }
+        }
+        if lease_duration > MAX_LEASE_DURATION {
+            return Err(format!("lease duration {lease_duration:?} is above the maximum of 1h"));
+        }
+        let margin = min_margin(lease_duration);
+        if clock_margin < margin {
+            return Err(format!(
+                "clock margin {clock_margin:?} is below {margin:?}, the larger of 250ms and a thousandth of the lease duration"
+            ));
+        }
+        let attempts = retry_period.saturating_add(request_timeout.saturating_mul(3));
+        if attempts > renew_deadline {
+            return Err(format!(
+                "retry period {retry_period:?} + 3 x request timeout {request_timeout:?} = {attempts:?} is above the renew deadline {renew_deadline:?}: one lost reply would end the term"
+            ));
+        }
+        let stopped = renew_deadline.saturating_add(stop_grace).saturating_add(clock_margin);
+        if stopped > lease_duration {
+            return Err(format!(
+                "renew deadline {renew_deadline:?} + stop grace {stop_grace:?} + clock margin {clock_margin:?} = {stopped:?} is above the lease duration {lease_duration:?}: the work could outlive the lease"
+            ));
+        }
+        Ok(self)
+    }
+
+    /// A valid timing near this one: what is already within the rules stays.
+    fn nearest(self) -> Self {
+        const MS: Duration = Duration::from_millis(1);
+        let lease_duration = self.lease_duration.clamp(2 * MIN_MARGIN, MAX_LEASE_DURATION);
+        let clock_margin =
+            self.clock_margin.clamp(min_margin(lease_duration), lease_duration / 2);
+        let room = lease_duration - clock_margin;
+        let fits = self.renew_deadline.saturating_add(self.stop_grace) <= room;
+        let renew_deadline =
+            if fits { self.renew_deadline } else { self.renew_deadline.min(room * 4 / 5) }
+                .max(4 * MS);
+        let stop_grace = self.stop_grace.min(room.saturating_sub(renew_deadline));
+        let (mut retry_period, mut request_timeout) =
+            (self.retry_period.max(MS), self.request_timeout.max(MS));
+        let attempts = retry_period.saturating_add(request_timeout.saturating_mul(3));
+        if attempts > renew_deadline {
+            let scale = renew_deadline.as_secs_f64() / attempts.as_secs_f64();
+            retry_period = floor_ms(retry_period.mul_f64(scale)).max(MS);
+            request_timeout = floor_ms((renew_deadline - retry_period) / 3)
+                .min(floor_ms(request_timeout.mul_f64(scale)).max(MS));
+        }
+        Self { lease_duration, renew_deadline, retry_period, request_timeout, stop_grace, clock_margin }
+    }
+}
+
+impl fmt::Display for Timing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "lease duration {:?}, renew deadline {:?}, retry period {:?}, request timeout {:?}, stop grace {:?}, clock margin {:?}",
+            self.lease_duration,
+            self.renew_deadline,
+            self.retry_period,
+            self.request_timeout,
+            self.stop_grace,
+            self.clock_margin
+        )
+    }
+}
+
+impl TimingSettings {
+    /// Only the lease duration chosen; everything else derived.
+    #[must_use]
+    pub fn lease_duration(duration: Duration) -> Self {
+        Self { lease_duration: Some(duration), ..Self::default() }
+    }
+
+    /// These settings, with a store's own defaults for what was not chosen. Once a lease duration is chosen
+    /// the store's defaults no longer fit, and everything else is derived from it.
+    #[must_use]
+    pub fn or(self, defaults: &Self) -> Self {
+        if self.lease_duration.is_some() {
+            return self;
+        }
+        Self {
+            lease_duration: defaults.lease_duration,
+            renew_deadline: self.renew_deadline.or(defaults.renew_deadline),
+            retry_period: self.retry_period.or(defaults.retry_period),
+            request_timeout: self.request_timeout.or(defaults.request_timeout),
+            stop_grace: self.stop_grace.or(defaults.stop_grace),
+            clock_margin: self.clock_margin.or(defaults.clock_margin),
+        }
+    }
+
+    /// Derives what was not chosen and checks the rules.
+    ///
+    /// # Errors
+    /// The rule that is broken, with its numbers, and the nearest valid set.
+    pub fn build(self) -> Result<Timing, InvalidTiming> {
+        let lease_duration = self.lease_duration.unwrap_or(Duration::from_secs(15));
+        let timing = self.derive(lease_duration);
+        if lease_duration < MIN_DERIVED && !self.all_chosen() {
+            return Err(InvalidTiming {
+                rule: format!(
+                    "lease duration {lease_duration:?} is below 1s, where the other durations are not derived: choose all of them"
+                ),
+                nearest: timing.nearest(),
+            });
+        }
+        timing.check().map_err(|rule| InvalidTiming { rule, nearest: timing.nearest() })
+    }
+
+    fn derive(&self, lease_duration: Duration) -> Timing {
+        let margin = (lease_duration / 15).min(Duration::from_secs(4)).max(min_margin(lease_duration));
+        let period = floor_us(lease_duration * 2 / 15);
+        let clock_margin = self.clock_margin.unwrap_or(margin);
+        let renew_deadline = self.renew_deadline.unwrap_or(floor_us(lease_duration * 2 / 3));
+        let rest = lease_duration.saturating_sub(renew_deadline).saturating_sub(clock_margin);
+        Timing {
+            lease_duration,
+            renew_deadline,
+            retry_period: self.retry_period.unwrap_or(period.min(Duration::from_secs(10))),
+            request_timeout: self.request_timeout.unwrap_or(period.min(Duration::from_secs(5))),
+            stop_grace: self.stop_grace.unwrap_or(rest.min(Duration::from_secs(30))),
+            clock_margin,
+        }
+    }
+
+    fn all_chosen(&self) -> bool {
+        [
+            self.renew_deadline,
+            self.retry_period,
+            self.request_timeout,
+            self.stop_grace,
+            self.clock_margin,
+        ]
+        .iter()
+        .all(Option::is_some)
+    }
+}
+
+/// Settings that break a rule of [`Timing`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidTiming {
+    rule: String,
+    nearest: Timing,
+}
+
+impl InvalidTiming {
+    /// A valid timing near the one that was asked for.
+    #[must_use]
+    pub fn nearest(&self) -> &Timing {
+        &self.nearest
+    }
+}
+
+impl fmt::Display for InvalidTiming {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "invalid timing: {}; the nearest valid set is: {}", self.rule, self.nearest)
+    }
+}
+
+impl std::error::Error for InvalidTiming {}
+
+fn min_margin(lease_duration: Duration) -> Duration {
+    MIN_MARGIN.max(lease_duration / 1000)
+}
+
+fn floor_ms(duration: Duration) -> Duration {
+    Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+}
+
+fn floor_us(duration: Duration) -> Duration {
+    Duration::from_micros(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn s(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_client_go_with_a_margin() {
+        let timing = Timing::default();
+        assert_eq!(timing.lease_duration(), s(15));
+        assert_eq!(timing.renew_deadline(), s(10));
+        assert_eq!(timing.retry_period(), s(2));
+        assert_eq!(timing.request_timeout(), s(2));
+        assert_eq!(timing.stop_grace(), s(4));
+        assert_eq!(timing.clock_margin(), s(1));
+    }
+
+    #[test]
+    fn a_violation_names_the_rule_the_numbers_and_the_nearest_valid_set() {
+        let settings = TimingSettings { renew_deadline: Some(s(16)), ..Default::default() };
+        let error = settings.build().unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("renew deadline 16s + stop grace 0ns + clock margin 1s"), "{text}");
+        assert!(text.contains("above the lease duration 15s"), "{text}");
+        assert!(text.contains("nearest valid set"), "{text}");
+    }
+
+    #[test]
+    fn one_lost_reply_must_fit() {
+        let settings = TimingSettings {
+            retry_period: Some(s(6)),
+            request_timeout: Some(s(2)),
+            ..Default::default()
+        };
+        assert!(settings.build().unwrap_err().to_string().contains("= 12s"));
+    }
+
+    #[test]
+    fn below_a_second_everything_must_be_chosen() {
+        let ms = Duration::from_millis;
+        let short = TimingSettings::lease_duration(ms(600));
+        assert!(short.build().unwrap_err().to_string().contains("choose all of them"));
+        let chosen = TimingSettings {
+            renew_deadline: Some(ms(250)),
+            retry_period: Some(ms(50)),
+            request_timeout: Some(ms(60)),
+            stop_grace: Some(ms(50)),
+            clock_margin: Some(ms(250)),
+            ..short
+        };
+        assert!(chosen.build().is_ok());
+    }
+
+    #[test]
+    fn a_chosen_lease_duration_replaces_the_stores_defaults() {
+        let store = TimingSettings {
+            lease_duration: Some(s(30)),
+            retry_period: Some(s(4)),
+            ..Default::default()
+        };
+        assert_eq!(TimingSettings::default().or(&store), store);
+        let own = TimingSettings::lease_duration(s(3));
+        assert_eq!(own.or(&store), own);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn every_lease_duration_from_a_second_to_an_hour_is_valid_alone(ms in 1000_u64..=3_600_000) {
+            let built = TimingSettings::lease_duration(Duration::from_millis(ms)).build();
+            proptest::prop_assert!(built.is_ok(), "{built:?}");
+        }
+
+        #[test]
+        fn the_nearest_set_is_valid(millis: [Option<u32>; 6]) {
+            let pick = |i: usize| millis[i].map(|ms| Duration::from_millis(u64::from(ms) % 5_000_000));
+            let settings = TimingSettings {
+                lease_duration: pick(0),
+                renew_deadline: pick(1),
+                retry_period: pick(2),
+                request_timeout: pick(3),
+                stop_grace: pick(4),
+                clock_margin: pick(5),
+            };
+            if let Err(error) = settings.build() {
+                proptest::prop_assert_eq!(error.nearest().check(), Ok(*error.nearest()));
+            }
+        }
+
+        #[test]
+        fn work_is_dead_before_a_follower_takes(ms in 1000_u64..=3_600_000, sent: u32) {
+            let timing = TimingSettings::lease_duration(Duration::from_millis(ms)).build().unwrap();
+            let sent = Time(u64::from(sent));
+            proptest::prop_assert!(timing.kill_at(sent) + timing.clock_margin() <= timing.dead_by(sent));
+            proptest::prop_assert!(timing.dead_by(sent) < sent + Timing::wait(timing.lease_duration()));
+            proptest::prop_assert!(timing.bounds().clock_rate_ratio > 1.0);
+        }
+    }
+}
