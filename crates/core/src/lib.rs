@@ -2,6 +2,7 @@
 
 mod backend;
 mod clock;
+mod election;
 mod error;
 mod record;
 mod time;
@@ -14,6 +15,7 @@ pub use backend::{
 #[cfg(feature = "driver")]
 pub use clock::BootClock;
 pub use clock::{BoxFuture, Clock};
+pub use election::{Action, Candidate, Election, Failure, Input, Leadership, Loss, View};
 pub use error::{Error, ErrorKind};
 pub use record::{Holder, Incarnation, MAX_TOKEN, Nonce, RECORD_VERSION, Record, Token};
 pub use time::{Time, Wall};
