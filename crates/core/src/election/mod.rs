@@ -19,7 +19,7 @@ mod types;
 
 use std::time::Duration;
 
-use crate::backend::{Capabilities, Change, Contents, Expiry, Observed, Version};
+use crate::backend::{Capabilities, Change, Contents, Expiry, Intent, Observed, Version};
 use crate::record::{Holder, Incarnation, Nonce, Token};
 use crate::time::{Time, Wall};
 use crate::timing::Timing;
@@ -326,6 +326,16 @@ impl Election {
     #[must_use]
     pub fn releasing(&self) -> bool {
         matches!(self.phase, Phase::Ended { release_until: Some(_), .. })
+    }
+
+    /// Whether it could be dropped without leaving anything of its own behind.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        let take = |attempt: &Attempt| attempt.change.intent == Intent::Take && !attempt.refused;
+        let writing = matches!(&self.flight, Some(Flight::Write { .. }));
+        let leading = matches!(self.phase, Phase::Leading(_) | Phase::Claiming { .. });
+        let stray = self.ghost.is_some() || self.own.unresolved.iter().any(take);
+        !self.standing && !leading && !self.releasing() && !writing && !stray
     }
 
     /// The last observation.
