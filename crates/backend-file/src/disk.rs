@@ -74,11 +74,7 @@ impl Directory {
             Err(errno) => return Err(errno),
         };
         let kind = rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode);
-        if kind.is_file() {
-            Ok(Some(file))
-        } else {
-            Err(Errno::NXIO)
-        }
+        if kind.is_file() { Ok(Some(file)) } else { Err(Errno::NXIO) }
     }
 
     /// The whole file, or as much of it as proves that it is no lock.
@@ -87,10 +83,7 @@ impl Directory {
             return Ok(None);
         };
         let mut bytes = Vec::new();
-        (&file)
-            .take(MOST + 1)
-            .read_to_end(&mut bytes)
-            .map_err(errno)?;
+        (&file).take(MOST + 1).read_to_end(&mut bytes).map_err(errno)?;
         Ok(Some(Contents { bytes, file }))
     }
 
@@ -133,10 +126,7 @@ impl Directory {
 
 /// Which file this is.
 pub(crate) fn identity(file: &File) -> Result<Identity, Errno> {
-    rustix::fs::fstat(file)
-        .as_ref()
-        .map(identity_of)
-        .map_err(|errno| *errno)
+    rustix::fs::fstat(file).as_ref().map(identity_of).map_err(|errno| *errno)
 }
 
 fn identity_of(stat: &Stat) -> Identity {

@@ -15,19 +15,13 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) fn new(kind: ErrorKind, text: impl Into<String>) -> Self {
-        Self {
-            kind,
-            text: text.into(),
-        }
+        Self { kind, text: text.into() }
     }
 
     /// A system call on `path` failed; `step` is a verb phrase such as "sync".
     pub(crate) fn io(step: &str, path: &Path, errno: Errno) -> Self {
         let (kind, advice) = advice(errno);
-        Self {
-            kind,
-            text: format!("{step} {}: {}{advice}", path.display(), text_of(errno)),
-        }
+        Self { kind, text: format!("{step} {}: {}{advice}", path.display(), text_of(errno)) }
     }
 
     pub(crate) fn during(self, operation: &'static str) -> Error {
@@ -54,14 +48,8 @@ fn advice(errno: Errno) -> (ErrorKind, &'static str) {
             Denied,
             "; a candidate needs to read and write the directory, an observer to read it and the files in it",
         ),
-        Errno::ROFS => (
-            Denied,
-            "; put the lock on a file system that is mounted writable",
-        ),
-        Errno::NOTDIR => (
-            Invalid,
-            "; a part of the path is a file: give a path below directories",
-        ),
+        Errno::ROFS => (Denied, "; put the lock on a file system that is mounted writable"),
+        Errno::NOTDIR => (Invalid, "; a part of the path is a file: give a path below directories"),
         Errno::LOOP => (Invalid, "; give the file itself, not a symbolic link to it"),
         Errno::NAMETOOLONG => (Invalid, "; choose a shorter path"),
         Errno::NOSPC | Errno::DQUOT => (Unavailable, "; make room on the file system"),

@@ -58,10 +58,7 @@ pub(crate) fn lock_of(bytes: &[u8]) -> Result<u64, String> {
     }
     let shape = prefix(0);
     let at = shape.len() - 18; // the digits, a quote and a comma
-    let id = bytes
-        .get(at..at + 16)
-        .and_then(|id| std::str::from_utf8(id).ok())
-        .and_then(place::id);
+    let id = bytes.get(at..at + 16).and_then(|id| std::str::from_utf8(id).ok()).and_then(place::id);
     match id {
         Some(lock) if bytes.starts_with(prefix(lock).as_bytes()) => Ok(lock),
         _ => Err(why_foreign(bytes)),
@@ -73,10 +70,7 @@ fn why_foreign(bytes: &[u8]) -> String {
         Ok(value) => value,
         Err(error) => return format!("not a lock in JSON: {error}"),
     };
-    let layout = value
-        .get(MEMBER)
-        .and_then(|member| member.get("layout"))
-        .and_then(Value::as_u64);
+    let layout = value.get(MEMBER).and_then(|member| member.get("layout")).and_then(Value::as_u64);
     match (layout, value.get("v").and_then(Value::as_u64)) {
         (Some(other), _) if other != LAYOUT => {
             format!("layout {other}, and this program understands layout {LAYOUT}: upgrade it")
@@ -109,9 +103,7 @@ pub(crate) fn decode(bytes: &[u8], state: State) -> Result<(Header, Record), Str
     };
     let named = member.remove("state");
     if lock != state.lock || named.as_ref().and_then(Value::as_str) != Some(&*state.to_string()) {
-        return Err(format!(
-            "the contents are those of another state, {named:?}"
-        ));
+        return Err(format!("the contents are those of another state, {named:?}"));
     }
     let floor = member.remove("floor").and_then(|floor| floor.as_u64());
     let Some(floor) = floor.filter(|floor| *floor <= MAX_TOKEN) else {
@@ -119,23 +111,13 @@ pub(crate) fn decode(bytes: &[u8], state: State) -> Result<(Header, Record), Str
     };
     member.remove("layout");
     member.remove("lock");
-    Ok((
-        Header {
-            floor,
-            extra: member,
-        },
-        record,
-    ))
+    Ok((Header { floor, extra: member }, record))
 }
 
 /// What to write over the lock's own file after its prefix, so that nothing of a longer copy stays behind.
 pub(crate) fn copy(contents: &[u8], old_length: usize) -> Vec<u8> {
     let mut rest = contents[prefix(0).len()..contents.len() - 1].to_vec();
-    rest.resize(
-        rest.len()
-            .max(old_length.saturating_sub(prefix(0).len() + 1)),
-        b' ',
-    );
+    rest.resize(rest.len().max(old_length.saturating_sub(prefix(0).len() + 1)), b' ');
     rest.push(b'\n');
     rest
 }
@@ -163,22 +145,13 @@ pub(crate) mod tests {
         }
     }
 
-    const STATE: State = State {
-        lock: 0xabc,
-        generation: 12,
-        id: 5,
-    };
+    const STATE: State = State { lock: 0xabc, generation: 12, id: 5 };
 
     #[test]
     fn survives_the_round_trip_with_unknown_fields_of_both() {
         let mut record = record(3);
-        record
-            .extra
-            .insert("ask".into(), serde_json::json!({"step_down": true}));
-        let mut header = Header {
-            floor: 99,
-            extra: Map::new(),
-        };
+        record.extra.insert("ask".into(), serde_json::json!({"step_down": true}));
+        let mut header = Header { floor: 99, extra: Map::new() };
         header.extra.insert("zone".into(), serde_json::json!([1]));
         let bytes = encode(STATE, &header, &record);
         assert_eq!(lock_of(&bytes), Ok(0xabc));

@@ -12,10 +12,7 @@ pub(crate) fn judge(magic: u64) -> Result<&'static str, String> {
     if let Some((_, name)) = GOOD.iter().find(|(good, _)| *good == magic) {
         return Ok(name);
     }
-    let name = BAD
-        .iter()
-        .find(|(bad, _)| *bad == magic)
-        .map(|(_, name)| (*name).to_owned());
+    let name = BAD.iter().find(|(bad, _)| *bad == magic).map(|(_, name)| (*name).to_owned());
     Err(name.unwrap_or_else(|| format!("of unknown type 0x{magic:x}")))
 }
 
@@ -54,10 +51,7 @@ mod tests {
         assert_eq!(judge(0xffff_ffff_9123_683e), Ok("btrfs"), "sign-extended");
         assert_eq!(judge(0x6969), Err("NFS".to_owned()));
         assert_eq!(judge(0x6573_5546), Err("FUSE or virtiofs".to_owned()));
-        assert_eq!(
-            judge(0xca45_1a4e),
-            Err("of unknown type 0xca451a4e".to_owned())
-        );
+        assert_eq!(judge(0xca45_1a4e), Err("of unknown type 0xca451a4e".to_owned()));
         assert!(BAD.iter().all(|(bad, _)| judge(*bad).is_err()));
     }
 }

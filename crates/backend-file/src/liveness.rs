@@ -54,11 +54,7 @@ pub(crate) struct Ticket(u64);
 
 impl Liveness {
     pub(crate) fn new(place: Place, clock: Arc<dyn Clock>) -> Self {
-        Self {
-            place,
-            clock,
-            held: Mutex::default(),
-        }
+        Self { place, clock, held: Mutex::default() }
     }
 
     /// Has the file locked. To be called before every write that names the incarnation.
@@ -81,14 +77,7 @@ impl Liveness {
             let _ = disk.unlink(&scratch);
             return Err(failure);
         }
-        held.insert(
-            incarnation,
-            Alive {
-                file,
-                until: None,
-                uses: 1,
-            },
-        );
+        held.insert(incarnation, Alive { file, until: None, uses: 1 });
         Ok(())
     }
 
@@ -101,18 +90,14 @@ impl Liveness {
 
     /// To be drawn before a release is written.
     pub(crate) fn ticket(&self, incarnation: Incarnation) -> Option<Ticket> {
-        self.lock()
-            .get(&incarnation)
-            .map(|alive| Ticket(alive.uses))
+        self.lock().get(&incarnation).map(|alive| Ticket(alive.uses))
     }
 
     /// A release was written: nothing of the term runs. Does nothing if a write has relied on the file since
     /// the ticket was drawn (the release was given up by its caller, and another term has begun).
     pub(crate) fn released(&self, disk: &dyn Disk, incarnation: Incarnation, ticket: Ticket) {
         let mut held = self.lock();
-        if held
-            .get(&incarnation)
-            .is_some_and(|alive| alive.uses == ticket.0)
+        if held.get(&incarnation).is_some_and(|alive| alive.uses == ticket.0)
             && let Some(alive) = held.remove(&incarnation)
         {
             self.remove(disk, incarnation, &alive);
@@ -121,16 +106,9 @@ impl Liveness {
 
     /// Another descriptor of the locked file; the lock lasts until both are closed.
     pub(crate) fn descriptor(&self, incarnation: Incarnation) -> Result<Option<OwnedFd>, Failure> {
-        let copied = self
-            .lock()
-            .get(&incarnation)
-            .map(|alive| alive.file.try_clone())
-            .transpose();
+        let copied = self.lock().get(&incarnation).map(|alive| alive.file.try_clone()).transpose();
         let copied = copied.map_err(|error| {
-            Failure::new(
-                ErrorKind::Unavailable,
-                format!("copy the liveness descriptor: {error}"),
-            )
+            Failure::new(ErrorKind::Unavailable, format!("copy the liveness descriptor: {error}"))
         })?;
         Ok(copied.map(OwnedFd::from))
     }
@@ -138,10 +116,9 @@ impl Liveness {
     /// Removes the name, if it still is this file's. Only while no record names the incarnation.
     fn remove(&self, disk: &dyn Disk, incarnation: Incarnation, alive: &Alive) {
         let name = self.place.alive(incarnation);
-        if let (Ok(ours), Ok(Some(there))) = (
-            disk::identity(&alive.file),
-            disk.directory().identity(&name),
-        ) && ours == there
+        if let (Ok(ours), Ok(Some(there))) =
+            (disk::identity(&alive.file), disk.directory().identity(&name))
+            && ours == there
         {
             let _ = disk.unlink(&name);
         }
@@ -183,9 +160,8 @@ fn linger(clock: Arc<dyn Clock>, mut kept: Vec<(Time, File)>) {
         kept
     }));
     let ours = kept.clone();
-    let thread = std::thread::Builder::new()
-        .name("leasehold-file".to_owned())
-        .stack_size(64 * 1024);
+    let thread =
+        std::thread::Builder::new().name("leasehold-file".to_owned()).stack_size(64 * 1024);
     let started = thread.spawn(move || {
         loop {
             let mut kept = ours.lock().unwrap_or_else(PoisonError::into_inner);

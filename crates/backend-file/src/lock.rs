@@ -63,10 +63,7 @@ impl FileLock {
 
     /// Options, set to the defaults of [`open`](Self::open).
     pub fn options() -> FileLockOptions {
-        FileLockOptions {
-            clock: Arc::new(BootClock::new()),
-            token_floor: None,
-        }
+        FileLockOptions { clock: Arc::new(BootClock::new()), token_floor: None }
     }
 
     /// A second descriptor (close-on-exec) of the liveness file that this lock holds for `incarnation`;
@@ -138,10 +135,7 @@ impl FileLockOptions {
         };
         Ok(FileLock {
             name: format!("file:{}", place.path().display()),
-            shared: Arc::new(Shared {
-                reader,
-                liveness: Liveness::new(place, self.clock),
-            }),
+            shared: Arc::new(Shared { reader, liveness: Liveness::new(place, self.clock) }),
         })
     }
 }
@@ -156,6 +150,7 @@ impl LockBackend for FileLock {
         Capabilities {
             push: Push::Hint,
             floor_is_history: false,
+            forgets: false,
             min_lease_duration: Duration::from_millis(100),
             lease_duration_step: Duration::from_millis(1),
             default_timing: TimingSettings::default(),
@@ -164,10 +159,7 @@ impl LockBackend for FileLock {
 
     async fn read(&self) -> Result<Observed, Error> {
         let shared = self.shared.clone();
-        blocking(READ, move || {
-            observe(&shared.reader.place, shared.reader.least_floor)
-        })
-        .await
+        blocking(READ, move || observe(&shared.reader.place, shared.reader.least_floor)).await
     }
 
     async fn write(&self, expected: &Version, change: &Change) -> Result<Outcome, Error> {
@@ -202,10 +194,7 @@ impl Shared {
         let begun = self.reader.clock.now();
         let place = &self.reader.place;
         let directory = open(place)?;
-        let store = Store {
-            place,
-            disk: &directory,
-        };
+        let store = Store { place, disk: &directory };
         let go = || {
             let gone = abandoned.load(Ordering::Relaxed);
             if gone {
@@ -220,10 +209,7 @@ impl Shared {
             self.liveness.hold(&directory, incarnation)?;
         }
         let (wrote, replaced) = if expected.is_absent() {
-            (
-                store.create(self.floor_of_now(), &change.record, &go)?,
-                None,
-            )
+            (store.create(self.floor_of_now(), &change.record, &go)?, None)
         } else {
             let (header, record) = match store.read()? {
                 Seen::Present(state, header, record) if version(state) == *expected => {
@@ -245,8 +231,7 @@ impl Shared {
             return Ok(Outcome::Conflict);
         };
         if let Some(incarnation) = names {
-            self.liveness
-                .acknowledged(incarnation, begun + change.record.lease_duration);
+            self.liveness.acknowledged(incarnation, begun + change.record.lease_duration);
         }
         if let (Intent::Release, None, Some((incarnation, ticket))) =
             (change.intent, names, replaced)
@@ -275,47 +260,21 @@ impl Shared {
 /// Reads the lock; `least` is a floor to report at least.
 pub(crate) fn observe(place: &Place, least: Option<Token>) -> Result<Observed, Failure> {
     let directory = open(place)?;
-    let seen = Store {
-        place,
-        disk: &directory,
-    }
-    .read()?;
+    let seen = Store { place, disk: &directory }.read()?;
     let (version, contents, expiry, floor) = match seen {
-        Seen::Absent => (
-            Version::absent(),
-            Contents::Absent,
-            Expiry::ByObserver,
-            None,
-        ),
+        Seen::Absent => (Version::absent(), Contents::Absent, Expiry::ByObserver, None),
         Seen::Present(state, header, record) => {
             let gone = incarnation_of(&record).is_some_and(|incarnation| {
                 liveness::is_free(&directory, &place.alive(incarnation))
             });
-            let expiry = if gone {
-                Expiry::Passed
-            } else {
-                Expiry::ByObserver
-            };
-            (
-                version(state),
-                Contents::Record(record),
-                expiry,
-                Some(header.floor),
-            )
+            let expiry = if gone { Expiry::Passed } else { Expiry::ByObserver };
+            (version(state), Contents::Record(record), expiry, Some(header.floor))
         }
-        Seen::Unreadable(why, bytes) => (
-            unreadable(&bytes),
-            Contents::Unreadable(why),
-            Expiry::ByObserver,
-            None,
-        ),
+        Seen::Unreadable(why, bytes) => {
+            (unreadable(&bytes), Contents::Unreadable(why), Expiry::ByObserver, None)
+        }
     };
-    Ok(Observed {
-        version,
-        contents,
-        expiry,
-        token_floor: floor.max(least),
-    })
+    Ok(Observed { version, contents, expiry, token_floor: floor.max(least) })
 }
 
 /// Runs file operations, which may wait for the disk, where they stop nobody else.
@@ -338,10 +297,7 @@ fn open(place: &Place) -> Result<Directory, Failure> {
 
 /// The process behind a record, if it is one that has a liveness file.
 fn incarnation_of(record: &Record) -> Option<Incarnation> {
-    let holder = record
-        .holder
-        .as_ref()
-        .filter(|holder| !holder.is_unknown())?;
+    let holder = record.holder.as_ref().filter(|holder| !holder.is_unknown())?;
     holder.incarnation
 }
 

@@ -52,9 +52,7 @@ impl Place {
         }
         let bytes = path.as_os_str().as_bytes();
         if bytes.contains(&0) {
-            return Err(format!(
-                "{shown:?} has a NUL byte in it: no file can be called that"
-            ));
+            return Err(format!("{shown:?} has a NUL byte in it: no file can be called that"));
         }
         let absolute = std::path::absolute(path)
             .map_err(|error| format!("{shown} has no absolute form: {error}"))?;
@@ -71,10 +69,7 @@ impl Place {
                 name.len()
             ));
         }
-        Ok(Self {
-            directory: directory.to_owned(),
-            name: name.to_owned(),
-        })
+        Ok(Self { directory: directory.to_owned(), name: name.to_owned() })
     }
 
     pub(crate) fn path(&self) -> PathBuf {
@@ -99,10 +94,7 @@ impl Place {
 
     /// What the file with this name is to this lock; `None`: nothing of ours, or the lock's own file.
     pub(crate) fn role(&self, name: &OsStr) -> Option<Role> {
-        let rest = name
-            .as_bytes()
-            .strip_prefix(self.name.as_bytes())?
-            .strip_prefix(b".")?;
+        let rest = name.as_bytes().strip_prefix(self.name.as_bytes())?.strip_prefix(b".")?;
         let (what, kind) = std::str::from_utf8(rest).ok()?.rsplit_once('.')?;
         match kind {
             "record" => what.parse().ok().map(Role::Record),
@@ -142,11 +134,7 @@ impl FromStr for State {
             id: id(last).ok_or(())?,
         };
         // One spelling only: a name that reads alike but is another file is none of ours.
-        if state.to_string() == text {
-            Ok(state)
-        } else {
-            Err(())
-        }
+        if state.to_string() == text { Ok(state) } else { Err(()) }
     }
 }
 
@@ -163,23 +151,14 @@ mod tests {
     #[test]
     fn names_are_recognised_and_others_are_not() {
         let place = Place::parse(Path::new("/run/a lock\n-é")).unwrap();
-        let state = State {
-            lock: 1,
-            generation: u64::MAX,
-            id: u64::MAX,
-        };
+        let state = State { lock: 1, generation: u64::MAX, id: u64::MAX };
         let inc = Incarnation(7);
         assert_eq!(place.role(&place.record(state)), Some(Role::Record(state)));
         assert_eq!(place.role(&place.baton(state)), Some(Role::Baton(state)));
         assert_eq!(place.role(&place.alive(inc)), Some(Role::Alive(inc)));
         assert_eq!(place.role(&place.scratch(3)), Some(Role::Scratch));
         assert_eq!(place.record(state).len(), place.name.len() + LONGEST_SUFFIX);
-        for other in [
-            "",
-            ".x",
-            ".0.record",
-            ".0000000000000001.01.0000000000000001.baton",
-        ] {
+        for other in ["", ".x", ".0.record", ".0000000000000001.01.0000000000000001.baton"] {
             let mut name = place.name.clone();
             name.push(other);
             assert_eq!(place.role(&name), None, "{other}");
@@ -190,11 +169,7 @@ mod tests {
     fn a_lock_named_like_another_and_more_is_told_apart() {
         let short = Place::parse(Path::new("/run/jobs")).unwrap();
         let long = Place::parse(Path::new("/run/jobs.0000000000000001")).unwrap();
-        let state = State {
-            lock: 1,
-            generation: 2,
-            id: 3,
-        };
+        let state = State { lock: 1, generation: 2, id: 3 };
         assert_eq!(short.role(&long.record(state)), None);
         assert_eq!(long.role(&short.record(state)), None);
     }
@@ -216,11 +191,7 @@ mod tests {
         }
         let long = "x".repeat(255 - LONGEST_SUFFIX);
         assert!(Place::parse(Path::new(&long)).is_ok());
-        assert!(
-            Place::parse(Path::new(&(long + "x")))
-                .unwrap_err()
-                .contains("shorter")
-        );
+        assert!(Place::parse(Path::new(&(long + "x"))).unwrap_err().contains("shorter"));
         let odd = Place::parse(Path::new("-v/../x y")).unwrap();
         assert!(odd.path().is_absolute() && odd.name == "x y");
     }

@@ -89,10 +89,8 @@ impl Store<'_> {
             }
         }
         if batons > 0 {
-            let text = format!(
-                "{} changes faster than it can be read",
-                self.place.path().display()
-            );
+            let text =
+                format!("{} changes faster than it can be read", self.place.path().display());
             return Err(Failure::new(ErrorKind::Unavailable, text));
         }
         let why = "the file that says which state it is in (.baton) is gone";
@@ -108,16 +106,10 @@ impl Store<'_> {
         go: &dyn Fn() -> Result<(), Failure>,
     ) -> Result<Wrote, Failure> {
         let generation = expected.generation + 1;
-        let next = State {
-            lock: expected.lock,
-            generation,
-            id: random()?,
-        };
+        let next = State { lock: expected.lock, generation, id: random()? };
         let name = self.place.record(next);
         let contents = form::encode(next, &header, record);
-        self.put(&name, &contents)
-            .and_then(|()| go())
-            .inspect_err(|_| self.discard(&name))?;
+        self.put(&name, &contents).and_then(|()| go()).inspect_err(|_| self.discard(&name))?;
 
         let (from, to) = (self.place.baton(expected), self.place.baton(next));
         match self.disk.rename(&from, &to) {
@@ -136,14 +128,9 @@ impl Store<'_> {
             // For `cat`, and as the first guess of the next read. Nothing rests on it.
             let _ = self.disk.overwrite(&self.place.name, file, at, &copy);
         }
-        self.disk
-            .sync_directory()
-            .map_err(self.failed("sync", OsStr::new(".")))?;
+        self.disk.sync_directory().map_err(self.failed("sync", OsStr::new(".")))?;
         if own.is_none() {
-            let text = format!(
-                "{} was removed during the write",
-                self.place.path().display()
-            );
+            let text = format!("{} was removed during the write", self.place.path().display());
             return Err(Failure::new(ErrorKind::Unavailable, text));
         }
         self.discard(&self.place.record(expected));
@@ -158,32 +145,17 @@ impl Store<'_> {
         go: &dyn Fn() -> Result<(), Failure>,
     ) -> Result<Wrote, Failure> {
         let own = &self.place.name;
-        if self
-            .disk
-            .directory()
-            .has(own)
-            .map_err(self.failed("look for", own))?
-        {
+        if self.disk.directory().has(own).map_err(self.failed("look for", own))? {
             return Ok(Wrote::Conflict);
         }
-        let state = State {
-            lock: random()?,
-            generation: 1,
-            id: random()?,
-        };
-        let header = Header {
-            floor,
-            ..Header::default()
-        };
+        let state = State { lock: random()?, generation: 1, id: random()? };
+        let header = Header { floor, ..Header::default() };
         let (name, baton) = (self.place.record(state), self.place.baton(state));
         let discard = || {
             self.discard(&baton);
             self.discard(&name);
         };
-        let ready = self
-            .disk
-            .create(&baton)
-            .map_err(self.failed("create", &baton));
+        let ready = self.disk.create(&baton).map_err(self.failed("create", &baton));
         ready
             .and_then(|_| self.put(&name, &form::encode(state, &header, record)))
             .and_then(|()| go())
@@ -196,9 +168,7 @@ impl Store<'_> {
             }
             Err(errno) => return Err(self.failed("create", own)(errno)),
         }
-        self.disk
-            .sync_directory()
-            .map_err(self.failed("sync", OsStr::new(".")))?;
+        self.disk.sync_directory().map_err(self.failed("sync", OsStr::new(".")))?;
         Ok(Wrote::Written(state, header))
     }
 
@@ -228,27 +198,18 @@ impl Store<'_> {
         let directory = self.disk.directory();
         let (name, baton) = (self.place.record(state), self.place.baton(state));
         let contents = self.contents(&name)?;
-        if !directory
-            .has(&baton)
-            .map_err(self.failed("look for", &baton))?
-        {
+        if !directory.has(&baton).map_err(self.failed("look for", &baton))? {
             return Ok(None);
         }
         let path = &self.place.name;
-        let now = directory
-            .identity(path)
-            .map_err(self.failed("look for", path))?;
+        let now = directory.identity(path).map_err(self.failed("look for", path))?;
         if now != Some(disk::identity(own).map_err(self.failed("look at", path))?) {
             return Ok(None);
         }
         let Some(Contents { bytes, .. }) = contents else {
             // It is removed only after the baton has left, and the baton is there.
             let why = "the file that holds the record is gone";
-            return Ok(Some(self.unreadable(
-                &name,
-                why,
-                state.to_string().into_bytes(),
-            )));
+            return Ok(Some(self.unreadable(&name, why, state.to_string().into_bytes())));
         };
         Ok(Some(match form::decode(&bytes, state) {
             Ok((header, record)) => Seen::Present(state, header, record),
@@ -258,11 +219,7 @@ impl Store<'_> {
 
     /// The states whose batons a listing shows; the latest first.
     fn batons(&self, lock: u64) -> Result<Vec<State>, Failure> {
-        let names = self
-            .disk
-            .directory()
-            .list()
-            .map_err(self.failed("list", OsStr::new(".")))?;
+        let names = self.disk.directory().list().map_err(self.failed("list", OsStr::new(".")))?;
         let roles = names.iter().filter_map(|name| self.place.role(name));
         let mut states: Vec<State> = roles
             .filter_map(|role| match role {
@@ -288,28 +245,16 @@ impl Store<'_> {
         let prefix = form::prefix(lock);
         let mut head = vec![0; prefix.len()];
         let same = file.read_exact_at(&mut head, 0).is_ok() && head == prefix.as_bytes();
-        let length = file
-            .metadata()
-            .ok()
-            .and_then(|data| usize::try_from(data.len()).ok());
+        let length = file.metadata().ok().and_then(|data| usize::try_from(data.len()).ok());
         Ok(same.then_some((file, length.unwrap_or(0))))
     }
 
     /// A new file, on the disk with its name.
     fn put(&self, name: &OsStr, bytes: &[u8]) -> Result<(), Failure> {
-        let file = self
-            .disk
-            .create(name)
-            .map_err(self.failed("create", name))?;
-        self.disk
-            .write(name, &file, bytes)
-            .map_err(self.failed("write", name))?;
-        self.disk
-            .sync(name, &file)
-            .map_err(self.failed("sync", name))?;
-        self.disk
-            .sync_directory()
-            .map_err(self.failed("sync", OsStr::new(".")))
+        let file = self.disk.create(name).map_err(self.failed("create", name))?;
+        self.disk.write(name, &file, bytes).map_err(self.failed("write", name))?;
+        self.disk.sync(name, &file).map_err(self.failed("sync", name))?;
+        self.disk.sync_directory().map_err(self.failed("sync", OsStr::new(".")))
     }
 
     fn discard(&self, name: &OsStr) {
@@ -323,19 +268,12 @@ impl Store<'_> {
     }
 
     fn contents(&self, name: &OsStr) -> Result<Option<Contents>, Failure> {
-        self.disk
-            .directory()
-            .contents(name)
-            .map_err(self.failed("read", name))
+        self.disk.directory().contents(name).map_err(self.failed("read", name))
     }
 
     fn unreadable(&self, name: &OsStr, why: &str, bytes: Vec<u8>) -> Seen {
         let long = bytes.len() as u64 > MOST;
-        let why = if long {
-            "the file is too long for a lock"
-        } else {
-            why
-        };
+        let why = if long { "the file is too long for a lock" } else { why };
         let (file, path) = (self.place.directory.join(name), self.place.path());
         let text = format!(
             "{}: {why}. Nothing was overwritten. Look at the file; to begin anew, move {} away",
@@ -367,9 +305,6 @@ impl Store<'_> {
 /// Never from a generator in this process: a copy of it would draw the same.
 pub(crate) fn random() -> Result<u64, Failure> {
     getrandom::u64().map_err(|error| {
-        Failure::new(
-            ErrorKind::Unavailable,
-            format!("draw random bits from the kernel: {error}"),
-        )
+        Failure::new(ErrorKind::Unavailable, format!("draw random bits from the kernel: {error}"))
     })
 }

@@ -25,11 +25,8 @@ use crate::place::{Place, Role};
 const OPERATION: &str = "watch the lock";
 
 /// The kernel tells of a closed file before it unlocks it, so it is probed again.
-const AFTER_CLOSE: [Duration; 3] = [
-    Duration::from_millis(1),
-    Duration::from_millis(5),
-    Duration::from_millis(25),
-];
+const AFTER_CLOSE: [Duration; 3] =
+    [Duration::from_millis(1), Duration::from_millis(5), Duration::from_millis(25)];
 
 /// Yields what a read finds, once after it subscribed and then after every change; ends with the first error.
 pub(crate) fn watch(reader: Reader) -> BoxStream<'static, Result<Observed, Error>> {
@@ -88,16 +85,7 @@ impl Watch {
         let seen = reader.read().await?;
         let holder = holder_of(&seen);
         let yielded = (seen.version.clone(), seen.expiry);
-        Ok((
-            seen,
-            Self {
-                reader,
-                events,
-                holder,
-                yielded,
-                again: VecDeque::new(),
-            },
-        ))
+        Ok((seen, Self { reader, events, holder, yielded, again: VecDeque::new() }))
     }
 
     async fn next(mut self) -> Result<(Observed, Self), Error> {
@@ -134,9 +122,7 @@ impl Watch {
                 .map_err(|errno| stream_error(&std::io::Error::from(errno).to_string()))?;
             ready.clear_ready();
             if news.over {
-                return Err(stream_error(
-                    "the directory was removed, moved or unmounted",
-                ));
+                return Err(stream_error("the directory was removed, moved or unmounted"));
             }
             if news.closed {
                 let now = self.reader.clock.now();
@@ -162,10 +148,7 @@ fn subscribe(place: &Place) -> Result<AsyncFd<OwnedFd>, Failure> {
             ""
         };
         let error = std::io::Error::from(errno);
-        Failure::new(
-            ErrorKind::Unavailable,
-            format!("start inotify: {error}{advice}"),
-        )
+        Failure::new(ErrorKind::Unavailable, format!("start inotify: {error}{advice}"))
     })?;
     let flags = WatchFlags::ONLYDIR
         | WatchFlags::CREATE
@@ -198,9 +181,7 @@ fn drain(events: &OwnedFd, place: &Place, holder: Option<Incarnation>) -> Result
     loop {
         match reader.next() {
             Ok(event) => {
-                let name = event
-                    .file_name()
-                    .map(|name| OsStr::from_bytes(name.to_bytes()));
+                let name = event.file_name().map(|name| OsStr::from_bytes(name.to_bytes()));
                 judge(event.events(), name, place, holder, &mut news);
             }
             Err(Errno::INTR) => {}
@@ -250,18 +231,8 @@ mod tests {
     #[test]
     fn one_write_is_one_change() {
         let place = Place::parse(Path::new("/run/jobs")).unwrap();
-        let (old, new) = (
-            State {
-                lock: 1,
-                generation: 1,
-                id: 1,
-            },
-            State {
-                lock: 1,
-                generation: 2,
-                id: 2,
-            },
-        );
+        let (old, new) =
+            (State { lock: 1, generation: 1, id: 1 }, State { lock: 1, generation: 2, id: 2 });
         let holder = Some(Incarnation(5));
         let means = |what, name: &OsStr| {
             let mut news = News::default();
@@ -269,10 +240,7 @@ mod tests {
             news
         };
         let nothing = News::default();
-        let changed = News {
-            changed: true,
-            ..nothing
-        };
+        let changed = News { changed: true, ..nothing };
         for (what, name, meaning) in [
             (ReadFlags::CREATE, place.record(new), nothing),
             (ReadFlags::CLOSE_WRITE, place.record(new), nothing),
@@ -283,14 +251,7 @@ mod tests {
             (ReadFlags::CREATE, place.name.clone(), changed),
             (ReadFlags::DELETE, place.name.clone(), changed),
             (ReadFlags::CLOSE_WRITE, place.alive(Incarnation(6)), nothing),
-            (
-                ReadFlags::CLOSE_WRITE,
-                place.alive(Incarnation(5)),
-                News {
-                    closed: true,
-                    ..nothing
-                },
-            ),
+            (ReadFlags::CLOSE_WRITE, place.alive(Incarnation(5)), News { closed: true, ..nothing }),
         ] {
             assert_eq!(means(what, &name), meaning, "{what:?} {name:?}");
         }
