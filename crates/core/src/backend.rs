@@ -161,6 +161,10 @@ pub struct Capabilities {
     /// Whether `token_floor` is the store's own history, so that a lower one from a read means that the
     /// store was rewound.
     pub floor_is_history: bool,
+    /// Whether a restart or failover may bring back an older state. Such a state is [`Expiry::Suspended`] until
+    /// it was adopted, which gives it a new version; a record of ours that comes back that way proves nothing
+    /// about who came between.
+    pub forgets: bool,
     /// The shortest lease duration the store can keep.
     pub min_lease_duration: Duration,
     /// Lease durations are rounded up to a multiple of this.

@@ -75,7 +75,8 @@ mod boot {
         }
 
         fn wall(&self) -> Wall {
-            let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            let since =
+                SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
             Wall(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
         }
 
@@ -136,7 +137,9 @@ mod boot {
                 if pending.closed {
                     return;
                 }
-                let later = pending.wakers.split_off(&(clock.now() + std::time::Duration::from_nanos(1), 0));
+                let later = pending
+                    .wakers
+                    .split_off(&(clock.now() + std::time::Duration::from_nanos(1), 0));
                 let due = std::mem::replace(&mut pending.wakers, later);
                 if let Some((&(at, _), _)) = pending.wakers.first_key_value() {
                     self.arm(at);
@@ -152,7 +155,8 @@ mod boot {
                 tv_sec: i64::try_from(at / 1_000_000_000).unwrap_or(i64::MAX),
                 tv_nsec: i64::try_from(at % 1_000_000_000).expect("below a second"),
             };
-            let once = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: value };
+            let once =
+                Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: value };
             timerfd_settime(&self.fd, TimerfdTimerFlags::ABSTIME, &once)
                 .expect("an absolute time on our own timer is valid");
         }
@@ -220,7 +224,8 @@ mod boot {
         async fn sleeps_resolve_in_order_and_not_early() {
             let clock = BootClock::new();
             let start = clock.now();
-            let (late, early) = (start + Duration::from_millis(40), start + Duration::from_millis(20));
+            let (late, early) =
+                (start + Duration::from_millis(40), start + Duration::from_millis(20));
             let slept_late = tokio::spawn(clock.sleep_until(late));
             let dropped = clock.sleep_until(start + Duration::from_millis(5));
             clock.sleep_until(early).await;

@@ -1,9 +1,36 @@
 //! Leader election over any compare-and-swap register.
+//!
+//! **What is guaranteed.** Under stated bounds on clock rates ([`Timing::bounds`]) at most one candidate
+//! believes that it leads, whatever requests, replies and processes are delayed, lost, repeated or killed:
+//! belief ends, and the work is killed, before the lease can pass on. Every term has a fencing token that
+//! grows and never repeats. A release is sent only after the work is known to have stopped.
+//!
+//! **What is not.** Nothing here stops a process between its [`check`](Term::check) and its effect, two clocks
+//! whose rates differ beyond the bound, an administrator who deletes the record, or a cloned machine. Only the
+//! resource can, by refusing a smaller token ([`Fence`]).
+//!
+//! The election itself ([`Election`]) is a pure state machine; [`Elector`] drives it over a [`LockBackend`].
 
 mod backend;
+#[cfg(feature = "driver")]
+mod cell;
 mod clock;
+#[cfg(feature = "driver")]
+mod driver;
+mod election;
+#[cfg(feature = "driver")]
+mod elector;
 mod error;
+mod fence;
+#[cfg(feature = "driver")]
+mod memory;
 mod record;
+#[cfg(feature = "driver")]
+mod status;
+#[cfg(feature = "driver")]
+mod term;
+#[cfg(feature = "driver")]
+pub mod testing;
 mod time;
 mod timing;
 
@@ -14,7 +41,17 @@ pub use backend::{
 #[cfg(feature = "driver")]
 pub use clock::BootClock;
 pub use clock::{BoxFuture, Clock};
+pub use election::{Action, Candidate, Election, Failure, Input, Leadership, Loss, View};
+#[cfg(feature = "driver")]
+pub use elector::{Builder, Elector, Finished, Observer};
 pub use error::{Error, ErrorKind};
+pub use fence::{Fence, Stale};
+#[cfg(feature = "driver")]
+pub use memory::MemoryLock;
 pub use record::{Holder, Incarnation, MAX_TOKEN, Nonce, RECORD_VERSION, Record, Token};
+#[cfg(feature = "driver")]
+pub use status::{Counters, Leader, Leading, Role, Status};
+#[cfg(feature = "driver")]
+pub use term::{Deadlines, Held, StopReason, Term};
 pub use time::{Time, Wall};
 pub use timing::{Bounds, InvalidTiming, MAX_LEASE_DURATION, Timing, TimingSettings};

@@ -54,11 +54,7 @@ impl Holder {
     /// The holder that an adoption writes where a store may have forgotten the real one.
     #[must_use]
     pub fn unknown() -> Self {
-        Self {
-            identity: "unknown".to_owned(),
-            incarnation: Some(Incarnation(0)),
-            advertise: None,
-        }
+        Self { identity: "unknown".to_owned(), incarnation: Some(Incarnation(0)), advertise: None }
     }
 
     /// Whether this is the placeholder written by an adoption ([`Holder::unknown`]).

@@ -165,10 +165,7 @@ impl Timing {
         Bounds {
             clock_rate_ratio: wait.as_secs_f64() / stop.as_secs_f64(),
             crash: wait + self.max_jitter(),
-            crash_with_dead_watch: wait
-                + self.max_jitter()
-                + self.silence()
-                + self.request_timeout,
+            crash_with_dead_watch: wait + self.max_jitter() + self.silence() + self.request_timeout,
             ride_through: self.renew_deadline - self.retry_period - self.request_timeout,
         }
     }
@@ -214,8 +211,7 @@ impl Timing {
     fn nearest(self) -> Self {
         const MS: Duration = Duration::from_millis(1);
         let lease_duration = self.lease_duration.clamp(2 * MIN_MARGIN, MAX_LEASE_DURATION);
-        let clock_margin =
-            self.clock_margin.clamp(min_margin(lease_duration), lease_duration / 2);
+        let clock_margin = self.clock_margin.clamp(min_margin(lease_duration), lease_duration / 2);
         let room = lease_duration - clock_margin;
         let fits = self.renew_deadline.saturating_add(self.stop_grace) <= room;
         let renew_deadline =
@@ -231,7 +227,14 @@ impl Timing {
             request_timeout = floor_ms((renew_deadline - retry_period) / 3)
                 .min(floor_ms(request_timeout.mul_f64(scale)).max(MS));
         }
-        Self { lease_duration, renew_deadline, retry_period, request_timeout, stop_grace, clock_margin }
+        Self {
+            lease_duration,
+            renew_deadline,
+            retry_period,
+            request_timeout,
+            stop_grace,
+            clock_margin,
+        }
     }
 }
 
@@ -293,7 +296,8 @@ impl TimingSettings {
     }
 
     fn derive(&self, lease_duration: Duration) -> Timing {
-        let margin = (lease_duration / 15).min(Duration::from_secs(4)).max(min_margin(lease_duration));
+        let margin =
+            (lease_duration / 15).min(Duration::from_secs(4)).max(min_margin(lease_duration));
         let period = floor_us(lease_duration * 2 / 15);
         let clock_margin = self.clock_margin.unwrap_or(margin);
         let renew_deadline = self.renew_deadline.unwrap_or(floor_us(lease_duration * 2 / 3));

@@ -1,0 +1,146 @@
+//! The word that `check()` reads: a deadline, or why the term is over. Atomics only.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::election::Loss;
+use crate::time::Time;
+
+/// Words below this are losses; no deadline lies within the first nanoseconds after boot.
+const LOSSES: u64 = 8;
+
+/// The belief of one term, shared by its owner, its readers and the driver. Once it is over, it stays over.
+#[derive(Debug)]
+pub(crate) struct Cell(AtomicU64);
+
+impl Cell {
+    pub(crate) fn new(until: Time) -> Self {
+        Self(AtomicU64::new(until.0.max(LOSSES)))
+    }
+
+    /// Whether the term is believed in at `now`. A check that sees the deadline poisons the word, so that an
+    /// acknowledgement on its way cannot bring the term back for anybody.
+    pub(crate) fn check(&self, now: Time) -> Result<(), Loss> {
+        let mut word = self.0.load(Ordering::Acquire);
+        loop {
+            match decode(word) {
+                Err(loss) => return Err(loss),
+                Ok(until) if now < until => return Ok(()),
+                Ok(_) => {}
+            }
+            // If this fails, an extension or an end came first, and is looked at instead.
+            match self.swap(word, Loss::Expired) {
+                Ok(()) => return Err(Loss::Expired),
+                Err(actual) => word = actual,
+            }
+        }
+    }
+
+    /// Moves the deadline on, unless the term is over; then says why it is.
+    pub(crate) fn extend(&self, until: Time) -> Result<(), Loss> {
+        let mut word = self.0.load(Ordering::Acquire);
+        loop {
+            let current = decode(word)?;
+            if current >= until {
+                return Ok(());
+            }
+            let (success, failure) = (Ordering::AcqRel, Ordering::Acquire);
+            match self.0.compare_exchange_weak(word, until.0, success, failure) {
+                Ok(_) => return Ok(()),
+                Err(actual) => word = actual,
+            }
+        }
+    }
+
+    /// Ends the term, unless it is over already. Returns why it is over.
+    pub(crate) fn end(&self, loss: Loss) -> Loss {
+        let mut word = self.0.load(Ordering::Acquire);
+        loop {
+            if let Err(earlier) = decode(word) {
+                return earlier;
+            }
+            match self.swap(word, loss) {
+                Ok(()) => return loss,
+                Err(actual) => word = actual,
+            }
+        }
+    }
+
+    fn swap(&self, word: u64, loss: Loss) -> Result<(), u64> {
+        self.0.compare_exchange(word, encode(loss), Ordering::AcqRel, Ordering::Acquire).map(|_| ())
+    }
+}
+
+fn encode(loss: Loss) -> u64 {
+    match loss {
+        Loss::Expired => 0,
+        Loss::Superseded => 1,
+        Loss::Resigned => 2,
+        Loss::Dropped => 3,
+        Loss::DriverGone => 4,
+    }
+}
+
+fn decode(word: u64) -> Result<Time, Loss> {
+    match word {
+        0 => Err(Loss::Expired),
+        1 => Err(Loss::Superseded),
+        2 => Err(Loss::Resigned),
+        3 => Err(Loss::Dropped),
+        word if word < LOSSES => Err(Loss::DriverGone),
+        deadline => Ok(Time(deadline)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_check_that_saw_the_deadline_never_says_ok_again() {
+        let cell = Cell::new(Time(100));
+        assert_eq!(cell.check(Time(99)), Ok(()));
+        assert_eq!(cell.check(Time(100)), Err(Loss::Expired));
+        assert_eq!(cell.extend(Time(200)), Err(Loss::Expired));
+        assert_eq!(cell.check(Time(50)), Err(Loss::Expired));
+    }
+
+    #[test]
+    fn the_first_end_stays() {
+        for loss in
+            [Loss::Expired, Loss::Superseded, Loss::Resigned, Loss::Dropped, Loss::DriverGone]
+        {
+            let cell = Cell::new(Time(100));
+            assert_eq!(cell.end(loss), loss);
+            assert_eq!(cell.end(Loss::Dropped), loss);
+            assert_eq!(cell.check(Time(1)), Err(loss));
+            assert_eq!(cell.extend(Time(200)), Err(loss));
+        }
+    }
+
+    #[test]
+    fn a_deadline_never_moves_back() {
+        let cell = Cell::new(Time(100));
+        assert_eq!(cell.extend(Time(200)), Ok(()));
+        assert_eq!(cell.extend(Time(150)), Ok(()));
+        assert_eq!(cell.check(Time(199)), Ok(()));
+    }
+
+    #[test]
+    fn threads_agree_once_one_saw_the_deadline() {
+        for _ in 0..200 {
+            let cell = Cell::new(Time(100));
+            std::thread::scope(|scope| {
+                let checked = scope.spawn(|| cell.check(Time(100)));
+                let extended = scope.spawn(|| cell.extend(Time(200)));
+                match (checked.join().unwrap(), extended.join().unwrap()) {
+                    (Ok(()), Ok(())) => assert_eq!(cell.check(Time(150)), Ok(())),
+                    (Err(_), extended) => {
+                        assert_eq!(extended, Err(Loss::Expired));
+                        assert_eq!(cell.check(Time(150)), Err(Loss::Expired));
+                    }
+                    (Ok(()), Err(loss)) => panic!("{loss:?} out of nowhere"),
+                }
+            });
+        }
+    }
+}

@@ -1,0 +1,447 @@
+//! The task that drives an election: the only one, and the only place where it meets a clock, a store and
+//! randomness.
+
+#![expect(clippy::disallowed_methods, reason = "nonces and incarnations are drawn here")]
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::{debug, error, info, warn};
+
+use crate::backend::{BoxStream, Change, Intent, LockBackend, Observed, Outcome, Push};
+use crate::clock::{BoxFuture, Clock};
+use crate::election::{Action, Election, Failure, Input, Loss};
+use crate::error::{Error, ErrorKind};
+use crate::record::{Incarnation, Nonce, Record, Token};
+use crate::status::{Counters, Status};
+use crate::term::{Held, Live};
+use crate::time::{Time, Wall};
+use crate::timing::Timing;
+
+/// What the handles ask of the driver.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Contend, and answer with the term.
+    Campaign(oneshot::Sender<Result<Held, Error>>),
+    /// A campaign was dropped.
+    Abandoned,
+    /// The work of this term has stopped; answers whether the release was confirmed.
+    Drained { token: Token, reply: Option<oneshot::Sender<bool>> },
+    /// The owner of this term was dropped.
+    Dropped { token: Token },
+    /// Tell the work to stop.
+    Stop,
+    /// Tell the work to stop, and end once it has.
+    Shutdown,
+}
+
+pub(crate) struct Driver {
+    pub(crate) lock: Arc<dyn LockBackend>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) timing: Timing,
+    pub(crate) election: Election,
+    pub(crate) commands: mpsc::UnboundedReceiver<Command>,
+    /// For the terms it hands out; weak, so that the driver ends with its last handle.
+    pub(crate) handle: mpsc::WeakUnboundedSender<Command>,
+    pub(crate) status: watch::Sender<Status>,
+    pub(crate) state: State,
+}
+
+/// What the driver keeps beside the election.
+#[derive(Default)]
+pub(crate) struct State {
+    waiting: VecDeque<oneshot::Sender<Result<Held, Error>>>,
+    live: Option<Live>,
+    /// The last term whose work is not known to have stopped.
+    working: Option<Token>,
+    release: Option<oneshot::Sender<bool>>,
+    request: Option<BoxFuture<'static, Answer>>,
+    watch: Option<BoxStream<'static, Result<Observed, Error>>>,
+    watch_at: Option<Time>,
+    stamped: Option<Record>,
+    /// Set by a shutdown: when to end although a write is still unresolved.
+    closing: Option<Time>,
+    /// Nobody holds a handle any more.
+    disconnected: bool,
+    store_error: Option<Error>,
+    counters: Counters,
+}
+
+enum Answer {
+    Read(Result<Observed, Error>),
+    Wrote(Result<Outcome, Error>),
+}
+
+impl Driver {
+    /// Drives until shut down, or until nobody holds a handle any more.
+    pub(crate) async fn run(mut self) {
+        loop {
+            self.turn();
+            if self.is_done() {
+                return;
+            }
+            let wake = self.clock.sleep_until(self.next_wake());
+            let state = &mut self.state;
+            tokio::select! {
+                command = self.commands.recv(), if !state.disconnected => match command {
+                    Some(command) => self.obey(command),
+                    None => {
+                        state.disconnected = true;
+                        self.obey(Command::Shutdown);
+                    }
+                },
+                answer = answered(&mut state.request) => self.answered(answer),
+                item = pushed(&mut state.watch) => self.pushed(item),
+                () = wake => self.input(Input::Tick),
+            }
+        }
+    }
+
+    /// Brings the outside in line with the election, until nothing more is due.
+    fn turn(&mut self) {
+        self.state.waiting.retain(|campaign| !campaign.is_closed());
+        self.rebirth();
+        // First, so that a term that was just won is handed to somebody or given back, not merely dropped.
+        self.publish();
+        self.withdraw();
+        self.watch();
+        self.request();
+        // The request was begun at a later moment, by which a term may have ended.
+        self.publish();
+        let now = self.clock.now();
+        let state = &self.state;
+        let status = Status::of(&self.election, now, state.store_error.clone(), state.counters);
+        self.status.send_if_modified(|last| {
+            let news = status.is_news_after(last);
+            *last = status;
+            news
+        });
+    }
+
+    fn input(&mut self, input: Input) {
+        self.election.handle(self.clock.now(), input);
+    }
+
+    /// Nobody waits for a term, and none runs.
+    fn withdraw(&mut self) {
+        let wanted = !self.state.waiting.is_empty() || self.state.live.is_some();
+        if !wanted && self.election.standing() {
+            self.input(Input::Withdraw);
+        }
+    }
+
+    fn next_wake(&self) -> Time {
+        let now = self.clock.now();
+        let reopen = self.state.watch_at.filter(|_| self.state.watch.is_none());
+        let closing = self.state.closing.filter(|at| *at > now);
+        let next = self.election.next_deadline(now);
+        [reopen, closing].into_iter().flatten().fold(next, Time::min)
+    }
+
+    /// A shutdown waits for the work, its release, and a Take that may have been applied.
+    fn is_done(&self) -> bool {
+        let state = &self.state;
+        let Some(closing) = state.closing else { return false };
+        let idle = self.election.is_idle() || self.clock.now() >= closing;
+        state.live.is_none() && state.working.is_none() && state.release.is_none() && idle
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Campaign(reply) if self.state.closing.is_some() => {
+                // Whoever no longer listens need not be told.
+                let _ = reply.send(Err(shut_down()));
+            }
+            Command::Campaign(reply) => {
+                self.state.waiting.push_back(reply);
+                if self.state.live.is_none() {
+                    self.input(Input::Stand);
+                }
+            }
+            Command::Abandoned => {}
+            Command::Drained { token, reply } => self.drained(token, reply),
+            Command::Dropped { token } => {
+                if self.state.live.as_ref().is_some_and(|live| live.token() == token) {
+                    self.input(Input::Withdraw);
+                }
+                self.state.working = self.state.working.filter(|working| *working != token);
+            }
+            Command::Stop => self.input(Input::Stop),
+            Command::Shutdown => {
+                let patience = 3 * self.timing.request_timeout();
+                self.state.closing.get_or_insert(self.clock.now() + patience);
+                for campaign in self.state.waiting.drain(..) {
+                    let _ = campaign.send(Err(shut_down()));
+                }
+                self.input(Input::Stop);
+            }
+        }
+    }
+
+    fn drained(&mut self, token: Token, reply: Option<oneshot::Sender<bool>>) {
+        if self.state.working != Some(token) {
+            if let Some(reply) = reply {
+                let _ = reply.send(false);
+            }
+            return;
+        }
+        self.state.working = None;
+        self.input(Input::Drained);
+        if self.election.releasing() {
+            self.state.release = reply;
+        } else if let Some(reply) = reply {
+            let _ = reply.send(false);
+        }
+    }
+
+    /// A copy of this process runs: go on as somebody else.
+    fn rebirth(&mut self) {
+        if self.election.copied() {
+            let incarnation = Incarnation(random());
+            error!(
+                lock = self.lock.name(), %incarnation,
+                "a copy of this process holds the lock under our own incarnation; going on under a new one"
+            );
+            self.input(Input::Reborn(incarnation));
+        }
+    }
+
+    /// Tells owners and readers what became of their terms and releases.
+    fn publish(&mut self) {
+        let now = self.clock.now();
+        let leadership = self.election.leadership(now);
+        if let Some(live) = &self.state.live {
+            match &leadership {
+                Some(leadership) if leadership.token == live.token() => {
+                    // Other losses are the owner's doing, and its command is on its way.
+                    if live.update(leadership) == Err(Loss::Expired) {
+                        self.input(Input::Expired);
+                        return self.publish();
+                    }
+                }
+                _ => self.end_term(),
+            }
+        }
+        if let (Some(leadership), None) = (&leadership, &self.state.live) {
+            let Some(commands) = self.handle.upgrade() else {
+                // Nobody is left to be told, so no work of this term ever ran.
+                return self.input(Input::Drained);
+            };
+            let (live, held) = Live::begin(leadership, self.clock.clone(), commands);
+            info!(lock = self.lock.name(), token = leadership.token, "leading");
+            self.state.counters.terms += 1;
+            self.state.working = Some(leadership.token);
+            self.state.live = Some(live);
+            self.deliver(held);
+        }
+        if let Some(confirmed) = self.election.take_released()
+            && let Some(reply) = self.state.release.take()
+        {
+            let _ = reply.send(confirmed);
+        }
+        if let Some(failure) = self.election.failure() {
+            let error = failed(failure, self.state.store_error.as_ref());
+            for campaign in self.state.waiting.drain(..) {
+                let _ = campaign.send(Err(error.clone()));
+            }
+        }
+    }
+
+    fn end_term(&mut self) {
+        let Some(live) = self.state.live.take() else { return };
+        let loss = self.election.take_ended().map_or(Loss::Expired, |(_, loss)| loss);
+        let loss = live.end(loss);
+        let (lock, token) = (self.lock.name(), live.token());
+        if matches!(loss, Loss::Resigned | Loss::Dropped) {
+            info!(lock, token, ?loss, "term over");
+        } else {
+            self.state.counters.losses += 1;
+            warn!(lock, token, ?loss, "term lost");
+        }
+        if !self.state.waiting.is_empty() {
+            self.input(Input::Stand);
+        }
+    }
+
+    /// Hands the term to the first campaign that still waits. If none does, its `Held` gives it back.
+    fn deliver(&mut self, held: Held) {
+        let mut undelivered = Some(held);
+        while let (Some(held), Some(campaign)) =
+            (undelivered.take(), self.state.waiting.pop_front())
+        {
+            undelivered = campaign.send(Ok(held)).err().and_then(Result::ok);
+        }
+    }
+
+    fn watch(&mut self) {
+        let now = self.clock.now();
+        let due = self.state.watch_at.is_none_or(|at| now >= at);
+        if self.lock.capabilities().push == Push::None || self.state.watch.is_some() || !due {
+            return;
+        }
+        if let Some(observed) = self.election.observed() {
+            self.state.watch = Some(self.lock.watch(observed));
+            self.state.watch_at = None;
+            self.input(Input::Push(true));
+        }
+    }
+
+    fn pushed(&mut self, item: Option<Result<Observed, Error>>) {
+        match item {
+            Some(Ok(observed)) => self.input(Input::Hint(observed)),
+            ended => {
+                let error = ended.and_then(Result::err);
+                debug!(lock = self.lock.name(), ?error, "the watch ended");
+                self.close_watch(self.timing.retry_period());
+            }
+        }
+    }
+
+    fn close_watch(&mut self, pause: std::time::Duration) {
+        self.state.watch = None;
+        self.state.watch_at = Some(self.clock.now() + pause);
+        self.input(Input::Push(false));
+    }
+
+    fn request(&mut self) {
+        if self.state.request.is_some() {
+            return;
+        }
+        let now = self.clock.now();
+        let Some(action) = self.election.poll(now, || Nonce(random())) else { return };
+        let timeout = self.clock.sleep_until(now + self.timing.request_timeout());
+        let lock = self.lock.clone();
+        match action {
+            Action::Read => {
+                self.state.counters.reads += 1;
+                self.state.request = Some(Box::pin(async move {
+                    tokio::select! {
+                        answer = lock.read() => Answer::Read(answer),
+                        () = timeout => Answer::Read(Err(timed_out("read the lock"))),
+                    }
+                }));
+            }
+            Action::Write { expected, change } => {
+                self.state.counters.writes += 1;
+                let change = self.stamp(change);
+                self.state.request = Some(Box::pin(async move {
+                    tokio::select! {
+                        answer = lock.write(&expected, &change) => Answer::Wrote(answer),
+                        () = timeout => Answer::Wrote(Err(timed_out("write the lock"))),
+                    }
+                }));
+            }
+        }
+    }
+
+    /// Wall times are for people, and stamped here. A Take that is sent again keeps its bytes.
+    fn stamp(&mut self, mut change: Change) -> Change {
+        let same = |stamped: &&Record| stamped.nonce == change.record.nonce;
+        if let Some(stamped) = self.state.stamped.as_ref().filter(same) {
+            change.record = stamped.clone();
+            return change;
+        }
+        let wall = self.clock.wall();
+        change.record.renewed = wall;
+        if change.record.acquired == Wall(0) {
+            change.record.acquired = wall;
+        }
+        if change.intent == Intent::Take {
+            self.state.stamped = Some(change.record.clone());
+        }
+        change
+    }
+
+    fn answered(&mut self, answer: Answer) {
+        self.state.request = None;
+        let input = match answer {
+            Answer::Read(answer) => {
+                let missed = self.state.watch.is_some()
+                    && answer.as_ref().is_ok_and(|read| {
+                        self.election.observed().is_some_and(|seen| seen.version != read.version)
+                    });
+                self.note(answer.as_ref().err());
+                let input = Input::Read(answer.map_err(|error| error.kind()));
+                if missed {
+                    // A read that shows what the watch missed: it is opened anew, after what was read.
+                    self.input(input);
+                    return self.close_watch(std::time::Duration::ZERO);
+                }
+                input
+            }
+            Answer::Wrote(answer) => {
+                self.note(answer.as_ref().err());
+                if matches!(answer, Ok(Outcome::Conflict)) {
+                    self.state.counters.conflicts += 1;
+                }
+                Input::Wrote(answer.map_err(|error| error.kind()))
+            }
+        };
+        self.input(input);
+    }
+
+    fn note(&mut self, error: Option<&Error>) {
+        if let Some(error) = error {
+            self.state.counters.failures += 1;
+            if self.state.store_error.is_none() {
+                warn!(lock = self.lock.name(), %error, "the store does not answer as it should");
+            }
+        } else if self.state.store_error.is_some() {
+            info!(lock = self.lock.name(), "the store answers again");
+        }
+        self.state.store_error = error.cloned();
+    }
+}
+
+async fn answered(request: &mut Option<BoxFuture<'static, Answer>>) -> Answer {
+    match request {
+        Some(request) => request.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn pushed(
+    watch: &mut Option<BoxStream<'static, Result<Observed, Error>>>,
+) -> Option<Result<Observed, Error>> {
+    match watch {
+        Some(watch) => watch.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn timed_out(operation: &'static str) -> Error {
+    Error::new(ErrorKind::Unavailable, operation, "no answer within the request timeout")
+}
+
+fn shut_down() -> Error {
+    Error::new(ErrorKind::Stopped, "campaign", "the elector was shut down")
+}
+
+fn failed(failure: &Failure, store_error: Option<&Error>) -> Error {
+    let new = |kind, why: String| Error::new(kind, "contend for the lock", why);
+    match failure {
+        Failure::Corrupt(why) => new(
+            ErrorKind::Corrupt,
+            format!("what is stored is not understood, and is left as it is: {why}"),
+        ),
+        Failure::Rewound { floor, before } => new(
+            ErrorKind::Rewound,
+            format!(
+                "the store says it is at {floor:?}, and was at {before} before: it was restored. Add token_floor={before} to the URL to go on"
+            ),
+        ),
+        Failure::Denied | Failure::Invalid => match store_error {
+            Some(error) => error.clone(),
+            None => new(ErrorKind::Invalid, "the store refused the request".to_owned()),
+        },
+    }
+}
+
+/// 128 bits from the kernel, at every call: a generator or a counter would be repeated by a copy.
+pub(crate) fn random() -> u128 {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).expect("the kernel gives random bytes");
+    u128::from_ne_bytes(bytes)
+}

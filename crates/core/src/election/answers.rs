@@ -1,0 +1,159 @@
+//! What the answers of the store change.
+
+use crate::backend::{Intent, Observed, Outcome};
+use crate::error::ErrorKind;
+use crate::record::Token;
+use crate::time::Time;
+
+use super::{Attempt, Election, Failure, Flight, Phase, Term};
+
+impl Election {
+    pub(super) fn hinted(&mut self, now: Time, observed: Observed) {
+        self.highest = self.highest.max(observed.record().map_or(0, |record| record.token));
+        match self.phase {
+            Phase::Leading(_) | Phase::Claiming { .. } => {
+                self.look |= !self.is_own_event(&observed)
+            }
+            Phase::Ended { .. } => self.look = true,
+            Phase::Following
+                if !self.is_own_event(&observed) && self.is_trusted_hint(&observed) =>
+            {
+                let moved =
+                    self.seen.as_ref().is_none_or(|seen| seen.observed.version != observed.version);
+                self.observe(now, observed);
+                self.doubt &= !moved;
+                if !self.doubt {
+                    self.schedule_read(now);
+                }
+            }
+            Phase::Following => self.look = true,
+        }
+    }
+
+    pub(super) fn answered_read(&mut self, now: Time, answer: Result<Observed, ErrorKind>) {
+        let Some(Flight::Read { sent }) = self.flight else {
+            return;
+        };
+        self.flight = None;
+        match answer {
+            Ok(observed) => {
+                self.doubt = false;
+                self.was_read = true;
+                self.settle(now, observed);
+                self.schedule_read(now);
+            }
+            Err(kind) => {
+                match kind {
+                    ErrorKind::Denied if !self.was_read => self.fail(now, Failure::Denied),
+                    ErrorKind::Invalid => self.fail(now, Failure::Invalid),
+                    _ => {}
+                }
+                self.read_at = self.after_failure(now, sent, kind);
+            }
+        }
+    }
+
+    pub(super) fn answered_write(&mut self, now: Time, answer: Result<Outcome, ErrorKind>) {
+        let Some(Flight::Write { attempt, sent }) = self.flight.take() else {
+            return;
+        };
+        let attempt = *attempt;
+        match answer {
+            Ok(Outcome::Written(observed)) => {
+                self.write_at = Time(0);
+                self.written(now, attempt, observed);
+                if !self.doubt {
+                    self.schedule_read(now);
+                }
+            }
+            Ok(Outcome::Conflict) => {
+                // Who lost a race with push waits for the event; everybody else reads at once.
+                let first_take =
+                    attempt.change.intent == Intent::Take && attempt.first_sent == sent;
+                let waits = self.push && first_take && self.phase == Phase::Following;
+                self.read_at = if waits { now + self.timing.retry_period() } else { now };
+                self.unresolved(now, Attempt { refused: attempt.first_sent == sent, ..attempt });
+            }
+            Err(kind) => {
+                self.write_at = sent + self.pace();
+                self.read_at = match kind {
+                    ErrorKind::Throttled { .. } => self.after_failure(now, sent, kind),
+                    _ => now,
+                };
+                if kind == ErrorKind::Invalid {
+                    self.fail(now, Failure::Invalid);
+                }
+                self.unresolved(now, Attempt { refused: false, ..attempt });
+            }
+        }
+    }
+
+    fn written(&mut self, now: Time, attempt: Attempt, observed: Observed) {
+        let nonce = observed.record().map(|record| record.nonce);
+        let token = observed.record().map_or(0, |record| record.token);
+        if attempt.change.intent == Intent::Release && attempt.change.record.holder.is_some() {
+            self.ghost = None;
+            self.doubt = true;
+            self.read_at = now;
+            return;
+        }
+        let by_this_life = attempt.change.record.holder.as_ref() == Some(&self.me);
+        let version = observed.version.clone();
+        self.observe(now, observed);
+        match attempt.change.intent {
+            Intent::Adopt => {}
+            Intent::Take | Intent::Renew if by_this_life => {
+                self.own.acknowledge(nonce);
+                self.own.version = Some(version);
+                self.lead(now, attempt.first_sent, token);
+            }
+            Intent::Take | Intent::Renew => {}
+            Intent::Release => self.let_go(now, true),
+        }
+    }
+
+    /// A write of ours that was sent at `sent` was acknowledged: begins a term, or extends it.
+    fn lead(&mut self, now: Time, sent: Time, token: Token) {
+        let in_time = now < self.timing.believe_until(sent);
+        let renew_at = sent + self.timing.retry_period();
+        match &mut self.phase {
+            Phase::Leading(term) if in_time && sent > term.sent => {
+                *term = Term { sent, renew_at, ..*term };
+            }
+            Phase::Leading(term) => term.renew_at = now,
+            // No resurrection: what ended stays ended, whatever is acknowledged late.
+            Phase::Ended { token: ended, .. } if *ended == token => {}
+            _ if !self.standing => self.owe_release(now, token),
+            _ if in_time => {
+                self.phase = Phase::Leading(Term { token, sent, renew_at, draining: false });
+            }
+            _ => self.phase = Phase::Claiming { token },
+        }
+    }
+
+    /// The lock was given back (or is lost to us): others come first for a while.
+    pub(super) fn let_go(&mut self, now: Time, confirmed: bool) {
+        if let Phase::Ended { release_until: Some(_), .. } = self.phase {
+            self.released = Some(confirmed);
+        }
+        if confirmed {
+            self.cool_until = now + self.timing.cool_down();
+        }
+        self.own.forget();
+        self.phase = Phase::Following;
+    }
+
+    fn unresolved(&mut self, now: Time, attempt: Attempt) {
+        self.doubt = true;
+        if let Phase::Leading(term) = &mut self.phase {
+            term.renew_at = now;
+        }
+        let known = self.own.attempt(attempt.nonce()).is_some();
+        let revocation =
+            attempt.change.intent == Intent::Release && attempt.change.record.holder.is_some();
+        // An adoption names nobody, so it does not matter whose it was; a revocation is kept as the ghost.
+        if !known && !revocation && attempt.change.intent != Intent::Adopt {
+            self.own.unresolved.push(attempt);
+        }
+    }
+}

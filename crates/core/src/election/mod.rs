@@ -1,0 +1,461 @@
+//! The election: a pure state machine.
+//!
+//! No async, clock, randomness or logging. Time and nonces enter as arguments, operations leave as
+//! [`Action`]s, and at most one is in flight. The tokio driver, the simulator and the model checker drive this
+//! very object.
+//!
+//! - `types.rs`: what goes in and what comes out.
+//! - `mod.rs`: the state, and what callers ask of it.
+//! - `answers.rs`: what the store's answers change.
+//! - `settle.rs`: what a record that was read means (whose it is).
+//! - `plan.rs`: what is to be done next, and when.
+
+mod answers;
+mod plan;
+mod settle;
+#[cfg(test)]
+mod tests;
+mod types;
+
+use std::time::Duration;
+
+use crate::backend::{Capabilities, Change, Contents, Expiry, Intent, Observed, Version};
+use crate::record::{Holder, Incarnation, Nonce, Token};
+use crate::time::{Time, Wall};
+use crate::timing::Timing;
+
+pub use types::{Action, Candidate, Failure, Input, Leadership, Loss, View};
+
+/// One candidate, or an observer that never stands.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Election {
+    me: Holder,
+    incarnation: Incarnation,
+    timing: Timing,
+    jitter: Duration,
+    hand_over_wait: Duration,
+    floor_is_history: bool,
+    forgets: bool,
+
+    standing: bool,
+    push: bool,
+    phase: Phase,
+    flight: Option<Flight>,
+
+    /// The last observation, and when it was received.
+    seen: Option<Seen>,
+    /// The last holder that was seen and has not been seen to release: nobody's absence ends its lease.
+    held: Option<Held>,
+    /// A write was refused or its outcome is unknown: nothing is written before a read.
+    doubt: bool,
+    /// The watch showed something that a read must decide.
+    look: bool,
+    /// When the next read is due.
+    read_at: Time,
+    /// No write before this moment: paces attempts that fail fast.
+    write_at: Time,
+    /// No Take before this moment: after our own release others come first.
+    cool_until: Time,
+
+    /// The nonces by which a record is recognised as ours.
+    own: Own,
+    /// `ByServer`: a Take that went astray and must be revoked before another.
+    ghost: Option<Attempt>,
+    /// A copy of this process runs: a new incarnation is needed.
+    copied: bool,
+
+    highest: Token,
+    floor: Option<Token>,
+    longest: Duration,
+    was_read: bool,
+
+    failure: Option<Failure>,
+    ended: Option<(Token, Loss)>,
+    released: Option<bool>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Phase {
+    Following,
+    /// Our Take is stored but was learnt of too late: a renewal must be acknowledged before we lead.
+    Claiming {
+        token: Token,
+    },
+    Leading(Term),
+    /// A term of ours is over, but the record may still be ours.
+    Ended {
+        token: Token,
+        work_stopped: bool,
+        release_until: Option<Time>,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Term {
+    token: Token,
+    /// When the last acknowledged write was sent.
+    sent: Time,
+    renew_at: Time,
+    draining: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Flight {
+    Read { sent: Time },
+    Write { attempt: Box<Attempt>, sent: Time },
+}
+
+/// A logical write: may be sent more than once, and counts from the first time.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Attempt {
+    expected: Version,
+    change: Change,
+    first_sent: Time,
+    /// The store said that it did not apply the last request. An earlier one, or one that something on the
+    /// way sent twice, may still have been.
+    refused: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Seen {
+    observed: Observed,
+    /// When this version was first received.
+    received: Time,
+    /// When the store was last heard.
+    heard: Time,
+}
+
+/// The last sign of life of a holder.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Held {
+    nonce: Nonce,
+    token: Token,
+    lease_duration: Duration,
+    received: Time,
+    /// The state was `Suspended`: the timer starts from zero once it no longer is.
+    suspended: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct Own {
+    acknowledged: Option<Nonce>,
+    /// The version of that write.
+    version: Option<Version>,
+    /// The one before, so that a late watch event of it is recognised.
+    previous: Option<Nonce>,
+    unresolved: Vec<Attempt>,
+    /// A record of ours that no longer proves anything, since the store may have forgotten who came after.
+    disowned: Option<Nonce>,
+}
+
+impl Election {
+    /// A candidate that does not stand yet, for a store with these capabilities.
+    #[must_use]
+    pub fn new(candidate: Candidate, capabilities: &Capabilities) -> Self {
+        let Candidate { identity, advertise, incarnation, timing, hand_over_jitter } = candidate;
+        let draw = u32::try_from(incarnation.0 >> 64 & 1023).expect("below 1024");
+        Self {
+            me: Holder { identity, incarnation: Some(incarnation), advertise },
+            incarnation,
+            timing,
+            jitter: timing.jitter(incarnation),
+            hand_over_wait: hand_over_jitter * draw / 1024,
+            floor_is_history: capabilities.floor_is_history,
+            forgets: capabilities.forgets,
+            standing: false,
+            push: false,
+            phase: Phase::Following,
+            flight: None,
+            seen: None,
+            held: None,
+            doubt: false,
+            look: false,
+            read_at: Time(0),
+            write_at: Time(0),
+            cool_until: Time(0),
+            own: Own::default(),
+            ghost: None,
+            copied: false,
+            highest: 0,
+            floor: None,
+            longest: Duration::ZERO,
+            was_read: false,
+            failure: None,
+            ended: None,
+            released: None,
+        }
+    }
+
+    /// Takes in what happened.
+    pub fn handle(&mut self, now: Time, input: Input) {
+        self.expire(now);
+        match input {
+            Input::Stand => self.stand(now),
+            Input::Withdraw => self.withdraw(now),
+            Input::Stop => {
+                if let Phase::Leading(term) = &mut self.phase {
+                    term.draining = true;
+                }
+            }
+            Input::Drained => self.drained(now),
+            Input::Expired => {
+                if let Phase::Leading(_) = self.phase {
+                    self.end(now, Loss::Expired);
+                }
+            }
+            Input::Reborn(incarnation) => self.reborn(now, incarnation),
+            Input::Hint(observed) => self.hinted(now, observed),
+            Input::Push(push) => {
+                self.push = push;
+                if !self.doubt {
+                    self.schedule_read(now);
+                }
+            }
+            Input::Read(answer) => self.answered_read(now, answer),
+            Input::Wrote(answer) => self.answered_write(now, answer),
+            Input::Tick => {}
+        }
+    }
+
+    /// What to do now, if anything. Sent at `now`, which must be read before the request leaves.
+    pub fn poll(&mut self, now: Time, nonce: impl FnOnce() -> Nonce) -> Option<Action> {
+        self.expire(now);
+        if self.flight.is_some() {
+            return None;
+        }
+        let (due, step) = self.plan();
+        if due > now {
+            return None;
+        }
+        match self.begin(now, step, nonce) {
+            None => {
+                self.flight = Some(Flight::Read { sent: now });
+                Some(Action::Read)
+            }
+            Some(attempt) => {
+                let (expected, change) = (attempt.expected.clone(), attempt.change.clone());
+                self.flight = Some(Flight::Write { attempt: Box::new(attempt), sent: now });
+                Some(Action::Write { expected, change })
+            }
+        }
+    }
+
+    /// When to look again if nothing happens before: the next request, the end of the term, or the moment
+    /// the view goes stale.
+    #[must_use]
+    pub fn next_deadline(&self, now: Time) -> Time {
+        let mut next = Time::NEVER;
+        if self.flight.is_none() {
+            next = next.min(self.plan().0);
+        }
+        if let Some(leadership) = self.leadership(now) {
+            next = next.min(leadership.until);
+        }
+        if let Phase::Ended { release_until: Some(until), .. } = self.phase {
+            next = next.min(until);
+        }
+        let stale = self.view_until();
+        if stale > now {
+            next = next.min(stale);
+        }
+        next
+    }
+
+    /// The term believed in, if any. Leader iff `now < until`.
+    #[must_use]
+    pub fn leadership(&self, now: Time) -> Option<Leadership> {
+        let Phase::Leading(term) = self.phase else {
+            return None;
+        };
+        let until = self.timing.believe_until(term.sent);
+        (now < until).then(|| Leadership {
+            token: term.token,
+            until,
+            kill_at: self.timing.kill_at(term.sent),
+            dead_by: self.timing.dead_by(term.sent),
+            draining: term.draining,
+        })
+    }
+
+    /// What observers may be told. A foreign holder has no token.
+    #[must_use]
+    pub fn view(&self, now: Time) -> View<'_> {
+        let Some(seen) = &self.seen else {
+            return View::Unknown;
+        };
+        if now >= self.view_until() {
+            return View::Unknown;
+        }
+        match (&seen.observed.contents, seen.observed.expiry) {
+            (Contents::Unreadable(_), _) | (_, Expiry::Suspended) => View::Unknown,
+            (Contents::Absent, _) | (_, Expiry::Passed) => View::Nobody,
+            (Contents::Record(record), _) if record.holder.is_none() => View::Nobody,
+            (Contents::Record(record), _) => View::Held(record),
+        }
+    }
+
+    /// The last term that ended, and why. Taken: a second call returns `None`.
+    pub fn take_ended(&mut self) -> Option<(Token, Loss)> {
+        self.ended.take()
+    }
+
+    /// Whether the last release was confirmed, once that is known. Taken: a second call returns `None`.
+    pub fn take_released(&mut self) -> Option<bool> {
+        self.released.take()
+    }
+
+    /// Whether a copy of this process was seen; nothing is done before [`Input::Reborn`].
+    #[must_use]
+    pub fn copied(&self) -> bool {
+        self.copied
+    }
+
+    /// Why contending stopped for good. Standing again tries anew.
+    #[must_use]
+    pub fn failure(&self) -> Option<&Failure> {
+        self.failure.as_ref()
+    }
+
+    /// Whether it contends.
+    #[must_use]
+    pub fn standing(&self) -> bool {
+        self.standing
+    }
+
+    /// Whether a release is under way.
+    #[must_use]
+    pub fn releasing(&self) -> bool {
+        matches!(self.phase, Phase::Ended { release_until: Some(_), .. })
+    }
+
+    /// Whether it could be dropped without leaving anything of its own behind.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        let take = |attempt: &Attempt| attempt.change.intent == Intent::Take && !attempt.refused;
+        let writing = matches!(&self.flight, Some(Flight::Write { .. }));
+        let leading = matches!(self.phase, Phase::Leading(_) | Phase::Claiming { .. });
+        let stray = self.ghost.is_some() || self.own.unresolved.iter().any(take);
+        !self.standing && !leading && !self.releasing() && !writing && !stray
+    }
+
+    /// The last observation.
+    #[must_use]
+    pub fn observed(&self) -> Option<&Observed> {
+        self.seen.as_ref().map(|seen| &seen.observed)
+    }
+
+    /// The incarnation in use.
+    #[must_use]
+    pub fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+
+    fn stand(&mut self, now: Time) {
+        self.standing = true;
+        self.failure = None;
+        let informed = self.push && self.seen.is_some() && self.phase == Phase::Following;
+        if !informed {
+            self.read_at = self.read_at.min(now);
+        }
+    }
+
+    fn withdraw(&mut self, now: Time) {
+        self.standing = false;
+        match self.phase {
+            Phase::Leading(_) => self.end(now, Loss::Dropped),
+            Phase::Claiming { token } => self.owe_release(now, token),
+            Phase::Following | Phase::Ended { .. } => {}
+        }
+    }
+
+    fn drained(&mut self, now: Time) {
+        match self.phase {
+            Phase::Leading(term) => {
+                self.end(now, Loss::Resigned);
+                self.owe_release(now, term.token);
+                self.read_at = if self.doubt { self.read_at } else { Time::NEVER };
+            }
+            Phase::Ended { token, work_stopped: false, .. } if self.standing => {
+                self.phase = Phase::Ended { token, work_stopped: true, release_until: None };
+            }
+            Phase::Ended { token, work_stopped: false, .. } => self.owe_release(now, token),
+            Phase::Ended { .. } | Phase::Following | Phase::Claiming { .. } => {}
+        }
+    }
+
+    fn reborn(&mut self, now: Time, incarnation: Incarnation) {
+        self.incarnation = incarnation;
+        self.me.incarnation = Some(incarnation);
+        self.copied = false;
+        self.own.forget();
+        self.phase = Phase::Following;
+        self.read_at = now;
+    }
+
+    fn owe_release(&mut self, now: Time, token: Token) {
+        let until = now + 2 * self.timing.request_timeout();
+        self.phase = Phase::Ended { token, work_stopped: true, release_until: Some(until) };
+    }
+
+    /// Ends the term. Its work is not known to have stopped.
+    fn end(&mut self, now: Time, loss: Loss) {
+        if let Phase::Leading(term) = self.phase {
+            self.phase =
+                Phase::Ended { token: term.token, work_stopped: false, release_until: None };
+            self.ended = Some((term.token, loss));
+            self.read_at = self.read_at.min(now);
+        }
+    }
+
+    fn fail(&mut self, now: Time, failure: Failure) {
+        if self.standing {
+            self.end(now, Loss::Superseded);
+            self.standing = false;
+            self.failure = Some(failure);
+        }
+    }
+
+    /// What passes with time alone.
+    fn expire(&mut self, now: Time) {
+        match self.phase {
+            Phase::Leading(term) if now >= self.timing.believe_until(term.sent) => {
+                self.end(now, Loss::Expired);
+            }
+            Phase::Ended { token, release_until: Some(until), .. } if now >= until => {
+                self.released = Some(false);
+                self.phase = Phase::Ended { token, work_stopped: true, release_until: None };
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Attempt {
+    fn nonce(&self) -> Nonce {
+        self.change.record.nonce
+    }
+}
+
+impl Own {
+    fn acknowledge(&mut self, nonce: Option<Nonce>) {
+        if self.acknowledged != nonce {
+            self.previous = self.acknowledged;
+        }
+        self.acknowledged = nonce;
+        self.unresolved.clear();
+    }
+
+    /// Whether this is the nonce of an acknowledged write, or of an unresolved one.
+    fn recognises(&self, nonce: Nonce) -> bool {
+        self.acknowledged == Some(nonce)
+            || self.previous == Some(nonce)
+            || self.attempt(nonce).is_some()
+    }
+
+    fn attempt(&self, nonce: Nonce) -> Option<&Attempt> {
+        self.unresolved.iter().find(|attempt| attempt.nonce() == nonce)
+    }
+}
+
+/// The wall times of a record that the driver has not stamped yet.
+const UNSTAMPED: Wall = Wall(0);

@@ -1,0 +1,245 @@
+//! What is to be done next, and when.
+
+use crate::backend::{Change, Contents, Expiry, Intent};
+use crate::error::ErrorKind;
+use crate::record::{Holder, MAX_TOKEN, Nonce, Record, Token};
+use crate::time::Time;
+use crate::timing::Timing;
+
+use super::{Attempt, Election, Failure, Phase, UNSTAMPED};
+
+use std::time::Duration;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    Read,
+    Adopt,
+    Take,
+    Renew,
+    Release,
+    /// Undo a Take that went astray (`ByServer`).
+    Revoke,
+}
+
+impl Election {
+    /// The next request and its moment. Changes nothing, so that `poll` and `next_deadline` agree.
+    pub(super) fn plan(&self) -> (Time, Step) {
+        if self.failure.is_some() || self.copied {
+            return (Time::NEVER, Step::Read);
+        }
+        let read = (if self.look { Time(0) } else { self.read_at }, Step::Read);
+        if self.look || self.doubt || self.seen.is_none() {
+            return read;
+        }
+        let (at, step) = self.next_write();
+        let at = if self.is_first_release(step) { at } else { at.max(self.write_at) };
+        if at <= read.0 && at != Time::NEVER { (at, step) } else { read }
+    }
+
+    /// A release waits for no pace that an earlier renewal set.
+    fn is_first_release(&self, step: Step) -> bool {
+        let release = |attempt: &Attempt| attempt.change.intent == Intent::Release;
+        step == Step::Release && !self.own.unresolved.iter().any(release)
+    }
+
+    fn next_write(&self) -> (Time, Step) {
+        const AT_ONCE: Time = Time(0);
+        const NOT_NOW: (Time, Step) = (Time::NEVER, Step::Read);
+        if self.ghost.is_some() {
+            return (AT_ONCE, Step::Revoke);
+        }
+        match self.phase {
+            Phase::Leading(term) => (term.renew_at, Step::Renew),
+            Phase::Claiming { .. } => (AT_ONCE, Step::Renew),
+            Phase::Ended { release_until: Some(_), .. } => {
+                if self.is_seen_ours() {
+                    (AT_ONCE, Step::Release)
+                } else {
+                    NOT_NOW
+                }
+            }
+            _ if !self.standing => NOT_NOW,
+            // Nobody came between: the compare-and-swap over our own record proves it.
+            Phase::Ended { work_stopped: true, .. } if self.is_seen_ours() => (AT_ONCE, Step::Take),
+            Phase::Ended { .. } | Phase::Following => self.opening(),
+        }
+    }
+
+    /// How and when a candidate that holds nothing gets the lock.
+    fn opening(&self) -> (Time, Step) {
+        let Some(seen) = &self.seen else {
+            return (Time::NEVER, Step::Read);
+        };
+        let lease_over = self.held_until();
+        let polite = self.cool_until.max(seen.received + self.hand_over_wait);
+        match (&seen.observed.contents, seen.observed.expiry) {
+            (Contents::Unreadable(_), _) => (Time::NEVER, Step::Read),
+            (_, Expiry::Suspended) => (Time(0), Step::Adopt),
+            (Contents::Absent, Expiry::ByServer) => (polite, Step::Take),
+            (Contents::Absent, _) => (lease_over, Step::Adopt),
+            (Contents::Record(Record { holder: None, .. }), _) => {
+                (polite.max(lease_over), Step::Take)
+            }
+            (Contents::Record(_), Expiry::Passed) => (self.cool_until, Step::Take),
+            (Contents::Record(_), Expiry::ByObserver) => (lease_over, Step::Take),
+            // Present is alive: the timer only reads.
+            (Contents::Record(_), Expiry::ByServer) => (Time::NEVER, Step::Read),
+        }
+    }
+
+    /// When the lease of the last holder seen is over, by our clock. Zero if none was seen.
+    fn held_until(&self) -> Time {
+        match &self.held {
+            None => Time(0),
+            Some(held) if held.suspended => Time::NEVER,
+            Some(held) => held.received + Timing::wait(held.lease_duration) + self.jitter,
+        }
+    }
+
+    /// When what we know is too old to be told.
+    pub(super) fn view_until(&self) -> Time {
+        let Some(seen) = &self.seen else {
+            return Time(0);
+        };
+        match (&self.held, seen.observed.expiry) {
+            (Some(held), Expiry::ByObserver) => held.received + Timing::wait(held.lease_duration),
+            _ => seen.heard + self.timing.lease_duration() + 2 * self.timing.request_timeout(),
+        }
+    }
+
+    /// The next read, if nothing calls for one earlier.
+    pub(super) fn schedule_read(&mut self, now: Time) {
+        let by_server =
+            self.seen.as_ref().is_some_and(|seen| seen.observed.expiry == Expiry::ByServer);
+        self.read_at = match self.phase {
+            Phase::Leading(_) | Phase::Claiming { .. } => Time::NEVER,
+            _ if self.push && by_server => now + self.timing.lease_duration(),
+            _ if self.push => now + self.timing.silence(),
+            _ => now + self.timing.retry_period(),
+        };
+    }
+
+    /// The shortest time between two attempts that fail.
+    pub(super) fn pace(&self) -> Duration {
+        let period = self.timing.retry_period();
+        match self.phase {
+            Phase::Leading(_) | Phase::Claiming { .. } | Phase::Ended { .. } => {
+                period.min(self.timing.request_timeout())
+            }
+            Phase::Following => period,
+        }
+    }
+
+    /// When to read again after a request that was sent at `sent` failed.
+    pub(super) fn after_failure(&self, now: Time, sent: Time, kind: ErrorKind) -> Time {
+        let again = now.max(sent + self.pace());
+        let ErrorKind::Throttled { retry_after: Some(delay) } = kind else {
+            return again;
+        };
+        let asked = again.max(now + delay);
+        match self.leadership(now) {
+            // A leader obeys as far as its deadline allows a read and a renewal.
+            Some(term) => asked.min(again.max(term.until - 2 * self.timing.request_timeout())),
+            None => asked,
+        }
+    }
+
+    /// Prepares the step: `None` is a read.
+    pub(super) fn begin(
+        &mut self,
+        now: Time,
+        step: Step,
+        nonce: impl FnOnce() -> Nonce,
+    ) -> Option<Attempt> {
+        let intent = match step {
+            Step::Read => {
+                self.look = false;
+                return None;
+            }
+            Step::Revoke => {
+                let mut ghost = self.ghost.clone()?;
+                ghost.change.intent = Intent::Release;
+                ghost.first_sent = now;
+                return Some(ghost);
+            }
+            Step::Adopt => Intent::Adopt,
+            Step::Take => Intent::Take,
+            Step::Renew => Intent::Renew,
+            Step::Release => Intent::Release,
+        };
+        let expected = self.seen.as_ref()?.observed.version.clone();
+        let same = |attempt: &&Attempt| {
+            attempt.change.intent == Intent::Take && attempt.expected == expected
+        };
+        // One unresolved Take per version: the same bytes are sent again, and count from the first time.
+        if let (Intent::Take, Some(attempt)) = (intent, self.own.unresolved.iter().find(same)) {
+            return Some(attempt.clone());
+        }
+        let record = match intent {
+            Intent::Adopt => self.adopted(nonce),
+            Intent::Take => {
+                let token = self.mint();
+                if token > MAX_TOKEN {
+                    self.fail(now, Failure::Corrupt(format!("token {token} is above 2^63")));
+                    return None;
+                }
+                self.record(Some(self.me.clone()), token, nonce())
+            }
+            Intent::Renew => self.record(Some(self.me.clone()), self.term_token(), nonce()),
+            Intent::Release => self.record(None, self.term_token(), nonce()),
+        };
+        Some(Attempt {
+            expected,
+            change: Change { intent, record },
+            first_sent: now,
+            refused: false,
+        })
+    }
+
+    /// Larger than every token that may have been used.
+    fn mint(&self) -> Token {
+        let seen = self.seen.as_ref();
+        let record = seen.and_then(|seen| seen.observed.record()).map_or(0, |record| record.token);
+        let floor = seen.and_then(|seen| seen.observed.token_floor).max(self.floor).unwrap_or(0);
+        record.max(floor).max(self.highest).saturating_add(1)
+    }
+
+    fn term_token(&self) -> Token {
+        match self.phase {
+            Phase::Leading(term) => term.token,
+            Phase::Claiming { token } | Phase::Ended { token, .. } => token,
+            Phase::Following => 0,
+        }
+    }
+
+    fn record(&self, holder: Option<Holder>, token: Token, nonce: Nonce) -> Record {
+        let stored = self.seen.as_ref().and_then(|seen| seen.observed.record());
+        let same_term = stored.filter(|record| record.token == token && record.holder == holder);
+        Record {
+            holder,
+            token,
+            lease_duration: self.timing.lease_duration(),
+            nonce,
+            acquired: same_term.map_or(UNSTAMPED, |record| record.acquired),
+            renewed: UNSTAMPED,
+            extra: stored.map(|record| record.extra.clone()).unwrap_or_default(),
+        }
+    }
+
+    /// What an adoption stores. Where the store vouches for absence: nobody, token 0, which is no release.
+    /// Where it may have forgotten: what is there, unchanged, or an unknown holder who must be waited for.
+    fn adopted(&self, nonce: impl FnOnce() -> Nonce) -> Record {
+        let longest = self.longest.max(self.timing.lease_duration());
+        let seen = self.seen.as_ref().map(|seen| &seen.observed);
+        let suspended = seen.is_some_and(|seen| seen.expiry == Expiry::Suspended);
+        let stored = seen.and_then(|seen| seen.record()).filter(|_| suspended);
+        let record = match stored {
+            Some(record) if record.holder.is_some() => record.clone(),
+            _ => {
+                let token = stored.map_or(0, |record| record.token);
+                self.record(suspended.then(Holder::unknown), token, nonce())
+            }
+        };
+        Record { lease_duration: record.lease_duration.max(longest), ..record }
+    }
+}

@@ -1,0 +1,260 @@
+//! What an observation means: whose record it is, and what that changes.
+
+use crate::backend::{Contents, Expiry, Intent, Observed};
+use crate::record::{Nonce, Record, Token};
+use crate::time::Time;
+
+use super::{Election, Failure, Flight, Held, Loss, Own, Phase, Seen};
+
+/// Whose a record is. Ours is what carries our own nonce, never merely our identity or incarnation: a copy
+/// of this process has those too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whose {
+    /// Our last acknowledged write's, or an unresolved renewal's.
+    Ours,
+    /// A Take's of ours that nobody has been told of.
+    OurTake,
+    /// Our release's.
+    OurRelease,
+    /// Written by a copy of this process.
+    Copy,
+    Stranger,
+}
+
+impl Election {
+    /// Takes in the answer to a read, which decides.
+    pub(super) fn settle(&mut self, now: Time, observed: Observed) {
+        if self.floor_is_history
+            && let Some(before) = self.floor
+            && observed.token_floor.is_none_or(|floor| floor < before)
+        {
+            self.fail(now, Failure::Rewound { floor: observed.token_floor, before });
+        }
+        let whose = self.whose(&observed);
+        let version = observed.version.clone();
+        self.observe(now, observed.clone());
+        if let Contents::Unreadable(why) = observed.contents {
+            self.fail(now, Failure::Corrupt(why));
+            return;
+        }
+        match whose {
+            Whose::Ours | Whose::OurTake if self.may_have_been_forgotten(&observed) => {
+                self.give_up_term(now);
+                self.own.disowned = observed.record().map(|record| record.nonce);
+            }
+            Whose::Ours => self.settle_ours(now, &observed),
+            Whose::OurTake => {
+                let token = observed.record().map_or(0, |record| record.token);
+                self.own.acknowledge(observed.record().map(|record| record.nonce));
+                if self.standing {
+                    self.phase = Phase::Claiming { token };
+                } else {
+                    self.owe_release(now, token);
+                }
+            }
+            Whose::OurRelease => self.let_go(now, true),
+            Whose::Copy => {
+                self.give_up_term(now);
+                self.copied = true;
+            }
+            Whose::Stranger => self.settle_stranger(now, &observed),
+        }
+        self.own.unresolved.retain(|attempt| attempt.expected == version);
+    }
+
+    /// Who does not lead now cannot tell from its own record, once the store may have gone back to it, that
+    /// nobody led in between: it waits like everybody else.
+    fn may_have_been_forgotten(&self, observed: &Observed) -> bool {
+        let leads = matches!(self.phase, Phase::Leading(_));
+        let restored = self.forgets && self.own.version.as_ref() != Some(&observed.version);
+        !leads && (restored || observed.expiry == Expiry::Suspended)
+    }
+
+    fn settle_ours(&mut self, now: Time, observed: &Observed) {
+        let Some(nonce) = observed.record().map(|record| record.nonce) else {
+            return;
+        };
+        if self.own.attempt(nonce).is_some() {
+            self.own.previous = self.own.acknowledged;
+            self.own.acknowledged = Some(nonce);
+        }
+        if let (Phase::Leading(term), Expiry::Suspended) = (&mut self.phase, observed.expiry) {
+            term.renew_at = now;
+        }
+    }
+
+    fn settle_stranger(&mut self, now: Time, observed: &Observed) {
+        if observed.expiry == Expiry::ByServer {
+            let stray = |attempt: &&super::Attempt| {
+                attempt.change.intent == Intent::Take
+                    && !attempt.refused
+                    && attempt.expected != observed.version
+            };
+            self.ghost = self.own.unresolved.iter().find(stray).cloned().or(self.ghost.take());
+        }
+        match &mut self.phase {
+            Phase::Following => {}
+            Phase::Leading(term) if may_reassert(term.token, self.highest, observed) => {
+                term.renew_at = now;
+            }
+            Phase::Leading(_) | Phase::Claiming { .. } | Phase::Ended { .. } => {
+                self.give_up_term(now);
+            }
+        }
+    }
+
+    /// The lock is somebody else's now.
+    fn give_up_term(&mut self, now: Time) {
+        self.end(now, Loss::Superseded);
+        self.let_go(now, false);
+    }
+
+    fn whose(&self, observed: &Observed) -> Whose {
+        let Some(record) = observed.record() else {
+            return Whose::Stranger;
+        };
+        match self.own.attempt(record.nonce).map(|attempt| attempt.change.intent) {
+            Some(Intent::Take) => Whose::OurTake,
+            Some(Intent::Release) => Whose::OurRelease,
+            _ if self.own.recognises(record.nonce) => Whose::Ours,
+            _ if self.is_copys(record, observed.expiry) => Whose::Copy,
+            _ => Whose::Stranger,
+        }
+    }
+
+    /// Our incarnation with a nonce that is not ours. An old record of ours that a forgetful store brought
+    /// back carries a lower token than the highest seen, or is suspended.
+    fn is_copys(&self, record: &Record, expiry: Expiry) -> bool {
+        let ours = |holder: &crate::record::Holder| holder.incarnation == Some(self.incarnation);
+        record.holder.as_ref().is_some_and(ours)
+            && record.token >= self.highest
+            && expiry != Expiry::Suspended
+            && self.own.disowned != Some(record.nonce)
+    }
+
+    pub(super) fn is_seen_ours(&self) -> bool {
+        let record = self.seen.as_ref().and_then(|seen| seen.observed.record());
+        record.is_some_and(|record| record.holder.is_some() && self.own.recognises(record.nonce))
+    }
+
+    /// Whether a pushed observation is one of our own writes, resolved or in flight.
+    pub(super) fn is_own_event(&self, observed: &Observed) -> bool {
+        let in_flight = |nonce: Nonce| match &self.flight {
+            Some(Flight::Write { attempt, .. }) => attempt.nonce() == nonce,
+            Some(Flight::Read { .. }) | None => false,
+        };
+        observed.expiry != Expiry::Suspended
+            && observed
+                .record()
+                .is_some_and(|record| in_flight(record.nonce) || self.own.recognises(record.nonce))
+    }
+
+    /// Whether a pushed observation may stand without a read. It may be old: a lower token than one seen, or
+    /// an absence that is nobody's word, is looked up.
+    pub(super) fn is_trusted_hint(&self, observed: &Observed) -> bool {
+        match (&observed.contents, observed.expiry) {
+            (_, Expiry::Suspended) | (Contents::Unreadable(_), _) => false,
+            (Contents::Absent, expiry) => expiry == Expiry::ByServer,
+            (Contents::Record(record), _) => record.token >= self.highest,
+        }
+    }
+
+    /// Remembers what is there, and restarts the timer if its holder showed life.
+    pub(super) fn observe(&mut self, now: Time, observed: Observed) {
+        if let Some(record) = observed.record() {
+            self.highest = self.highest.max(record.token);
+            self.longest = self.longest.max(record.lease_duration);
+        }
+        self.floor = self.floor.max(observed.token_floor);
+        // A store that forgets shows an old sign of life under a new version once it was adopted again.
+        let last = self.seen.as_ref().map(|seen| &seen.observed.version);
+        if self.forgets && last != Some(&observed.version) {
+            self.restart_timer(now);
+        }
+        self.note_life(now, &observed);
+        let same = self.seen.take().filter(|seen| seen.observed.version == observed.version);
+        let received = same.map_or(now, |seen| seen.received);
+        self.seen = Some(Seen { observed, received, heard: now });
+    }
+
+    fn note_life(&mut self, now: Time, observed: &Observed) {
+        let suspended = observed.expiry == Expiry::Suspended;
+        match &observed.contents {
+            Contents::Unreadable(_) => return,
+            Contents::Absent if observed.expiry == Expiry::ByServer => self.held = None,
+            Contents::Absent => {}
+            Contents::Record(record) => match &record.holder {
+                None if self.is_release_of_held(record) && !suspended => self.held = None,
+                None => {}
+                Some(_) if observed.expiry == Expiry::Passed => self.held = None,
+                Some(holder) => {
+                    if *holder != self.me {
+                        self.cool_until = Time(0);
+                    }
+                    self.note_holder(now, record);
+                }
+            },
+        }
+        // After a suspended state the timer starts from zero.
+        if self.held.as_ref().is_some_and(|held| held.suspended && !suspended) {
+            self.restart_timer(now);
+        }
+        if let Some(held) = &mut self.held {
+            held.suspended = suspended;
+        }
+    }
+
+    fn restart_timer(&mut self, now: Time) {
+        if let Some(held) = &mut self.held {
+            held.received = now;
+        }
+    }
+
+    fn note_holder(&mut self, now: Time, record: &Record) {
+        match &mut self.held {
+            Some(held) if held.nonce == record.nonce => {
+                held.token = record.token;
+                held.lease_duration = held.lease_duration.max(record.lease_duration);
+            }
+            held => {
+                let suspended = held.as_ref().is_some_and(|held| held.suspended);
+                *held = Some(Held {
+                    nonce: record.nonce,
+                    token: record.token,
+                    lease_duration: record.lease_duration,
+                    received: now,
+                    suspended,
+                });
+            }
+        }
+    }
+
+    /// A record without holder is a release of the holder we saw only if it carries its token or a greater
+    /// one. An adopted one has token 0 and never is.
+    fn is_release_of_held(&self, record: &Record) -> bool {
+        record.token > 0 && self.held.as_ref().is_none_or(|held| record.token >= held.token)
+    }
+}
+
+/// Whether a leader whose deadline runs asserts its record again over this version. A greater token, held or
+/// released, and any foreign holder are another leader.
+fn may_reassert(token: Token, highest: Token, observed: &Observed) -> bool {
+    if highest > token {
+        return false;
+    }
+    match (&observed.contents, observed.expiry) {
+        (Contents::Unreadable(_), _) | (_, Expiry::ByServer) => false,
+        (Contents::Absent, _) | (_, Expiry::Suspended) => true,
+        (Contents::Record(record), _) => match &record.holder {
+            None => true,
+            Some(holder) => holder.incarnation.is_some() && record.token < token,
+        },
+    }
+}
+
+impl Own {
+    /// Nothing of ours is stored any more.
+    pub(super) fn forget(&mut self) {
+        *self = Self::default();
+    }
+}

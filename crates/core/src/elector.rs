@@ -1,0 +1,464 @@
+//! The elector: the handle an application holds.
+
+#![expect(clippy::disallowed_methods, reason = "the driver is started here")]
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_core::Stream;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::backend::LockBackend;
+use crate::clock::{BootClock, Clock};
+use crate::driver::{Command, Driver, State, random};
+use crate::election::{Candidate, Election, Loss};
+use crate::error::{Error, ErrorKind};
+use crate::record::Incarnation;
+use crate::status::{Counters, Status};
+use crate::term::{Held, StopReason, Term};
+use crate::timing::{Timing, TimingSettings};
+
+/// The longest identity or advertised address, in bytes.
+const MAX_NAME: usize = 253;
+
+/// One candidate for one lock. Clones are handles to the same candidate; the last one dropped ends it.
+#[derive(Clone)]
+pub struct Elector {
+    shared: Arc<Handle>,
+}
+
+#[derive(Debug)]
+struct Handle {
+    commands: mpsc::UnboundedSender<Command>,
+    status: watch::Receiver<Status>,
+    timing: Timing,
+    clock: Arc<dyn Clock>,
+    drain_timeout: Duration,
+    loss_grace: Duration,
+}
+
+/// Sets up an [`Elector`].
+#[must_use = "call build()"]
+#[derive(Debug)]
+pub struct Builder {
+    lock: Arc<dyn LockBackend>,
+    identity: Option<String>,
+    advertise: Option<String>,
+    timing: TimingSettings,
+    clock: Option<Arc<dyn Clock>>,
+    drain_timeout: Duration,
+    loss_grace: Duration,
+    hand_over_jitter: Duration,
+}
+
+/// How [`Elector::run_once`] ended.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Finished<R> {
+    /// The job returned while it led.
+    Done(R),
+    /// The term was lost first. The job's value, if it returned within its grace.
+    Lost(Loss, Option<R>),
+    /// A stop was asked for, and came before leadership or the job did not return within the drain timeout.
+    Aborted,
+}
+
+impl Builder {
+    /// The name of this candidate. Default: host name and process id. Two candidates may share one; only one
+    /// of them leads.
+    pub fn identity(mut self, identity: impl Into<String>) -> Self {
+        self.identity = Some(identity.into());
+        self
+    }
+
+    /// Where others reach this candidate when it leads; stored in the record.
+    pub fn advertise(mut self, address: impl Into<String>) -> Self {
+        self.advertise = Some(address.into());
+        self
+    }
+
+    /// The timing; what is not chosen is derived from the lease duration.
+    pub fn timing(mut self, settings: TimingSettings) -> Self {
+        self.timing = settings;
+        self
+    }
+
+    /// The clock. Default: a [`BootClock`] of its own. Many electors in a process should share one.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Some(Arc::new(clock));
+        self
+    }
+
+    /// How long work may drain after a requested stop, while the term is kept. Default 30 s.
+    pub fn drain_timeout(mut self, timeout: Duration) -> Self {
+        self.drain_timeout = timeout;
+        self
+    }
+
+    /// How long work may take to stop once another leader is known, within the stop grace. Default none.
+    pub fn loss_grace(mut self, grace: Duration) -> Self {
+        self.loss_grace = grace;
+        self
+    }
+
+    /// How long at most to wait before taking a released lock, for fleets of dozens. Default none.
+    pub fn hand_over_jitter(mut self, jitter: Duration) -> Self {
+        self.hand_over_jitter = jitter;
+        self
+    }
+
+    /// Starts the candidate. It does not contend before it is asked to.
+    ///
+    /// # Errors
+    /// `Invalid`: the timing breaks a rule or is too short for the store, a name is empty, too long or holds
+    /// control characters, or there is no tokio runtime.
+    pub fn build(self) -> Result<Elector, Error> {
+        let invalid = |why: String| Error::new(ErrorKind::Invalid, "build the elector", why);
+        let identity = self.identity.unwrap_or_else(default_identity);
+        check_name("identity", &identity).map_err(invalid)?;
+        if let Some(advertise) = &self.advertise {
+            check_name("advertised address", advertise).map_err(invalid)?;
+        }
+        let timing = fit(self.timing, self.lock.as_ref()).map_err(invalid)?;
+        let candidate = Candidate {
+            identity,
+            advertise: self.advertise,
+            incarnation: Incarnation(random()),
+            timing,
+            hand_over_jitter: self.hand_over_jitter,
+        };
+        let clock = self.clock.unwrap_or_else(|| Arc::new(BootClock::new()));
+        let (commands, status) = start(self.lock, clock.clone(), candidate)?;
+        let (drain_timeout, loss_grace) = (self.drain_timeout, self.loss_grace);
+        let handle = Handle { commands, status, timing, clock, drain_timeout, loss_grace };
+        Ok(Elector { shared: Arc::new(handle) })
+    }
+}
+
+impl Elector {
+    /// A candidate for `lock`.
+    pub fn builder(lock: Arc<dyn LockBackend>) -> Builder {
+        Builder {
+            lock,
+            identity: None,
+            advertise: None,
+            timing: TimingSettings::default(),
+            clock: None,
+            drain_timeout: Duration::from_secs(30),
+            loss_grace: Duration::ZERO,
+            hand_over_jitter: Duration::ZERO,
+        }
+    }
+
+    /// Runs `work` during every term of this candidate, until [`shutdown`](Self::shutdown).
+    ///
+    /// When the work should stop, [`Term::stopped`] resolves. After a requested stop the term is kept while the
+    /// work drains, then released. After a loss the work's future is dropped when its grace is over, at once if
+    /// another leader is known. Work that returns releases the lock and contends again after a cool-down.
+    /// The future is dropped before a release is sent; tasks it has spawned are not: end them yourself.
+    ///
+    /// A panic in the work reaches the caller, and nothing is released: the lease runs out.
+    ///
+    /// # Errors
+    /// `Corrupt`, `Invalid` and `Rewound`, and `Denied` before the first successful read. Everything else is a
+    /// state: see [`status`](Self::status).
+    pub async fn run(&self, mut work: impl AsyncFnMut(Term)) -> Result<(), Error> {
+        let mut next = self.enqueue();
+        loop {
+            let held = match next.claimed().await {
+                Ok(held) => held,
+                Err(error) if error.kind() == ErrorKind::Stopped => return Ok(()),
+                Err(error) => return Err(error),
+            };
+            let term = held.term();
+            let end = self.supervise(&term, work(term.clone())).await;
+            // Contending before the work is declared stopped lets a lost term that is still ours be taken anew.
+            next = self.enqueue();
+            self.conclude(held, &end).await;
+        }
+    }
+
+    /// Runs `job` during one term and gives the lock back.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub async fn run_once<R>(
+        &self,
+        job: impl AsyncFnOnce(Term) -> R,
+    ) -> Result<Finished<R>, Error> {
+        let held = match self.campaign().await {
+            Ok(held) => held,
+            Err(error) if error.kind() == ErrorKind::Stopped => return Ok(Finished::Aborted),
+            Err(error) => return Err(error),
+        };
+        let term = held.term();
+        let end = self.supervise(&term, job(term.clone())).await;
+        self.conclude(held, &end).await;
+        Ok(match end {
+            End::Returned(value) => Finished::Done(value),
+            End::Lost(loss, value) => Finished::Lost(loss, value),
+            End::DrainTimedOut => Finished::Aborted,
+        })
+    }
+
+    /// Contends until this candidate leads. Campaigns on one elector queue. Dropping the future is safe: a lock
+    /// that was just taken is given back.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run), and `Stopped` after a shutdown.
+    pub async fn campaign(&self) -> Result<Held, Error> {
+        self.enqueue().claimed().await
+    }
+
+    /// What is known now.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.shared.status.borrow().clone()
+    }
+
+    /// The present status and every change of role, leader or store health; renewals are no change.
+    /// Intermediate states may be skipped.
+    pub fn changes(&self) -> impl Stream<Item = Status> + Send + 'static + use<> {
+        changes(self.shared.status.clone())
+    }
+
+    /// Asks the work of the present term to stop, and contends again after a cool-down.
+    pub fn step_down(&self) {
+        self.tell(Command::Stop);
+    }
+
+    /// Asks the work to stop, releases once it has, and ends this candidate.
+    pub fn shutdown(&self) {
+        self.tell(Command::Shutdown);
+    }
+
+    /// The incarnation in use.
+    #[must_use]
+    pub fn incarnation(&self) -> Incarnation {
+        self.shared.status.borrow().incarnation
+    }
+
+    /// The timing in force.
+    #[must_use]
+    pub fn timing(&self) -> Timing {
+        self.shared.timing
+    }
+
+    fn tell(&self, command: Command) {
+        // A driver that has ended needs no telling.
+        let _ = self.shared.commands.send(command);
+    }
+
+    fn enqueue(&self) -> Campaign {
+        let (reply, answer) = oneshot::channel();
+        self.tell(Command::Campaign(reply));
+        Campaign { answer, nudge: Nudge(self.shared.commands.clone()) }
+    }
+
+    async fn supervise<R>(&self, term: &Term, work: impl Future<Output = R>) -> End<R> {
+        let mut work = std::pin::pin!(work);
+        let reason = tokio::select! {
+            value = &mut work => return End::of(term, value),
+            reason = term.stopped() => reason,
+        };
+        if reason == StopReason::Requested {
+            let timeout = self.shared.clock.now() + self.shared.drain_timeout;
+            tokio::select! {
+                value = &mut work => return End::of(term, value),
+                _ = term.lost() => {}
+                () = self.shared.clock.sleep_until(timeout) => return End::DrainTimedOut,
+            }
+        }
+        let loss = term.lost().await;
+        let kill_at = match loss {
+            Loss::Expired => term.deadlines().kill_at,
+            _ => term.deadlines().kill_at.min(self.shared.clock.now() + self.shared.loss_grace),
+        };
+        tokio::select! {
+            value = &mut work => End::Lost(loss, Some(value)),
+            () = self.shared.clock.sleep_until(kill_at) => End::Lost(loss, None),
+        }
+    }
+
+    /// The work's future is gone. Releases what is to be released.
+    async fn conclude<R>(&self, held: Held, end: &End<R>) {
+        match end {
+            // An unconfirmed release, or a driver that is gone, leaves the lease to run out.
+            End::Returned(_) => drop(held.resign().await),
+            End::Lost(..) => held.finish(),
+            // Tasks of the work may still run: nothing is released.
+            End::DrainTimedOut => drop(held),
+        }
+    }
+}
+
+impl fmt::Debug for Elector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Elector").field("status", &self.status()).finish()
+    }
+}
+
+/// Who leads, with permission to read only. Never contends.
+#[derive(Clone, Debug)]
+pub struct Observer {
+    /// Keeps the driver alive.
+    _commands: mpsc::UnboundedSender<Command>,
+    status: watch::Receiver<Status>,
+}
+
+impl Observer {
+    /// Observes `lock`, with the store's own timing.
+    ///
+    /// # Errors
+    /// `Invalid` if there is no tokio runtime.
+    pub fn new(lock: Arc<dyn LockBackend>) -> Result<Self, Error> {
+        Self::with_clock(lock, BootClock::new())
+    }
+
+    /// Observes `lock` on this clock.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_clock(lock: Arc<dyn LockBackend>, clock: impl Clock) -> Result<Self, Error> {
+        let invalid = |why: String| Error::new(ErrorKind::Invalid, "build the observer", why);
+        let timing = fit(TimingSettings::default(), lock.as_ref()).map_err(invalid)?;
+        let candidate = Candidate {
+            identity: String::new(),
+            advertise: None,
+            incarnation: Incarnation(random()),
+            timing,
+            hand_over_jitter: Duration::ZERO,
+        };
+        let (commands, status) = start(lock, Arc::new(clock), candidate)?;
+        Ok(Self { _commands: commands, status })
+    }
+
+    /// What is known now.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.status.borrow().clone()
+    }
+
+    /// The present status and every change of leader or store health.
+    pub fn changes(&self) -> impl Stream<Item = Status> + Send + 'static + use<> {
+        changes(self.status.clone())
+    }
+}
+
+/// How the work of a term ended.
+enum End<R> {
+    Returned(R),
+    Lost(Loss, Option<R>),
+    DrainTimedOut,
+}
+
+impl<R> End<R> {
+    fn of(term: &Term, value: R) -> Self {
+        match term.check() {
+            Ok(_) => Self::Returned(value),
+            Err(loss) => Self::Lost(loss, Some(value)),
+        }
+    }
+}
+
+/// A place in the queue. Tells the driver when it is given up; the fields are dropped in this order.
+struct Campaign {
+    answer: oneshot::Receiver<Result<Held, Error>>,
+    nudge: Nudge,
+}
+
+struct Nudge(mpsc::UnboundedSender<Command>);
+
+impl Campaign {
+    async fn claimed(self) -> Result<Held, Error> {
+        let Self { answer, nudge } = self;
+        let gone = |_closed| Error::new(ErrorKind::Stopped, "campaign", "the elector has ended");
+        // Declared after the nudge, so that it is dropped before it.
+        let _nudge = nudge;
+        let answer = answer;
+        answer.await.map_err(gone)?.map(Held::claim)
+    }
+}
+
+impl Drop for Nudge {
+    fn drop(&mut self) {
+        let _ = self.0.send(Command::Abandoned);
+    }
+}
+
+fn start(
+    lock: Arc<dyn LockBackend>,
+    clock: Arc<dyn Clock>,
+    candidate: Candidate,
+) -> Result<(mpsc::UnboundedSender<Command>, watch::Receiver<Status>), Error> {
+    let runtime = tokio::runtime::Handle::try_current().map_err(|error| {
+        Error::new(ErrorKind::Invalid, "start the driver outside a tokio runtime", error)
+    })?;
+    let timing = candidate.timing;
+    let election = Election::new(candidate, &lock.capabilities());
+    let (commands, receiver) = mpsc::unbounded_channel();
+    let first = Status::of(&election, clock.now(), None, Counters::default());
+    let (status, statuses) = watch::channel(first);
+    let driver = Driver {
+        lock,
+        clock,
+        timing,
+        election,
+        commands: receiver,
+        handle: commands.downgrade(),
+        status,
+        state: State::default(),
+    };
+    runtime.spawn(driver.run());
+    Ok((commands, statuses))
+}
+
+fn changes(mut status: watch::Receiver<Status>) -> impl Stream<Item = Status> + Send + 'static {
+    status.mark_changed();
+    futures_util::stream::unfold(status, |mut status| async move {
+        status.changed().await.ok()?;
+        let now = status.borrow_and_update().clone();
+        Some((now, status))
+    })
+}
+
+/// The timing for this store: its defaults, its shortest lease duration, its granularity. A lease duration is
+/// rounded up; the other durations stay as they are, which is the safe side.
+fn fit(settings: TimingSettings, lock: &dyn LockBackend) -> Result<Timing, String> {
+    let capabilities = lock.capabilities();
+    let settings = settings.or(&capabilities.default_timing);
+    let timing = settings.build().map_err(|error| error.to_string())?;
+    let (lease, min) = (timing.lease_duration(), capabilities.min_lease_duration);
+    if lease < min {
+        return Err(format!(
+            "lease duration {lease:?} is below {min:?}, the shortest that {} keeps",
+            lock.name()
+        ));
+    }
+    let step = capabilities.lease_duration_step.as_nanos().max(1);
+    let steps = u64::try_from(lease.as_nanos().div_ceil(step) * step).unwrap_or(u64::MAX);
+    let rounded = TimingSettings {
+        lease_duration: Some(Duration::from_nanos(steps)),
+        renew_deadline: Some(timing.renew_deadline()),
+        retry_period: Some(timing.retry_period()),
+        request_timeout: Some(timing.request_timeout()),
+        stop_grace: Some(timing.stop_grace()),
+        clock_margin: Some(timing.clock_margin()),
+    };
+    rounded.build().map_err(|error| error.to_string())
+}
+
+fn check_name(what: &str, name: &str) -> Result<(), String> {
+    if name.is_empty() || name.len() > MAX_NAME || name.chars().any(char::is_control) {
+        return Err(format!(
+            "the {what} {name:?} must have 1 to {MAX_NAME} bytes and no control characters"
+        ));
+    }
+    Ok(())
+}
+
+fn default_identity() -> String {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let host: String = host.chars().filter(|c| !c.is_control()).take(200).collect();
+    format!("{host}-{}", std::process::id())
+}

@@ -1,0 +1,212 @@
+//! A lock in memory: the reference for every other backend, and for tests and demonstrations.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+
+use crate::backend::{
+    BoxStream, Capabilities, Change, Contents, Expiry, Intent, LockBackend, Observed, Outcome,
+    Push, Version,
+};
+use crate::clock::Clock;
+use crate::error::Error;
+use crate::record::{Record, Token};
+use crate::time::Time;
+use crate::timing::TimingSettings;
+
+/// How many states a watch can resume over; one that lags more gets the present one.
+const LOG: usize = 256;
+
+/// One lock in this process. Clones share it. Lost with the process, and with it every token.
+#[derive(Clone, Debug)]
+pub struct MemoryLock {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    name: String,
+    /// The store's own clock, where it judges expiry.
+    clock: Option<Arc<dyn Clock>>,
+    state: Mutex<State>,
+    changed: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Counts every state this lock was ever in.
+    sequence: u64,
+    contents: Option<Record>,
+    /// When the store frees the lock by itself.
+    expires: Option<Time>,
+    /// The highest token ever stored.
+    floor: Token,
+    log: VecDeque<(u64, Observed)>,
+}
+
+impl MemoryLock {
+    /// A lock whose candidates count the lease themselves, as on Kubernetes, a file or an object store.
+    #[must_use]
+    pub fn new(name: impl Into<String>) -> Self {
+        Self::with(name.into(), None)
+    }
+
+    /// A lock that frees itself when its lease is over by `clock`, as on etcd.
+    #[must_use]
+    pub fn with_server_expiry(name: impl Into<String>, clock: impl Clock) -> Self {
+        Self::with(name.into(), Some(Arc::new(clock)))
+    }
+
+    /// Deletes the record, as an administrator might.
+    pub fn delete(&self) {
+        let mut state = self.inner.lock();
+        self.inner.store(&mut state, None);
+    }
+
+    fn with(name: String, clock: Option<Arc<dyn Clock>>) -> Self {
+        let (changed, _) = watch::channel(0);
+        let inner = Inner { name, clock, state: Mutex::default(), changed };
+        Self { inner: Arc::new(inner) }
+    }
+}
+
+#[async_trait]
+impl LockBackend for MemoryLock {
+    fn name(&self) -> &str {
+        &self.inner.name
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            push: Push::Resumable,
+            floor_is_history: false,
+            forgets: false,
+            min_lease_duration: Duration::ZERO,
+            lease_duration_step: Duration::from_nanos(1),
+            default_timing: TimingSettings::default(),
+        }
+    }
+
+    async fn read(&self) -> Result<Observed, Error> {
+        let mut state = self.inner.lock();
+        self.inner.expire(&mut state);
+        Ok(self.inner.observed(&state))
+    }
+
+    async fn write(&self, expected: &Version, change: &Change) -> Result<Outcome, Error> {
+        let mut state = self.inner.lock();
+        self.inner.expire(&mut state);
+        if *expected != self.inner.observed(&state).version {
+            return Ok(Outcome::Conflict);
+        }
+        match (&self.inner.clock, change.intent) {
+            (None, _) => self.inner.store(&mut state, Some(change.record.clone())),
+            (Some(clock), intent) => {
+                self.inner.serve(&mut state, intent, &change.record, clock.now())
+            }
+        }
+        Ok(Outcome::Written(self.inner.observed(&state)))
+    }
+
+    fn watch(&self, after: &Observed) -> BoxStream<'static, Result<Observed, Error>> {
+        let position = after.version.cargo::<u64>().copied().unwrap_or_default();
+        let reader =
+            Reader { inner: self.inner.clone(), changed: self.inner.changed.subscribe(), position };
+        Box::pin(futures_util::stream::unfold(reader, |mut reader| async move {
+            let observed = reader.next().await?;
+            Some((Ok(observed), reader))
+        }))
+    }
+}
+
+impl Inner {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn observed(&self, state: &State) -> Observed {
+        // "Absent" names no version: it is the same before and after a whole term. A record never is.
+        let version = match &state.contents {
+            None => Version::absent(),
+            Some(_) => Version::number(state.sequence),
+        };
+        Observed {
+            version: version.with_cargo(state.sequence),
+            contents: state.contents.clone().map_or(Contents::Absent, Contents::Record),
+            expiry: if self.clock.is_some() { Expiry::ByServer } else { Expiry::ByObserver },
+            token_floor: Some(state.floor),
+        }
+    }
+
+    fn store(&self, state: &mut State, record: Option<Record>) {
+        state.floor = state.floor.max(record.as_ref().map_or(0, |record| record.token));
+        state.contents = record;
+        state.sequence += 1;
+        let observed = self.observed(state);
+        if state.log.len() == LOG {
+            state.log.pop_front();
+        }
+        state.log.push_back((state.sequence, observed));
+        self.changed.send_replace(state.sequence);
+    }
+
+    /// A store with a clock of its own has no unheld record: it mints the token, a renewal stores nothing,
+    /// and a release deletes.
+    fn serve(&self, state: &mut State, intent: Intent, record: &Record, now: Time) {
+        match intent {
+            Intent::Release => {
+                state.expires = None;
+                self.store(state, None);
+            }
+            Intent::Renew => state.expires = Some(now + record.lease_duration),
+            Intent::Adopt | Intent::Take => {
+                state.expires = Some(now + record.lease_duration);
+                let token = state.floor.max(state.sequence) + 1;
+                self.store(state, Some(Record { token, ..record.clone() }));
+            }
+        }
+    }
+
+    fn expire(&self, state: &mut State) {
+        let Some(clock) = &self.clock else { return };
+        if state.expires.is_some_and(|at| clock.now() >= at) {
+            state.expires = None;
+            self.store(state, None);
+        }
+    }
+}
+
+struct Reader {
+    inner: Arc<Inner>,
+    changed: watch::Receiver<u64>,
+    position: u64,
+}
+
+impl Reader {
+    async fn next(&mut self) -> Option<Observed> {
+        loop {
+            self.changed.mark_unchanged();
+            let expires = {
+                let mut state = self.inner.lock();
+                self.inner.expire(&mut state);
+                let newer = state.log.iter().find(|(sequence, _)| *sequence > self.position);
+                if let Some((sequence, observed)) = newer {
+                    self.position = *sequence;
+                    return Some(observed.clone());
+                }
+                state.expires
+            };
+            let expiry = match (&self.inner.clock, expires) {
+                (Some(clock), Some(at)) => clock.sleep_until(at),
+                _ => Box::pin(std::future::pending()),
+            };
+            tokio::select! {
+                changed = self.changed.changed() => changed.ok()?,
+                () = expiry => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! What an elector or an observer knows, for people and for metrics.
+
+use std::time::Duration;
+
+use crate::election::{Election, View};
+use crate::error::Error;
+use crate::record::{Incarnation, Token};
+use crate::time::{Time, Wall};
+
+/// What an elector or an observer knows now.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Status {
+    /// What this candidate is.
+    pub role: Role,
+    /// Who leads, as far as is known.
+    pub leader: Leader,
+    /// The incarnation in use.
+    pub incarnation: Incarnation,
+    /// Why the last request failed; `None` once one succeeded.
+    pub store_error: Option<Error>,
+    /// What happened so far.
+    pub counters: Counters,
+}
+
+/// What a candidate is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Looks on without contending.
+    Observer,
+    /// Contends.
+    Candidate,
+    /// Leads, with this token.
+    Leader(Token),
+    /// Leads, and its work has been told to stop.
+    Draining(Token),
+}
+
+/// Who leads, as far as is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Leader {
+    /// Nothing was read, or too long ago.
+    Unknown,
+    /// Nobody.
+    Nobody,
+    /// This holder.
+    Held(Leading),
+}
+
+/// A holder, as its record tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Leading {
+    /// Its chosen name.
+    pub identity: String,
+    /// Its fencing token; a foreign client has none.
+    pub token: Option<Token>,
+    /// Where it can be reached, if it said so.
+    pub advertise: Option<String>,
+    /// Whether it is this very elector.
+    pub is_me: bool,
+    /// When its term began, by its own wall clock.
+    pub since: Wall,
+    /// When it last renewed, by its own wall clock.
+    pub renewed: Wall,
+    /// How long its lease lasts without a renewal.
+    pub lease_duration: Duration,
+}
+
+/// Counts since the elector was built.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counters {
+    /// Reads sent.
+    pub reads: u64,
+    /// Writes sent.
+    pub writes: u64,
+    /// Requests that failed or whose outcome stayed unknown.
+    pub failures: u64,
+    /// Writes that lost a race.
+    pub conflicts: u64,
+    /// Terms begun.
+    pub terms: u64,
+    /// Terms that ended without being asked to.
+    pub losses: u64,
+}
+
+impl Status {
+    pub(crate) fn of(
+        election: &Election,
+        now: Time,
+        store_error: Option<Error>,
+        counters: Counters,
+    ) -> Self {
+        let role = match election.leadership(now) {
+            Some(term) if term.draining => Role::Draining(term.token),
+            Some(term) => Role::Leader(term.token),
+            None if election.standing() => Role::Candidate,
+            None => Role::Observer,
+        };
+        let incarnation = election.incarnation();
+        let leader = Leader::of(election.view(now), incarnation);
+        Self { role, leader, incarnation, store_error, counters }
+    }
+
+    /// Whether somebody who watches changes wants to hear of this one: renewals alone are none.
+    pub(crate) fn is_news_after(&self, before: &Self) -> bool {
+        let told = |status: &Self| {
+            let leader = match &status.leader {
+                Leader::Held(leading) => {
+                    Leader::Held(Leading { renewed: Wall(0), ..leading.clone() })
+                }
+                other => other.clone(),
+            };
+            let error = status.store_error.as_ref().map(Error::kind);
+            (status.role, leader, status.incarnation, error)
+        };
+        told(self) != told(before)
+    }
+}
+
+impl Leader {
+    fn of(view: View<'_>, me: Incarnation) -> Self {
+        let record = match view {
+            View::Unknown => return Self::Unknown,
+            View::Nobody => return Self::Nobody,
+            View::Held(record) => record,
+        };
+        let Some(holder) = &record.holder else { return Self::Nobody };
+        Self::Held(Leading {
+            identity: holder.identity.clone(),
+            token: holder.incarnation.map(|_| record.token),
+            advertise: holder.advertise.clone(),
+            is_me: holder.incarnation == Some(me),
+            since: record.acquired,
+            renewed: record.renewed,
+            lease_duration: record.lease_duration,
+        })
+    }
+}

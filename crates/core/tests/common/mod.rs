@@ -1,0 +1,101 @@
+//! A lock between an elector and a [`MemoryLock`] that misbehaves when told to.
+#![allow(clippy::unwrap_used, reason = "only tests use this")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use leasehold_core::{
+    BoxStream, Capabilities, Change, Error, ErrorKind, Holder, Incarnation, Intent, LockBackend,
+    MemoryLock, Nonce, Observed, Outcome, Push, Version,
+};
+use tokio::sync::watch;
+
+#[derive(Clone, Debug)]
+pub(crate) struct FaultyLock {
+    lock: MemoryLock,
+    refusing: Arc<AtomicBool>,
+    holding: Arc<watch::Sender<Option<Intent>>>,
+}
+
+pub(crate) fn spawn_local<T: 'static>(
+    future: impl Future<Output = T> + 'static,
+) -> tokio::task::JoinHandle<T> {
+    tokio::task::spawn_local(future)
+}
+
+impl FaultyLock {
+    pub(crate) fn new() -> Self {
+        let holding = Arc::new(watch::channel(None).0);
+        Self { lock: MemoryLock::new("faulty"), refusing: Arc::default(), holding }
+    }
+
+    /// The same lock without the faults.
+    pub(crate) fn clean(&self) -> MemoryLock {
+        self.lock.clone()
+    }
+
+    /// Refuse every request, as a store that is down does.
+    pub(crate) fn refuse(&self, refuse: bool) {
+        self.refusing.store(refuse, Ordering::SeqCst);
+    }
+
+    /// Apply writes of this intent, and hold their answers back until told otherwise.
+    pub(crate) fn hold_answers(&self, hold: Option<Intent>) {
+        self.holding.send_replace(hold);
+    }
+
+    pub(crate) async fn holder(&self) -> Option<Holder> {
+        self.lock.read().await.unwrap().record().and_then(|record| record.holder.clone())
+    }
+
+    /// Somebody else writes itself in with a greater token.
+    pub(crate) async fn usurp(&self) {
+        let observed = self.lock.read().await.unwrap();
+        let mut record = observed.record().unwrap().clone();
+        record.token += 1;
+        record.nonce = Nonce(1);
+        record.holder = Some(Holder {
+            identity: "usurper".into(),
+            incarnation: Some(Incarnation(77)),
+            advertise: None,
+        });
+        let change = Change { intent: Intent::Take, record };
+        self.lock.write(&observed.version, &change).await.unwrap();
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        if self.refusing.load(Ordering::SeqCst) {
+            return Err(Error::new(ErrorKind::Unavailable, "reach the store", "it is down"));
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl LockBackend for FaultyLock {
+    fn name(&self) -> &str {
+        self.lock.name()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { push: Push::None, ..self.lock.capabilities() }
+    }
+
+    async fn read(&self) -> Result<Observed, Error> {
+        self.check()?;
+        self.lock.read().await
+    }
+
+    async fn write(&self, expected: &Version, change: &Change) -> Result<Outcome, Error> {
+        self.check()?;
+        let outcome = self.lock.write(expected, change).await;
+        let mut holding = self.holding.subscribe();
+        holding.wait_for(|held| *held != Some(change.intent)).await.unwrap();
+        outcome
+    }
+
+    fn watch(&self, after: &Observed) -> BoxStream<'static, Result<Observed, Error>> {
+        self.lock.watch(after)
+    }
+}
