@@ -35,9 +35,7 @@ impl Timer {
     /// The kernel gave no timer.
     pub fn new() -> io::Result<Self> {
         let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
-        Ok(Self {
-            fd: timerfd_create(TimerfdClockId::Boottime, flags)?,
-        })
+        Ok(Self { fd: timerfd_create(TimerfdClockId::Boottime, flags)? })
     }
 
     /// Makes the descriptor readable once it is `at` or later; replaces what was armed before.
@@ -52,13 +50,7 @@ impl Timer {
             tv_sec: i64::try_from(at / 1_000_000_000).map_err(overflow)?,
             tv_nsec: i64::try_from(at % 1_000_000_000).map_err(overflow)?,
         };
-        let once = Itimerspec {
-            it_interval: Timespec {
-                tv_sec: 0,
-                tv_nsec: 0,
-            },
-            it_value: value,
-        };
+        let once = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: value };
         timerfd_settime(&self.fd, TimerfdTimerFlags::ABSTIME, &once)?;
         Ok(())
     }

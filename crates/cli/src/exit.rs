@@ -2,6 +2,8 @@
 
 use std::io;
 
+use leasehold_core::{Error, ErrorKind};
+
 use crate::guard::Exit;
 
 /// The command line is wrong.
@@ -38,6 +40,17 @@ pub fn of_child(exit: Exit) -> u8 {
     match exit {
         Exit::Code(code) => code,
         Exit::Signal(number) => by_signal(number),
+    }
+}
+
+/// For an error of the library.
+#[must_use]
+pub fn of_error(error: &Error) -> u8 {
+    match error.kind() {
+        ErrorKind::Unavailable | ErrorKind::Throttled { .. } => UNAVAILABLE,
+        ErrorKind::Denied => DENIED,
+        ErrorKind::Corrupt | ErrorKind::Invalid | ErrorKind::Rewound => CONFIG,
+        _ => INTERNAL,
     }
 }
 

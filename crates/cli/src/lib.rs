@@ -7,6 +7,14 @@
 //! uninterruptible sleep, or one that this user may not signal. The resource that CMD writes to should check
 //! the fencing token.
 
+pub mod args;
 pub mod boot;
 pub mod exit;
 pub mod guard;
+pub mod lock;
+pub mod logging;
+pub mod notice;
+pub mod run;
+pub mod signals;
+pub mod status;
+pub mod waiting;

@@ -25,16 +25,10 @@ use rustix::process::Signal;
 
 /// What a supervisor under test is told, line by line, on standard input.
 fn instants(line: &str) -> Instants {
-    let mut at = line
-        .split(' ')
-        .skip(1)
-        .map(|ms| now() + Duration::from_millis(ms.parse().unwrap()));
+    let mut at =
+        line.split(' ').skip(1).map(|ms| now() + Duration::from_millis(ms.parse().unwrap()));
     let mut next = || -> Time { at.next().unwrap() };
-    Instants {
-        stop_at: next(),
-        kill_at: next(),
-        dead_by: next(),
-    }
+    Instants { stop_at: next(), kill_at: next(), dead_by: next() }
 }
 
 /// Not a test: the supervisor that the tests start.
@@ -43,10 +37,7 @@ fn driver() {
     let Ok(command) = std::env::var("LEASEHOLD_TEST_DRIVER") else {
         return;
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (lines, mut line) = tokio::sync::mpsc::unbounded_channel();
     thread::spawn(move || {
         for text in std::io::stdin().lines() {
@@ -122,14 +113,7 @@ impl Supervisor {
             }
         });
         let stdin = process.stdin.take().unwrap();
-        let mut supervisor = Self {
-            scene,
-            process,
-            stdin,
-            lines,
-            guard: 0,
-            cmd: 0,
-        };
+        let mut supervisor = Self { scene, process, stdin, lines, guard: 0, cmd: 0 };
         supervisor.tell(&format!("start {times}"));
         supervisor.guard = supervisor.expect("guard ").parse().unwrap();
         supervisor.cmd = supervisor.expect("started ").parse().unwrap();
@@ -147,10 +131,7 @@ impl Supervisor {
     /// The rest of the next line that begins so.
     fn expect(&self, start: &str) -> String {
         loop {
-            let line = self
-                .lines
-                .recv_timeout(PATIENCE)
-                .unwrap_or_else(|_| panic!("no {start:?}"));
+            let line = self.lines.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no {start:?}"));
             if let Some(rest) = line.strip_prefix(start) {
                 return rest.to_owned();
             }
@@ -322,9 +303,7 @@ fn a_stop_request_reaches_a_stopped_command_and_signals_are_forwarded() {
     let mut supervisor = Supervisor::start(script, LONG);
     supervisor.scene.wait_for_pids(1);
     supervisor.tell("signal 10");
-    eventually("the signal arrived", || {
-        supervisor.scene.path("pids.usr1").exists()
-    });
+    eventually("the signal arrived", || supervisor.scene.path("pids.usr1").exists());
     freeze(supervisor.cmd);
     assert_eq!(state(supervisor.cmd), Some('T'));
     supervisor.tell("terminate");
@@ -343,21 +322,13 @@ fn cmd_inherits_no_descriptor_no_blocked_signal_and_only_its_own_variables() {
     let read = |name: &str| std::fs::read_to_string(supervisor.scene.path(name)).unwrap();
     // The socket, the timers, the liveness lock: the list ends in the target of each descriptor.
     for line in read("pids.fds").lines() {
-        let ours = ["socket:", "anon_inode:", "liveness"]
-            .iter()
-            .any(|word| line.contains(word));
+        let ours = ["socket:", "anon_inode:", "liveness"].iter().any(|word| line.contains(word));
         assert!(!ours, "{line}");
     }
     let env = read("pids.env");
-    assert!(
-        env.contains("CMD_ONLY=1") && !env.contains("LEASEHOLD_TEST_DRIVER"),
-        "{env}"
-    );
+    assert!(env.contains("CMD_ONLY=1") && !env.contains("LEASEHOLD_TEST_DRIVER"), "{env}");
     let signals = read("pids.signals");
-    assert!(
-        signals.starts_with("SigBlk:\t0000000000000000\n"),
-        "{signals}"
-    );
+    assert!(signals.starts_with("SigBlk:\t0000000000000000\n"), "{signals}");
 }
 
 #[test]

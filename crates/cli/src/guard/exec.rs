@@ -36,11 +36,7 @@ pub fn main(arguments: &[OsString]) -> ExitCode {
     };
     let (code, reason) = exit::cannot_run(&error);
     // Nobody is left to complain to if this fails.
-    let _ = writeln!(
-        io::stderr(),
-        "leasehold: cannot run {}: {reason}",
-        program.display()
-    );
+    let _ = writeln!(io::stderr(), "leasehold: cannot run {}: {reason}", program.display());
     ExitCode::from(code)
 }
 
@@ -50,10 +46,7 @@ pub fn main(arguments: &[OsString]) -> ExitCode {
 ///
 /// The standard library resets the signal mask and SIGPIPE for CMD.
 fn prepare(guard: &OsStr, foreground: bool) -> io::Result<()> {
-    let guard = guard
-        .to_str()
-        .and_then(|pid| pid.parse().ok())
-        .and_then(Pid::from_raw);
+    let guard = guard.to_str().and_then(|pid| pid.parse().ok()).and_then(Pid::from_raw);
     set_parent_process_death_signal(Some(Signal::KILL))?;
     if guard.is_none() || getppid() != guard {
         return Err(io::Error::other("the guard is gone"));

@@ -33,6 +33,8 @@ pub mod terminal;
 mod watch;
 pub mod wire;
 
+pub(crate) use watch::reap_zombies;
+
 use crate::boot::Time;
 
 /// What one acknowledged renewal means for CMD, as boot-clock instants.

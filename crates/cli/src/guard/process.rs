@@ -38,9 +38,7 @@ const PAUSES: [Duration; 5] = [
 /// The hidden subcommand: `-- CMD…`, orders on standard input.
 #[must_use]
 pub fn main(arguments: &[OsString]) -> ExitCode {
-    let command = arguments
-        .strip_prefix(&[OsString::from("--")][..])
-        .unwrap_or_default();
+    let command = arguments.strip_prefix(&[OsString::from("--")][..]).unwrap_or_default();
     match run(command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
@@ -170,22 +168,11 @@ impl Guard<'_> {
         loop {
             let orders = &mut self.orders;
             match receive::<Order>(&self.socket) {
-                Received::Message(
-                    Order::Start {
-                        instants,
-                        grace,
-                        lender,
-                    },
-                    fds,
-                ) => {
+                Received::Message(Order::Start { instants, grace, lender }, fds) => {
                     let mut fds = fds.into_iter();
                     orders.instants = Some(instants);
                     let lender = lender.and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
-                    orders.start = fds.next().map(|stdin| Start {
-                        grace,
-                        lender,
-                        stdin,
-                    });
+                    orders.start = fds.next().map(|stdin| Start { grace, lender, stdin });
                     self.liveness = fds.next();
                 }
                 Received::Message(Order::Extend(instants), _) => orders.instants = Some(instants),
@@ -206,10 +193,7 @@ impl Guard<'_> {
 
     /// Starts CMD and forwards signals.
     fn obey(&mut self) {
-        let late = self
-            .orders
-            .instants
-            .is_none_or(|instants| now() >= instants.stop_at);
+        let late = self.orders.instants.is_none_or(|instants| now() >= instants.stop_at);
         if let Work::Waiting = self.work {
             if self.orders.kill || self.orders.stop {
                 self.work = Work::Over;
@@ -219,10 +203,7 @@ impl Guard<'_> {
         }
         let signals = std::mem::take(&mut self.orders.signals);
         if let Work::Started(cmd) = &self.work {
-            for signal in signals
-                .into_iter()
-                .filter_map(|n| Signal::from_named_raw(n.into()))
-            {
+            for signal in signals.into_iter().filter_map(|n| Signal::from_named_raw(n.into())) {
                 cmd.signal_group(signal);
             }
         }
@@ -230,24 +211,13 @@ impl Guard<'_> {
 
     fn start(&mut self, start: Start) -> Work {
         if let Some(lender) = start.lender {
-            self.loan = start
-                .stdin
-                .try_clone()
-                .ok()
-                .map(|terminal| Loan::new(terminal, lender));
+            self.loan = start.stdin.try_clone().ok().map(|terminal| Loan::new(terminal, lender));
         }
         let mut command = Command::new("/proc/self/exe");
         command.arg0("leasehold").arg(exec::SUBCOMMAND);
         command.arg(getpid().as_raw_pid().to_string());
-        command.arg(if self.loan.is_some() {
-            exec::FOREGROUND
-        } else {
-            exec::BACKGROUND
-        });
-        command
-            .args(self.command)
-            .stdin(Stdio::from(start.stdin))
-            .process_group(0);
+        command.arg(if self.loan.is_some() { exec::FOREGROUND } else { exec::BACKGROUND });
+        command.args(self.command).stdin(Stdio::from(start.stdin)).process_group(0);
         let failed = match command.spawn().map(|child| i32::try_from(child.id()).ok()) {
             Ok(pid) => match pid.and_then(Pid::from_raw) {
                 Some(pid) => {
@@ -285,11 +255,7 @@ impl Guard<'_> {
         if cmd.all_gone() {
             return None;
         }
-        let never = Instants {
-            stop_at: now,
-            kill_at: now,
-            dead_by: now,
-        };
+        let never = Instants { stop_at: now, kill_at: now, dead_by: now };
         let instants = self.orders.instants.unwrap_or(never);
         let kill_at = instants.kill_at.min(cmd.leftovers_until);
         if self.orders.kill || now >= kill_at {
@@ -302,11 +268,7 @@ impl Guard<'_> {
             cmd.told = true;
             cmd.signal_group(Signal::TERM);
         }
-        Some(if cmd.told {
-            kill_at
-        } else {
-            kill_at.min(instants.stop_at)
-        })
+        Some(if cmd.told { kill_at } else { kill_at.min(instants.stop_at) })
     }
 }
 
@@ -343,9 +305,7 @@ impl Cmd {
         self.resume(loan);
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         if let Ok(Some(status)) = waitid(WaitId::Pid(self.pid), options) {
-            let code = status
-                .exit_status()
-                .map(|code| Exit::Code(procs::low_byte(code)));
+            let code = status.exit_status().map(|code| Exit::Code(procs::low_byte(code)));
             let signal = status.terminating_signal();
             let signal = signal.map(|number| Exit::Signal(procs::low_byte(number)));
             self.exited = true;

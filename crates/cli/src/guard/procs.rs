@@ -80,10 +80,7 @@ impl Snapshot {
         let mut processes = Vec::new();
         for entry in fs::read_dir("/proc")? {
             let name = entry?.file_name();
-            let pid = name
-                .to_str()
-                .and_then(|name| name.parse().ok())
-                .and_then(Pid::from_raw);
+            let pid = name.to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
             // One that ended since is none.
             processes.extend(pid.and_then(|pid| Process::read(pid).ok()));
         }
@@ -92,9 +89,7 @@ impl Snapshot {
 
     /// The children of `parent`.
     pub fn children(&self, parent: Pid) -> impl Iterator<Item = &Process> {
-        self.processes
-            .iter()
-            .filter(move |process| process.parent == Some(parent))
+        self.processes.iter().filter(move |process| process.parent == Some(parent))
     }
 
     /// Everything below `root`, without the children of `root` that are spared and what is below them.
@@ -128,11 +123,8 @@ impl Snapshot {
             .filter(|process| !process.zombie && !pids.contains(&process.pid))
             .filter_map(|process| process.group)
             .collect();
-        let groups: HashSet<Pid> = victims
-            .iter()
-            .filter(|p| !p.zombie)
-            .filter_map(|p| p.group)
-            .collect();
+        let groups: HashSet<Pid> =
+            victims.iter().filter(|p| !p.zombie).filter_map(|p| p.group).collect();
         for group in groups.difference(&others) {
             let _ = kill_process_group(*group, signal);
         }
@@ -141,10 +133,7 @@ impl Snapshot {
                 process.signal(signal);
             }
         } else {
-            for process in victims
-                .iter()
-                .filter(|p| p.group.is_none_or(|g| others.contains(&g)))
-            {
+            for process in victims.iter().filter(|p| p.group.is_none_or(|g| others.contains(&g))) {
                 process.signal(signal);
             }
         }
@@ -162,9 +151,7 @@ pub fn reap_any() -> Result<Option<(Pid, Exit)>, Errno> {
         match rustix::process::wait(WaitOptions::NOHANG) {
             Ok(Some((pid, status))) => {
                 let code = status.exit_status().map(|code| Exit::Code(low_byte(code)));
-                let signal = status
-                    .terminating_signal()
-                    .map(|n| Exit::Signal(low_byte(n)));
+                let signal = status.terminating_signal().map(|n| Exit::Signal(low_byte(n)));
                 if let Some(exit) = code.or(signal) {
                     return Ok(Some((pid, exit)));
                 }
@@ -179,10 +166,7 @@ pub fn reap_any() -> Result<Option<(Pid, Exit)>, Errno> {
 /// Reaps this child if it has ended.
 #[must_use]
 pub fn reap(pid: Pid) -> bool {
-    matches!(
-        rustix::process::waitpid(Some(pid), WaitOptions::NOHANG),
-        Ok(Some(_))
-    )
+    matches!(rustix::process::waitpid(Some(pid), WaitOptions::NOHANG), Ok(Some(_)))
 }
 
 /// Exit codes and signal numbers fit a byte.
@@ -209,13 +193,7 @@ mod tests {
     fn a_name_with_parentheses_and_spaces_is_no_field() {
         let stat = b"7 (a) R (b) c) S 3 5 5 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 9876 1 2 3\n";
         let parsed = parse(Pid::from_raw(7).unwrap(), stat).unwrap();
-        assert_eq!(
-            parsed,
-            Process {
-                start: 9876,
-                ..process(7, 3, 5)
-            }
-        );
+        assert_eq!(parsed, Process { start: 9876, ..process(7, 3, 5) });
     }
 
     #[test]
@@ -223,18 +201,8 @@ mod tests {
         let me = rustix::process::getpid();
         let snapshot = Snapshot::take().unwrap();
         let parent = rustix::process::getppid().unwrap();
-        assert!(
-            snapshot
-                .descendants(parent, |_| false)
-                .iter()
-                .any(|p| p.pid == me)
-        );
-        assert!(
-            snapshot
-                .descendants(parent, |p| p.pid == me)
-                .iter()
-                .all(|p| p.pid != me)
-        );
+        assert!(snapshot.descendants(parent, |_| false).iter().any(|p| p.pid == me));
+        assert!(snapshot.descendants(parent, |p| p.pid == me).iter().all(|p| p.pid != me));
     }
 
     #[test]

@@ -97,27 +97,11 @@ impl Guarded {
         let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
         let (asks, asked) = channel();
         let (report, events) = unbounded_channel();
-        let watch = Watch::start(
-            spec,
-            liveness,
-            instants,
-            Ends {
-                asked,
-                wake: wake.clone(),
-                report,
-            },
-        )?;
+        let watch =
+            Watch::start(spec, liveness, instants, Ends { asked, wake: wake.clone(), report })?;
         let guard = watch.guard_pid();
-        thread::Builder::new()
-            .name("guard-watch".to_owned())
-            .spawn(move || watch.run())?;
-        Ok(Self {
-            guard,
-            asks,
-            wake,
-            events,
-            children,
-        })
+        thread::Builder::new().name("guard-watch".to_owned()).spawn(move || watch.run())?;
+        Ok(Self { guard, asks, wake, events, children })
     }
 
     /// The guard's pid.

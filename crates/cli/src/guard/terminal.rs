@@ -26,9 +26,7 @@ impl Loan {
     pub fn available(stdin: impl AsFd) -> Option<Self> {
         let own = getpgrp();
         let foreground = isatty(&stdin) && tcgetpgrp(&stdin) == Ok(own);
-        let terminal = foreground
-            .then(|| stdin.as_fd().try_clone_to_owned().ok())
-            .flatten()?;
+        let terminal = foreground.then(|| stdin.as_fd().try_clone_to_owned().ok()).flatten()?;
         Some(Self::new(terminal, own))
     }
 

@@ -73,15 +73,9 @@ impl Watch {
         let (socket, far) = wire::pair()?;
         let stdin = io::stdin().as_fd().try_clone_to_owned()?;
         let loan = Loan::available(&stdin);
-        let lender = loan
-            .as_ref()
-            .map(|loan| loan.lender().as_raw_nonzero().get().unsigned_abs());
+        let lender = loan.as_ref().map(|loan| loan.lender().as_raw_nonzero().get().unsigned_abs());
         let mut command = Command::new(&spec.program);
-        command
-            .arg0("leasehold")
-            .arg(process::SUBCOMMAND)
-            .arg("--")
-            .args(&spec.command);
+        command.arg0("leasehold").arg(process::SUBCOMMAND).arg("--").args(&spec.command);
         command.envs(spec.env.iter().map(|(name, value)| (name, value)));
         for name in &spec.env_remove {
             command.env_remove(name);
@@ -89,23 +83,13 @@ impl Watch {
         let guard = command.stdin(Stdio::from(far)).process_group(0).spawn()?;
         // It holds the far end, which must be the guard's alone.
         drop(command);
-        let pid = i32::try_from(guard.id())
-            .ok()
-            .and_then(Pid::from_raw)
-            .ok_or(Errno::SRCH)?;
+        let pid = i32::try_from(guard.id()).ok().and_then(Pid::from_raw).ok_or(Errno::SRCH)?;
         // Not reaped yet, so the pid is still its own.
         spared.add_older_than(pid)?;
         let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
         // From here on CMD may run, and nothing fails.
-        let order = Order::Start {
-            instants,
-            grace: spec.grace,
-            lender,
-        };
-        let fds: Vec<_> = std::iter::once(&stdin)
-            .chain(&liveness)
-            .map(AsFd::as_fd)
-            .collect();
+        let order = Order::Start { instants, grace: spec.grace, lender };
+        let fds: Vec<_> = std::iter::once(&stdin).chain(&liveness).map(AsFd::as_fd).collect();
         wire::send(&socket, &order, &fds)?;
         drop(fds);
         Ok(Self {
@@ -176,9 +160,7 @@ impl Watch {
 
     /// When the guard is no longer trusted to kill.
     fn backstop(&self) -> Time {
-        let Instants {
-            kill_at, dead_by, ..
-        } = self.instants;
+        let Instants { kill_at, dead_by, .. } = self.instants;
         (kill_at + LEAD.min(dead_by.since(kill_at) / 4)).min(self.kill_by)
     }
 
@@ -192,11 +174,7 @@ impl Watch {
             fds.push(PollFd::new(&self.pidfd, PollFlags::IN));
             if let Some(socket) = &self.socket {
                 let full = !self.unsent.is_empty();
-                let out = if full {
-                    PollFlags::OUT
-                } else {
-                    PollFlags::empty()
-                };
+                let out = if full { PollFlags::OUT } else { PollFlags::empty() };
                 fds.push(PollFd::new(socket, PollFlags::IN | out));
             }
         }
@@ -212,8 +190,7 @@ impl Watch {
                 Ask::Order(order) => {
                     if let Order::Extend(instants) = order {
                         self.instants = instants;
-                        self.unsent
-                            .retain(|order| !matches!(order, Order::Extend(_)));
+                        self.unsent.retain(|order| !matches!(order, Order::Extend(_)));
                     }
                     if order == Order::Kill {
                         self.kill_by = self.kill_by.min(now() + KILL_NOW);
@@ -326,14 +303,8 @@ impl Spared {
     /// The present children.
     fn present() -> io::Result<Self> {
         let all = Snapshot::take()?;
-        let children = all
-            .children(getpid())
-            .map(|child| (child.pid, child.start))
-            .collect();
-        Ok(Self {
-            children,
-            older_than: 0,
-        })
+        let children = all.children(getpid()).map(|child| (child.pid, child.start)).collect();
+        Ok(Self { children, older_than: 0 })
     }
 
     fn add_older_than(&mut self, guard: Pid) -> io::Result<()> {

@@ -72,11 +72,7 @@ pub trait Message: Sized {
 impl Message for Order {
     fn encode(&self) -> Words {
         match *self {
-            Self::Start {
-                instants: i,
-                grace,
-                lender,
-            } => {
+            Self::Start { instants: i, grace, lender } => {
                 let grace = u64::try_from(grace.as_nanos()).unwrap_or(u64::MAX);
                 let lender = u64::from(lender.unwrap_or(0));
                 [1, i.stop_at.0, i.kill_at.0, i.dead_by.0, grace, lender]
@@ -89,20 +85,12 @@ impl Message for Order {
     }
 
     fn decode(&[tag, a, b, c, d, e]: &Words) -> Option<Self> {
-        let instants = Instants {
-            stop_at: Time(a),
-            kill_at: Time(b),
-            dead_by: Time(c),
-        };
+        let instants = Instants { stop_at: Time(a), kill_at: Time(b), dead_by: Time(c) };
         Some(match tag {
             1 => {
                 let lender = u32::try_from(e).ok()?;
                 let lender = (lender != 0).then_some(lender);
-                Self::Start {
-                    instants,
-                    grace: Duration::from_nanos(d),
-                    lender,
-                }
+                Self::Start { instants, grace: Duration::from_nanos(d), lender }
             }
             2 => Self::Extend(instants),
             3 => Self::Terminate,
@@ -187,12 +175,7 @@ pub fn receive<T: Message>(socket: impl AsFd) -> Received<T> {
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
     let length = loop {
-        match recvmsg(
-            &socket,
-            &mut [IoSliceMut::new(&mut bytes)],
-            &mut control,
-            flags,
-        ) {
+        match recvmsg(&socket, &mut [IoSliceMut::new(&mut bytes)], &mut control, flags) {
             Ok(message) => break message.bytes,
             Err(Errno::INTR) => {}
             Err(Errno::AGAIN) => return Received::Nothing,
@@ -220,11 +203,7 @@ mod tests {
     use super::*;
 
     fn instants() -> Instants {
-        Instants {
-            stop_at: Time(1),
-            kill_at: Time(2),
-            dead_by: Time(u64::MAX),
-        }
+        Instants { stop_at: Time(1), kill_at: Time(2), dead_by: Time(u64::MAX) }
     }
 
     #[test]
@@ -236,11 +215,7 @@ mod tests {
                 grace: Duration::from_millis(7),
                 lender: Some(42),
             },
-            Order::Start {
-                instants: instants(),
-                grace: Duration::ZERO,
-                lender: None,
-            },
+            Order::Start { instants: instants(), grace: Duration::ZERO, lender: None },
             Order::Extend(instants()),
             Order::Terminate,
             Order::Signal(10),
@@ -251,9 +226,7 @@ mod tests {
         }
         drop(near);
         for order in orders {
-            let Received::Message(received, fds) = receive::<Order>(&far) else {
-                panic!()
-            };
+            let Received::Message(received, fds) = receive::<Order>(&far) else { panic!() };
             assert_eq!(received, order);
             assert_eq!(fds.len(), 2);
             for fd in fds {

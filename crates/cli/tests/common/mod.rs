@@ -1,10 +1,5 @@
 //! Processes under test: watched by pid, and ended with the test whatever happens.
-#![allow(
-    dead_code,
-    unreachable_pub,
-    missing_docs,
-    reason = "each test file uses its share"
-)]
+#![allow(dead_code, unreachable_pub, missing_docs, reason = "each test file uses its share")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,9 +19,7 @@ pub struct Scene {
 
 impl Scene {
     pub fn new() -> Self {
-        Self {
-            dir: tempfile::tempdir().unwrap(),
-        }
+        Self { dir: tempfile::tempdir().unwrap() }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -40,9 +33,7 @@ impl Scene {
     /// The pids that processes of the test wrote to the file `$PIDS`, one a line.
     pub fn pids(&self) -> Vec<i32> {
         let text = fs::read_to_string(self.path("pids")).unwrap_or_default();
-        text.lines()
-            .filter_map(|line| line.trim().parse().ok())
-            .collect()
+        text.lines().filter_map(|line| line.trim().parse().ok()).collect()
     }
 
     /// Waits until so many wrote their pid, and returns these.
@@ -52,10 +43,7 @@ impl Scene {
     }
 
     pub fn envs(&self) -> [(&'static str, PathBuf); 2] {
-        [
-            ("LEASEHOLD_TEST_MARK", self.dir().to_path_buf()),
-            ("PIDS", self.path("pids")),
-        ]
+        [("LEASEHOLD_TEST_MARK", self.dir().to_path_buf()), ("PIDS", self.path("pids"))]
     }
 
     /// Every living process of this test.
@@ -63,11 +51,7 @@ impl Scene {
         let mark = format!("LEASEHOLD_TEST_MARK={}", self.dir().display());
         let mut found = Vec::new();
         for entry in fs::read_dir("/proc").unwrap().flatten() {
-            let Some(pid) = entry
-                .file_name()
-                .to_str()
-                .and_then(|name| name.parse().ok())
-            else {
+            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
                 continue;
             };
             let environ = fs::read(entry.path().join("environ")).unwrap_or_default();
@@ -121,10 +105,7 @@ pub fn thaw(pid: i32) {
 pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let start = Instant::now();
     while !holds() {
-        assert!(
-            start.elapsed() < PATIENCE,
-            "not within {PATIENCE:?}: {what}"
-        );
+        assert!(start.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
         thread::sleep(Duration::from_millis(5));
     }
 }
