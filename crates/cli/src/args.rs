@@ -7,7 +7,7 @@ use clap::builder::BoolishValueParser;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use humantime::parse_duration;
-use leasehold_core::TimingSettings;
+use leasehold::TimingSettings;
 
 /// Run a command while this process leads.
 #[derive(Debug, Parser)]

@@ -8,7 +8,7 @@ use rustix::time::{
     timerfd_create, timerfd_settime,
 };
 
-pub use leasehold_core::Time;
+pub use leasehold::Time;
 
 /// Now, on the clock that counts suspend and that nobody can step.
 ///

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use leasehold_core::{Error, ErrorKind};
+use leasehold::{Error, ErrorKind};
 
 use crate::guard::Exit;
 

@@ -3,24 +3,28 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use leasehold_core::{Error, ErrorKind, Incarnation, LockBackend, MemoryLock};
+use leasehold::file::FileLock;
+use leasehold::{Error, ErrorKind, Incarnation, LockBackend, LockUrl};
 
 /// A lock, and what the guard may hold for it.
 #[derive(Debug)]
 pub struct Lock {
     backend: Arc<dyn LockBackend>,
+    file: Option<Arc<FileLock>>,
 }
 
 impl Lock {
-    /// Connects.
+    /// Opens the lock.
     ///
     /// # Errors
     /// `Invalid` if the URL is wrong; others as the backend has them.
     pub async fn connect(url: &str) -> Result<Self, Error> {
-        if url == "mem:" {
-            return Ok(Self { backend: Arc::new(MemoryLock::new("mem")) });
+        let parsed = LockUrl::parse(url)?;
+        if parsed.scheme() == "file" {
+            let file = Arc::new(leasehold::file::open(&parsed)?);
+            return Ok(Self { backend: file.clone(), file: Some(file) });
         }
-        Err(Error::new(ErrorKind::Invalid, "understand the URL of the lock", "not yet"))
+        Ok(Self { backend: leasehold::connect(url).await?, file: None })
     }
 
     /// The lock for an elector.
@@ -29,10 +33,15 @@ impl Lock {
         self.backend.clone()
     }
 
-    /// What keeps this incarnation alive in the eyes of others on this host while it is open.
-    #[must_use]
-    pub fn liveness(&self, incarnation: Incarnation) -> Option<OwnedFd> {
-        let _ = incarnation;
-        None
+    /// What keeps this incarnation alive in the eyes of others on this host while it is open; `None` for a lock
+    /// that knows no such thing.
+    ///
+    /// # Errors
+    /// It cannot be had: CMD must not run, since others could lead the moment this process is killed.
+    pub fn liveness(&self, incarnation: Incarnation) -> Result<Option<OwnedFd>, Error> {
+        let Some(file) = &self.file else { return Ok(None) };
+        let missing =
+            || Error::new(ErrorKind::Unavailable, "guard the term", "there is no liveness file");
+        file.liveness(incarnation)?.ok_or_else(missing).map(Some)
     }
 }

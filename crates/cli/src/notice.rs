@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use leasehold_core::{Leader, Status, Wall};
+use leasehold::{Leader, Status, Wall};
 
 /// Who holds the lock, since when, and why we wait.
 #[must_use]

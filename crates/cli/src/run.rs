@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use leasehold_core::{BootClock, Clock, Deadlines, Elector, Error, Held, Loss, Term, Time};
+use leasehold::{BootClock, Clock, Deadlines, Elector, Error, Held, Loss, Term, Time};
 use nix::sys::signal::{SigSet, Signal};
 use tracing::{debug, error, info, warn};
 
@@ -129,7 +129,6 @@ impl Candidate {
     async fn lead(&self, held: Held, signals: &mut Signals) -> Option<u8> {
         let term = held.term();
         let mut course = Course::default();
-        info!(token = term.token(), "{} leads", self.identity);
         let stopped_before = tokio::select! {
             biased;
             number = stop_request(signals) => Some(number),
@@ -140,19 +139,26 @@ impl Candidate {
             self.resign(held).await;
             return Some(exit::by_signal(number));
         }
-        let liveness = self.lock.liveness(self.elector.incarnation());
-        let started = Guarded::start(&self.spec(&term), liveness, instants(term.deadlines()));
-        let guarded = match started {
+        let guarded = match self.start(&term) {
             Ok(guarded) => guarded,
-            Err(failure) => {
+            Err(code) => {
                 self.resign(held).await;
-                return Some(internal("start the guard", &failure));
+                return Some(code);
             }
         };
         let ended = self.supervise(&term, guarded, signals, &mut course).await;
         // Everything is known to be dead: only now may the lock be given back.
         self.resign(held).await;
         self.conclude(&course, ended)
+    }
+
+    fn start(&self, term: &Term) -> Result<Guarded, u8> {
+        let liveness = self.lock.liveness(self.elector.incarnation()).map_err(|error| {
+            error!("{error}");
+            exit::of_error(&error)
+        })?;
+        Guarded::start(&self.spec(term), liveness, instants(term.deadlines()))
+            .map_err(|failure| internal("start the guard", &failure))
     }
 
     async fn supervise(

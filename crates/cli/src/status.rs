@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
-use leasehold_core::{
+use leasehold::{
     BootClock, Clock, Contents, Error, ErrorKind, Expiry, LockBackend, Observed, Record,
 };
 use serde_json::{Value, json};

@@ -4,7 +4,7 @@ use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use futures_util::{Stream, future::poll_fn};
-use leasehold_core::{BootClock, Clock, Elector, ErrorKind, Held, Leader, Status, Time};
+use leasehold::{BootClock, Clock, Elector, ErrorKind, Held, Leader, Status, Time};
 use tracing::{debug, error, info};
 
 use crate::args::RunArgs;
@@ -61,6 +61,7 @@ pub async fn for_leadership(
                     remind_at = clock.now() + REMINDER;
                 }
                 if let Some(code) = give_up(&status, args).filter(|_| args.give_up) {
+                    error!("gave up: {said}");
                     return Waited::Exit(code);
                 }
             }

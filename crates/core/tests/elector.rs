@@ -1,4 +1,5 @@
 //! The elector over the memory backend, in virtual time.
+#![allow(clippy::unwrap_used, reason = "only tests are here")]
 
 mod common;
 

@@ -1,1 +1,212 @@
 //! Leader election over any lock.
+//!
+//! **Guaranteed**, under stated bounds on clock rates ([`Timing::bounds`]): at most one candidate believes that
+//! it leads, whatever is delayed, lost, repeated, frozen or killed; every term has a fencing token that grows
+//! and never repeats; a release is sent only after the work is known to have stopped.
+//!
+//! **Not guaranteed**, by this or any other lease: that a process is not stopped between [`Term::check`] and its
+//! effect, that clocks stay within the bound, that nobody deletes the record or clones the machine. Hand the
+//! token to the resource and let it refuse smaller ones ([`Fence`]).
+//!
+//! # Work that runs while this process leads
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), leasehold::Error> {
+//! # let dir = tempfile::tempdir().unwrap();
+//! # let url = format!("file:{}", dir.path().join("nightly.lock").display());
+//! use leasehold::Elector;
+//!
+//! let lock = leasehold::connect(&url).await?; // e.g. "file:/var/lock/nightly.lock"
+//! let elector = Elector::builder(lock).identity("node-a").build()?;
+//! # let stop = elector.clone();
+//! elector
+//!     .run(async |term| {
+//!         println!("leading with token {}", term.token());
+//! #       stop.shutdown();
+//!         let reason = term.stopped().await; // clean up, then return: only then the lock is released
+//!         println!("stopping: {reason:?}");
+//!     })
+//!     .await?; // until elector.shutdown()
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # A job that runs once
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), leasehold::Error> {
+//! # let dir = tempfile::tempdir().unwrap();
+//! # let url = format!("file:{}", dir.path().join("nightly.lock").display());
+//! use leasehold::{Elector, Finished};
+//!
+//! let elector = Elector::builder(leasehold::connect(&url).await?).build()?;
+//! match elector.run_once(async |_term| 6 * 7).await? {
+//!     Finished::Done(answer) => assert_eq!(answer, 42),
+//!     Finished::Lost(why, _) => eprintln!("somebody else may have started: {why:?}"),
+//!     Finished::Aborted => eprintln!("asked to stop"),
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # By hand
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let dir = tempfile::tempdir()?;
+//! # let url = format!("file:{}", dir.path().join("nightly.lock").display());
+//! use leasehold::Elector;
+//!
+//! let elector = Elector::builder(leasehold::connect(&url).await?).build()?;
+//! let held = elector.campaign().await?; // dropping this future is safe
+//! if let Ok(token) = held.check() {
+//!     // before every side effect; no I/O
+//!     println!("writing under token {token}");
+//! }
+//! let confirmed = held.resign().await?; // false: not confirmed, the lease runs out
+//! assert!(confirmed);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Who leads, with permission to read only
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let dir = tempfile::tempdir()?;
+//! # let url = format!("file:{}", dir.path().join("nightly.lock").display());
+//! # use leasehold::Elector;
+//! # let elector = Elector::builder(leasehold::connect(&url).await?).identity("node-a").build()?;
+//! # let _held = elector.campaign().await?;
+//! use futures_util::StreamExt;
+//! use leasehold::{Leader, Observer};
+//!
+//! let observer = Observer::new(leasehold::connect(&url).await?)?;
+//! let mut changes = std::pin::pin!(observer.changes());
+//! while let Some(status) = changes.next().await {
+//!     if let Leader::Held(leading) = status.leader {
+//!         println!("{} leads with token {:?}", leading.identity, leading.token);
+//! #       assert_eq!(leading.identity, "node-a");
+//!         break;
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The resource refuses a leader of yesterday
+//! ```
+//! use leasehold::Fence;
+//!
+//! let mut fence = Fence::new(41); // stored with the resource, in the same transaction as the effect
+//! assert!(fence.admit(42).is_ok());
+//! assert!(fence.admit(41).is_err(), "the old leader woke up: its write is refused");
+//! ```
+
+mod url;
+
+use std::sync::Arc;
+
+pub use leasehold_core::*;
+pub use url::LockUrl;
+
+/// The lock in a local file.
+#[cfg(feature = "file")]
+pub mod file {
+    pub use leasehold_file::*;
+
+    use crate::{Error, LockUrl, url::invalid};
+
+    /// Opens the lock that a `file:` URL names: `file:/absolute/path`, `file:relative/path`, and the parameter
+    /// `token_floor=N`.
+    ///
+    /// # Errors
+    /// `Invalid`: an unknown parameter, a host, no path, or a file system that cannot keep a lock.
+    pub fn open(url: &LockUrl) -> Result<FileLock, Error> {
+        url.allow_parameters(&["token_floor"])?;
+        if url.authority().is_some_and(|host| !host.is_empty()) {
+            return Err(invalid(
+                "a file: URL names no host; write file:/absolute/path or file:relative/path".into(),
+            ));
+        }
+        let path = url.path();
+        if path.as_os_str().is_empty() {
+            return Err(invalid("the URL names no file; write file:/absolute/path".into()));
+        }
+        let options = match url.token_floor()? {
+            Some(floor) => FileLock::options().token_floor(floor),
+            None => FileLock::options(),
+        };
+        options.open(path)
+    }
+}
+
+/// The schemes of this build.
+pub const SCHEMES: &[&str] = &[
+    #[cfg(feature = "file")]
+    "file",
+    "mem",
+];
+
+/// Schemes, and the feature that brings each.
+const FEATURES: &[(&str, &str)] = &[("file", "file")];
+
+/// Opens the lock that `url` names.
+///
+/// | URL | feature | what |
+/// |---|---|---|
+/// | `file:/path`, `file:path` | `file` (default) | one small file on this host |
+/// | `mem:name` | – | a lock of its own in this process; for tests |
+///
+/// # Errors
+/// `Invalid`: the URL, its scheme or a parameter is unknown or malformed. Nothing is contacted or written.
+pub async fn connect(url: &str) -> Result<Arc<dyn LockBackend>, Error> {
+    let url = LockUrl::parse(url)?;
+    match url.scheme() {
+        #[cfg(feature = "file")]
+        "file" => Ok(Arc::new(file::open(&url)?)),
+        "mem" => {
+            url.allow_parameters(&[])?;
+            Ok(Arc::new(MemoryLock::new(url.path().display().to_string())))
+        }
+        scheme => Err(url::invalid(unknown(scheme))),
+    }
+}
+
+fn unknown(scheme: &str) -> String {
+    let have = SCHEMES.join(", ");
+    match FEATURES.iter().find(|(known, _)| *known == scheme) {
+        Some((_, feature)) => format!(
+            "this build has no {scheme}: locks (it has {have}); build it with the feature {feature:?}: cargo add leasehold --features {feature}, or cargo install leasehold-cli --features {feature}"
+        ),
+        None => format!("unknown scheme {scheme:?}; this build has {have}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_unknown_scheme_lists_what_is_there() {
+        let error = connect("zk://host/lock").await.unwrap_err();
+        assert!(error.to_string().contains("unknown scheme \"zk\""), "{error}");
+        assert!(error.to_string().contains("mem"), "{error}");
+        assert!(unknown("file").contains("--features file"));
+    }
+
+    #[tokio::test]
+    async fn an_unknown_parameter_is_an_error() {
+        for url in ["mem:a?x=1", "file:/tmp/a?ttl=3"] {
+            assert!(connect(url).await.unwrap_err().to_string().contains("unknown parameter"));
+        }
+    }
+
+    #[cfg(feature = "file")]
+    #[tokio::test]
+    async fn a_file_url_names_a_file_and_no_host() {
+        for url in ["file:", "file://host/tmp/a"] {
+            assert_eq!(connect(url).await.unwrap_err().kind(), ErrorKind::Invalid);
+        }
+    }
+}

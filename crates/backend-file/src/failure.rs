@@ -1,0 +1,59 @@
+//! What went wrong, where, and what to do about it.
+
+use std::fmt;
+use std::path::Path;
+
+use leasehold_core::{Error, ErrorKind};
+use rustix::io::Errno;
+
+/// A failed step of an operation.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    kind: ErrorKind,
+    text: String,
+}
+
+impl Failure {
+    pub(crate) fn new(kind: ErrorKind, text: impl Into<String>) -> Self {
+        Self { kind, text: text.into() }
+    }
+
+    /// A system call on `path` failed; `step` is a verb phrase such as "sync".
+    pub(crate) fn io(step: &str, path: &Path, errno: Errno) -> Self {
+        let (kind, advice) = advice(errno);
+        Self { kind, text: format!("{step} {}: {}{advice}", path.display(), text_of(errno)) }
+    }
+
+    pub(crate) fn during(self, operation: &'static str) -> Error {
+        Error::new(self.kind, operation, self)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+fn text_of(errno: Errno) -> String {
+    std::io::Error::from(errno).to_string()
+}
+
+fn advice(errno: Errno) -> (ErrorKind, &'static str) {
+    use ErrorKind::{Denied, Invalid, Unavailable};
+    match errno {
+        Errno::ACCESS | Errno::PERM => (
+            Denied,
+            "; a candidate needs to read and write the directory, an observer to read it and the files in it",
+        ),
+        Errno::ROFS => (Denied, "; put the lock on a file system that is mounted writable"),
+        Errno::NOTDIR => (Invalid, "; a part of the path is a file: give a path below directories"),
+        Errno::LOOP => (Invalid, "; give the file itself, not a symbolic link to it"),
+        Errno::NAMETOOLONG => (Invalid, "; choose a shorter path"),
+        Errno::NOSPC | Errno::DQUOT => (Unavailable, "; make room on the file system"),
+        Errno::MFILE | Errno::NFILE => (Unavailable, "; raise the limit of open files"),
+        _ => (Unavailable, ""),
+    }
+}

@@ -1,0 +1,181 @@
+//! The liveness files: how others learn that a holder's process is gone.
+//!
+//! `PATH.<incarnation>.alive` is locked (`flock`, exclusive) before any record names that incarnation. The
+//! kernel frees the lock when the last descriptor of that open file is closed, so at the latest when the last
+//! process that has one ends. A file that can be locked (shared, given back at once) therefore belongs to
+//! somebody who is gone; a missing or unreadable file proves nothing.
+//!
+//! The file gets its name when it is locked already, and a new one for every incarnation, so that nobody who
+//! probes, or is stopped while probing, is ever in its holder's way.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use leasehold_core::{Clock, ErrorKind, Incarnation, Time};
+use rustix::fs::{FlockOperation, OFlags, flock};
+
+use crate::disk::{self, Directory, Disk};
+use crate::failure::Failure;
+use crate::place::Place;
+use crate::store::random;
+
+/// Whether the process that locked this file is gone.
+pub(crate) fn is_free(directory: &Directory, name: &OsStr) -> bool {
+    match directory.file(name, OFlags::RDONLY) {
+        Ok(Some(file)) => flock(&file, FlockOperation::NonBlockingLockShared).is_ok(),
+        Ok(None) | Err(_) => false,
+    }
+}
+
+/// The liveness files that one backend holds.
+#[derive(Debug)]
+pub(crate) struct Liveness {
+    place: Place,
+    clock: Arc<dyn Clock>,
+    held: Mutex<BTreeMap<Incarnation, Alive>>,
+}
+
+#[derive(Debug)]
+struct Alive {
+    file: File,
+    /// Until then the work of an acknowledged write may run.
+    until: Option<Time>,
+    /// How many writes have relied on the file: a late release must not free it under a newer term.
+    uses: u64,
+}
+
+/// What a liveness file had been used for when a release of it began.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ticket(u64);
+
+impl Liveness {
+    pub(crate) fn new(place: Place, clock: Arc<dyn Clock>) -> Self {
+        Self { place, clock, held: Mutex::default() }
+    }
+
+    /// Has the file locked. To be called before every write that names the incarnation.
+    pub(crate) fn hold(&self, disk: &dyn Disk, incarnation: Incarnation) -> Result<(), Failure> {
+        let mut held = self.lock();
+        if let Some(alive) = held.get_mut(&incarnation) {
+            alive.uses += 1;
+            return Ok(());
+        }
+        let (scratch, name) = (self.place.scratch(random()?), self.place.alive(incarnation));
+        let at = |step, name: &OsStr| {
+            let path = self.place.directory.join(name);
+            move |errno| Failure::io(step, &path, errno)
+        };
+        let file = disk.create(&scratch).map_err(at("create", &scratch))?;
+        let ready = flock(&file, FlockOperation::NonBlockingLockExclusive)
+            .map_err(at("lock", &scratch))
+            .and_then(|()| disk.rename(&scratch, &name).map_err(at("create", &name)));
+        if let Err(failure) = ready {
+            let _ = disk.unlink(&scratch);
+            return Err(failure);
+        }
+        held.insert(incarnation, Alive { file, until: None, uses: 1 });
+        Ok(())
+    }
+
+    /// A write that names the incarnation was acknowledged: its work may run until then.
+    pub(crate) fn acknowledged(&self, incarnation: Incarnation, until: Time) {
+        if let Some(alive) = self.lock().get_mut(&incarnation) {
+            alive.until = alive.until.max(Some(until));
+        }
+    }
+
+    /// To be drawn before a release is written.
+    pub(crate) fn ticket(&self, incarnation: Incarnation) -> Option<Ticket> {
+        self.lock().get(&incarnation).map(|alive| Ticket(alive.uses))
+    }
+
+    /// A release was written: nothing of the term runs. Does nothing if a write has relied on the file since
+    /// the ticket was drawn (the release was given up by its caller, and another term has begun).
+    pub(crate) fn released(&self, disk: &dyn Disk, incarnation: Incarnation, ticket: Ticket) {
+        let mut held = self.lock();
+        if held.get(&incarnation).is_some_and(|alive| alive.uses == ticket.0)
+            && let Some(alive) = held.remove(&incarnation)
+        {
+            self.remove(disk, incarnation, &alive);
+        }
+    }
+
+    /// Another descriptor of the locked file; the lock lasts until both are closed.
+    pub(crate) fn descriptor(&self, incarnation: Incarnation) -> Result<Option<OwnedFd>, Failure> {
+        let copied = self.lock().get(&incarnation).map(|alive| alive.file.try_clone()).transpose();
+        let copied = copied.map_err(|error| {
+            Failure::new(ErrorKind::Unavailable, format!("copy the liveness descriptor: {error}"))
+        })?;
+        Ok(copied.map(OwnedFd::from))
+    }
+
+    /// Removes the name, if it still is this file's. Only while no record names the incarnation.
+    fn remove(&self, disk: &dyn Disk, incarnation: Incarnation, alive: &Alive) {
+        let name = self.place.alive(incarnation);
+        if let (Ok(ours), Ok(Some(there))) =
+            (disk::identity(&alive.file), disk.directory().identity(&name))
+            && ours == there
+        {
+            let _ = disk.unlink(&name);
+        }
+    }
+
+    /// No code panics while it holds this.
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Incarnation, Alive>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Liveness {
+    /// A term that was not released may still have work running: its file stays locked until the lease of its
+    /// last acknowledged write is over, or the process ends. The name stays, so that others see it come free.
+    fn drop(&mut self) {
+        let now = self.clock.now();
+        let mut kept = Vec::new();
+        for (incarnation, alive) in std::mem::take(&mut *self.lock()) {
+            match alive.until {
+                Some(until) if now < until => kept.push((until, alive.file)),
+                Some(_) => {}
+                None => {
+                    if let Ok(directory) = Directory::open(&self.place.directory) {
+                        self.remove(&directory, incarnation, &alive);
+                    }
+                }
+            }
+        }
+        if !kept.is_empty() {
+            linger(self.clock.clone(), kept);
+        }
+    }
+}
+
+/// Keeps files open until their moments, on a thread that outlives the runtime.
+fn linger(clock: Arc<dyn Clock>, mut kept: Vec<(Time, File)>) {
+    let kept = Arc::new(Mutex::new({
+        kept.sort_by_key(|(until, _)| *until);
+        kept
+    }));
+    let ours = kept.clone();
+    let thread =
+        std::thread::Builder::new().name("leasehold-file".to_owned()).stack_size(64 * 1024);
+    let started = thread.spawn(move || {
+        loop {
+            let mut kept = ours.lock().unwrap_or_else(PoisonError::into_inner);
+            let now = clock.now();
+            kept.retain(|(until, _)| now < *until);
+            let Some((next, _)) = kept.first() else {
+                return;
+            };
+            let nap = next.since(now).min(Duration::from_millis(200)); // counts no suspend, so not longer
+            drop(kept);
+            std::thread::sleep(nap);
+        }
+    });
+    if started.is_err() {
+        std::mem::forget(kept); // no thread to be had: until the process ends
+    }
+}

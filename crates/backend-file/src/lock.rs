@@ -1,0 +1,316 @@
+//! The backend: a store, liveness files and a watch behind the trait.
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use leasehold_core::{
+    BootClock, BoxStream, Capabilities, Change, Clock, Contents, Error, ErrorKind, Expiry,
+    Incarnation, Intent, LockBackend, MAX_TOKEN, Observed, Outcome, Push, Record, TimingSettings,
+    Token, Version,
+};
+use rustix::io::Errno;
+
+use crate::disk::Directory;
+use crate::failure::Failure;
+use crate::fs_kind;
+use crate::liveness::{self, Liveness};
+use crate::place::{Place, State};
+use crate::store::{Seen, Store, Wrote};
+use crate::watch::{self, Reader};
+
+const OPEN: &str = "open the lock";
+const READ: &str = "read the lock";
+const WRITE: &str = "write the lock";
+
+/// A lock in a local file.
+///
+/// Its methods need a tokio runtime with I/O enabled around them; file operations run on its blocking threads.
+#[derive(Debug)]
+pub struct FileLock {
+    name: String,
+    shared: Arc<Shared>,
+}
+
+/// How a [`FileLock`] is opened, where the defaults do not suit.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct FileLockOptions {
+    clock: Arc<dyn Clock>,
+    token_floor: Option<Token>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    reader: Reader,
+    liveness: Liveness,
+}
+
+impl FileLock {
+    /// The lock whose file is at `path`. Neither creates nor changes anything; the file need not exist, its
+    /// directory must.
+    ///
+    /// # Errors
+    /// `Invalid`: the path cannot be a lock's, is a directory or a symbolic link, or lies on a file system
+    /// that is not known to be a good local one. `Denied`: the directory may not be read. The text says which
+    /// and what to do.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+        Self::options().open(path)
+    }
+
+    /// Options, set to the defaults of [`open`](Self::open).
+    pub fn options() -> FileLockOptions {
+        FileLockOptions { clock: Arc::new(BootClock::new()), token_floor: None }
+    }
+
+    /// A second descriptor (close-on-exec) of the liveness file that this lock holds for `incarnation`;
+    /// `None` if it holds none, because no write of this lock has named that incarnation yet or its term was
+    /// released.
+    ///
+    /// For a process that outlives this one and watches over the work: others see the holder as gone only
+    /// when *every* descriptor is closed. Close it; never unlock it.
+    ///
+    /// # Errors
+    /// `Unavailable`: no descriptor is left.
+    pub fn liveness(&self, incarnation: Incarnation) -> Result<Option<OwnedFd>, Error> {
+        self.shared
+            .liveness
+            .descriptor(incarnation)
+            .map_err(|failure| failure.during("hand over the liveness file"))
+    }
+}
+
+impl FileLockOptions {
+    /// The clock to use. Its `wall` gives the token floor of a lock that is created.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Tokens at or below this may have been used, whatever the file says: after a removal of the file while
+    /// the wall clock had gone back.
+    pub fn token_floor(mut self, floor: Token) -> Self {
+        self.token_floor = Some(floor);
+        self
+    }
+
+    /// Opens; see [`FileLock::open`].
+    ///
+    /// # Errors
+    /// Those of [`FileLock::open`], and `Invalid` for a token floor above [`MAX_TOKEN`].
+    pub fn open(self, path: impl AsRef<Path>) -> Result<FileLock, Error> {
+        let invalid = |text: String| Error::new(ErrorKind::Invalid, OPEN, text);
+        if let Some(floor) = self.token_floor.filter(|floor| *floor >= MAX_TOKEN) {
+            return Err(invalid(format!(
+                "token floor {floor} leaves no token above it: at most 2^63 - 1"
+            )));
+        }
+        let place = Place::parse(path.as_ref()).map_err(invalid)?;
+        let directory = Directory::open(&place.directory).map_err(|errno| match errno {
+            Errno::NOENT => invalid(format!(
+                "the directory {} does not exist: create it first",
+                place.directory.display()
+            )),
+            errno => Failure::io("open", &place.directory, errno).during(OPEN),
+        })?;
+        let magic = directory.magic();
+        let magic =
+            magic.map_err(|errno| Failure::io("look at", &place.directory, errno).during(OPEN))?;
+        fs_kind::judge(magic).map_err(|kind| {
+            invalid(format!(
+                "{} is on a file system {kind}, which is not known to keep a lock: it must be local \
+                 (ext2/3/4, xfs, btrfs, zfs, f2fs, tmpfs, overlayfs). For candidates on several hosts use a \
+                 store that all of them reach",
+                place.directory.display(),
+            ))
+        })?;
+        observe(&place, None).map_err(|failure| failure.during(OPEN))?;
+        let reader = Reader {
+            place: place.clone(),
+            clock: self.clock.clone(),
+            least_floor: self.token_floor,
+        };
+        Ok(FileLock {
+            name: format!("file:{}", place.path().display()),
+            shared: Arc::new(Shared { reader, liveness: Liveness::new(place, self.clock) }),
+        })
+    }
+}
+
+#[async_trait]
+impl LockBackend for FileLock {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            push: Push::Hint,
+            floor_is_history: false,
+            forgets: false,
+            min_lease_duration: Duration::from_millis(100),
+            lease_duration_step: Duration::from_millis(1),
+            default_timing: TimingSettings::default(),
+        }
+    }
+
+    async fn read(&self) -> Result<Observed, Error> {
+        let shared = self.shared.clone();
+        blocking(READ, move || observe(&shared.reader.place, shared.reader.least_floor)).await
+    }
+
+    async fn write(&self, expected: &Version, change: &Change) -> Result<Outcome, Error> {
+        let abandoned = Abandoned::default();
+        let flag = abandoned.0.clone();
+        let (shared, expected, change) = (self.shared.clone(), expected.clone(), change.clone());
+        blocking(WRITE, move || shared.write(&expected, &change, &flag)).await
+    }
+
+    fn watch(&self, _: &Observed) -> BoxStream<'static, Result<Observed, Error>> {
+        watch::watch(self.shared.reader.clone())
+    }
+}
+
+/// Tells the blocking thread that nobody waits for it any more.
+#[derive(Default)]
+struct Abandoned(Arc<AtomicBool>);
+
+impl Drop for Abandoned {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Shared {
+    fn write(
+        &self,
+        expected: &Version,
+        change: &Change,
+        abandoned: &AtomicBool,
+    ) -> Result<Outcome, Failure> {
+        let begun = self.reader.clock.now();
+        let place = &self.reader.place;
+        let directory = open(place)?;
+        let store = Store { place, disk: &directory };
+        let go = || {
+            let gone = abandoned.load(Ordering::Relaxed);
+            if gone {
+                Err(Failure::new(ErrorKind::Unavailable, "the caller gave up"))
+            } else {
+                Ok(())
+            }
+        };
+        go()?;
+        let names = incarnation_of(&change.record);
+        if let Some(incarnation) = names {
+            self.liveness.hold(&directory, incarnation)?;
+        }
+        let (wrote, replaced) = if expected.is_absent() {
+            (store.create(self.floor_of_now(), &change.record, &go)?, None)
+        } else {
+            let (header, record) = match store.read()? {
+                Seen::Present(state, header, record) if version(state) == *expected => {
+                    (header, record)
+                }
+                Seen::Unreadable(why, bytes) if unreadable(&bytes) == *expected => {
+                    return Err(Failure::new(ErrorKind::Corrupt, why));
+                }
+                _ => return Ok(Outcome::Conflict),
+            };
+            let Some(state) = state_of(expected) else {
+                return Ok(Outcome::Conflict);
+            };
+            let replaced = incarnation_of(&record)
+                .and_then(|incarnation| Some((incarnation, self.liveness.ticket(incarnation)?)));
+            (store.replace(state, header, &change.record, &go)?, replaced)
+        };
+        let Wrote::Written(state, header) = wrote else {
+            return Ok(Outcome::Conflict);
+        };
+        if let Some(incarnation) = names {
+            self.liveness.acknowledged(incarnation, begun + change.record.lease_duration);
+        }
+        if let (Intent::Release, None, Some((incarnation, ticket))) =
+            (change.intent, names, replaced)
+        {
+            self.liveness.released(&directory, incarnation, ticket);
+        }
+        if change.intent == Intent::Take {
+            store.sweep(state, self.reader.clock.wall());
+        }
+        Ok(Outcome::Written(Observed {
+            version: version(state),
+            contents: Contents::Record(change.record.clone()),
+            expiry: Expiry::ByObserver,
+            token_floor: Some(header.floor.max(self.reader.least_floor.unwrap_or(0))),
+        }))
+    }
+
+    /// The one place where the wall clock counts: tokens begin above the milliseconds since 1970, and so
+    /// above all of a lock that was here before, unless the clock went back.
+    fn floor_of_now(&self) -> Token {
+        let now = self.reader.clock.wall().0.min(MAX_TOKEN - 1);
+        now.max(self.reader.least_floor.unwrap_or(0))
+    }
+}
+
+/// Reads the lock; `least` is a floor to report at least.
+pub(crate) fn observe(place: &Place, least: Option<Token>) -> Result<Observed, Failure> {
+    let directory = open(place)?;
+    let seen = Store { place, disk: &directory }.read()?;
+    let (version, contents, expiry, floor) = match seen {
+        Seen::Absent => (Version::absent(), Contents::Absent, Expiry::ByObserver, None),
+        Seen::Present(state, header, record) => {
+            let gone = incarnation_of(&record).is_some_and(|incarnation| {
+                liveness::is_free(&directory, &place.alive(incarnation))
+            });
+            let expiry = if gone { Expiry::Passed } else { Expiry::ByObserver };
+            (version(state), Contents::Record(record), expiry, Some(header.floor))
+        }
+        Seen::Unreadable(why, bytes) => {
+            (unreadable(&bytes), Contents::Unreadable(why), Expiry::ByObserver, None)
+        }
+    };
+    Ok(Observed { version, contents, expiry, token_floor: floor.max(least) })
+}
+
+/// Runs file operations, which may wait for the disk, where they stop nobody else.
+pub(crate) async fn blocking<T: Send + 'static>(
+    operation: &'static str,
+    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Error> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result.map_err(|failure| failure.during(operation)),
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(error) => Err(Error::new(ErrorKind::Stopped, operation, error)),
+        },
+    }
+}
+
+fn open(place: &Place) -> Result<Directory, Failure> {
+    Directory::open(&place.directory).map_err(|errno| Failure::io("open", &place.directory, errno))
+}
+
+/// The process behind a record, if it is one that has a liveness file.
+fn incarnation_of(record: &Record) -> Option<Incarnation> {
+    let holder = record.holder.as_ref().filter(|holder| !holder.is_unknown())?;
+    holder.incarnation
+}
+
+fn version(state: State) -> Version {
+    Version::bytes(state.to_string().as_bytes())
+}
+
+fn state_of(version: &Version) -> Option<State> {
+    std::str::from_utf8(version.as_bytes()?).ok()?.parse().ok()
+}
+
+/// Names what cannot be read by what is there. Not a state's name, since it does not parse as one.
+fn unreadable(bytes: &[u8]) -> Version {
+    let head = &bytes[..bytes.len().min(4096)];
+    Version::bytes(&[b"unreadable ".as_slice(), head].concat())
+}

@@ -1,0 +1,259 @@
+//! Notifications of changes, by inotify on the lock's directory.
+
+use std::collections::VecDeque;
+use std::ffi::OsStr;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::{Either, select};
+use futures_util::stream::unfold;
+use leasehold_core::{
+    BoxStream, Clock, Error, ErrorKind, Expiry, Incarnation, Observed, Time, Version,
+};
+use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
+use rustix::io::Errno;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use crate::failure::Failure;
+use crate::lock::{blocking, observe};
+use crate::place::{Place, Role};
+
+const OPERATION: &str = "watch the lock";
+
+/// The kernel tells of a closed file before it unlocks it, so it is probed again.
+const AFTER_CLOSE: [Duration; 3] =
+    [Duration::from_millis(1), Duration::from_millis(5), Duration::from_millis(25)];
+
+/// Yields what a read finds, once after it subscribed and then after every change; ends with the first error.
+pub(crate) fn watch(reader: Reader) -> BoxStream<'static, Result<Observed, Error>> {
+    Box::pin(unfold(Some(Stage::New(reader)), |stage| async {
+        let next = match stage? {
+            Stage::New(reader) => Watch::start(reader).await,
+            Stage::Running(watch) => watch.next().await,
+        };
+        Some(match next {
+            Ok((seen, watch)) => (Ok(seen), Some(Stage::Running(watch))),
+            Err(error) => (Err(error), None),
+        })
+    }))
+}
+
+/// What a watch needs to read the lock by itself: it keeps nothing of its backend alive.
+#[derive(Clone, Debug)]
+pub(crate) struct Reader {
+    pub(crate) place: Place,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) least_floor: Option<u64>,
+}
+
+impl Reader {
+    async fn read(&self) -> Result<Observed, Error> {
+        let (place, least) = (self.place.clone(), self.least_floor);
+        blocking(OPERATION, move || observe(&place, least)).await
+    }
+}
+
+enum Stage {
+    New(Reader),
+    Running(Watch),
+}
+
+struct Watch {
+    reader: Reader,
+    events: AsyncFd<OwnedFd>,
+    holder: Option<Incarnation>,
+    yielded: (Version, Expiry),
+    again: VecDeque<Time>,
+}
+
+/// What a batch of events means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct News {
+    changed: bool,
+    closed: bool,
+    /// The directory is gone or moved: nothing more will come.
+    over: bool,
+}
+
+impl Watch {
+    async fn start(reader: Reader) -> Result<(Observed, Self), Error> {
+        let events = subscribe(&reader.place).map_err(|failure| failure.during(OPERATION))?;
+        let seen = reader.read().await?;
+        let holder = holder_of(&seen);
+        let yielded = (seen.version.clone(), seen.expiry);
+        Ok((seen, Self { reader, events, holder, yielded, again: VecDeque::new() }))
+    }
+
+    async fn next(mut self) -> Result<(Observed, Self), Error> {
+        loop {
+            self.change().await?;
+            let seen = self.reader.read().await?;
+            if seen.expiry == Expiry::Passed {
+                self.again.clear();
+            }
+            let now = (seen.version.clone(), seen.expiry);
+            if now != self.yielded {
+                self.holder = holder_of(&seen);
+                self.yielded = now;
+                return Ok((seen, self));
+            }
+        }
+    }
+
+    /// Resolves when a read may find something new.
+    async fn change(&mut self) -> Result<(), Error> {
+        loop {
+            let at = self.again.front().copied().unwrap_or(Time::NEVER);
+            let due = self.reader.clock.sleep_until(at);
+            let mut ready = match select(Box::pin(self.events.readable()), due).await {
+                Either::Left((ready, _)) => {
+                    ready.map_err(|error| stream_error(&error.to_string()))?
+                }
+                Either::Right(_) => {
+                    self.again.pop_front();
+                    return Ok(());
+                }
+            };
+            let news = drain(self.events.get_ref(), &self.reader.place, self.holder)
+                .map_err(|errno| stream_error(&std::io::Error::from(errno).to_string()))?;
+            ready.clear_ready();
+            if news.over {
+                return Err(stream_error("the directory was removed, moved or unmounted"));
+            }
+            if news.closed {
+                let now = self.reader.clock.now();
+                self.again = AFTER_CLOSE.iter().map(|delay| now + *delay).collect();
+            }
+            if news.changed || news.closed {
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn holder_of(seen: &Observed) -> Option<Incarnation> {
+    seen.record()?.holder.as_ref()?.incarnation
+}
+
+fn subscribe(place: &Place) -> Result<AsyncFd<OwnedFd>, Failure> {
+    let events = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).map_err(|errno| {
+        let limit = errno == Errno::MFILE;
+        let advice = if limit {
+            "; raise fs.inotify.max_user_instances or the limit of open files"
+        } else {
+            ""
+        };
+        let error = std::io::Error::from(errno);
+        Failure::new(ErrorKind::Unavailable, format!("start inotify: {error}{advice}"))
+    })?;
+    let flags = WatchFlags::ONLYDIR
+        | WatchFlags::CREATE
+        | WatchFlags::DELETE
+        | WatchFlags::MOVED_FROM
+        | WatchFlags::MOVED_TO
+        | WatchFlags::CLOSE_WRITE
+        | WatchFlags::DELETE_SELF
+        | WatchFlags::MOVE_SELF;
+    inotify::add_watch(&events, &place.directory, flags).map_err(|errno| match errno {
+        Errno::NOSPC => Failure::new(
+            ErrorKind::Unavailable,
+            "no inotify watch is left: raise fs.inotify.max_user_watches",
+        ),
+        errno => Failure::io("watch", &place.directory, errno),
+    })?;
+    #[allow(
+        deprecated,
+        reason = "sound for an OwnedFd, which is one descriptor as long as it lives"
+    )]
+    AsyncFd::with_interest(events, Interest::READABLE)
+        .map_err(|error| Failure::new(ErrorKind::Unavailable, format!("wait for inotify: {error}")))
+}
+
+/// Reads all that there is.
+fn drain(events: &OwnedFd, place: &Place, holder: Option<Incarnation>) -> Result<News, Errno> {
+    let mut buffer = [MaybeUninit::uninit(); 4096];
+    let mut reader = inotify::Reader::new(events, &mut buffer);
+    let mut news = News::default();
+    loop {
+        match reader.next() {
+            Ok(event) => {
+                let name = event.file_name().map(|name| OsStr::from_bytes(name.to_bytes()));
+                judge(event.events(), name, place, holder, &mut news);
+            }
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => return Ok(news),
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
+/// Of the handful of events of one write only the arrival of the baton counts, so that it is one read.
+fn judge(
+    what: ReadFlags,
+    name: Option<&OsStr>,
+    place: &Place,
+    holder: Option<Incarnation>,
+    news: &mut News,
+) {
+    let over =
+        ReadFlags::DELETE_SELF | ReadFlags::MOVE_SELF | ReadFlags::IGNORED | ReadFlags::UNMOUNT;
+    news.over |= what.intersects(over);
+    news.changed |= what.contains(ReadFlags::QUEUE_OVERFLOW);
+    let Some(name) = name else { return };
+    if name == place.name {
+        news.changed |= !what.contains(ReadFlags::CLOSE_WRITE); // the copy for people
+        return;
+    }
+    match place.role(name) {
+        Some(Role::Baton(_)) => news.changed |= what.contains(ReadFlags::MOVED_TO),
+        Some(Role::Alive(incarnation)) if Some(incarnation) == holder => {
+            news.closed |= what.contains(ReadFlags::CLOSE_WRITE);
+        }
+        Some(Role::Alive(_) | Role::Record(_) | Role::Scratch) | None => {}
+    }
+}
+
+fn stream_error(text: &str) -> Error {
+    Error::new(ErrorKind::Unavailable, OPERATION, text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::place::State;
+
+    #[test]
+    fn one_write_is_one_change() {
+        let place = Place::parse(Path::new("/run/jobs")).unwrap();
+        let (old, new) =
+            (State { lock: 1, generation: 1, id: 1 }, State { lock: 1, generation: 2, id: 2 });
+        let holder = Some(Incarnation(5));
+        let means = |what, name: &OsStr| {
+            let mut news = News::default();
+            judge(what, Some(name), &place, holder, &mut news);
+            news
+        };
+        let nothing = News::default();
+        let changed = News { changed: true, ..nothing };
+        for (what, name, meaning) in [
+            (ReadFlags::CREATE, place.record(new), nothing),
+            (ReadFlags::CLOSE_WRITE, place.record(new), nothing),
+            (ReadFlags::MOVED_FROM, place.baton(old), nothing),
+            (ReadFlags::MOVED_TO, place.baton(new), changed),
+            (ReadFlags::CLOSE_WRITE, place.name.clone(), nothing),
+            (ReadFlags::DELETE, place.record(old), nothing),
+            (ReadFlags::CREATE, place.name.clone(), changed),
+            (ReadFlags::DELETE, place.name.clone(), changed),
+            (ReadFlags::CLOSE_WRITE, place.alive(Incarnation(6)), nothing),
+            (ReadFlags::CLOSE_WRITE, place.alive(Incarnation(5)), News { closed: true, ..nothing }),
+        ] {
+            assert_eq!(means(what, &name), meaning, "{what:?} {name:?}");
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! Lock URLs: `scheme:path?parameter=value`.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+
+use leasehold_core::{Error, ErrorKind};
+use percent_encoding::percent_decode_str;
+
+/// A parsed lock URL. Its parts are percent-decoded; `Debug` shows no password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct LockUrl {
+    scheme: String,
+    authority: Option<String>,
+    path: Vec<u8>,
+    parameters: Vec<(String, String)>,
+}
+
+impl LockUrl {
+    /// Parses a URL.
+    ///
+    /// # Errors
+    /// `Invalid`, with what is wrong and where. Never repeats a password.
+    pub fn parse(url: &str) -> Result<Self, Error> {
+        let Some((scheme, rest)) = url.split_once(':') else {
+            return Err(invalid(format!(
+                "{url:?} has no scheme; a lock URL looks like file:/var/lock/jobs.lock"
+            )));
+        };
+        let valid = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
+        if !scheme.starts_with(|c: char| c.is_ascii_alphabetic()) || !scheme.chars().all(valid) {
+            return Err(invalid(format!("{scheme:?} is not a URL scheme")));
+        }
+        if rest.contains('#') {
+            return Err(invalid(
+                "'#' is not allowed in a lock URL; write %23 for one in a name".into(),
+            ));
+        }
+        let (rest, query) = match rest.split_once('?') {
+            Some((rest, query)) => (rest, Some(query)),
+            None => (rest, None),
+        };
+        let (authority, path) = match rest.strip_prefix("//") {
+            Some(rest) => {
+                let slash = rest.find('/').unwrap_or(rest.len());
+                (Some(rest[..slash].to_owned()), &rest[slash..])
+            }
+            None => (None, rest),
+        };
+        let path = decode("the path", path)?;
+        let parameters = query.map_or(Ok(Vec::new()), parse_query)?;
+        Ok(Self { scheme: scheme.to_ascii_lowercase(), authority, path, parameters })
+    }
+
+    /// The scheme, in lower case.
+    #[must_use]
+    pub fn scheme(&self) -> &str {
+        &self.scheme
+    }
+
+    /// Whether the URL carries a password (`scheme://user:password@host`). On a command line everybody on the
+    /// machine can read it.
+    #[must_use]
+    pub fn has_password(&self) -> bool {
+        let user = self.authority.as_deref().and_then(|authority| authority.rsplit_once('@'));
+        user.is_some_and(|(user, _)| user.contains(':'))
+    }
+
+    /// The path, percent-decoded.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        PathBuf::from(OsString::from_vec(self.path.clone()))
+    }
+
+    /// The part between `//` and the path, still encoded; `None` without `//`.
+    #[must_use]
+    pub fn authority(&self) -> Option<&str> {
+        self.authority.as_deref()
+    }
+
+    /// Checks that every parameter is known and given once.
+    ///
+    /// # Errors
+    /// `Invalid`: names the parameter, and those that exist.
+    pub fn allow_parameters(&self, known: &[&str]) -> Result<(), Error> {
+        for (at, (name, _)) in self.parameters.iter().enumerate() {
+            if !known.contains(&name.as_str()) {
+                let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+                return Err(invalid(format!(
+                    "unknown parameter {name:?} for {}: URLs; known: {known}",
+                    self.scheme
+                )));
+            }
+            if self.parameters[..at].iter().any(|(earlier, _)| earlier == name) {
+                return Err(invalid(format!("the parameter {name:?} is given twice")));
+            }
+        }
+        Ok(())
+    }
+
+    /// A parameter's value.
+    #[must_use]
+    pub fn parameter(&self, name: &str) -> Option<&str> {
+        self.parameters.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The parameter `token_floor`: tokens are minted above it.
+    ///
+    /// # Errors
+    /// `Invalid`: not a whole number.
+    pub fn token_floor(&self) -> Result<Option<u64>, Error> {
+        let Some(value) = self.parameter("token_floor") else { return Ok(None) };
+        value.parse().map(Some).map_err(|error| {
+            invalid(format!("token_floor={value:?} is not a whole number: {error}"))
+        })
+    }
+}
+
+impl std::fmt::Debug for LockUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:…", self.scheme)
+    }
+}
+
+pub(crate) fn invalid(why: String) -> Error {
+    Error::new(ErrorKind::Invalid, "use the lock URL", why)
+}
+
+fn parse_query(query: &str) -> Result<Vec<(String, String)>, Error> {
+    query
+        .split('&')
+        .map(|pair| {
+            let Some((name, value)) = pair.split_once('=') else {
+                return Err(invalid(format!("the parameter {pair:?} has no value (name=value)")));
+            };
+            Ok((decode_text("a parameter", name)?, decode_text("a parameter's value", value)?))
+        })
+        .collect()
+}
+
+fn decode(what: &str, text: &str) -> Result<Vec<u8>, Error> {
+    let bytes = text.as_bytes();
+    for (at, _) in bytes.iter().enumerate().filter(|(_, byte)| **byte == b'%') {
+        let hex =
+            bytes.get(at + 1..at + 3).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit));
+        if !hex {
+            return Err(invalid(format!(
+                "{what} has a '%' without two hexadecimal digits; write %25 for a plain one"
+            )));
+        }
+    }
+    Ok(percent_decode_str(text).collect())
+}
+
+fn decode_text(what: &str, text: &str) -> Result<String, Error> {
+    String::from_utf8(decode(what, text)?)
+        .map_err(|error| invalid(format!("{what} is not UTF-8: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_paths_apart() {
+        for (url, path) in [
+            ("file:/tmp/a.lock", "/tmp/a.lock"),
+            ("file:a.lock", "a.lock"),
+            ("file:///tmp/a.lock", "/tmp/a.lock"),
+            ("FILE:/tmp/a%20b%3f%23", "/tmp/a b?#"),
+            ("file:/tmp/ü.lock", "/tmp/ü.lock"),
+        ] {
+            let parsed = LockUrl::parse(url).unwrap();
+            assert_eq!((parsed.scheme(), parsed.path()), ("file", PathBuf::from(path)), "{url}");
+        }
+    }
+
+    #[test]
+    fn says_what_is_wrong() {
+        for (url, says) in [
+            ("/tmp/a.lock", "no scheme"),
+            ("", "no scheme"),
+            ("fi le:/tmp/a", "not a URL scheme"),
+            (":x", "not a URL scheme"),
+            ("file:/tmp/a#b", "%23"),
+            ("file:/tmp/%zz", "%25"),
+            ("file:/tmp/a?x", "no value"),
+            ("file:/tmp/a?x=%ff", "not UTF-8"),
+        ] {
+            let error = LockUrl::parse(url).unwrap_err();
+            assert!(error.to_string().contains(says), "{url}: {error}");
+            assert_eq!(error.kind(), ErrorKind::Invalid);
+        }
+    }
+
+    #[test]
+    fn parameters_are_known_and_given_once() {
+        let url = LockUrl::parse("file:/a?token_floor=7&tokn=1").unwrap();
+        let error = url.allow_parameters(&["token_floor"]).unwrap_err().to_string();
+        assert!(error.contains("\"tokn\"") && error.contains("known: token_floor"), "{error}");
+        assert_eq!(url.token_floor().unwrap(), Some(7));
+        let twice = LockUrl::parse("file:/a?token_floor=7&token_floor=8").unwrap();
+        assert!(twice.allow_parameters(&["token_floor"]).is_err());
+        let word = LockUrl::parse("file:/a?token_floor=seven").unwrap();
+        assert!(word.token_floor().unwrap_err().to_string().contains("seven"));
+    }
+
+    #[test]
+    fn a_password_is_noticed_and_never_shown() {
+        let url = LockUrl::parse("redis://me:secret@host:6379/a").unwrap();
+        assert!(url.has_password());
+        assert!(!format!("{url:?}").contains("secret"));
+        assert!(!LockUrl::parse("redis://host:6379/a").unwrap().has_password());
+        assert!(!LockUrl::parse("redis://me@host:6379/a").unwrap().has_password());
+    }
+}
