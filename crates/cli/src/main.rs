@@ -1,2 +1,32 @@
 //! The command `leasehold`.
-fn main() {}
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use leasehold_cli::args::Action;
+use leasehold_cli::{args, exit, guard, logging, run, status};
+
+fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    if let [_, hidden, rest @ ..] = arguments.as_slice() {
+        if hidden == guard::process::SUBCOMMAND {
+            return guard::process::main(rest);
+        }
+        if hidden == guard::exec::SUBCOMMAND {
+            return guard::exec::main(rest);
+        }
+    }
+    let cli = match args::parse(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help goes to standard output, errors to standard error; a closed one is not our concern.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { exit::USAGE } else { 0 });
+        }
+    };
+    logging::install(cli.log);
+    ExitCode::from(match cli.action {
+        Action::Run(args) => run::main(args),
+        Action::Status(args) => status::main(&args),
+    })
+}

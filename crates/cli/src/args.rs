@@ -1,0 +1,285 @@
+//! The command line. Every flag is also a variable `LEASEHOLD_<FLAG>`.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use clap::builder::BoolishValueParser;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use humantime::parse_duration;
+use leasehold::TimingSettings;
+
+/// Run a command while this process leads.
+#[derive(Debug, Parser)]
+#[command(
+    name = "leasehold",
+    version,
+    arg_required_else_help = true,
+    disable_help_subcommand = true
+)]
+#[command(
+    after_help = "Every flag is also an environment variable: --lease-duration is LEASEHOLD_LEASE_DURATION."
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub action: Action,
+    /// How it talks about it.
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Action {
+    /// Run CMD while this process leads, and stop it before the lease can pass on
+    Run(RunArgs),
+    /// Say who leads: exit 0 if somebody does, 75 if nobody does, 69 if it is unknown
+    Status(StatusArgs),
+}
+
+/// Logs, on standard error.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct LogArgs {
+    /// The form of log lines
+    #[arg(
+        long,
+        global = true,
+        env = "LEASEHOLD_LOG_FORMAT",
+        default_value = "text",
+        value_name = "FORM",
+        hide_env = true
+    )]
+    pub log_format: LogFormat,
+    /// Only warnings and errors
+    #[arg(short, long, global = true, env = "LEASEHOLD_QUIET", value_parser = BoolishValueParser::new(), hide_env = true)]
+    pub quiet: bool,
+    /// More; twice for everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, conflicts_with = "quiet")]
+    pub verbose: u8,
+}
+
+/// The form of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Which lock.
+#[derive(Clone, Args)]
+pub struct LockArgs {
+    /// The lock, such as file:/var/lock/nightly; a password belongs into LEASEHOLD_LOCK
+    #[arg(long, env = "LEASEHOLD_LOCK", value_name = "URL", hide_env_values = true)]
+    pub lock: String,
+}
+
+/// The URL may hold a password.
+impl std::fmt::Debug for LockArgs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("LockArgs")
+    }
+}
+
+/// `leasehold run`.
+#[derive(Clone, Debug, Args)]
+pub struct RunArgs {
+    /// Which lock.
+    #[command(flatten)]
+    pub lock: LockArgs,
+    /// The name of this candidate [default: host name and process id]
+    #[arg(long, env = "LEASEHOLD_IDENTITY", value_name = "ID", hide_env = true)]
+    pub identity: Option<String>,
+    /// The timing.
+    #[command(flatten)]
+    pub timing: TimingArgs,
+    /// How long CMD may take to stop when this process is asked to stop; it keeps leading meanwhile
+    #[arg(long, env = "LEASEHOLD_DRAIN_TIMEOUT", value_name = "TIME", value_parser = parse_duration, default_value = "30s", hide_env = true)]
+    pub drain_timeout: Duration,
+    /// How long CMD may take to stop when another leader is seen, within the stop grace
+    #[arg(long, env = "LEASEHOLD_LOSS_GRACE", value_name = "TIME", value_parser = parse_duration, default_value = "0s", hide_env = true)]
+    pub loss_grace: Duration,
+    /// Exit when leadership is lost instead of contending again
+    #[arg(long, env = "LEASEHOLD_ONCE", value_parser = BoolishValueParser::new(), hide_env = true)]
+    pub once: bool,
+    /// Contend again when CMD ends by itself
+    #[arg(long, env = "LEASEHOLD_RESTART", value_parser = BoolishValueParser::new(), conflicts_with = "once", hide_env = true)]
+    pub restart: bool,
+    /// Exit if the lock is held by another
+    #[arg(long = "try", env = "LEASEHOLD_TRY", value_parser = BoolishValueParser::new(), hide_env = true)]
+    pub give_up: bool,
+    /// Exit if the lock could not be had for so long
+    #[arg(long, env = "LEASEHOLD_TIMEOUT", value_name = "TIME", value_parser = parse_duration, conflicts_with = "give_up", hide_env = true)]
+    pub timeout: Option<Duration>,
+    /// The exit code for a lock held by another, with --try and --timeout
+    #[arg(long, env = "LEASEHOLD_CONFLICT_EXIT_CODE", value_name = "N", default_value_t = crate::exit::HELD, hide_env = true)]
+    pub conflict_exit_code: u8,
+    /// The command, and its arguments
+    #[arg(last = true, required = true, value_name = "CMD")]
+    pub command: Vec<OsString>,
+}
+
+/// The timing of an election; what is not given is derived from the lease duration.
+#[derive(Clone, Debug, Args)]
+pub struct TimingArgs {
+    /// How long others wait after the last sign of life [default: 15s]
+    #[arg(long, env = "LEASEHOLD_LEASE_DURATION", value_name = "TIME", value_parser = parse_duration, hide_env = true)]
+    pub lease_duration: Option<Duration>,
+    /// When CMD is told to stop if no renewal succeeds [default: 2/3 of the lease duration]
+    #[arg(long, env = "LEASEHOLD_RENEW_DEADLINE", value_name = "TIME", value_parser = parse_duration, hide_env = true)]
+    pub renew_deadline: Option<Duration>,
+    /// How often to renew [default: 2/15 of the lease duration]
+    #[arg(long, env = "LEASEHOLD_RETRY_PERIOD", value_name = "TIME", value_parser = parse_duration, hide_env = true)]
+    pub retry_period: Option<Duration>,
+    /// How long one request may take [default: 2/15 of the lease duration]
+    #[arg(long, env = "LEASEHOLD_REQUEST_TIMEOUT", value_name = "TIME", value_parser = parse_duration, hide_env = true)]
+    pub request_timeout: Option<Duration>,
+    /// How long CMD may take to stop before it is killed, after a loss, and what it leaves behind [default: the rest]
+    #[arg(long, env = "LEASEHOLD_STOP_GRACE", value_name = "TIME", value_parser = parse_duration, hide_env = true)]
+    pub stop_grace: Option<Duration>,
+    /// What is left for unlike clocks and the kill itself [default: 1/15 of the lease duration]
+    #[arg(long, env = "LEASEHOLD_CLOCK_MARGIN", value_name = "TIME", value_parser = parse_duration, hide_env = true)]
+    pub clock_margin: Option<Duration>,
+}
+
+impl From<&TimingArgs> for TimingSettings {
+    fn from(args: &TimingArgs) -> Self {
+        Self {
+            lease_duration: args.lease_duration,
+            renew_deadline: args.renew_deadline,
+            retry_period: args.retry_period,
+            request_timeout: args.request_timeout,
+            stop_grace: args.stop_grace,
+            clock_margin: args.clock_margin,
+        }
+    }
+}
+
+/// `leasehold status`.
+#[derive(Clone, Debug, Args)]
+pub struct StatusArgs {
+    /// Which lock.
+    #[command(flatten)]
+    pub lock: LockArgs,
+    /// How long to wait for the store
+    #[arg(long, env = "LEASEHOLD_REQUEST_TIMEOUT", value_name = "TIME", value_parser = parse_duration, default_value = "5s", hide_env = true)]
+    pub request_timeout: Duration,
+    /// The form of the answer
+    #[arg(
+        short,
+        long,
+        env = "LEASEHOLD_OUTPUT",
+        value_name = "FORM",
+        default_value = "text",
+        hide_env = true
+    )]
+    pub output: OutputFormat,
+}
+
+/// The form of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OutputFormat {
+    /// For people.
+    Text,
+    /// One JSON object.
+    Json,
+}
+
+/// Reads the command line and the environment.
+///
+/// # Errors
+/// Help, the version, or what is wrong: to be printed.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    let mut command = Cli::command();
+    let matches = command.try_get_matches_from_mut(arguments)?;
+    if let Some((_, matches)) = matches.subcommand() {
+        refuse_visible_password(matches)
+            .map_err(|text| command.error(clap::error::ErrorKind::ValueValidation, text))?;
+    }
+    Cli::from_arg_matches(&matches)
+}
+
+/// The variables that stand for our flags: none of CMD's business.
+#[must_use]
+pub fn variables() -> Vec<OsString> {
+    let command = Cli::command();
+    let all = std::iter::once(&command).chain(command.get_subcommands());
+    let names = all.flat_map(clap::Command::get_arguments).filter_map(clap::Arg::get_env);
+    names.map(OsString::from).collect()
+}
+
+fn refuse_visible_password(matches: &ArgMatches) -> Result<(), &'static str> {
+    let url: Option<&String> = matches.get_one("lock");
+    let visible = matches.value_source("lock") == Some(ValueSource::CommandLine);
+    if visible && url.is_some_and(|url| has_password(url)) {
+        return Err(
+            "the URL given by --lock holds a password, which every user of this machine can see; \
+                    set LEASEHOLD_LOCK instead",
+        );
+    }
+    Ok(())
+}
+
+/// Whether a URL holds a password, as `scheme://user:password@…` or `?password=…`.
+fn has_password(url: &str) -> bool {
+    let Some((_, rest)) = url.split_once("://") else { return false };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let in_user = authority
+        .rsplit_once('@')
+        .and_then(|(user, _)| user.split_once(':'))
+        .is_some_and(|(_, password)| !password.is_empty());
+    let mut parameters = rest.split_once('?').map_or("", |(_, query)| query).split('&');
+    in_user || parameters.any(|parameter| parameter.starts_with("password="))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Cli, clap::Error> {
+        parse(line.split(' ').map(OsString::from))
+    }
+
+    #[test]
+    fn the_definition_is_consistent_and_all_flags_have_a_variable() {
+        Cli::command().debug_assert();
+        let names = variables();
+        for name in ["LEASEHOLD_LOCK", "LEASEHOLD_TRY", "LEASEHOLD_LOG_FORMAT", "LEASEHOLD_OUTPUT"]
+        {
+            assert!(names.contains(&name.into()), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_password_on_the_command_line_is_refused_and_not_repeated() {
+        for url in ["redis://u:secret@h/k", "redis://:secret@h/k", "x://h/k?a=b&password=secret"] {
+            let error = parsed(&format!("leasehold run --lock {url} -- true")).unwrap_err();
+            let text = error.to_string();
+            assert!(text.contains("LEASEHOLD_LOCK"), "{text}");
+            assert!(!text.contains("secret"), "{text}");
+        }
+        for url in ["file:/a:b@c", "redis://user@h/k", "etcd://h:2379/k", "file:///a:b@c"] {
+            parsed(&format!("leasehold run --lock {url} -- true")).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_belongs_to_the_command_is_left_to_it() {
+        let cli = parsed("leasehold run --lock mem: -- cmd --lock x -q").unwrap();
+        let Action::Run(args) = cli.action else { panic!() };
+        assert_eq!(args.command, ["cmd", "--lock", "x", "-q"]);
+        assert_eq!(args.conflict_exit_code, 75);
+        assert!(!cli.log.quiet);
+    }
+
+    #[test]
+    fn a_missing_lock_or_command_is_an_error() {
+        for line in
+            ["leasehold run -- true", "leasehold run --lock mem:", "leasehold", "leasehold frob"]
+        {
+            parsed(line).unwrap_err();
+        }
+    }
+}

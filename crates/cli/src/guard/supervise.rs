@@ -1,0 +1,159 @@
+//! The supervisor's side of the guard: starts it, keeps it informed, and stands in for it when it fails.
+//!
+//! A thread of its own does this, so that a busy runtime delays neither a deadline nor a kill.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+use std::thread;
+use std::time::Duration;
+
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::process::{getpid, set_child_subreaper};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+use super::watch::{Ends, Watch};
+use super::wire::Order;
+use super::{Exit, Instants};
+use crate::boot::Time;
+
+/// What to run.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    /// Our own binary: `/proc/self/exe`, which is the same file even after an upgrade replaced it.
+    pub program: PathBuf,
+    /// CMD and its arguments.
+    pub command: Vec<OsString>,
+    /// Variables to set for CMD.
+    pub env: Vec<(OsString, OsString)>,
+    /// Variables to remove for CMD.
+    pub env_remove: Vec<OsString>,
+    /// How long what CMD leaves behind may take to stop.
+    pub grace: Duration,
+}
+
+/// What happens to CMD.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// It runs, with this pid.
+    Started(u32),
+    /// Its main process ended; others may still live.
+    Exited(Exit),
+    /// The guard is lost; the supervisor kills everything itself.
+    GuardLost,
+    /// Everything is dead. The last event.
+    Ended(Ended),
+}
+
+/// How it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// How CMD's main process ended; `None` if it was never started, or nobody was left to see it.
+    pub exit: Option<Exit>,
+    /// The error number, if CMD could not be started.
+    pub failed: Option<u32>,
+    /// The guard died, or was killed, before it was done; the supervisor did the rest.
+    pub guard_lost: bool,
+    /// Since when everything is dead.
+    pub dead_at: Time,
+    /// How long something lived beyond the lease, if it did.
+    pub overrun: Option<Duration>,
+}
+
+/// What the rest of the supervisor wants.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Ask {
+    Order(Order),
+    /// A child ended that may not be the guard.
+    Reap,
+    /// Nobody waits for the outcome any more.
+    Abandon,
+}
+
+/// CMD under guard. Dropping it makes the guard kill everything, unseen.
+#[derive(Debug)]
+pub struct Guarded {
+    guard: u32,
+    asks: Sender<Ask>,
+    wake: Arc<OwnedFd>,
+    events: UnboundedReceiver<Event>,
+    children: Signal,
+}
+
+impl Guarded {
+    /// Starts the guard, and CMD with it. This process becomes a child subreaper. The guard holds `liveness` open
+    /// until everything is dead.
+    ///
+    /// # Errors
+    /// The guard could not be started; nothing runs.
+    pub fn start(spec: &Spec, liveness: Option<OwnedFd>, instants: Instants) -> io::Result<Self> {
+        set_child_subreaper(Some(getpid()))?;
+        // Also makes SIGCHLD a handled signal: inherited as ignored it would swallow exit codes.
+        let children = signal(SignalKind::child())?;
+        let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+        let (asks, asked) = channel();
+        let (report, events) = unbounded_channel();
+        let watch =
+            Watch::start(spec, liveness, instants, Ends { asked, wake: wake.clone(), report })?;
+        let guard = watch.guard_pid();
+        thread::Builder::new().name("guard-watch".to_owned()).spawn(move || watch.run())?;
+        Ok(Self { guard, asks, wake, events, children })
+    }
+
+    /// The guard's pid.
+    #[must_use]
+    pub fn guard(&self) -> u32 {
+        self.guard
+    }
+
+    /// A renewal was acknowledged, or the time was cut short: these instants hold now.
+    pub fn extend(&self, instants: Instants) {
+        self.ask(Ask::Order(Order::Extend(instants)));
+    }
+
+    /// Asks CMD to stop: SIGTERM to its group.
+    pub fn terminate(&self) {
+        self.ask(Ask::Order(Order::Terminate));
+    }
+
+    /// Forwards a signal to CMD's group.
+    pub fn signal(&self, number: u8) {
+        self.ask(Ask::Order(Order::Signal(number)));
+    }
+
+    /// Kills everything now, by the guard or without it.
+    pub fn kill(&self) {
+        self.ask(Ask::Order(Order::Kill));
+    }
+
+    /// What happens next; `None` after [`Event::Ended`]. Dropping the future loses nothing.
+    pub async fn next(&mut self) -> Option<Event> {
+        loop {
+            tokio::select! {
+                event = self.events.recv() => return event,
+                _ = self.children.recv() => self.ask(Ask::Reap),
+            }
+        }
+    }
+
+    fn ask(&self, ask: Ask) {
+        // Nobody listens once everything is dead.
+        let _ = self.asks.send(ask);
+        wake(&self.wake);
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        self.ask(Ask::Abandon);
+    }
+}
+
+fn wake(eventfd: &OwnedFd) {
+    // It can only be full, and then the wake-up is already due.
+    let _ = rustix::io::write(eventfd, &1_u64.to_ne_bytes());
+}

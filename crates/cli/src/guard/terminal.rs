@@ -1,0 +1,56 @@
+//! Lending the terminal to CMD and taking it back.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::process::{Pid, getpgrp, test_kill_process_group};
+use rustix::termios::{isatty, tcgetpgrp, tcsetpgrp};
+
+/// The terminal on standard input, on loan from the process group that had it.
+#[derive(Debug)]
+pub struct Loan {
+    terminal: OwnedFd,
+    lender: Pid,
+}
+
+impl Loan {
+    /// The terminal on `stdin`, lent by `lender`.
+    #[must_use]
+    pub fn new(terminal: OwnedFd, lender: Pid) -> Self {
+        Self { terminal, lender }
+    }
+
+    /// The terminal on this process's `stdin`, if it is one and this process is in its foreground. Started in
+    /// the background there is nothing to lend.
+    #[must_use]
+    pub fn available(stdin: impl AsFd) -> Option<Self> {
+        let own = getpgrp();
+        let foreground = isatty(&stdin) && tcgetpgrp(&stdin) == Ok(own);
+        let terminal = foreground.then(|| stdin.as_fd().try_clone_to_owned().ok()).flatten()?;
+        Some(Self::new(terminal, own))
+    }
+
+    /// Who lends.
+    #[must_use]
+    pub fn lender(&self) -> Pid {
+        self.lender
+    }
+
+    /// Whether this group is in the foreground.
+    #[must_use]
+    pub fn is_with(&self, group: Pid) -> bool {
+        tcgetpgrp(&self.terminal) == Ok(group)
+    }
+
+    /// Gives the terminal back once CMD is dead, unless somebody alive has it (a shell that saw its job end).
+    /// The caller blocks or ignores SIGTTOU.
+    pub fn give_back(&self) {
+        let orphaned = match tcgetpgrp(&self.terminal) {
+            Ok(group) => test_kill_process_group(group) == Err(Errno::SRCH),
+            Err(error) => error == Errno::OPNOTSUPP,
+        };
+        if orphaned {
+            let _ = tcsetpgrp(&self.terminal, self.lender);
+        }
+    }
+}

@@ -1,0 +1,335 @@
+//! `leasehold run -- CMD`.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use leasehold::{BootClock, Clock, Deadlines, Elector, Error, Held, Loss, Term, Time};
+use nix::sys::signal::{SigSet, Signal};
+use tracing::{debug, error, info, warn};
+
+use crate::args::{self, RunArgs};
+use crate::exit;
+use crate::guard::supervise::{Ended, Event, Guarded, Spec};
+use crate::guard::{Exit, Instants, reap_zombies};
+use crate::lock::Lock;
+use crate::signals::{Request, Signals};
+use crate::waiting::{self, Waited};
+
+/// How long a take that was under way when a stop was asked for has to be given back.
+const FAREWELL: Duration = Duration::from_millis(60);
+
+/// Runs CMD while this candidate leads. Returns the exit code.
+#[must_use]
+pub fn main(args: RunArgs) -> u8 {
+    // The threads of this process inherit it: the terminal is taken back from the background.
+    let mut ttou = SigSet::empty();
+    ttou.add(Signal::SIGTTOU);
+    let blocked = ttou.thread_block();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    match (runtime, blocked) {
+        (Ok(runtime), Ok(())) => {
+            let code = runtime.block_on(run(args));
+            // A request to a store that hangs must not keep us.
+            runtime.shutdown_background();
+            code
+        }
+        _ => exit::INTERNAL,
+    }
+}
+
+async fn run(args: RunArgs) -> u8 {
+    let mut signals = match Signals::install() {
+        Ok(signals) => signals,
+        Err(failure) => return internal("handle signals", &failure),
+    };
+    let opened = tokio::select! {
+        opened = Candidate::open(args) => opened,
+        number = stop_request(&mut signals) => return exit::by_signal(number),
+    };
+    let candidate = match opened {
+        Ok(candidate) => candidate,
+        Err(error) => {
+            error!("{error}");
+            return exit::of_error(&error);
+        }
+    };
+    let code = loop {
+        reap_zombies(None);
+        let Candidate { elector, args, clock, .. } = &candidate;
+        match waiting::for_leadership(elector, args, clock, &mut signals).await {
+            Waited::Leads(held) => {
+                if let Some(code) = candidate.lead(held, &mut signals).await {
+                    break code;
+                }
+            }
+            Waited::Exit(code) => break code,
+        }
+    };
+    candidate.farewell().await;
+    code
+}
+
+async fn stop_request(signals: &mut Signals) -> u8 {
+    loop {
+        if let Request::Stop(number) | Request::Forward(number) = signals.next().await {
+            return number;
+        }
+    }
+}
+
+fn internal(what: &str, failure: &io::Error) -> u8 {
+    error!("cannot {what}: {failure}");
+    exit::INTERNAL
+}
+
+struct Candidate {
+    args: RunArgs,
+    identity: String,
+    lock: Lock,
+    elector: Elector,
+    clock: BootClock,
+}
+
+/// One request may arrive twice, from a terminal or `timeout` and again from a wrapper that forwards it.
+const ECHO: Duration = Duration::from_millis(300);
+
+/// What the supervisor decided about a running CMD.
+#[derive(Default)]
+struct Course {
+    /// The signal that asked for a stop.
+    stop: Option<u8>,
+    /// When it did.
+    stopped_at: Option<Time>,
+    /// When CMD is killed although it still drains.
+    drained_by: Option<Time>,
+    loss: Option<Loss>,
+    /// CMD's main process ended before anybody asked for it.
+    ended_by_itself: Option<Exit>,
+}
+
+impl Candidate {
+    async fn open(args: RunArgs) -> Result<Self, Error> {
+        let lock = Lock::connect(&args.lock.lock).await?;
+        let clock = BootClock::new();
+        let identity = args.identity.clone().unwrap_or_else(default_identity);
+        let elector = Elector::builder(lock.backend())
+            .identity(&identity)
+            .timing((&args.timing).into())
+            .clock(clock.clone())
+            .drain_timeout(args.drain_timeout)
+            .loss_grace(args.loss_grace)
+            .build()?;
+        debug!("{}", elector.timing());
+        Ok(Self { args, identity, lock, elector, clock })
+    }
+
+    /// One term. The exit code, or `None` to contend again.
+    async fn lead(&self, held: Held, signals: &mut Signals) -> Option<u8> {
+        let term = held.term();
+        let mut course = Course::default();
+        let stopped_before = tokio::select! {
+            biased;
+            number = stop_request(signals) => Some(number),
+            () = std::future::ready(()) => None,
+        };
+        if let Some(number) = stopped_before {
+            // Never start a child after a stop request.
+            self.resign(held).await;
+            return Some(exit::by_signal(number));
+        }
+        let guarded = match self.start(&term) {
+            Ok(guarded) => guarded,
+            Err(code) => {
+                self.resign(held).await;
+                return Some(code);
+            }
+        };
+        let ended = self.supervise(&term, guarded, signals, &mut course).await;
+        // Everything is known to be dead: only now may the lock be given back.
+        self.resign(held).await;
+        self.conclude(&course, ended)
+    }
+
+    fn start(&self, term: &Term) -> Result<Guarded, u8> {
+        let liveness = self.lock.liveness(self.elector.incarnation()).map_err(|error| {
+            error!("{error}");
+            exit::of_error(&error)
+        })?;
+        Guarded::start(&self.spec(term), liveness, instants(term.deadlines()))
+            .map_err(|failure| internal("start the guard", &failure))
+    }
+
+    async fn supervise(
+        &self,
+        term: &Term,
+        mut guarded: Guarded,
+        signals: &mut Signals,
+        course: &mut Course,
+    ) -> Option<Ended> {
+        let mut until = term.deadlines().until;
+        loop {
+            let drained_by = course.drained_by.unwrap_or(Time::NEVER);
+            let leads = course.loss.is_none();
+            tokio::select! {
+                biased;
+                event = guarded.next() => match event {
+                    Some(Event::Ended(ended)) => return Some(ended),
+                    Some(event) => course.note(event),
+                    None => return None,
+                },
+                request = signals.next() => self.obey(request, &guarded, course),
+                loss = term.lost(), if leads => self.lose(loss, term, &guarded, course),
+                Some(deadlines) = term.extended(until), if leads => {
+                    until = deadlines.until;
+                    guarded.extend(instants(deadlines));
+                }
+                () = self.clock.sleep_until(drained_by) => {
+                    warn!("CMD did not stop within {:?}: killing it", self.args.drain_timeout);
+                    course.drained_by = None;
+                    guarded.kill();
+                }
+            }
+        }
+    }
+
+    fn obey(&self, request: Request, guarded: &Guarded, course: &mut Course) {
+        match request {
+            Request::Stop(number) if course.stop.is_none() => {
+                info!("signal {number}: stopping CMD, which has {:?}", self.args.drain_timeout);
+                course.stop = Some(number);
+                course.stopped_at = Some(self.clock.now());
+                course.drained_by = Some(self.clock.now() + self.args.drain_timeout);
+                guarded.terminate();
+            }
+            Request::Stop(_)
+                if course.stopped_at.is_some_and(|at| self.clock.now() < at + ECHO) =>
+            {
+                debug!("the same request again");
+            }
+            Request::Stop(_) => {
+                warn!("asked to stop a second time: killing CMD");
+                guarded.kill();
+            }
+            Request::Forward(number) | Request::Tell(number) => guarded.signal(number),
+        }
+    }
+
+    fn lose(&self, loss: Loss, term: &Term, guarded: &Guarded, course: &mut Course) {
+        course.loss = Some(loss);
+        let Deadlines { kill_at, .. } = term.deadlines();
+        match loss {
+            // The guard keeps the same instants and acts on them by itself.
+            Loss::Expired | Loss::DriverGone => warn!(
+                "no renewal was acknowledged in time: leadership is lost, CMD has {:?} to stop",
+                kill_at.since(self.clock.now())
+            ),
+            Loss::Superseded if !self.args.loss_grace.is_zero() => {
+                warn!("another leader was seen: stopping CMD");
+                let now = self.clock.now();
+                let kill_at = kill_at.min(now + self.args.loss_grace);
+                guarded.extend(Instants { stop_at: now, kill_at, ..instants(term.deadlines()) });
+            }
+            _ => {
+                warn!("another leader was seen: killing CMD");
+                guarded.kill();
+            }
+        }
+    }
+
+    async fn resign(&self, held: Held) {
+        match held.resign().await {
+            Ok(true) => debug!("released"),
+            Ok(false) => info!("the release was not confirmed: the lease runs out by itself"),
+            Err(error) => warn!("{error}"),
+        }
+    }
+
+    /// The exit code, or `None` to contend again.
+    fn conclude(&self, course: &Course, ended: Option<Ended>) -> Option<u8> {
+        let Some(ended) = ended else {
+            error!("the thread that watches the guard ended before everything was dead");
+            return Some(exit::INTERNAL);
+        };
+        if let Some(overrun) = ended.overrun {
+            error!(
+                overrun_ms = u64::try_from(overrun.as_millis()).unwrap_or(u64::MAX),
+                "CMD, or something it started, lived {overrun:?} longer than the lease: another leader may have run at the same time"
+            );
+            return Some(exit::OVERRUN);
+        }
+        if let Some(errno) = ended.failed {
+            error!("cannot start CMD: {}", io::Error::from_raw_os_error(errno.cast_signed()));
+            return Some(exit::INTERNAL);
+        }
+        if let Some(number) = course.stop {
+            return Some(match ended.exit {
+                Some(Exit::Code(code)) => code,
+                Some(Exit::Signal(_)) | None => exit::by_signal(number),
+            });
+        }
+        if let Some(exit) = course.ended_by_itself {
+            let code = exit::of_child(exit);
+            info!("CMD ended with {code}");
+            return (!self.args.restart).then_some(code);
+        }
+        if course.loss.is_some() {
+            return self.args.once.then_some(exit::LOST);
+        }
+        // The guard was lost, or woke too late to start anything.
+        self.args.once.then_some(exit::INTERNAL)
+    }
+
+    /// Lets the elector give back what it may have taken unseen; briefly, since a signal is to end us soon.
+    async fn farewell(self) {
+        self.elector.shutdown();
+        let mut changes = std::pin::pin!(self.elector.changes());
+        let ended = async { while futures_util::StreamExt::next(&mut changes).await.is_some() {} };
+        tokio::select! {
+            () = ended => {}
+            () = self.clock.sleep_until(self.clock.now() + FAREWELL) => {}
+        }
+    }
+
+    fn spec(&self, term: &Term) -> Spec {
+        let variable = |name: &str, value: String| (OsString::from(name), OsString::from(value));
+        Spec {
+            program: PathBuf::from("/proc/self/exe"),
+            command: self.args.command.clone(),
+            env: vec![
+                variable("LEASEHOLD_HELD_NAME", self.lock.backend().name().to_owned()),
+                variable("LEASEHOLD_HELD_IDENTITY", self.identity.clone()),
+                variable("LEASEHOLD_FENCING_TOKEN", term.token().to_string()),
+            ],
+            env_remove: args::variables(),
+            grace: self.elector.timing().stop_grace(),
+        }
+    }
+}
+
+impl Course {
+    fn note(&mut self, event: Event) {
+        match event {
+            Event::Started(pid) => info!(pid, "CMD runs"),
+            Event::Exited(exit) => {
+                debug!("CMD's main process ended: {exit:?}");
+                if self.stop.is_none() && self.loss.is_none() {
+                    self.ended_by_itself = Some(exit);
+                }
+            }
+            Event::GuardLost => warn!("the guard is lost: killing CMD"),
+            Event::Ended(_) => {}
+        }
+    }
+}
+
+fn instants(deadlines: Deadlines) -> Instants {
+    Instants { stop_at: deadlines.until, kill_at: deadlines.kill_at, dead_by: deadlines.dead_by }
+}
+
+fn default_identity() -> String {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let host = if host.is_empty() { "localhost".to_owned() } else { host };
+    format!("{host}-{}", std::process::id())
+}

@@ -1,0 +1,74 @@
+//! The signals that `leasehold run` receives.
+
+use std::future::poll_fn;
+use std::io;
+use std::task::Poll;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use rustix::process::Signal as Number;
+
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Stop: let CMD drain. SIGINT and SIGTERM.
+    Stop(u8),
+    /// Whatever CMD makes of it; a candidate that waits ends. SIGHUP and SIGQUIT.
+    Forward(u8),
+    /// Whatever CMD makes of it; a candidate that waits goes on. SIGUSR1, SIGUSR2 and SIGWINCH.
+    Tell(u8),
+}
+
+/// The signals this process handles from now on.
+#[derive(Debug)]
+pub struct Signals {
+    streams: Vec<(Request, Signal)>,
+}
+
+impl Signals {
+    /// Handles them. SIGHUP, SIGINT and SIGQUIT stay ignored if they were (`nohup`, a background job of a shell).
+    ///
+    /// # Errors
+    /// A handler cannot be installed.
+    pub fn install() -> io::Result<Self> {
+        let ignored = ignored();
+        let number = |signal: Number| u8::try_from(signal.as_raw()).unwrap_or_default();
+        let wanted = [
+            (Number::TERM, Request::Stop(number(Number::TERM)), false),
+            (Number::INT, Request::Stop(number(Number::INT)), true),
+            (Number::HUP, Request::Forward(number(Number::HUP)), true),
+            (Number::QUIT, Request::Forward(number(Number::QUIT)), true),
+            (Number::USR1, Request::Tell(number(Number::USR1)), false),
+            (Number::USR2, Request::Tell(number(Number::USR2)), false),
+            (Number::WINCH, Request::Tell(number(Number::WINCH)), false),
+        ];
+        let mut streams = Vec::new();
+        for (kind, request, unless_ignored) in wanted {
+            let bit = 1_u64 << (kind.as_raw() - 1);
+            if !(unless_ignored && ignored & bit != 0) {
+                streams.push((request, signal(SignalKind::from_raw(kind.as_raw()))?));
+            }
+        }
+        Ok(Self { streams })
+    }
+
+    /// The next one. Dropping the future loses none.
+    pub async fn next(&mut self) -> Request {
+        poll_fn(|context| {
+            for (request, stream) in &mut self.streams {
+                if let Poll::Ready(Some(())) = stream.poll_recv(context) {
+                    return Poll::Ready(*request);
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+}
+
+/// The signals this process ignores, as a bit mask.
+fn ignored() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    line.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+}

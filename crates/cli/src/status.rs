@@ -1,0 +1,172 @@
+//! `leasehold status`: one read, and what it proves.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use leasehold::{
+    BootClock, Clock, Contents, Error, ErrorKind, Expiry, LockBackend, Observed, Record,
+};
+use serde_json::{Value, json};
+
+use crate::args::{OutputFormat, StatusArgs};
+use crate::exit;
+use crate::lock::Lock;
+use crate::notice::{age, moment};
+
+/// What one read says about leadership.
+#[derive(Debug)]
+struct Answer<'a> {
+    state: &'static str,
+    code: u8,
+    record: Option<&'a Record>,
+    /// Why, if that is not plain.
+    reason: Option<String>,
+}
+
+/// Prints who leads. Returns the exit code.
+#[must_use]
+pub fn main(args: &StatusArgs) -> u8 {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let Ok(runtime) = runtime else { return exit::INTERNAL };
+    let code = runtime.block_on(status(args));
+    runtime.shutdown_background();
+    code
+}
+
+async fn status(args: &StatusArgs) -> u8 {
+    let read = async {
+        let lock = Lock::connect(&args.lock.lock).await?;
+        let observed = lock.backend().read().await?;
+        Ok::<_, Error>((lock, observed))
+    };
+    let clock = BootClock::new();
+    let read = tokio::select! {
+        read = read => read,
+        () = clock.sleep_until(clock.now() + args.request_timeout) => Err(Error::new(
+            ErrorKind::Unavailable,
+            "read the lock",
+            format!("no answer within {}", humantime::format_duration(args.request_timeout)),
+        )),
+    };
+    match read {
+        Ok((lock, observed)) => {
+            let answer = judge(&observed);
+            print(&answer.render(args.output, lock.backend().as_ref()));
+            answer.code
+        }
+        Err(error) => {
+            match args.output {
+                OutputFormat::Text => print_error(&error),
+                OutputFormat::Json => print(&format!(
+                    "{}\n",
+                    json!({ "v": 1, "state": "unknown", "leader": null, "reason": error.to_string() })
+                )),
+            }
+            exit::of_error(&error)
+        }
+    }
+}
+
+fn judge(observed: &Observed) -> Answer<'_> {
+    let nobody = |reason: Option<&str>| Answer {
+        state: "nobody",
+        code: exit::HELD,
+        record: None,
+        reason: reason.map(str::to_owned),
+    };
+    let record = match &observed.contents {
+        Contents::Absent => return nobody(Some("there is no record")),
+        Contents::Unreadable(what) => {
+            let reason = Some(format!("what is stored is no record: {what}"));
+            return Answer { state: "corrupt", code: exit::CONFIG, record: None, reason };
+        }
+        Contents::Record(record) if record.holder.is_none() => return nobody(None),
+        Contents::Record(record) => record,
+    };
+    let unknown = |reason: String| Answer {
+        state: "unknown",
+        code: exit::UNAVAILABLE,
+        record: Some(record),
+        reason: Some(reason),
+    };
+    match observed.expiry {
+        Expiry::Passed => nobody(Some("the holder's process is gone")),
+        Expiry::Suspended => unknown("the store may have forgotten a newer state".to_owned()),
+        Expiry::ByServer => Answer { state: "held", code: 0, record: Some(record), reason: None },
+        Expiry::ByObserver => match age(record.renewed) {
+            Ok(age) if age > record.lease_duration => unknown(format!(
+                "by the wall clocks it renewed {} ago, longer than its lease; one read cannot tell whether it is gone, only a candidate that waits can",
+                humantime::format_duration(Duration::from_secs(age.as_secs()))
+            )),
+            _ => Answer { state: "held", code: 0, record: Some(record), reason: None },
+        },
+    }
+}
+
+impl Answer<'_> {
+    fn render(&self, form: OutputFormat, lock: &dyn LockBackend) -> String {
+        match form {
+            OutputFormat::Text => self.text(),
+            OutputFormat::Json => format!("{}\n", self.json(lock)),
+        }
+    }
+
+    fn text(&self) -> String {
+        let leader = self.record.and_then(|record| Some((record, record.holder.as_ref()?)));
+        let mut text = match leader {
+            Some((record, holder)) => {
+                let token = match holder.incarnation {
+                    Some(_) => format!("token {}, ", record.token),
+                    None => String::new(),
+                };
+                let verb = if self.code == 0 { "leads" } else { "was the last to lead" };
+                format!(
+                    "{} {verb} ({token}since {}, renewed {}, lease {})",
+                    holder.identity,
+                    moment(record.acquired),
+                    moment(record.renewed),
+                    humantime::format_duration(record.lease_duration)
+                )
+            }
+            None if self.code == exit::HELD => "nobody leads".to_owned(),
+            None => "unknown who leads".to_owned(),
+        };
+        if let Some(reason) = &self.reason {
+            text.push_str(": ");
+            text.push_str(reason);
+        }
+        text.push('\n');
+        text
+    }
+
+    fn json(&self, lock: &dyn LockBackend) -> Value {
+        let leader = self.record.and_then(|record| {
+            let holder = record.holder.as_ref()?;
+            Some(json!({
+                "identity": holder.identity,
+                "advertise": holder.advertise,
+                "token": holder.incarnation.map(|_| record.token),
+                "since_ms": record.acquired.0,
+                "renewed_ms": record.renewed.0,
+                "lease_duration_ms": u64::try_from(record.lease_duration.as_millis()).ok(),
+            }))
+        });
+        json!({
+            "v": 1,
+            "lock": lock.name(),
+            "state": self.state,
+            "leader": leader,
+            "reason": self.reason,
+        })
+    }
+}
+
+/// A closed pipe is the reader's choice, not an error.
+fn print(text: &str) {
+    let mut out = io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+fn print_error(error: &Error) {
+    let _ = writeln!(io::stderr(), "leasehold: {error}");
+}

@@ -1,0 +1,103 @@
+//! Waiting for leadership.
+
+use std::pin::{Pin, pin};
+use std::time::Duration;
+
+use futures_util::{Stream, future::poll_fn};
+use leasehold::{BootClock, Clock, Elector, ErrorKind, Held, Leader, Status, Time};
+use tracing::{debug, error, info};
+
+use crate::args::RunArgs;
+use crate::exit;
+use crate::notice::why_we_wait;
+use crate::signals::{Request, Signals};
+
+/// How often a waiting candidate says why it waits.
+const REMINDER: Duration = Duration::from_secs(10);
+
+/// What came of it.
+#[derive(Debug)]
+pub enum Waited {
+    /// This candidate leads.
+    Leads(Held),
+    /// It is to exit with this code.
+    Exit(u8),
+}
+
+/// Contends until this candidate leads or should no longer, and says meanwhile why it waits.
+pub async fn for_leadership(
+    elector: &Elector,
+    args: &RunArgs,
+    clock: &BootClock,
+    signals: &mut Signals,
+) -> Waited {
+    let mut campaign = pin!(elector.campaign());
+    let mut changes = pin!(elector.changes());
+    let give_up_at = args.timeout.map_or(Time::NEVER, |timeout| clock.now() + timeout);
+    let mut remind_at = clock.now() + REMINDER;
+    let mut said = String::new();
+    loop {
+        tokio::select! {
+            biased;
+            request = signals.next() => match request {
+                Request::Stop(number) | Request::Forward(number) => {
+                    info!("stopped by signal {number} while waiting");
+                    return Waited::Exit(exit::by_signal(number));
+                }
+                Request::Tell(number) => debug!("signal {number} ignored while waiting"),
+            },
+            held = &mut campaign => return match held {
+                Ok(held) => Waited::Leads(held),
+                Err(error) => {
+                    error!("{error}");
+                    Waited::Exit(exit::of_error(&error))
+                }
+            },
+            status = next(&mut changes) => {
+                let why = why_we_wait(&status);
+                if why != said && is_known(&status) {
+                    info!("{why}");
+                    said = why;
+                    remind_at = clock.now() + REMINDER;
+                }
+                if let Some(code) = give_up(&status, args).filter(|_| args.give_up) {
+                    error!("gave up: {said}");
+                    return Waited::Exit(code);
+                }
+            }
+            () = clock.sleep_until(remind_at) => {
+                info!("{}", why_we_wait(&elector.status()));
+                remind_at = clock.now() + REMINDER;
+            }
+            () = clock.sleep_until(give_up_at) => {
+                let status = elector.status();
+                error!("gave up: {}", why_we_wait(&status));
+                return Waited::Exit(give_up(&status, args).unwrap_or(args.conflict_exit_code));
+            }
+        }
+    }
+}
+
+/// Something was read, or could not be.
+fn is_known(status: &Status) -> bool {
+    status.leader != Leader::Unknown || status.store_error.is_some()
+}
+
+/// The exit code of a candidate that does not want to wait; `None` if it may yet lead at once.
+fn give_up(status: &Status, args: &RunArgs) -> Option<u8> {
+    match (&status.leader, &status.store_error) {
+        (Leader::Held(leading), _) if !leading.is_me => Some(args.conflict_exit_code),
+        (Leader::Unknown, Some(error)) if error.kind() != ErrorKind::Stopped => {
+            Some(exit::of_error(error))
+        }
+        _ => None,
+    }
+}
+
+/// The next change; for ever pending once the elector has ended.
+pub(crate) async fn next<S: Stream<Item = Status>>(changes: &mut Pin<&mut S>) -> Status {
+    match poll_fn(|context| changes.as_mut().poll_next(context)).await {
+        Some(status) => status,
+        None => std::future::pending().await,
+    }
+}

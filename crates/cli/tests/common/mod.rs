@@ -1,0 +1,111 @@
+//! Processes under test: watched by pid, and ended with the test whatever happens.
+#![allow(dead_code, unreachable_pub, missing_docs, reason = "each test file uses its share")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// Longer than anything takes, on a slow machine with other work.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A directory for one test. Every process of the test carries its path in `LEASEHOLD_TEST_MARK`; those still alive
+/// at the end are killed, by pid and only if they carry it.
+pub struct Scene {
+    dir: tempfile::TempDir,
+}
+
+impl Scene {
+    pub fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap() }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The pids that processes of the test wrote to the file `$PIDS`, one a line.
+    pub fn pids(&self) -> Vec<i32> {
+        let text = fs::read_to_string(self.path("pids")).unwrap_or_default();
+        text.lines().filter_map(|line| line.trim().parse().ok()).collect()
+    }
+
+    /// Waits until so many wrote their pid, and returns these.
+    pub fn wait_for_pids(&self, count: usize) -> Vec<i32> {
+        eventually("pids were written", || self.pids().len() >= count);
+        self.pids()
+    }
+
+    pub fn envs(&self) -> [(&'static str, PathBuf); 2] {
+        [("LEASEHOLD_TEST_MARK", self.dir().to_path_buf()), ("PIDS", self.path("pids"))]
+    }
+
+    /// Every living process of this test.
+    pub fn living(&self) -> Vec<i32> {
+        let mark = format!("LEASEHOLD_TEST_MARK={}", self.dir().display());
+        let mut found = Vec::new();
+        for entry in fs::read_dir("/proc").unwrap().flatten() {
+            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
+                continue;
+            };
+            let environ = fs::read(entry.path().join("environ")).unwrap_or_default();
+            if environ.split(|&b| b == 0).any(|var| var == mark.as_bytes()) && alive(pid) {
+                found.push(pid);
+            }
+        }
+        found
+    }
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        for _ in 0..50 {
+            let living = self.living();
+            if living.is_empty() {
+                return;
+            }
+            for pid in living {
+                signal(pid, Signal::KILL);
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+/// Whether this process runs; a zombie does not.
+pub fn alive(pid: i32) -> bool {
+    state(pid).is_some_and(|state| !matches!(state, 'Z' | 'X'))
+}
+
+pub fn state(pid: i32) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.chars().next()
+}
+
+pub fn signal(pid: i32, signal: Signal) {
+    let _ = kill_process(Pid::from_raw(pid).unwrap(), signal);
+}
+
+/// Stops a process and waits until it is stopped.
+pub fn freeze(pid: i32) {
+    signal(pid, Signal::STOP);
+    eventually("it is frozen", || state(pid) == Some('T'));
+}
+
+pub fn thaw(pid: i32) {
+    signal(pid, Signal::CONT);
+}
+
+pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
