@@ -32,6 +32,8 @@
 //!
 //! How this is a compare-and-swap, and why it holds, is written in `store.rs`.
 
+#[cfg(test)]
+mod crash;
 mod disk;
 mod failure;
 mod form;

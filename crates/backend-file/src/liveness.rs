@@ -203,3 +203,70 @@ fn linger(clock: Arc<dyn Clock>, mut kept: Vec<(Time, File)>) {
         std::mem::forget(kept); // no thread to be had: until the process ends
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use leasehold_core::BootClock;
+
+    use super::*;
+
+    const INCARNATION: Incarnation = Incarnation(7);
+
+    fn setup() -> (tempfile::TempDir, Directory, Liveness) {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place::parse(&dir.path().join("jobs")).unwrap();
+        let directory = Directory::open(&place.directory).unwrap();
+        (
+            dir,
+            directory,
+            Liveness::new(place, Arc::new(BootClock::new())),
+        )
+    }
+
+    fn free(directory: &Directory, liveness: &Liveness) -> Option<bool> {
+        let name = liveness.place.alive(INCARNATION);
+        directory
+            .has(&name)
+            .unwrap()
+            .then(|| is_free(directory, &name))
+    }
+
+    #[test]
+    fn a_release_that_was_given_up_does_not_free_a_later_term() {
+        let (_dir, directory, liveness) = setup();
+        liveness.hold(&directory, INCARNATION).unwrap();
+        let late = liveness.ticket(INCARNATION).unwrap();
+        liveness.hold(&directory, INCARNATION).unwrap();
+        liveness.released(&directory, INCARNATION, late);
+        assert_eq!(free(&directory, &liveness), Some(false));
+        let now = liveness.ticket(INCARNATION).unwrap();
+        liveness.released(&directory, INCARNATION, now);
+        assert_eq!(free(&directory, &liveness), None);
+    }
+
+    #[test]
+    fn a_probe_stopped_half_way_is_in_nobodys_way() {
+        let (_dir, directory, liveness) = setup();
+        liveness.hold(&directory, INCARNATION).unwrap();
+        let first = liveness.ticket(INCARNATION).unwrap();
+        let name = liveness.place.alive(INCARNATION);
+        let probe = directory.file(&name, OFlags::RDONLY).unwrap().unwrap();
+        liveness.released(&directory, INCARNATION, first);
+        flock(&probe, FlockOperation::NonBlockingLockShared).unwrap();
+        liveness.hold(&directory, INCARNATION).unwrap();
+        assert_eq!(free(&directory, &liveness), Some(false));
+    }
+
+    #[test]
+    fn a_copied_descriptor_keeps_the_lock() {
+        let (_dir, directory, liveness) = setup();
+        liveness.hold(&directory, INCARNATION).unwrap();
+        liveness.acknowledged(INCARNATION, Time(1)); // long past: the drop closes at once
+        let copy = liveness.descriptor(INCARNATION).unwrap().unwrap();
+        let name = liveness.place.alive(INCARNATION);
+        drop(liveness);
+        assert!(!is_free(&directory, &name));
+        drop(copy);
+        assert!(is_free(&directory, &name));
+    }
+}

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use child::{Process, grab, told, until};
+use child::{Process, grab, told};
 use common::{adopt, change, directory, take, written};
 use futures_util::{FutureExt, StreamExt};
 use leasehold_core::{
@@ -127,15 +127,16 @@ async fn a_watch_of_a_removed_directory_ends_with_an_error() {
 async fn a_dropped_watch_leaves_no_descriptor() {
     let dir = directory();
     let path = dir.path().join("jobs");
-    let inode = |entry: fs::DirEntry| fs::read_link(entry.path()).ok();
-    let ours = || {
-        let open = fs::read_dir("/proc/self/fd").unwrap();
-        open.filter_map(|entry| inode(entry.unwrap()))
-            .filter(|target| target.starts_with(dir.path()))
+    let ino = std::os::unix::fs::MetadataExt::ino(&fs::metadata(dir.path()).unwrap());
+    let watched = format!(" ino:{ino:x} ");
+    let watches = || {
+        let open = fs::read_dir("/proc/self/fdinfo").unwrap();
+        open.filter_map(|entry| fs::read_to_string(entry.unwrap().path()).ok())
+            .filter(|info| info.contains("inotify") && info.contains(&watched))
             .count()
     };
-    let (lock, _, watch) = open(&path).await;
+    let (_lock, _, watch) = open(&path).await;
+    assert_eq!(watches(), 1);
     drop(watch);
-    drop(lock);
-    until("every descriptor is closed", || async { ours() == 0 }).await;
+    assert_eq!(watches(), 0);
 }

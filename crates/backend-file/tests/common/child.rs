@@ -1,4 +1,5 @@
 //! Other processes: the test binary runs itself again in a role.
+#![allow(dead_code)] // each test file uses a part
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
