@@ -86,7 +86,7 @@ impl Directory {
         let Some(file) = self.file(name, OFlags::RDONLY)? else {
             return Ok(None);
         };
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(2048);
         (&file)
             .take(MOST + 1)
             .read_to_end(&mut bytes)

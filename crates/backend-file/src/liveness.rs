@@ -61,11 +61,10 @@ impl Liveness {
         }
     }
 
-    /// Has the file locked. To be called before every write that names the incarnation.
+    /// Has the file locked. To be called before every write that begins a term of this incarnation.
     pub(crate) fn hold(&self, disk: &dyn Disk, incarnation: Incarnation) -> Result<(), Failure> {
         let mut held = self.lock();
-        if let Some(alive) = held.get_mut(&incarnation) {
-            alive.uses += 1;
+        if use_of(&mut held, incarnation) {
             return Ok(());
         }
         let (scratch, name) = (self.place.scratch(random()?), self.place.alive(incarnation));
@@ -90,6 +89,11 @@ impl Liveness {
             },
         );
         Ok(())
+    }
+
+    /// A write that names the incarnation is to begin: if its file is ours, no earlier release may free it.
+    pub(crate) fn rely(&self, incarnation: Incarnation) {
+        use_of(&mut self.lock(), incarnation);
     }
 
     /// A write that names the incarnation was acknowledged: its work may run until then.
@@ -151,6 +155,11 @@ impl Liveness {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Incarnation, Alive>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn use_of(held: &mut BTreeMap<Incarnation, Alive>, incarnation: Incarnation) -> bool {
+    let found = held.get_mut(&incarnation);
+    found.map(|alive| alive.uses += 1).is_some()
 }
 
 impl Drop for Liveness {

@@ -1,7 +1,13 @@
 //! The register and the liveness files among several processes.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "only tests are here"
+)]
 
 #[path = "common/child.rs"]
 mod child;
+
 mod common;
 
 use std::collections::HashMap;
@@ -52,7 +58,7 @@ async fn write_logged(
     holder: u128,
     log: &mut fs::File,
 ) -> Version {
-    let change = change(Intent::Renew, Some(holder), 1);
+    let change = change(Intent::Take, Some(holder), 1);
     if let Ok(Outcome::Written(seen)) = lock.write(from, &change).await {
         writeln!(log, "{} {}", text(from), text(&seen.version)).unwrap();
         return seen.version;
@@ -71,7 +77,7 @@ fn log_at(path: &Path) -> fs::File {
 #[tokio::test]
 #[ignore = "a role of racing_processes_write_one_chain"]
 async fn racer() {
-    let (lock, log) = told();
+    let Some((lock, log)) = told() else { return };
     let holder = u128::from(std::process::id());
     let mut log = log_at(log.as_ref());
     let mut version = Version::absent();
@@ -105,7 +111,9 @@ async fn racing_processes_write_one_chain() {
 #[tokio::test]
 #[ignore = "a role of a_process_frozen_anywhere_blocks_nobody"]
 async fn renewer() {
-    let (lock, argument) = told();
+    let Some((lock, argument)) = told() else {
+        return;
+    };
     let (pause, log) = argument.split_once(' ').unwrap();
     let pause = Duration::from_millis(pause.parse().unwrap());
     let mut log = log_at(log.as_ref());
@@ -204,7 +212,9 @@ async fn a_process_frozen_while_renewing_every_50_ms_blocks_nobody() {
 #[tokio::test]
 #[ignore = "a role: takes the lock and keeps it"]
 async fn holder() {
-    let (lock, incarnation) = told();
+    let Some((lock, incarnation)) = told() else {
+        return;
+    };
     grab(&lock, incarnation.parse().unwrap()).await;
     std::future::pending().await
 }
@@ -256,8 +266,11 @@ async fn a_frozen_former_holder_that_dies_does_not_free_its_successors_lock() {
 
 #[tokio::test]
 #[ignore = "a role: a supervisor that hands its liveness to another process"]
+#[expect(clippy::zombie_processes, reason = "this process is killed first")]
 async fn supervisor() {
-    let (lock, pid_file) = told();
+    let Some((lock, pid_file)) = told() else {
+        return;
+    };
     grab(&lock, 7).await;
     let handed = lock.liveness(Incarnation(7)).unwrap().unwrap();
     assert!(lock.liveness(Incarnation(8)).unwrap().is_none());
@@ -331,4 +344,51 @@ async fn dropped_after_a_lost_race_it_leaves_nothing() {
     assert!(the(&path, ".alive").exists());
     drop(lock);
     assert_eq!(beside(&path).len(), 2, "{:?}", beside(&path));
+}
+
+#[tokio::test]
+async fn a_request_to_a_holder_leaves_its_liveness_alone() {
+    let dir = directory();
+    let path = dir.path().join("jobs");
+    let lock = FileLock::open(&path).unwrap();
+    let mut holder = hold(&lock, &path, 7).await;
+    let seen = lock.read().await.unwrap();
+    let mut record = seen.record().unwrap().clone();
+    record.extra.insert("ask".into(), "step down".into());
+    let request = leasehold_core::Change {
+        intent: Intent::Renew,
+        record,
+    };
+    written(lock.write(&seen.version, &request).await.unwrap());
+    drop(lock);
+    let other = FileLock::open(&path).unwrap();
+    assert_eq!(
+        other.read().await.unwrap().expiry,
+        Expiry::ByObserver,
+        "the holder lives"
+    );
+    holder.kill();
+    assert_eq!(other.read().await.unwrap().expiry, Expiry::Passed);
+}
+
+#[tokio::test]
+async fn an_abandoned_write_happens_wholly_or_not_at_all() {
+    let dir = directory();
+    let path = dir.path().join("jobs");
+    let lock = FileLock::open(&path).unwrap();
+    let mut seen = adopt(&lock).await;
+    for round in 0..100_u64 {
+        let abandoned = change(Intent::Take, Some(7), 1000 + round);
+        let limit = Duration::from_micros(getrandom::u64().unwrap() % 1500);
+        let _ = tokio::time::timeout(limit, lock.write(&seen.version, &abandoned)).await;
+        let change = change(Intent::Take, Some(8), round);
+        match lock.write(&seen.version, &change).await.unwrap() {
+            Outcome::Written(now) => seen = now,
+            Outcome::Conflict => {
+                seen = lock.read().await.unwrap();
+                assert_eq!(seen.record(), Some(&abandoned.record));
+            }
+        }
+    }
+    assert_eq!(lock.read().await.unwrap(), seen);
 }

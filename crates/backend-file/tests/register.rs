@@ -1,4 +1,9 @@
 //! The register as one process sees it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "only tests are here"
+)]
 
 mod common;
 

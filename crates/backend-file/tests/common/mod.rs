@@ -1,5 +1,6 @@
 //! What the tests of this crate share.
-#![allow(dead_code)] // each test file uses a part
+#![allow(dead_code, reason = "each test file uses a part")]
+#![allow(clippy::unwrap_used, reason = "only tests are here")]
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
