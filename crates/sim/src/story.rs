@@ -1,6 +1,6 @@
 //! A schedule told to people.
 
-use leasehold_core::{Action, Contents, Observed, Record};
+use leasehold_core::{Action, Contents, Input, Observed, Outcome, Record};
 
 /// An observation in a line.
 #[must_use]
@@ -28,4 +28,14 @@ fn record(record: &Record) -> String {
     let holder = record.holder.as_ref().map_or("nobody", |holder| &holder.identity);
     let nonce = record.nonce.0 >> 64 & 0xffff;
     format!("{holder} token {} nonce {nonce:04x} lease {:?}", record.token, record.lease_duration)
+}
+
+/// An answer in a line.
+#[must_use]
+pub fn answer(input: &Input) -> String {
+    match input {
+        Input::Read(Ok(seen)) => format!("{} (floor {:?})", observed(seen), seen.token_floor),
+        Input::Wrote(Ok(Outcome::Written(seen))) => format!("Written, {}", observed(seen)),
+        other => format!("{other:?}"),
+    }
 }

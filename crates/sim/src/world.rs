@@ -248,6 +248,9 @@ impl<'a> World<'a> {
                         node.unsure = false;
                     }
                     node.flight = None;
+                    self.tell(|| {
+                        format!("{} is answered ({operation}): {}", name(x), crate::story::answer(&input))
+                    });
                     self.answered(x, &input);
                     self.input(x, input);
                 }
