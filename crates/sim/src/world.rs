@@ -244,8 +244,8 @@ impl<'a> World<'a> {
         match local {
             Local::Answer(operation, input) => {
                 if matches!(node.flight, Some((flying, _)) if flying == operation) {
-                    if let Input::Wrote(Ok(_)) = &input {
-                        node.unsure = false;
+                    if let Input::Wrote(answer) = &input {
+                        node.unsure = answer.is_err();
                     }
                     node.flight = None;
                     self.tell(|| {
