@@ -147,6 +147,8 @@ impl Candidate {
             }
         };
         let ended = self.supervise(&term, guarded, signals, &mut course).await;
+        // After a freeze the end may be heard of before the loss that caused it.
+        course.loss = course.loss.or(term.check().err());
         // Everything is known to be dead: only now may the lock be given back.
         self.resign(held).await;
         self.conclude(&course, ended)
@@ -312,9 +314,9 @@ impl Course {
     fn note(&mut self, event: Event) {
         match event {
             Event::Started(pid) => info!(pid, "CMD runs"),
-            Event::Exited(exit) => {
+            Event::Exited { exit, by_itself } => {
                 debug!("CMD's main process ended: {exit:?}");
-                if self.stop.is_none() && self.loss.is_none() {
+                if by_itself && self.stop.is_none() && self.loss.is_none() {
                     self.ended_by_itself = Some(exit);
                 }
             }

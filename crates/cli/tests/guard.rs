@@ -61,8 +61,8 @@ fn driver() {
             tokio::select! {
                 event = guarded.next() => match event {
                     Some(Event::Started(pid)) => println!("\nstarted {pid}"),
-                    Some(Event::Exited(Exit::Code(code))) => println!("\nexited code {code}"),
-                    Some(Event::Exited(Exit::Signal(number))) => println!("\nexited signal {number}"),
+                    Some(Event::Exited { exit: Exit::Code(code), .. }) => println!("\nexited code {code}"),
+                    Some(Event::Exited { exit: Exit::Signal(number), .. }) => println!("\nexited signal {number}"),
                     Some(Event::GuardLost) => println!("\nlost"),
                     Some(Event::Ended(ended)) => {
                         let overrun = ended.overrun.map_or(0, |overrun| overrun.as_millis());

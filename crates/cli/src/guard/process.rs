@@ -241,7 +241,8 @@ impl Guard<'_> {
         if let Some(exit) = exit {
             cmd.leftovers_until = now() + cmd.grace;
             cmd.terminate_leftovers();
-            self.report(&Report::Exited(exit));
+            let by_itself = !(cmd.told || cmd.rounds > 0 || self.orders.stop);
+            self.report(&Report::Exited { exit, by_itself });
         }
     }
 

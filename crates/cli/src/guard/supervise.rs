@@ -42,7 +42,12 @@ pub enum Event {
     /// It runs, with this pid.
     Started(u32),
     /// Its main process ended; others may still live.
-    Exited(Exit),
+    Exited {
+        /// How.
+        exit: Exit,
+        /// Before anybody told it to stop or killed it.
+        by_itself: bool,
+    },
     /// The guard is lost; the supervisor kills everything itself.
     GuardLost,
     /// Everything is dead. The last event.

@@ -221,9 +221,9 @@ impl Watch {
         while let Some(socket) = &self.socket {
             match wire::receive(socket) {
                 Received::Message(Report::Started(pid), _) => self.tell(Event::Started(pid)),
-                Received::Message(Report::Exited(exit), _) => {
+                Received::Message(Report::Exited { exit, by_itself }, _) => {
                     self.exit = Some(exit);
-                    self.tell(Event::Exited(exit));
+                    self.tell(Event::Exited { exit, by_itself });
                 }
                 Received::Message(Report::Failed(errno), _) => self.failed = Some(errno),
                 Received::Message(Report::Gone(at), _) => self.gone = Some(at),

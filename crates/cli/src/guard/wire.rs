@@ -54,7 +54,12 @@ pub enum Report {
     /// CMD runs, with this pid, which is also its process group.
     Started(u32),
     /// CMD's main process ended; others may still live.
-    Exited(Exit),
+    Exited {
+        /// How.
+        exit: Exit,
+        /// Before the guard told it to stop or killed it.
+        by_itself: bool,
+    },
     /// CMD could not be started; the error number.
     Failed(u32),
     /// Nothing of CMD lives since this instant. The last report.
@@ -105,18 +110,23 @@ impl Message for Report {
     fn encode(&self) -> Words {
         match *self {
             Self::Started(pid) => [1, pid.into(), 0, 0, 0, 0],
-            Self::Exited(Exit::Code(code)) => [2, code.into(), 0, 0, 0, 0],
-            Self::Exited(Exit::Signal(signal)) => [3, signal.into(), 0, 0, 0, 0],
+            Self::Exited { exit: Exit::Code(code), by_itself } => {
+                [2, code.into(), by_itself.into(), 0, 0, 0]
+            }
+            Self::Exited { exit: Exit::Signal(signal), by_itself } => {
+                [3, signal.into(), by_itself.into(), 0, 0, 0]
+            }
             Self::Failed(errno) => [4, errno.into(), 0, 0, 0, 0],
             Self::Gone(at) => [5, at.0, 0, 0, 0, 0],
         }
     }
 
-    fn decode(&[tag, a, ..]: &Words) -> Option<Self> {
+    fn decode(&[tag, a, b, ..]: &Words) -> Option<Self> {
+        let by_itself = b != 0;
         Some(match tag {
             1 => Self::Started(u32::try_from(a).ok()?),
-            2 => Self::Exited(Exit::Code(u8::try_from(a).ok()?)),
-            3 => Self::Exited(Exit::Signal(u8::try_from(a).ok()?)),
+            2 => Self::Exited { exit: Exit::Code(u8::try_from(a).ok()?), by_itself },
+            3 => Self::Exited { exit: Exit::Signal(u8::try_from(a).ok()?), by_itself },
             4 => Self::Failed(u32::try_from(a).ok()?),
             5 => Self::Gone(Time(a)),
             _ => return None,

@@ -1,0 +1,406 @@
+//! `leasehold run` and `leasehold status` over a lock in a file, as users start them.
+
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+mod common;
+
+use std::fs;
+use std::io::Read;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::{PATIENCE, Scene, alive, eventually, freeze, signal, thaw};
+use rustix::process::Signal;
+
+/// A lease that is short for a test and long for a busy machine.
+const LEASE: [&str; 2] = ["--lease-duration", "3s"];
+
+fn url(scene: &Scene) -> String {
+    format!("file:{}", scene.path("lock").display())
+}
+
+fn leasehold(scene: &Scene) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_leasehold"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("LEASEHOLD_") {
+            command.env_remove(name);
+        }
+    }
+    command.envs(scene.envs()).stdin(Stdio::null());
+    command
+}
+
+/// One supervisor; ended with the test.
+struct Run {
+    process: Child,
+    log: PathBuf,
+}
+
+impl Run {
+    fn start(scene: &Scene, name: &str, flags: &[&str], script: &str) -> Self {
+        let log = scene.path(&format!("{name}.log"));
+        let process = leasehold(scene)
+            .args(["run", "--lock", &url(scene), "--identity", name])
+            .args(LEASE)
+            .args(flags)
+            .args(["--", "sh", "-c", script])
+            .env("NAME", name)
+            .stdout(Stdio::null())
+            .stderr(fs::File::create(&log).unwrap())
+            .spawn()
+            .unwrap();
+        Self { process, log }
+    }
+
+    fn pid(&self) -> i32 {
+        self.process.id().try_into().unwrap()
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap()
+    }
+
+    fn logs(&self, what: &str) {
+        eventually(what, || self.log().contains(what));
+    }
+
+    /// The guard: the only child.
+    fn guard(&self) -> i32 {
+        let pid = self.pid();
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+        children.split_whitespace().next().unwrap().parse().unwrap()
+    }
+
+    fn ends(&mut self) -> i32 {
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.process.try_wait().unwrap() {
+                return status.code().unwrap();
+            }
+            assert!(start.elapsed() < PATIENCE, "still runs: {}", self.log());
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Runs to its end.
+fn output(command: &mut Command) -> Output {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let start = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if start.elapsed() > PATIENCE {
+            child.kill().unwrap();
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+    child.wait_with_output().unwrap()
+}
+
+fn code_and_error(command: &mut Command) -> (Option<i32>, String) {
+    let output = output(command);
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+/// Writes its pid and its name, and stays until it is told to stop.
+const STAYS: &str = r#"trap 'exit 0' TERM; echo "$NAME $LEASEHOLD_FENCING_TOKEN" >>"$PIDS.names"; echo $$ >>"$PIDS"; while :; do sleep 0.02; done"#;
+
+/// The same, deaf, with a child and an orphan in sessions of their own.
+const FAMILY: &str = r#"
+trap '' TERM
+setsid sh -c 'echo $$ >>"$PIDS"; while :; do sleep 1000; done' &
+( (setsid sh -c 'echo $$ >>"$PIDS"; while :; do sleep 1000; done' &) & )
+echo $$ >>"$PIDS"; while :; do sleep 1000; done"#;
+
+#[test]
+fn the_exit_code_is_the_childs_own_and_its_variables_are_those_it_should_have() {
+    let scene = Scene::new();
+    let script = r#"env | grep ^LEASEHOLD; cat; exit 7"#;
+    let mut command = leasehold(&scene);
+    command.env("LEASEHOLD_LOCK", url(&scene)).env("LEASEHOLD_IDENTITY", "me");
+    command.env("LEASEHOLD_ONCE", "1").env("LEASEHOLD_PORT", "tcp://10.0.0.1:80");
+    command.args(["run", "--", "sh", "-c", script]);
+    command.stdin(fs::File::open("/proc/sys/kernel/ostype").unwrap());
+    let output = output(&mut command);
+    assert_eq!(output.status.code(), Some(7));
+    let mut lines: Vec<_> = std::str::from_utf8(&output.stdout).unwrap().lines().collect();
+    lines.sort_unstable();
+    lines.retain(|line| !line.starts_with("LEASEHOLD_TEST_MARK"));
+    assert_eq!(lines.len(), 5, "{lines:?}");
+    assert!(lines[0].starts_with("LEASEHOLD_FENCING_TOKEN="));
+    assert_eq!(lines[1], "LEASEHOLD_HELD_IDENTITY=me");
+    assert_eq!(lines[2], format!("LEASEHOLD_HELD_NAME={}", url(&scene)));
+    assert_eq!(lines[3], "LEASEHOLD_PORT=tcp://10.0.0.1:80");
+    assert_eq!(lines[4], "Linux");
+}
+
+#[test]
+fn a_child_that_dies_of_a_signal_gives_128_and_the_signal() {
+    let scene = Scene::new();
+    assert_eq!(Run::start(&scene, "a", &[], "kill -9 $$").ends(), 137);
+}
+
+#[test]
+fn sigterm_hands_over_at_once_and_tokens_grow() {
+    let scene = Scene::new();
+    let mut first = Run::start(&scene, "first", &[], STAYS);
+    scene.wait_for_pids(1);
+    let second = Run::start(&scene, "second", &[], STAYS);
+    second.logs("first leads with token");
+    let start = Instant::now();
+    signal(first.pid(), Signal::TERM);
+    assert_eq!(first.ends(), 0, "the child's own code: it left by itself");
+    let pids = scene.wait_for_pids(2);
+    assert!(
+        start.elapsed() < Duration::from_secs(2),
+        "the lease was waited for: {:?}",
+        start.elapsed()
+    );
+    assert!(!alive(pids[0]) && alive(pids[1]));
+    let names = fs::read_to_string(scene.path("pids.names")).unwrap();
+    let tokens: Vec<u64> =
+        names.lines().map(|line| line.split_once(' ').unwrap().1.parse().unwrap()).collect();
+    assert!(tokens[0] < tokens[1], "{names}");
+}
+
+#[test]
+fn a_killed_supervisor_is_followed_at_once_and_never_before_its_family_is_dead() {
+    let scene = Scene::new();
+    let mut first = Run::start(&scene, "first", &[], FAMILY);
+    let family = scene.wait_for_pids(3);
+    let alive_then =
+        family.iter().map(|pid| format!("[ -d /proc/{pid} ] && echo {pid} >>\"$PIDS.overlap\"; "));
+    let witness = alive_then.collect::<String>() + STAYS;
+    let second = Run::start(&scene, "second", &[], &witness);
+    second.logs("first leads with token");
+    let start = Instant::now();
+    first.process.kill().unwrap();
+    scene.wait_for_pids(4);
+    assert!(
+        start.elapsed() < Duration::from_secs(2),
+        "the lease was waited for: {:?}",
+        start.elapsed()
+    );
+    assert!(!scene.path("pids.overlap").exists());
+    first.process.wait().unwrap();
+}
+
+#[test]
+fn a_frozen_supervisor_loses_the_lease_and_its_family_before_another_leads() {
+    let scene = Scene::new();
+    let first = Run::start(&scene, "first", &[], FAMILY);
+    let family = scene.wait_for_pids(3);
+    let alive_then =
+        family.iter().map(|pid| format!("[ -d /proc/{pid} ] && echo {pid} >>\"$PIDS.overlap\"; "));
+    let witness = alive_then.collect::<String>() + STAYS;
+    let second = Run::start(&scene, "second", &[], &witness);
+    second.logs("first leads with token");
+    freeze(first.pid());
+    scene.wait_for_pids(4);
+    assert!(!scene.path("pids.overlap").exists());
+    thaw(first.pid());
+    first.logs("second leads with token");
+}
+
+#[test]
+fn a_killed_guard_is_replaced_and_the_candidate_contends_again() {
+    let scene = Scene::new();
+    let run = Run::start(&scene, "a", &[], FAMILY);
+    let family = scene.wait_for_pids(3);
+    signal(run.guard(), Signal::KILL);
+    let all = scene.wait_for_pids(6);
+    assert!(family.iter().all(|pid| !alive(*pid)));
+    assert!(all[3..].iter().all(|pid| alive(*pid)));
+    run.logs("the guard is lost");
+}
+
+#[test]
+fn both_frozen_beyond_the_lease_exits_79_and_says_how_long() {
+    let scene = Scene::new();
+    let mut run = Run::start(&scene, "a", &[], FAMILY);
+    scene.wait_for_pids(3);
+    let guard = run.guard();
+    freeze(guard);
+    freeze(run.pid());
+    thread::sleep(Duration::from_millis(4500));
+    thaw(run.pid());
+    assert_eq!(run.ends(), 79);
+    assert!(run.log().contains("longer than the lease"), "{}", run.log());
+    assert!(scene.pids().into_iter().all(|pid| !alive(pid)));
+}
+
+#[test]
+fn a_signal_while_waiting_ends_it_at_once_and_starts_nothing() {
+    let scene = Scene::new();
+    let _first = Run::start(&scene, "first", &[], STAYS);
+    scene.wait_for_pids(1);
+    for (number, code) in [(Signal::TERM, 143), (Signal::INT, 130), (Signal::HUP, 129)] {
+        let mut second = Run::start(&scene, "second", &[], STAYS);
+        second.logs("first leads with token");
+        let start = Instant::now();
+        signal(second.pid(), number);
+        assert_eq!(second.ends(), code);
+        assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    }
+    assert_eq!(scene.pids().len(), 1);
+}
+
+#[test]
+fn a_child_that_drains_too_long_is_killed_and_a_second_request_kills_at_once() {
+    let scene = Scene::new();
+    let mut patient = Run::start(&scene, "patient", &["--drain-timeout", "300ms"], FAMILY);
+    scene.wait_for_pids(3);
+    signal(patient.pid(), Signal::TERM);
+    assert_eq!(patient.ends(), 143);
+    assert!(scene.pids().into_iter().all(|pid| !alive(pid)));
+
+    let mut hasty = Run::start(&scene, "hasty", &[], FAMILY);
+    scene.wait_for_pids(6);
+    signal(hasty.pid(), Signal::INT);
+    hasty.logs("signal 2");
+    thread::sleep(Duration::from_millis(500));
+    assert!(alive(scene.pids()[5]), "it drains");
+    signal(hasty.pid(), Signal::INT);
+    assert_eq!(hasty.ends(), 130);
+    assert!(scene.pids().into_iter().all(|pid| !alive(pid)));
+}
+
+#[test]
+fn restart_contends_again_when_the_child_ends() {
+    let scene = Scene::new();
+    let mut run = Run::start(&scene, "a", &["--restart"], "echo $$ >>\"$PIDS\"; exit 3");
+    scene.wait_for_pids(2);
+    signal(run.pid(), Signal::TERM);
+    run.ends();
+}
+
+#[test]
+fn a_lock_that_is_held_can_be_declined() {
+    let scene = Scene::new();
+    let _first = Run::start(&scene, "first", &[], STAYS);
+    scene.wait_for_pids(1);
+    assert_eq!(Run::start(&scene, "b", &["--try"], STAYS).ends(), 75);
+    assert_eq!(Run::start(&scene, "b", &["--timeout", "200ms"], STAYS).ends(), 75);
+    let flags = ["--try", "--conflict-exit-code", "3"];
+    assert_eq!(Run::start(&scene, "b", &flags, STAYS).ends(), 3);
+    assert_eq!(scene.pids().len(), 1);
+}
+
+#[test]
+fn a_lost_leadership_ends_a_run_that_leads_once() {
+    let scene = Scene::new();
+    let first = Run::start(&scene, "first", &["--once"], FAMILY);
+    scene.wait_for_pids(3);
+    // Without its directory no renewal succeeds, and nobody else can take the lock either.
+    let (there, away) = (scene.path("lock"), scene.path("away"));
+    fs::rename(&there, away).unwrap();
+    fs::create_dir(&there).unwrap();
+    let mut first = first;
+    assert_eq!(first.ends(), 76, "{}", first.log());
+    assert!(scene.pids().into_iter().all(|pid| !alive(pid)));
+}
+
+#[test]
+fn bad_input_ends_with_a_sentence_and_the_right_code() {
+    let scene = Scene::new();
+    let corrupt = scene.path("corrupt");
+    fs::write(&corrupt, "{\"v\":1,").unwrap();
+    let newer = scene.path("newer");
+    fs::write(&newer, "{\"v\":2}").unwrap();
+    let cases: &[(&[&str], i32, &str)] = &[
+        (&["run", "--lock", "mem:x"], 64, "CMD"),
+        (&["run", "--", "true"], 64, "--lock"),
+        (&["frobnicate"], 64, "frobnicate"),
+        (&["run", "--lock", "redis://u:secret@h/k", "--", "true"], 64, "LEASEHOLD_LOCK"),
+        (
+            &["run", "--lock", "mem:x", "--lease-duration", "soon", "--", "true"],
+            64,
+            "--lease-duration",
+        ),
+        (&["run", "--lock", "no-scheme", "--", "true"], 78, "scheme"),
+        (&["run", "--lock", "zk://h/x", "--", "true"], 78, "zk"),
+        (&["run", "--lock", "mem:x?ttl=3", "--", "true"], 78, "ttl"),
+        (&["run", "--lock", "file:/proc/lock", "--", "true"], 78, "file system"),
+        (&["run", "--lock", "file:/no/such/directory/lock", "--", "true"], 78, "does not exist"),
+        (
+            &["run", "--lock", "mem:x", "--renew-deadline", "20s", "--", "true"],
+            78,
+            "nearest valid set",
+        ),
+        (&["run", "--lock", "mem:x", "--", "/no/such/command"], 127, "not found"),
+        (&["run", "--lock", "mem:x", "--", "/etc/passwd"], 126, "not executable"),
+    ];
+    for (arguments, code, word) in cases {
+        let (got, text) = code_and_error(leasehold(&scene).args(*arguments));
+        assert_eq!(got, Some(*code), "{arguments:?}: {text}");
+        assert!(text.contains(word), "{arguments:?}: {text}");
+        assert!(!text.contains("secret"), "{text}");
+    }
+    for (path, contents) in [(&corrupt, "{\"v\":1,"), (&newer, "{\"v\":2}")] {
+        let lock = format!("file:{}", path.display());
+        let (got, text) =
+            code_and_error(leasehold(&scene).args(["run", "--lock", &lock, "--", "true"]));
+        assert_eq!(got, Some(78), "{text}");
+        assert_eq!(fs::read_to_string(path).unwrap(), contents, "nothing is overwritten");
+        let status = output(leasehold(&scene).args(["status", "--lock", &lock]));
+        assert_eq!(status.status.code(), Some(78));
+    }
+}
+
+#[test]
+fn status_says_who_leads_and_does_not_trust_an_old_stamp() {
+    let scene = Scene::new();
+    let url = url(&scene);
+    let status = |form: &[&str]| {
+        let output = output(leasehold(&scene).args(["status", "--lock", &url]).args(form));
+        (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+    };
+    assert_eq!(status(&[]).0, 75);
+    let mut run = Run::start(&scene, "node-a", &[], STAYS);
+    scene.wait_for_pids(1);
+    let (code, text) = status(&[]);
+    assert_eq!(code, 0, "{text}");
+    assert!(text.starts_with("node-a leads (token "), "{text}");
+    let (code, text) = status(&["-o", "json"]);
+    assert_eq!(code, 0, "{text}");
+    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((json["v"].as_u64(), json["state"].as_str()), (Some(1), Some("held")));
+    assert_eq!(json["leader"]["identity"], "node-a");
+    assert_eq!(json["leader"]["lease_duration_ms"], 3000);
+
+    freeze(run.pid());
+    eventually("the stamp is old", || status(&[]).0 == 69);
+    assert!(status(&[]).1.contains("one read cannot tell"), "{}", status(&[]).1);
+    thaw(run.pid());
+    signal(run.pid(), Signal::TERM);
+    run.ends();
+    assert_eq!(status(&[]), (75, "nobody leads\n".to_owned()));
+}
+
+#[test]
+fn logs_are_json_lines_if_asked_and_stdout_is_the_childs_alone() {
+    let scene = Scene::new();
+    let arguments = ["run", "--log-format", "json", "-v", "--lock", "mem:x", "--", "echo", "hello"];
+    let output = output(leasehold(&scene).args(arguments));
+    assert_eq!(output.stdout, b"hello\n");
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.lines().count() >= 2, "{text}");
+    for line in text.lines() {
+        let _: serde_json::Value = serde_json::from_str(line).unwrap();
+    }
+    let mut quiet = leasehold(&scene);
+    quiet.args(["run", "-q", "--lock", "mem:x", "--", "true"]).stderr(Stdio::piped());
+    let mut child = quiet.spawn().unwrap();
+    let mut text = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut text).unwrap();
+    child.wait().unwrap();
+    assert_eq!(text, "");
+}
