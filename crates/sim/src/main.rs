@@ -30,11 +30,14 @@ fn main() {
         total.excused += report.cover.excused;
         if tell {
             println!("{}", serde_json::to_string(&case).expect("json"));
-            for line in &report.story { println!("{line}"); }
+            for line in &report.story {
+                println!("{line}");
+            }
         }
         if let Some(v) = report.violation {
             violations += 1;
-            let e = by_rule.entry((format!("{:?}", case.store), v.rule)).or_insert((0u64, Vec::new()));
+            let e =
+                by_rule.entry((format!("{:?}", case.store), v.rule)).or_insert((0u64, Vec::new()));
             e.0 += 1;
             e.1.push((case.faults.len(), seed, v.what));
         }
@@ -42,9 +45,15 @@ fn main() {
     for (k, (n, mut v)) in by_rule {
         v.sort();
         println!("{k:?} {n}");
-        for (f, s, w) in v.iter().take(4) { println!("   faults {f} seed {s}: {w}"); }
+        for (f, s, w) in v.iter().take(4) {
+            println!("   faults {f} seed {s}: {w}");
+        }
     }
     let t = begun.elapsed().as_secs_f64();
     println!("{total:?}");
-    println!("{count} schedules, {violations} violations, {} per second and core; {} events each", (count as f64 / t) as u64, events / count);
+    println!(
+        "{count} schedules, {violations} violations, {} per second and core; {} events each",
+        (count as f64 / t) as u64,
+        events / count
+    );
 }

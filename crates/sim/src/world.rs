@@ -249,7 +249,11 @@ impl<'a> World<'a> {
                     }
                     node.flight = None;
                     self.tell(|| {
-                        format!("{} is answered ({operation}): {}", name(x), crate::story::answer(&input))
+                        format!(
+                            "{} is answered ({operation}): {}",
+                            name(x),
+                            crate::story::answer(&input)
+                        )
                     });
                     self.answered(x, &input);
                     self.input(x, input);
@@ -259,7 +263,9 @@ impl<'a> World<'a> {
             Local::Hint(watch, index) => {
                 if node.watch.number == watch && node.watch.stands {
                     let observed = self.store.observe(index, self.now);
-                    self.tell(|| format!("{} is pushed {}", name(x), crate::story::observed(&observed)));
+                    self.tell(|| {
+                        format!("{} is pushed {}", name(x), crate::story::observed(&observed))
+                    });
                     self.input(x, Input::Hint(observed));
                 }
             }
