@@ -143,6 +143,21 @@ fn the_exit_code_is_the_childs_own_and_its_variables_are_those_it_should_have() 
 }
 
 #[test]
+fn the_child_starts_with_the_signals_a_shell_would_give_it() {
+    let scene = Scene::new();
+    // No shell in between: a shell empties its mask itself.
+    let run = ["run", "--lock", "mem:x", "--", "cat", "/proc/self/status"];
+    let with = String::from_utf8(output(leasehold(&scene).args(run)).stdout).unwrap();
+    let without = output(Command::new("cat").arg("/proc/self/status"));
+    let without = String::from_utf8(without.stdout).unwrap();
+    let line = |text: &str, name: &str| {
+        text.lines().find(|line| line.starts_with(name)).unwrap().to_owned()
+    };
+    assert_eq!(line(&with, "SigBlk"), "SigBlk:\t0000000000000000");
+    assert_eq!(line(&with, "SigIgn"), line(&without, "SigIgn"));
+}
+
+#[test]
 fn a_child_that_dies_of_a_signal_gives_128_and_the_signal() {
     let scene = Scene::new();
     assert_eq!(Run::start(&scene, "a", &[], "kill -9 $$").ends(), 137);
