@@ -1,2 +1,72 @@
-//! The project commands.
-fn main() {}
+//! The project's commands: `cargo xtask <command>`.
+//!
+//! - `main.rs`: the commands and their arguments.
+//! - `test.rs`: the steps of `cargo xtask test`, in order.
+//! - `steps.rs`: runs named steps and counts them.
+//! - `cargo.rs`: cargo, called in this checkout.
+//! - `size.rs`: how long a release build takes from cold, and how large it is.
+//! - `tools.rs`: what a fresh machine lacks.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is a command for people")]
+
+mod cargo;
+mod size;
+mod steps;
+mod test;
+mod tools;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+Usage: cargo xtask <command>
+
+  test [--quick] [STEP...]  run every check and test, or only the steps named
+       --quick              without the slow tests and checks: the inner loop
+       --list               name the steps and run none
+  size [--check]            release build of the command from cold: seconds and bytes
+       --check              fail above 90 s or 6 MB
+";
+
+/// What a command ends with: an error is one message for a person.
+type Outcome = Result<(), String>;
+
+enum Command {
+    Help,
+    Test(test::Options),
+    Size { check: bool },
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let outcome = match parse(&arguments) {
+        Ok(Command::Help) => {
+            print!("{USAGE}");
+            Ok(())
+        }
+        Ok(Command::Test(options)) => test::run(&options),
+        Ok(Command::Size { check }) => size::run(check),
+        Err(error) => {
+            eprintln!("error: {error}\n\n{USAGE}");
+            return ExitCode::from(64);
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn parse(arguments: &[&str]) -> Result<Command, String> {
+    match arguments {
+        [] | ["help" | "--help" | "-h", ..] => Ok(Command::Help),
+        ["test", rest @ ..] => test::Options::parse(rest).map(Command::Test),
+        ["size"] => Ok(Command::Size { check: false }),
+        ["size", "--check"] => Ok(Command::Size { check: true }),
+        ["size", other, ..] => Err(format!("size does not know {other:?}")),
+        [other, ..] => Err(format!("there is no command {other:?}")),
+    }
+}

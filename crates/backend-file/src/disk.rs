@@ -82,7 +82,7 @@ impl Directory {
         let Some(file) = self.file(name, OFlags::RDONLY)? else {
             return Ok(None);
         };
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(2048);
         (&file).take(MOST + 1).read_to_end(&mut bytes).map_err(errno)?;
         Ok(Some(Contents { bytes, file }))
     }

@@ -57,3 +57,26 @@ fn advice(errno: Errno) -> (ErrorKind, &'static str) {
         _ => (Unavailable, ""),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kind_is_the_callers_next_move() {
+        for (errno, kind, says) in [
+            (Errno::ACCESS, ErrorKind::Denied, "read and write the directory"),
+            (Errno::ROFS, ErrorKind::Denied, "mounted writable"),
+            (Errno::NOTDIR, ErrorKind::Invalid, "below directories"),
+            (Errno::NOSPC, ErrorKind::Unavailable, "make room"),
+            (Errno::IO, ErrorKind::Unavailable, "error 5"),
+        ] {
+            let error =
+                Failure::io("create", Path::new("/run/jobs"), errno).during("write the lock");
+            assert_eq!(error.kind(), kind);
+            let text = error.to_string();
+            assert!(text.starts_with("cannot write the lock: create /run/jobs: "), "{text}");
+            assert!(text.contains(says), "{text}");
+        }
+    }
+}

@@ -18,8 +18,7 @@
 //! - That the work of a dead holder's process has stopped too, if it left other processes behind. Hand them
 //!   [`FileLock::liveness`].
 //! - Anything after the files were restored from a backup, copied, or edited while candidates run.
-//! - That an ext2 file system, or one mounted without its journal, keeps the file through a power failure.
-//!   What remains then is read as unreadable, not as free.
+//! - Anything after a power failure on a file system without a journal (ext2): its renames are not atomic.
 //!
 //! # The files
 //! `PATH` is the lock; `cat PATH` shows a copy of the latest record. **To remove the lock, remove `PATH`**:
@@ -32,6 +31,8 @@
 //!
 //! How this is a compare-and-swap, and why it holds, is written in `store.rs`.
 
+#[cfg(test)]
+mod crash;
 mod disk;
 mod failure;
 mod form;

@@ -57,11 +57,10 @@ impl Liveness {
         Self { place, clock, held: Mutex::default() }
     }
 
-    /// Has the file locked. To be called before every write that names the incarnation.
+    /// Has the file locked. To be called before every write that begins a term of this incarnation.
     pub(crate) fn hold(&self, disk: &dyn Disk, incarnation: Incarnation) -> Result<(), Failure> {
         let mut held = self.lock();
-        if let Some(alive) = held.get_mut(&incarnation) {
-            alive.uses += 1;
+        if use_of(&mut held, incarnation) {
             return Ok(());
         }
         let (scratch, name) = (self.place.scratch(random()?), self.place.alive(incarnation));
@@ -79,6 +78,11 @@ impl Liveness {
         }
         held.insert(incarnation, Alive { file, until: None, uses: 1 });
         Ok(())
+    }
+
+    /// A write that names the incarnation is to begin: if its file is ours, no earlier release may free it.
+    pub(crate) fn rely(&self, incarnation: Incarnation) {
+        use_of(&mut self.lock(), incarnation);
     }
 
     /// A write that names the incarnation was acknowledged: its work may run until then.
@@ -130,6 +134,11 @@ impl Liveness {
     }
 }
 
+fn use_of(held: &mut BTreeMap<Incarnation, Alive>, incarnation: Incarnation) -> bool {
+    let found = held.get_mut(&incarnation);
+    found.map(|alive| alive.uses += 1).is_some()
+}
+
 impl Drop for Liveness {
     /// A term that was not released may still have work running: its file stays locked until the lease of its
     /// last acknowledged write is over, or the process ends. The name stays, so that others see it come free.
@@ -177,5 +186,65 @@ fn linger(clock: Arc<dyn Clock>, mut kept: Vec<(Time, File)>) {
     });
     if started.is_err() {
         std::mem::forget(kept); // no thread to be had: until the process ends
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use leasehold_core::BootClock;
+
+    use super::*;
+
+    const INCARNATION: Incarnation = Incarnation(7);
+
+    fn setup() -> (tempfile::TempDir, Directory, Liveness) {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place::parse(&dir.path().join("jobs")).unwrap();
+        let directory = Directory::open(&place.directory).unwrap();
+        (dir, directory, Liveness::new(place, Arc::new(BootClock::new())))
+    }
+
+    fn free(directory: &Directory, liveness: &Liveness) -> Option<bool> {
+        let name = liveness.place.alive(INCARNATION);
+        directory.has(&name).unwrap().then(|| is_free(directory, &name))
+    }
+
+    #[test]
+    fn a_release_that_was_given_up_does_not_free_a_later_term() {
+        let (_dir, directory, liveness) = setup();
+        liveness.hold(&directory, INCARNATION).unwrap();
+        let late = liveness.ticket(INCARNATION).unwrap();
+        liveness.hold(&directory, INCARNATION).unwrap();
+        liveness.released(&directory, INCARNATION, late);
+        assert_eq!(free(&directory, &liveness), Some(false));
+        let now = liveness.ticket(INCARNATION).unwrap();
+        liveness.released(&directory, INCARNATION, now);
+        assert_eq!(free(&directory, &liveness), None);
+    }
+
+    #[test]
+    fn a_probe_stopped_half_way_is_in_nobodys_way() {
+        let (_dir, directory, liveness) = setup();
+        liveness.hold(&directory, INCARNATION).unwrap();
+        let first = liveness.ticket(INCARNATION).unwrap();
+        let name = liveness.place.alive(INCARNATION);
+        let probe = directory.file(&name, OFlags::RDONLY).unwrap().unwrap();
+        liveness.released(&directory, INCARNATION, first);
+        flock(&probe, FlockOperation::NonBlockingLockShared).unwrap();
+        liveness.hold(&directory, INCARNATION).unwrap();
+        assert_eq!(free(&directory, &liveness), Some(false));
+    }
+
+    #[test]
+    fn a_copied_descriptor_keeps_the_lock() {
+        let (_dir, directory, liveness) = setup();
+        liveness.hold(&directory, INCARNATION).unwrap();
+        liveness.acknowledged(INCARNATION, Time(1)); // long past: the drop closes at once
+        let copy = liveness.descriptor(INCARNATION).unwrap().unwrap();
+        let name = liveness.place.alive(INCARNATION);
+        drop(liveness);
+        assert!(!is_free(&directory, &name));
+        drop(copy);
+        assert!(is_free(&directory, &name));
     }
 }

@@ -205,8 +205,11 @@ impl Shared {
         };
         go()?;
         let names = incarnation_of(&change.record);
-        if let Some(incarnation) = names {
-            self.liveness.hold(&directory, incarnation)?;
+        match (change.intent, names) {
+            (Intent::Take, Some(incarnation)) => self.liveness.hold(&directory, incarnation)?,
+            // Not necessarily our own: a request to a holder is a write that keeps it.
+            (_, Some(incarnation)) => self.liveness.rely(incarnation),
+            (_, None) => {}
         }
         let (wrote, replaced) = if expected.is_absent() {
             (store.create(self.floor_of_now(), &change.record, &go)?, None)

@@ -122,17 +122,16 @@ impl Store<'_> {
             Err(errno) => return Err(self.failed("rename", &from)(errno)),
         }
         let own = self.own(next.lock)?;
-        if let Some((file, length)) = &own {
-            let at = form::prefix(next.lock).len() as u64;
-            let copy = form::copy(&contents, *length);
-            // For `cat`, and as the first guess of the next read. Nothing rests on it.
-            let _ = self.disk.overwrite(&self.place.name, file, at, &copy);
-        }
         self.disk.sync_directory().map_err(self.failed("sync", OsStr::new(".")))?;
-        if own.is_none() {
+        let Some((file, length)) = own else {
             let text = format!("{} was removed during the write", self.place.path().display());
             return Err(Failure::new(ErrorKind::Unavailable, text));
-        }
+        };
+        // For `cat`, and as the first guess of the next read. Only now: the lock's own file and the record of
+        // the first generation are one file, which a crash before the baton's new name is on the disk needs.
+        let at = form::prefix(next.lock).len() as u64;
+        let copy = form::copy(&contents, length);
+        let _ = self.disk.overwrite(&self.place.name, &file, at, &copy);
         self.discard(&self.place.record(expected));
         Ok(Wrote::Written(next, header))
     }

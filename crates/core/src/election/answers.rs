@@ -20,6 +20,9 @@ impl Election {
             {
                 let moved =
                     self.seen.as_ref().is_none_or(|seen| seen.observed.version != observed.version);
+                if let Some(Flight::Read { overtaken, .. }) = &mut self.flight {
+                    *overtaken |= moved;
+                }
                 self.observe(now, observed);
                 self.doubt &= !moved;
                 if !self.doubt {
@@ -31,26 +34,33 @@ impl Election {
     }
 
     pub(super) fn answered_read(&mut self, now: Time, answer: Result<Observed, ErrorKind>) {
-        let Some(Flight::Read { sent }) = self.flight else {
+        let Some(Flight::Read { sent, floor, overtaken }) = self.flight else {
             return;
         };
         self.flight = None;
         match answer {
+            // The watch was faster, and nobody can tell which of the two is newer.
+            Ok(observed) if overtaken && self.is_other_than_seen(&observed) => self.read_at = now,
             Ok(observed) => {
                 self.doubt = false;
-                self.was_read = true;
-                self.settle(now, observed);
+                self.settle(now, observed, floor);
                 self.schedule_read(now);
             }
             Err(kind) => {
                 match kind {
-                    ErrorKind::Denied if !self.was_read => self.fail(now, Failure::Denied),
+                    ErrorKind::Denied if self.seen.is_none() => self.fail(now, Failure::Denied),
                     ErrorKind::Invalid => self.fail(now, Failure::Invalid),
                     _ => {}
                 }
                 self.read_at = self.after_failure(now, sent, kind);
             }
         }
+    }
+
+    fn is_other_than_seen(&self, observed: &Observed) -> bool {
+        let seen = self.seen.as_ref();
+        self.phase == Phase::Following
+            && seen.is_some_and(|seen| seen.observed.version != observed.version)
     }
 
     pub(super) fn answered_write(&mut self, now: Time, answer: Result<Outcome, ErrorKind>) {
@@ -135,9 +145,9 @@ impl Election {
     pub(super) fn let_go(&mut self, now: Time, confirmed: bool) {
         if let Phase::Ended { release_until: Some(_), .. } = self.phase {
             self.released = Some(confirmed);
-        }
-        if confirmed {
-            self.cool_until = now + self.timing.cool_down();
+            if confirmed {
+                self.cool_until = now + self.timing.cool_down();
+            }
         }
         self.own.forget();
         self.phase = Phase::Following;

@@ -67,7 +67,6 @@ pub struct Election {
     highest: Token,
     floor: Option<Token>,
     longest: Duration,
-    was_read: bool,
 
     failure: Option<Failure>,
     ended: Option<(Token, Loss)>,
@@ -101,7 +100,13 @@ struct Term {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Flight {
-    Read { sent: Time },
+    Read {
+        sent: Time,
+        /// What was known of the store's past when it was sent: an answer may be overtaken by the watch.
+        floor: Option<Token>,
+        /// The watch moved what we know since.
+        overtaken: bool,
+    },
     Write { attempt: Box<Attempt>, sent: Time },
 }
 
@@ -179,7 +184,6 @@ impl Election {
             highest: 0,
             floor: None,
             longest: Duration::ZERO,
-            was_read: false,
             failure: None,
             ended: None,
             released: None,
@@ -229,7 +233,7 @@ impl Election {
         }
         match self.begin(now, step, nonce) {
             None => {
-                self.flight = Some(Flight::Read { sent: now });
+                self.flight = Some(Flight::Read { sent: now, floor: self.floor, overtaken: false });
                 Some(Action::Read)
             }
             Some(attempt) => {

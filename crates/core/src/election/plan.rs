@@ -59,10 +59,18 @@ impl Election {
                 }
             }
             _ if !self.standing => NOT_NOW,
+            // Present is never taken, not even when it is ours.
+            Phase::Ended { work_stopped: true, .. } if self.is_seen_ours() && self.is_by_server() => {
+                (AT_ONCE, Step::Release)
+            }
             // Nobody came between: the compare-and-swap over our own record proves it.
             Phase::Ended { work_stopped: true, .. } if self.is_seen_ours() => (AT_ONCE, Step::Take),
             Phase::Ended { .. } | Phase::Following => self.opening(),
         }
+    }
+
+    fn is_by_server(&self) -> bool {
+        self.seen.as_ref().is_some_and(|seen| seen.observed.expiry == Expiry::ByServer)
     }
 
     /// How and when a candidate that holds nothing gets the lock.
@@ -109,8 +117,7 @@ impl Election {
 
     /// The next read, if nothing calls for one earlier.
     pub(super) fn schedule_read(&mut self, now: Time) {
-        let by_server =
-            self.seen.as_ref().is_some_and(|seen| seen.observed.expiry == Expiry::ByServer);
+        let by_server = self.is_by_server();
         self.read_at = match self.phase {
             Phase::Leading(_) | Phase::Claiming { .. } => Time::NEVER,
             _ if self.push && by_server => now + self.timing.lease_duration(),

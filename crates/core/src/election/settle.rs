@@ -22,10 +22,10 @@ enum Whose {
 }
 
 impl Election {
-    /// Takes in the answer to a read, which decides.
-    pub(super) fn settle(&mut self, now: Time, observed: Observed) {
+    /// Takes in the answer to a read, which decides. `floor` is what was known when it was sent.
+    pub(super) fn settle(&mut self, now: Time, observed: Observed, floor: Option<Token>) {
         if self.floor_is_history
-            && let Some(before) = self.floor
+            && let Some(before) = floor
             && observed.token_floor.is_none_or(|floor| floor < before)
         {
             self.fail(now, Failure::Rewound { floor: observed.token_floor, before });

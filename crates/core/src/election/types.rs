@@ -37,7 +37,7 @@ pub enum Input {
     Drained,
     /// Somebody saw the deadline pass.
     Expired,
-    /// A new incarnation, after [`Election::copied`].
+    /// A new incarnation, after [`Election::copied`](crate::Election::copied).
     Reborn(Incarnation),
     /// The watch yielded this.
     Hint(Observed),

@@ -1,0 +1,82 @@
+//! Other processes: the test binary runs itself again in a role.
+#![allow(dead_code, reason = "each test file uses a part")]
+#![allow(clippy::unwrap_used, reason = "only tests are here")]
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use leasehold_core::{Intent, LockBackend, Outcome, Version};
+use leasehold_file::FileLock;
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
+
+/// A process that is killed when the test ends, however it ends.
+pub(crate) struct Process(pub(crate) Child);
+
+impl Process {
+    /// Runs the test `role` of this binary, which is ignored otherwise.
+    pub(crate) fn start(role: &str, path: &Path, argument: &str) -> Self {
+        let child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", role, "--ignored", "--nocapture", "--test-threads=1"])
+            .env("LOCK", path)
+            .env("ARGUMENT", argument)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        Self(child)
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).unwrap();
+    }
+
+    /// Stops it and waits until it has stopped.
+    pub(crate) fn freeze(&self) {
+        self.signal(Signal::STOP);
+        let stopped = waitid(WaitId::Pid(self.pid()), WaitIdOptions::STOPPED).unwrap().unwrap();
+        assert!(stopped.stopped());
+    }
+
+    pub(crate) fn kill(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.0.id()).unwrap()).unwrap()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// What the parent told this process; nothing if this is no child but a run of the ignored tests.
+pub(crate) fn told() -> Option<(FileLock, String)> {
+    let lock = FileLock::open(std::env::var_os("LOCK")?).unwrap();
+    Some((lock, std::env::var("ARGUMENT").unwrap()))
+}
+
+/// Takes the lock, whatever its state.
+pub(crate) async fn grab(lock: &FileLock, holder: u128) -> Version {
+    loop {
+        let seen = lock.read().await.unwrap();
+        let change = super::change(Intent::Take, Some(holder), 1);
+        if let Ok(Outcome::Written(seen)) = lock.write(&seen.version, &change).await {
+            return seen.version;
+        }
+    }
+}
+
+/// Waits for something that must come; the limit only ends a failing test.
+pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut reached: impl FnMut() -> F) {
+    let start = Instant::now();
+    while !reached().await {
+        assert!(start.elapsed() < Duration::from_secs(20), "never: {what}");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}

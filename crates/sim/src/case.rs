@@ -1,0 +1,227 @@
+//! One schedule as data: what a seed stands for, and what a failure file holds.
+
+use std::time::Duration;
+
+use leasehold_core::{InvalidTiming, Push, Timing, TimingSettings};
+use serde::{Deserialize, Serialize};
+
+use crate::mutant::Mutant;
+
+/// A moment or a duration of real time, in nanoseconds. Candidates have clocks of their own.
+pub type Nanos = u64;
+
+/// One microsecond.
+pub const US: Nanos = 1_000;
+/// One millisecond.
+pub const MS: Nanos = 1_000_000;
+/// One second.
+pub const S: Nanos = 1_000_000_000;
+
+/// A schedule: everything that decides what happens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Case {
+    /// The seed of every draw that is not written down here.
+    pub seed: u64,
+    /// The kind of store.
+    pub store: StoreKind,
+    /// How the store tells of changes.
+    pub push: PushKind,
+    /// What the store knows of its past.
+    pub floor: Floor,
+    /// The candidates.
+    pub candidates: Vec<CandidateConfig>,
+    /// Whether somebody only observes.
+    pub observer: bool,
+    /// The rate of the server's clock, in millionths of real time.
+    pub server_rate: u64,
+    /// The longest way of a message without faults, in microseconds.
+    pub latency_us: u64,
+    /// When the faults end, in milliseconds.
+    pub chaos_ms: u64,
+    /// When the schedule ends, in milliseconds.
+    pub end_ms: u64,
+    /// What goes wrong.
+    pub faults: Vec<Fault>,
+    /// The deliberate defect of the run, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mutant: Option<Mutant>,
+}
+
+/// What a candidate is configured with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CandidateConfig {
+    /// L.
+    pub lease_duration_ms: u64,
+    /// D.
+    pub renew_deadline_ms: u64,
+    /// P.
+    pub retry_period_ms: u64,
+    /// T.
+    pub request_timeout_ms: u64,
+    /// G.
+    pub stop_grace_ms: u64,
+    /// m.
+    pub clock_margin_ms: u64,
+    /// How long it waits at most before it takes a released lock.
+    pub hand_over_jitter_ms: u64,
+    /// The rate of its clock, in millionths of real time.
+    pub rate: u64,
+    /// What its clock shows at the start, in milliseconds.
+    pub offset_ms: u64,
+    /// When its process starts, in milliseconds.
+    pub start_ms: u64,
+}
+
+impl CandidateConfig {
+    /// The timing.
+    ///
+    /// # Errors
+    /// The numbers break a rule.
+    pub fn timing(&self) -> Result<Timing, InvalidTiming> {
+        let ms = |ms| Some(Duration::from_millis(ms));
+        TimingSettings {
+            lease_duration: ms(self.lease_duration_ms),
+            renew_deadline: ms(self.renew_deadline_ms),
+            retry_period: ms(self.retry_period_ms),
+            request_timeout: ms(self.request_timeout_ms),
+            stop_grace: ms(self.stop_grace_ms),
+            clock_margin: ms(self.clock_margin_ms),
+        }
+        .build()
+    }
+}
+
+/// The kind of store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StoreKind {
+    /// Keeps no clock (Kubernetes, object stores).
+    Observer,
+    /// Ends leases itself (etcd).
+    Server,
+    /// A restart may bring back an older state, marked as suspended (Redis).
+    Forgets,
+    /// Knows when the holder's process is gone (a file on one host).
+    Passed,
+}
+
+/// How a store tells of changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PushKind {
+    /// Not at all.
+    None,
+    /// Something changed: what is stored then.
+    Hint,
+    /// Every change.
+    Resumable,
+}
+
+impl PushKind {
+    /// The capability.
+    #[must_use]
+    pub fn capability(self) -> Push {
+        match self {
+            Self::None => Push::None,
+            Self::Hint => Push::Hint,
+            Self::Resumable => Push::Resumable,
+        }
+    }
+}
+
+/// What a read knows of the store's past.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Floor {
+    /// The revision of the store: its own history.
+    Revision,
+    /// The store's clock.
+    Clock,
+    /// The clock at the creation of the record, carried by every write.
+    Carried,
+}
+
+/// Something that goes wrong for a while.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fault {
+    /// What.
+    pub kind: Kind,
+    /// Whom it hits: a candidate, or whoever leads when it begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<usize>,
+    /// When it begins, in milliseconds.
+    pub at_ms: u64,
+    /// How long it lasts, in milliseconds.
+    pub for_ms: u64,
+    /// How strong it is, 0 to 100.
+    pub strength: u64,
+}
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+        /// What can go wrong.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(rename_all = "kebab-case")]
+        pub enum Kind { $($(#[$doc])* $name),* }
+
+        impl Kind {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$name),*];
+        }
+    };
+}
+
+kinds! {
+    /// Requests are lost.
+    LostRequests,
+    /// Requests are applied, and their answers lost.
+    LostAnswers,
+    /// Requests arrive late.
+    LateRequests,
+    /// Answers arrive late.
+    LateAnswers,
+    /// Requests arrive twice.
+    Duplicates,
+    /// Requests are held on the way and applied long after the sender gave up.
+    Zombies,
+    /// Nothing arrives, in neither direction.
+    Partition,
+    /// Requests are refused at once; some have been applied all the same.
+    Refusals,
+    /// Requests are refused with a time to wait.
+    Throttling,
+    /// The process stands still.
+    Pause,
+    /// The machine sleeps.
+    Suspend,
+    /// The process dies, and starts again under a new incarnation.
+    Restart,
+    /// A copy of the process starts.
+    Clone,
+    /// The server stands still and then does what was asked meanwhile.
+    ServerStall,
+    /// The server starts again: watches break, a forgetful store goes back.
+    ServerRestart,
+    /// The watch is silently dead.
+    WatchSilent,
+    /// Watch events come late.
+    WatchLate,
+    /// The watch ends and begins again where it was.
+    WatchCut,
+    /// Watch events are lost.
+    WatchLoss,
+    /// A foreign client contends.
+    Foreign,
+    /// An administrator deletes the record.
+    AdminDelete,
+    /// Somebody changes a field that is not ours.
+    AdminLabel,
+    /// An administrator removes the holder.
+    AdminFree,
+    /// A leader resigns: stop, drain, release.
+    Resign,
+    /// A candidate withdraws and stands again; a leader's owner is dropped.
+    Withdraw,
+    /// A leader drains, then withdraws; stands again later.
+    Drain,
+}

@@ -1,0 +1,151 @@
+//! A foreign client: no incarnation, no token, but it waits and believes as it should.
+
+use std::time::Duration;
+
+use leasehold_core::{Holder, Nonce, Record, Wall};
+use serde_json::Map;
+
+use crate::case::{Case, MS, Nanos, StoreKind};
+use crate::draw::{Purpose, draw};
+use crate::queue::Event;
+use crate::world::World;
+
+/// The foreign client.
+#[derive(Clone, Debug, Default)]
+pub struct Foreign {
+    /// Whether it runs.
+    pub active: bool,
+    /// Until when it believes.
+    pub until: Nanos,
+    /// An overlap of its belief before this moment is explained.
+    pub excused: Nanos,
+    /// How long it believes after a write.
+    pub deadline: Nanos,
+    lease: Nanos,
+    period: Nanos,
+    looks: u64,
+    seen: Option<(Nonce, Nanos)>,
+    nonce: Option<Nonce>,
+}
+
+impl Foreign {
+    /// The foreign client of a schedule.
+    #[must_use]
+    pub fn new(case: &Case) -> Self {
+        let lease = case.foreign_lease_ms() * MS;
+        Self { lease, deadline: lease / 2, period: lease / 6, ..Self::default() }
+    }
+}
+
+impl World<'_> {
+    /// It starts.
+    pub(crate) fn foreign_starts(&mut self) {
+        if !self.foreign.active {
+            self.foreign.active = true;
+            self.queue.push(self.now, Event::Foreign);
+        }
+    }
+
+    /// It stops: releases, or just dies.
+    pub(crate) fn foreign_stops(&mut self) {
+        if !self.foreign.active {
+            return;
+        }
+        self.foreign.active = false;
+        let holds = self.foreign_holds();
+        let gently = draw(self.case.seed, 99, self.foreign.looks, Purpose::Foreign) & 1 == 0;
+        self.foreign.until = self.now;
+        if holds && gently && self.stalled_until <= self.now {
+            let record = match self.case.store {
+                StoreKind::Server => None,
+                _ => self.store.state().record.clone().map(|record| Record { holder: None, ..record }),
+            };
+            self.tell(|| "the foreign client releases".to_owned());
+            self.store.write_foreign(self.now, record);
+            self.changed();
+        } else {
+            self.tell(|| "the foreign client dies".to_owned());
+        }
+    }
+
+    fn foreign_holds(&self) -> bool {
+        let stored = self.store.state().record.as_ref();
+        stored.is_some_and(|record| record.holder.is_some() && Some(record.nonce) == self.foreign.nonce)
+    }
+
+    /// It looks at the record, and renews or takes it.
+    pub(crate) fn foreign_looks(&mut self) {
+        if !self.foreign.active {
+            return;
+        }
+        self.queue.push(self.now + self.foreign.period, Event::Foreign);
+        if self.stalled_until > self.now {
+            return;
+        }
+        self.foreign.looks += 1;
+        if self.foreign_holds() {
+            if self.case.store == StoreKind::Server {
+                self.store.refresh_foreign(self.now);
+                self.foreign.until = self.now + self.foreign.deadline;
+                self.judge_foreign();
+            } else {
+                self.foreign_writes();
+            }
+            return;
+        }
+        // What it held is somebody else's now.
+        let lost = self.foreign.nonce.is_some();
+        self.foreign.nonce = None;
+        if lost {
+            self.foreign.until = self.foreign.until.min(self.now);
+        }
+        let (now, lease) = (self.now, self.foreign.lease * 3 / 2);
+        let stored = self.store.state().record.as_ref();
+        let free = match stored.map(|record| (record.holder.is_some(), record.nonce)) {
+            None | Some((false, _)) => true,
+            Some((true, _)) if self.case.store == StoreKind::Server => false,
+            Some((true, nonce)) => match self.foreign.seen {
+                Some((seen, since)) if seen == nonce => now >= since + lease,
+                _ => {
+                    self.foreign.seen = Some((nonce, now));
+                    false
+                }
+            },
+        };
+        if free {
+            if self.store.state().by_admin {
+                self.excuse_others(None);
+                self.foreign.excused = now + self.foreign.deadline;
+            }
+            self.foreign_writes();
+        }
+    }
+
+    fn foreign_writes(&mut self) {
+        let half = draw(self.case.seed, 99, self.foreign.looks, Purpose::Foreign);
+        let nonce = Nonce(u128::from(half) << 3 | 1);
+        self.foreign.nonce = Some(nonce);
+        let token = match self.case.store {
+            StoreKind::Server => self.store.revision() + 1,
+            _ => 0,
+        };
+        let record = Record {
+            holder: Some(Holder { identity: "foreign".into(), incarnation: None, advertise: None }),
+            token,
+            lease_duration: Duration::from_nanos(self.foreign.lease),
+            nonce,
+            acquired: Wall(0),
+            renewed: Wall(0),
+            extra: Map::new(),
+        };
+        self.tell(|| "the foreign client writes".to_owned());
+        if self.case.store == StoreKind::Server {
+            self.store.grant(self.now, nonce, self.foreign.lease);
+            self.greatest = self.greatest.max(token);
+        }
+        self.store.write_foreign(self.now, Some(record));
+        self.foreign.until = self.now + self.foreign.deadline;
+        self.changed();
+        self.judge_foreign();
+    }
+}

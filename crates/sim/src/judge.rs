@@ -1,0 +1,290 @@
+//! What must hold after every event.
+
+use leasehold_core::{Change, Intent, Token, View};
+
+use crate::case::{MS, Nanos, StoreKind};
+use crate::node::{Belief, Work};
+use crate::store::State;
+use crate::world::World;
+
+/// A broken invariant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Which.
+    pub rule: Rule,
+    /// When, in real time.
+    pub at: Nanos,
+    /// What was seen.
+    pub what: String,
+}
+
+/// The invariants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rule {
+    /// S1: two candidates believe at once.
+    Belief,
+    /// S9: the works of two terms run at once.
+    Work,
+    /// S3: tokens grow in store order.
+    Token,
+    /// S4: only who won a term extends it.
+    Extension,
+    /// S5: a release is of one's own term, after its work.
+    Release,
+    /// S6: what ended stays ended.
+    Resurrection,
+    /// S7: what observers are told.
+    View,
+    /// L1: somebody leads in time.
+    Failover,
+    /// L2: a release is settled in time.
+    Termination,
+    /// L3, L5: a term ends for a reason.
+    Stability,
+    /// No hot loop.
+    Spinning,
+    /// Contending stops for a reason.
+    Failure,
+}
+
+/// What a release's and a renewal's sender has won.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Won {
+    token: Token,
+    lineage: u64,
+}
+
+impl World<'_> {
+    pub(crate) fn violate(&mut self, rule: Rule, what: impl FnOnce() -> String) {
+        if self.violation.is_none() {
+            let violation = Violation { rule, at: self.now, what: what() };
+            self.tell(|| format!("VIOLATION {:?}: {}", violation.rule, violation.what));
+            self.violation = Some(violation);
+        }
+    }
+
+    /// Compares what a node believes with what it believed, and with everybody else.
+    pub(crate) fn judge_belief(&mut self, x: usize) {
+        let now = self.now;
+        let node = &self.nodes[x];
+        let leads = node.election.leadership(node.clock.show(now));
+        let before = node.belief;
+        let Some(leadership) = leads else {
+            if let Some(belief) = before {
+                self.nodes[x].over.push(belief.token);
+                self.nodes[x].belief = None;
+                self.tell(|| format!("{} no longer believes in term {}", name(x), belief.token));
+            }
+            return;
+        };
+        let (token, until) = (leadership.token, node.clock.when(leadership.until));
+        let killed = node.clock.when(leadership.kill_at);
+        match before {
+            Some(belief) if belief.token == token => {
+                if now >= belief.until {
+                    self.violate(Rule::Resurrection, || format!("{} believes in term {token} again", name(x)));
+                }
+                self.nodes[x].belief = Some(Belief { until, ..belief });
+                if let Some(work) = &mut self.nodes[x].work {
+                    work.killed = work.killed.max(killed);
+                }
+            }
+            _ => self.begin_term(x, token, until, killed),
+        }
+        self.judge_overlap(x);
+    }
+
+    fn begin_term(&mut self, x: usize, token: Token, until: Nanos, killed: Nanos) {
+        let now = self.now;
+        self.tell(|| format!("{} LEADS with token {token}", name(x)));
+        self.cover.terms += 1;
+        self.led |= self.quiet;
+        let node = &mut self.nodes[x];
+        if let Some(belief) = node.belief {
+            node.over.push(belief.token);
+        }
+        let again = node.over.contains(&token);
+        let own_work = node.work.is_some_and(|work| work.end() > now) && now >= node.excused_work;
+        node.belief = Some(Belief { token, start: now, until });
+        node.work = Some(Work { token, killed, stops: None });
+        if again {
+            self.violate(Rule::Resurrection, || format!("{} leads term {token} once more", name(x)));
+        }
+        if own_work {
+            self.violate(Rule::Work, || format!("{} begins while its last work runs", name(x)));
+        }
+        for y in 0..self.nodes.len() {
+            let (a, b) = (&self.nodes[x], &self.nodes[y]);
+            let runs = b.work.is_some_and(|work| work.end() > now);
+            if y == x || !runs {
+                continue;
+            }
+            if now < a.excused_work.max(b.excused_work) {
+                self.cover.excused += 1;
+            } else {
+                self.violate(Rule::Work, || {
+                    format!("{} begins term {token} while the work of {} runs", name(x), name(y))
+                });
+            }
+        }
+    }
+
+    /// Nobody else believes now.
+    pub(crate) fn judge_overlap(&mut self, x: usize) {
+        let now = self.now;
+        for y in 0..self.nodes.len() {
+            let (a, b) = (&self.nodes[x], &self.nodes[y]);
+            let overlaps = y != x && b.belief.is_some_and(|belief| belief.until > now);
+            if overlaps && now >= a.excused.max(b.excused) {
+                self.violate(Rule::Belief, || format!("{} and {} believe at once", name(x), name(y)));
+            }
+        }
+        if self.foreign.until > now {
+            let excused = self.nodes[x].excused.max(self.foreign.excused);
+            if now >= excused {
+                self.violate(Rule::Belief, || {
+                    format!("{} and the foreign client believe at once", name(x))
+                });
+            }
+        }
+    }
+
+    /// The foreign client believes from now on.
+    pub(crate) fn judge_foreign(&mut self) {
+        for x in 0..self.nodes.len() {
+            if self.nodes[x].belief.is_some_and(|belief| belief.until > self.now) {
+                self.judge_overlap(x);
+            }
+        }
+    }
+
+    /// What a write did to the store.
+    pub(crate) fn judge_write(&mut self, lineage: u64, change: &Change, old: &State, revoked: bool) {
+        let new = self.store.state().record.as_ref();
+        let token = new.map_or(change.record.token, |record| record.token);
+        match change.intent {
+            Intent::Take => {
+                if token <= self.greatest {
+                    let greatest = self.greatest;
+                    self.violate(Rule::Token, || format!("a Take of {token} after {greatest}"));
+                }
+                self.greatest = self.greatest.max(token);
+                self.won.push(Won { token, lineage });
+            }
+            Intent::Renew => self.judge_renewal(lineage, change.record.token, old),
+            Intent::Release if revoked => {}
+            Intent::Release => {
+                let own = old.record.as_ref().is_some_and(|record| {
+                    record.holder.is_some() && self.has_won(lineage, record.token)
+                });
+                if !own || old.foreign {
+                    self.violate(Rule::Release, || "a release of what is not the sender's".into());
+                }
+            }
+            Intent::Adopt => {}
+        }
+    }
+
+    fn judge_renewal(&mut self, lineage: u64, token: Token, old: &State) {
+        if !self.has_won(lineage, token) && self.case.store != StoreKind::Server {
+            self.violate(Rule::Extension, || format!("a renewal of somebody else's term {token}"));
+        }
+        let replaced = old.record.as_ref().map_or(0, |record| record.token);
+        if replaced > token || old.foreign {
+            self.violate(Rule::Extension, || format!("term {token} renewed over another leader"));
+        }
+    }
+
+    fn has_won(&self, lineage: u64, token: Token) -> bool {
+        self.won.iter().any(|won| won.token == token && won.lineage == lineage)
+    }
+
+    /// A Take went over a state that an administrator freed: whoever believes now may go on until its deadline.
+    pub(crate) fn excuse_others(&mut self, taker: Option<usize>) {
+        let now = self.now;
+        for y in 0..self.nodes.len() {
+            let node = &self.nodes[y];
+            let (d, g) = (node.timing.renew_deadline(), node.timing.stop_grace());
+            let (believes, works) = (node.real(self.case, d), node.real(self.case, d + g));
+            let node = &mut self.nodes[y];
+            if Some(y) != taker {
+                node.excused = node.excused.max(now + believes);
+            }
+            node.excused_work = node.excused_work.max(now + works);
+        }
+        if taker.is_some() {
+            self.foreign.excused = self.foreign.excused.max(now + self.foreign.deadline);
+        }
+    }
+
+    /// What one node is told of the leader.
+    pub(crate) fn judge_view(&mut self, x: usize) {
+        let node = &self.nodes[x];
+        let now = node.clock.show(self.now);
+        let View::Held(record) = node.election.view(now) else {
+            self.nodes[x].viewed = None;
+            return;
+        };
+        let (nonce, token, lease) = (record.nonce, record.token, record.lease_duration);
+        let since = match node.viewed {
+            Some((viewed, since)) if viewed == nonce => since,
+            _ => now,
+        };
+        let bound = since + leasehold_core::Timing::wait(lease) + std::time::Duration::from_nanos(1);
+        let counts = self.case.store == StoreKind::Observer;
+        let fell = token > 0 && token < node.greatest && self.calm;
+        let stale = counts && now > bound;
+        let node = &mut self.nodes[x];
+        node.viewed = Some((nonce, since));
+        node.greatest = node.greatest.max(token);
+        if stale {
+            self.violate(Rule::View, || format!("{} is told of a dead leader", name(x)));
+        }
+        if fell {
+            self.violate(Rule::View, || format!("{} is told of the older term {token}", name(x)));
+        }
+    }
+
+    fn shortest_lease(&self) -> std::time::Duration {
+        let leases = self.nodes.iter().map(|node| node.timing.lease_duration());
+        leases.min().unwrap_or_default()
+    }
+
+    /// After the schedule.
+    pub(crate) fn judge_end(&mut self) {
+        let now = self.now;
+        let leader = self.nodes.iter().filter_map(|node| node.belief).find(|b| b.until > now);
+        let Some(belief) = leader else {
+            self.violate(Rule::Failover, || "nobody leads in the end".into());
+            return;
+        };
+        for x in 0..self.nodes.len() {
+            let node = &self.nodes[x];
+            let looks = node.timing.lease_duration().max(node.timing.retry_period());
+            let wait = node.real(self.case, looks + 3 * node.timing.request_timeout());
+            if !node.alive || belief.start + wait + 10 * MS > now {
+                continue;
+            }
+            let told = match node.election.view(node.clock.show(now)) {
+                View::Held(record) => Some(record.token),
+                View::Nobody | View::Unknown => None,
+            };
+            // Who polls more slowly than the leader's lease runs out knows nothing in between.
+            let slow = told.is_none() && 2 * node.timing.retry_period() > self.shortest_lease();
+            if told != Some(belief.token) && !slow {
+                self.violate(Rule::View, || {
+                    format!("{} is told of {told:?} while term {} lasts", name(x), belief.token)
+                });
+            }
+        }
+    }
+}
+
+/// How a node is called in a story.
+#[must_use]
+pub fn name(node: usize) -> String {
+    match u8::try_from(node) {
+        Ok(letter) if letter < 26 => char::from(b'A' + letter).to_string(),
+        _ => format!("node {node}"),
+    }
+}

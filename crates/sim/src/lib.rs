@@ -1,0 +1,27 @@
+//! Deterministic simulation of the real election.
+//!
+//! A seed stands for a schedule ([`Case`]): candidates, clocks, a store and what goes wrong. [`run`] plays it
+//! and judges after every event; a broken invariant is a [`Violation`]. Schedules are data, so that a failure
+//! is a file that can be replayed and shrunk.
+
+mod case;
+mod clock;
+mod draw;
+mod faults;
+mod foreign;
+mod generate;
+mod judge;
+mod mutant;
+mod network;
+mod node;
+mod queue;
+mod store;
+mod story;
+mod watch;
+mod world;
+
+pub use case::{CandidateConfig, Case, Fault, Floor, Kind, Nanos, PushKind, StoreKind};
+pub use generate::generate;
+pub use judge::{Rule, Violation};
+pub use mutant::Mutant;
+pub use world::{Coverage, Report, run};

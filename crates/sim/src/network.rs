@@ -1,0 +1,254 @@
+//! The way of a request to the store and of its answer back.
+
+use std::time::Duration;
+
+use leasehold_core::{Action, Change, ErrorKind, Input, Intent, Outcome, Time, Wall};
+
+use crate::case::{Kind, MS, Nanos, StoreKind, US};
+use crate::draw::{Purpose, below, draw};
+use crate::judge::{Rule, name};
+use crate::queue::{Event, Local, Request};
+use crate::story;
+use crate::world::World;
+
+impl World<'_> {
+    fn chance(&self, x: usize, operation: u64, purpose: Purpose) -> u64 {
+        draw(self.case.seed, x, operation, purpose)
+    }
+
+    fn leg(&self, x: usize, operation: u64, purpose: Purpose) -> Nanos {
+        50 * US + below(self.chance(x, operation, purpose), self.case.latency_us * US)
+    }
+
+    /// How strong this kind of fault is for a node now; 0 if it is not there.
+    pub(crate) fn strength(&self, kind: Kind, x: usize) -> u64 {
+        let faults = self.active.iter().filter(|index| {
+            self.case.faults[**index].kind == kind && self.targets[**index] == x
+        });
+        faults.map(|index| self.case.faults[*index].strength).max().unwrap_or(0)
+    }
+
+    fn hits(&self, kind: Kind, x: usize, operation: u64, purpose: Purpose) -> bool {
+        let strength = self.strength(kind, x);
+        strength > 0 && below(self.chance(x, operation, purpose), 100) < strength
+    }
+
+    /// Sends what the election asks for.
+    pub(crate) fn send(&mut self, x: usize, now: Time, mut action: Action) {
+        let operation = self.nodes[x].operations;
+        let node = &mut self.nodes[x];
+        node.operations += 1;
+        node.flight = Some((operation, matches!(action, Action::Write { .. })));
+        let timeout = node.clock.when(now + node.timing.request_timeout());
+        self.queue.push(timeout, Event::Local(x, Local::Timeout(operation)));
+        if let Action::Write { change, .. } = &mut action {
+            change.record.renewed = Wall(now.0 / MS);
+        }
+        self.tell(|| format!("{} asks ({operation}): {}", name(x), story::action(&action)));
+        self.judge_request(x, now, &action);
+        let lost = self.strength(Kind::Partition, x) > 0
+            || self.hits(Kind::LostRequests, x, operation, Purpose::LostRequest);
+        let lost_answer = self.hits(Kind::LostAnswers, x, operation, Purpose::LostAnswer);
+        let refused = self.refusal(x, operation, &action);
+        let (out, back) = self.legs(x, operation);
+        let mut request = Request {
+            node: x,
+            lineage: self.nodes[x].lineage,
+            operation,
+            action,
+            answer: (!lost_answer).then_some(back),
+            hold: 0,
+            errs: false,
+        };
+        match refused {
+            Some((true, input)) => {
+                request.errs = true;
+                let _ = input;
+            }
+            Some((false, input)) => {
+                let at = self.now + out;
+                self.queue.push(at, Event::Local(x, Local::Answer(operation, input)));
+                return;
+            }
+            None => {}
+        }
+        self.dispatch(request, out, lost);
+    }
+
+    fn dispatch(&mut self, mut request: Request, out: Nanos, lost: bool) {
+        let (x, operation) = (request.node, request.operation);
+        let lease = self.case.longest_lease_ms() * MS;
+        if self.hits(Kind::Duplicates, x, operation, Purpose::Duplicate) {
+            let chance = self.chance(x, operation, Purpose::Duplicate);
+            let again = Request { answer: None, ..request.clone() };
+            let late = below(chance.rotate_left(17), 2 * lease);
+            self.queue.push(self.now + out + late, Event::Arrive(Box::new(again)));
+        }
+        if lost {
+            self.tell(|| format!("request {operation} of {} is lost", name(x)));
+            return;
+        }
+        let mut at = self.now + out;
+        if self.hits(Kind::Zombies, x, operation, Purpose::Held) {
+            let chance = self.chance(x, operation, Purpose::Held);
+            let held = below(chance.rotate_left(17), 2 * lease);
+            let take = matches!(&request.action, Action::Write { change, .. } if change.intent == Intent::Take);
+            if take && self.case.store == StoreKind::Server && chance & 1 == 0 {
+                request.hold = held;
+            } else {
+                at += held;
+            }
+        }
+        self.queue.push(at, Event::Arrive(Box::new(request)));
+    }
+
+    fn legs(&self, x: usize, operation: u64) -> (Nanos, Nanos) {
+        let mut out = self.leg(x, operation, Purpose::Request);
+        let mut back = self.leg(x, operation, Purpose::Answer);
+        // Up to twice the request timeout: on both sides of it.
+        let most = 2 * self.case.candidates.iter().map(|c| c.request_timeout_ms).max().unwrap_or(0) * MS;
+        let late = self.strength(Kind::LateRequests, x);
+        if late > 0 {
+            out += below(self.chance(x, operation, Purpose::LateRequest), most * late / 100);
+        }
+        let late = self.strength(Kind::LateAnswers, x);
+        if late > 0 {
+            back += below(self.chance(x, operation, Purpose::LateAnswer), most * late / 100);
+        }
+        (out, back)
+    }
+
+    /// Whether the store answers with an error, and whether it did what was asked all the same.
+    fn refusal(&self, x: usize, operation: u64, action: &Action) -> Option<(bool, Input)> {
+        let throttled = self.hits(Kind::Throttling, x, operation, Purpose::Refused);
+        if !throttled && !self.hits(Kind::Refusals, x, operation, Purpose::Refused) {
+            return None;
+        }
+        let chance = self.chance(x, operation, Purpose::Refused).rotate_left(23);
+        let retry_after = (chance & 1 == 0).then(|| Duration::from_millis(below(chance, 3000)));
+        let kind = match throttled {
+            true => ErrorKind::Throttled { retry_after },
+            false if chance & 6 == 6 => ErrorKind::Denied,
+            false => ErrorKind::Unavailable,
+        };
+        // Denied before the first successful read ends the candidacy, as it should.
+        let kind = if kind == ErrorKind::Denied && self.nodes[x].election.observed().is_none() {
+            ErrorKind::Unavailable
+        } else {
+            kind
+        };
+        Some((!throttled && chance & 8 == 8, failed(action, kind)))
+    }
+
+    /// What may be asked, and how often.
+    fn judge_request(&mut self, x: usize, now: Time, action: &Action) {
+        let node = &mut self.nodes[x];
+        if now.since(node.window) >= Duration::from_secs(1) {
+            node.window = now;
+            node.requests = 0;
+        }
+        node.requests += 1;
+        let period = node.timing.retry_period().as_millis().max(1);
+        let fair = 30 + u64::try_from(6000 / period).unwrap_or(u64::MAX);
+        if node.requests > fair {
+            let count = node.requests;
+            self.violate(Rule::Spinning, || format!("{} sends {count} requests in a second", name(x)));
+        }
+        let Action::Write { change, .. } = action else { return };
+        if self.nodes[x].config >= self.case.candidates.len() {
+            self.violate(Rule::View, || "an observer writes".into());
+        }
+        let releases = change.intent == Intent::Release && change.record.holder.is_none();
+        let runs = |work: crate::node::Work| work.token == change.record.token && work.end() > self.now;
+        if releases && self.nodes[x].work.is_some_and(runs) {
+            self.violate(Rule::Release, || format!("{} releases while its work runs", name(x)));
+        }
+    }
+
+    /// A request reaches the store.
+    pub(crate) fn arrive(&mut self, request: Box<Request>) {
+        if self.stalled_until > self.now {
+            self.queue.push(self.stalled_until, Event::Arrive(request));
+            return;
+        }
+        if let Action::Write { change, .. } = &request.action
+            && self.case.store == StoreKind::Server
+            && change.intent == Intent::Take
+        {
+            let length = u64::try_from(change.record.lease_duration.as_nanos()).unwrap_or(Nanos::MAX);
+            let nonce = change.record.nonce;
+            let waits = self.waits(&request);
+            let back = request.answer.unwrap_or(100 * US);
+            self.store.grant(self.now, nonce, length);
+            // Who gave up meanwhile does not send the second half.
+            if waits {
+                let at = self.now + back + request.hold + 50 * US;
+                self.queue.push(at, Event::Commit(request));
+            }
+            return;
+        }
+        self.commit(*request);
+    }
+
+    fn waits(&self, request: &Request) -> bool {
+        self.nodes[request.node].flight.is_some_and(|(flying, _)| flying == request.operation)
+    }
+
+    /// The store does what a request asks, and answers.
+    pub(crate) fn commit(&mut self, request: Request) {
+        if self.stalled_until > self.now {
+            self.queue.push(self.stalled_until, Event::Commit(Box::new(request)));
+            return;
+        }
+        let input = match &request.action {
+            Action::Read => Input::Read(Ok(self.store.observe(self.store.index(), self.now))),
+            Action::Write { expected, change } => {
+                let index = self.store.index();
+                let old = self.store.state().clone();
+                let outcome = self.store.write(self.now, expected, change);
+                if let Outcome::Written(_) = outcome {
+                    self.applied(&request, change, &old);
+                } else {
+                    self.cover.conflicts += 1;
+                    self.tell(|| format!("conflict for {} ({})", name(request.node), request.operation));
+                }
+                if self.store.index() != index {
+                    self.changed();
+                }
+                Input::Wrote(Ok(outcome))
+            }
+        };
+        let input = if request.errs { failed(&request.action, ErrorKind::Unavailable) } else { input };
+        if let Some(back) = request.answer {
+            let answer = Local::Answer(request.operation, input);
+            self.queue.push(self.now + back, Event::Local(request.node, answer));
+        }
+    }
+
+    fn applied(&mut self, request: &Request, change: &Change, old: &crate::store::State) {
+        let x = request.node;
+        self.tell(|| format!("applied: {:?} of {} ({})", change.intent, name(x), request.operation));
+        let revoked = change.intent == Intent::Release && change.record.holder.is_some();
+        if !self.waits(request) {
+            self.cover.zombies += 1;
+        }
+        match change.intent {
+            Intent::Take if old.by_admin => self.excuse_others(Some(x)),
+            Intent::Adopt => self.cover.adopted += 1,
+            Intent::Release => self.cover.released += 1,
+            Intent::Renew => {
+                let own = old.record.as_ref().is_some_and(|record| record.holder == change.record.holder);
+                self.cover.reasserted += u64::from(!own);
+            }
+            Intent::Take => {}
+        }
+        self.judge_write(request.lineage, change, old, revoked);
+    }
+}
+
+fn failed(action: &Action, kind: ErrorKind) -> Input {
+    match action {
+        Action::Read => Input::Read(Err(kind)),
+        Action::Write { .. } => Input::Wrote(Err(kind)),
+    }
+}

@@ -1,0 +1,194 @@
+//! One candidate's process: the real election, a clock, and what the driver keeps beside it.
+
+use leasehold_core::{
+    Candidate, Capabilities, Election, Incarnation, InvalidTiming, Nonce, Time, Timing,
+    TimingSettings, Token,
+};
+
+use crate::case::{Case, Nanos, StoreKind};
+use crate::clock::LocalClock;
+use crate::draw::{Purpose, draw};
+use crate::queue::Local;
+
+/// What a candidate believes: leader with this token from `start` until `until`, in real time.
+#[derive(Clone, Copy, Debug)]
+pub struct Belief {
+    /// The term.
+    pub token: Token,
+    /// When it began.
+    pub start: Nanos,
+    /// When its clock reaches the deadline.
+    pub until: Nanos,
+}
+
+/// What is done in a term.
+#[derive(Clone, Copy, Debug)]
+pub struct Work {
+    /// The term.
+    pub token: Token,
+    /// When it is killed whatever happens.
+    pub killed: Nanos,
+    /// When it will have stopped by itself.
+    pub stops: Option<Nanos>,
+}
+
+impl Work {
+    /// When nothing of it runs any more.
+    #[must_use]
+    pub fn end(&self) -> Nanos {
+        self.stops.unwrap_or(Nanos::MAX).min(self.killed)
+    }
+}
+
+/// A watch.
+#[derive(Clone, Debug)]
+pub struct Watch {
+    /// Which one; an event of an older one is ignored.
+    pub number: u64,
+    /// Whether it stands.
+    pub stands: bool,
+    /// Whether it is silently dead.
+    pub dead: bool,
+    /// The last state it sent.
+    pub cursor: usize,
+    /// When it last delivered.
+    pub delivered: Nanos,
+}
+
+/// A candidate or an observer.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// The configuration it runs with.
+    pub config: usize,
+    /// The real election.
+    pub election: Election,
+    /// Its clock.
+    pub clock: LocalClock,
+    /// Its timing.
+    pub timing: Timing,
+    /// Which process: shared by copies.
+    pub lineage: u64,
+    /// Whether a copy of it was made.
+    pub cloned: bool,
+    /// Whether the process runs at all.
+    pub alive: bool,
+    /// How many faults hold it still.
+    pub paused: u32,
+    /// Since when it is still.
+    pub paused_at: Nanos,
+    /// What happened meanwhile.
+    pub inbox: Vec<Local>,
+    /// Operations so far, over all its lives.
+    pub operations: u64,
+    /// The operation in flight.
+    pub flight: Option<(u64, bool)>,
+    /// A write's outcome is unknown.
+    pub unsure: bool,
+    /// When it wakes by itself.
+    pub wakes: Nanos,
+    /// What it believes.
+    pub belief: Option<Belief>,
+    /// The terms it believed in and no longer does.
+    pub over: Vec<Token>,
+    /// What is done in its term.
+    pub work: Option<Work>,
+    /// Contends no more once the work has stopped.
+    pub leaves: bool,
+    /// Whether its owner wants it to contend.
+    pub wanted: bool,
+    /// An overlap of its belief before this moment is explained.
+    pub excused: Nanos,
+    /// The same for its work.
+    pub excused_work: Nanos,
+    /// Its watch.
+    pub watch: Watch,
+    /// When its work was drained, if the release is not settled.
+    pub releasing: Option<Time>,
+    /// Requests since `window`.
+    pub requests: u64,
+    /// The present second of the request count.
+    pub window: Time,
+    /// The holder in view: nonce, and since when.
+    pub viewed: Option<(Nonce, Time)>,
+    /// The greatest token in view.
+    pub greatest: Token,
+}
+
+impl Node {
+    /// The candidate with this configuration, not started. `config` past the last one is the observer.
+    ///
+    /// # Errors
+    /// The timing breaks a rule.
+    pub fn new(case: &Case, config: usize) -> Result<Self, InvalidTiming> {
+        let settings = &case.candidates[config.min(case.candidates.len() - 1)];
+        let timing = settings.timing()?;
+        let clock = LocalClock::new(settings.offset_ms, settings.rate);
+        let election = election(case, config, config, 0, timing);
+        Ok(Self {
+            config,
+            election,
+            window: clock.show(0),
+            clock,
+            timing,
+            lineage: config as u64,
+            cloned: false,
+            alive: false,
+            paused: 0,
+            paused_at: 0,
+            inbox: Vec::new(),
+            operations: 0,
+            flight: None,
+            unsure: false,
+            wakes: Nanos::MAX,
+            belief: None,
+            over: Vec::new(),
+            work: None,
+            leaves: false,
+            wanted: config < case.candidates.len(),
+            excused: 0,
+            excused_work: 0,
+            watch: Watch { number: 0, stands: false, dead: false, cursor: 0, delivered: 0 },
+            releasing: None,
+            requests: 0,
+            viewed: None,
+            greatest: 0,
+        })
+    }
+
+    /// A duration on its own clock in real time.
+    #[must_use]
+    pub fn real(&self, case: &Case, duration: std::time::Duration) -> Nanos {
+        let rate = case.candidates[self.config.min(case.candidates.len() - 1)].rate;
+        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX / 2_000_000);
+        nanos * 1_000_000 / rate + 1
+    }
+}
+
+/// A fresh election for a process: `life` counts the node's incarnations.
+#[must_use]
+pub fn election(case: &Case, config: usize, node: usize, life: u64, timing: Timing) -> Election {
+    let jitter = case.candidates.get(config).map_or(0, |c| c.hand_over_jitter_ms);
+    let candidate = Candidate {
+        identity: format!("node-{config}"),
+        advertise: None,
+        incarnation: incarnation(case.seed, node, life),
+        timing,
+        hand_over_jitter: std::time::Duration::from_millis(jitter),
+    };
+    let capabilities = Capabilities {
+        push: case.push.capability(),
+        floor_is_history: case.floor == crate::case::Floor::Revision,
+        forgets: case.store == StoreKind::Forgets,
+        min_lease_duration: std::time::Duration::ZERO,
+        lease_duration_step: std::time::Duration::from_nanos(1),
+        default_timing: TimingSettings::default(),
+    };
+    Election::new(candidate, &capabilities)
+}
+
+/// The incarnation of a node's `life`.
+#[must_use]
+pub fn incarnation(seed: u64, node: usize, life: u64) -> Incarnation {
+    let high = u128::from(draw(seed, node, life, Purpose::IncarnationHigh));
+    Incarnation(high << 64 | u128::from(draw(seed, node, life, Purpose::IncarnationLow)) | 1 << 127)
+}

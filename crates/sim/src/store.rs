@@ -1,0 +1,264 @@
+//! The model of a store: one register with every way of ending a lease.
+
+use leasehold_core::{
+    Change, Contents, Expiry, Incarnation, Intent, Nonce, Observed, Outcome, Record, Token, Version,
+};
+
+use crate::case::{Floor, Nanos, StoreKind};
+
+/// One state of the register.
+#[derive(Clone, Debug)]
+pub struct State {
+    /// Names the state; an absent record has none.
+    pub number: u64,
+    /// What is stored.
+    pub record: Option<Record>,
+    /// The store cannot vouch for this state.
+    pub suspended: bool,
+    /// An administrator's hand is behind the absence of a holder.
+    pub by_admin: bool,
+    /// Written by a foreign client.
+    pub foreign: bool,
+    /// What is known of the past in this state.
+    pub floor: Option<Token>,
+}
+
+/// A lease that the server keeps.
+#[derive(Clone, Copy, Debug)]
+struct Lease {
+    nonce: Nonce,
+    ends: Nanos,
+    length: Nanos,
+}
+
+/// The register.
+#[derive(Clone, Debug)]
+pub struct Store {
+    kind: StoreKind,
+    floor: Floor,
+    /// The rate of the server's clock, in millionths.
+    rate: u64,
+    log: Vec<State>,
+    leases: Vec<Lease>,
+    /// Incarnations whose process is gone (`Passed`).
+    dead: Vec<Incarnation>,
+}
+
+impl Store {
+    /// A lock that nobody has ever held.
+    #[must_use]
+    pub fn new(kind: StoreKind, floor: Floor, rate: u64) -> Self {
+        let mut store =
+            Self { kind, floor, rate, log: Vec::new(), leases: Vec::new(), dead: Vec::new() };
+        store.push(0, None, kind == StoreKind::Forgets, false);
+        store
+    }
+
+    /// The present state.
+    #[must_use]
+    pub fn state(&self) -> &State {
+        self.log.last().expect("the log begins with a state")
+    }
+
+    /// The number of the present state in the log.
+    #[must_use]
+    pub fn index(&self) -> usize {
+        self.log.len() - 1
+    }
+
+    /// What a reader of the state with this index sees.
+    #[must_use]
+    pub fn observe(&self, index: usize, now: Nanos) -> Observed {
+        let state = &self.log[index];
+        let version = match state.record {
+            None => Version::absent(),
+            Some(_) => Version::number(state.number),
+        };
+        let contents = match &state.record {
+            None => Contents::Absent,
+            Some(record) => Contents::Record(record.clone()),
+        };
+        let floor = if index == self.index() { self.floor_at(now) } else { state.floor };
+        Observed { version, contents, expiry: self.expiry(state), token_floor: floor }
+    }
+
+    fn expiry(&self, state: &State) -> Expiry {
+        let holder = state.record.as_ref().and_then(|record| record.holder.as_ref());
+        let gone = |i: &Incarnation| self.dead.contains(i);
+        match self.kind {
+            StoreKind::Server => Expiry::ByServer,
+            StoreKind::Forgets if state.suspended => Expiry::Suspended,
+            StoreKind::Passed if holder.and_then(|h| h.incarnation.as_ref()).is_some_and(gone) => {
+                Expiry::Passed
+            }
+            _ => Expiry::ByObserver,
+        }
+    }
+
+    fn floor_at(&self, now: Nanos) -> Option<Token> {
+        match self.floor {
+            Floor::Revision => Some(self.revision()),
+            Floor::Clock => Some(clock_floor(now)),
+            Floor::Carried => self.state().floor,
+        }
+    }
+
+    /// Grows with every change.
+    #[must_use]
+    pub fn revision(&self) -> u64 {
+        self.log.len() as u64
+    }
+
+    /// Applies a write. A Take at a server that ends leases itself needs its lease granted before.
+    pub fn write(&mut self, now: Nanos, expected: &Version, change: &Change) -> Outcome {
+        if self.kind == StoreKind::Server {
+            return self.write_leased(now, expected, change);
+        }
+        if *expected != self.observe(self.index(), now).version {
+            return Outcome::Conflict;
+        }
+        let by_admin = change.intent == Intent::Adopt && self.state().by_admin;
+        self.push(now, Some(change.record.clone()), false, by_admin);
+        Outcome::Written(self.observe(self.index(), now))
+    }
+
+    fn write_leased(&mut self, now: Nanos, expected: &Version, change: &Change) -> Outcome {
+        let nonce = change.record.nonce;
+        if change.intent == Intent::Release && change.record.holder.is_some() {
+            self.revoke(now, nonce);
+            return Outcome::Written(self.observe(self.index(), now));
+        }
+        let matches = *expected == self.observe(self.index(), now).version;
+        let granted = self.leases.iter().any(|lease| lease.nonce == nonce);
+        match change.intent {
+            _ if !matches => return Outcome::Conflict,
+            Intent::Adopt => return Outcome::Conflict,
+            Intent::Take if !granted || self.state().record.is_some() => return Outcome::Conflict,
+            Intent::Take => {
+                let token = self.revision() + 1;
+                self.push(now, Some(Record { token, ..change.record.clone() }), false, false);
+            }
+            Intent::Renew => self.refresh(now),
+            Intent::Release => {
+                let stored = self.state().record.as_ref().map(|record| record.nonce);
+                self.leases.retain(|lease| Some(lease.nonce) != stored);
+                self.push(now, None, false, false);
+            }
+        }
+        Outcome::Written(self.observe(self.index(), now))
+    }
+
+    /// Begins a lease for a Take with this nonce.
+    pub fn grant(&mut self, now: Nanos, nonce: Nonce, length: Nanos) {
+        let length = length * 1_000_000 / self.rate;
+        self.leases.retain(|lease| lease.nonce != nonce);
+        self.leases.push(Lease { nonce, ends: now + length, length });
+    }
+
+    fn revoke(&mut self, now: Nanos, nonce: Nonce) {
+        self.leases.retain(|lease| lease.nonce != nonce);
+        if self.state().record.as_ref().is_some_and(|record| record.nonce == nonce) {
+            self.push(now, None, false, false);
+        }
+    }
+
+    fn refresh(&mut self, now: Nanos) {
+        let stored = self.state().record.as_ref().map(|record| record.nonce);
+        for lease in self.leases.iter_mut().filter(|lease| Some(lease.nonce) == stored) {
+            lease.ends = now + lease.length;
+        }
+    }
+
+    /// When the next lease ends.
+    #[must_use]
+    pub fn next_expiry(&self) -> Nanos {
+        self.leases.iter().map(|lease| lease.ends).min().unwrap_or(Nanos::MAX)
+    }
+
+    /// Ends the leases whose time has come. True if the record went with one.
+    pub fn expire(&mut self, now: Nanos) -> bool {
+        self.leases.retain(|lease| lease.ends > now);
+        let Some(nonce) = self.state().record.as_ref().map(|record| record.nonce) else {
+            return false;
+        };
+        if self.kind != StoreKind::Server || self.leases.iter().any(|lease| lease.nonce == nonce) {
+            return false;
+        }
+        self.push(now, None, false, false);
+        true
+    }
+
+    /// The server starts again. A forgetful one brings back the state `depth` changes ago.
+    pub fn restart(&mut self, now: Nanos, depth: usize) {
+        for lease in &mut self.leases {
+            lease.ends = now + lease.length;
+        }
+        if self.kind == StoreKind::Forgets {
+            let index = self.index().saturating_sub(depth);
+            let old = self.log[index].clone();
+            self.push(now, old.record, true, old.by_admin);
+        }
+    }
+
+    /// A process is gone, and everything it started.
+    pub fn bury(&mut self, incarnation: Incarnation) {
+        self.dead.push(incarnation);
+    }
+
+    /// An administrator deletes the record.
+    pub fn delete(&mut self, now: Nanos) {
+        if self.state().record.is_some() {
+            let nonce = self.state().record.as_ref().map(|record| record.nonce);
+            self.leases.retain(|lease| Some(lease.nonce) != nonce);
+            self.push(now, None, self.kind == StoreKind::Forgets, true);
+        }
+    }
+
+    /// Somebody writes a record without asking for a version: the same one, or one without holder.
+    pub fn edit(&mut self, now: Nanos, record: Record, by_admin: bool) {
+        let State { suspended, .. } = *self.state();
+        let by_admin = by_admin || self.state().by_admin;
+        self.push(now, Some(record), suspended, by_admin);
+    }
+
+    /// A foreign client writes over the present state.
+    pub fn write_foreign(&mut self, now: Nanos, record: Option<Record>) {
+        self.push(now, record, false, false);
+        if let Some(state) = self.log.last_mut() {
+            state.foreign = true;
+        }
+    }
+
+    /// A foreign client keeps its lease alive at a server that ends leases itself.
+    pub fn refresh_foreign(&mut self, now: Nanos) {
+        self.refresh(now);
+    }
+
+    fn push(&mut self, now: Nanos, record: Option<Record>, suspended: bool, by_admin: bool) {
+        let created = self.log.last().is_none_or(|state| state.record.is_none());
+        let floor = match self.floor {
+            Floor::Revision => Some(self.revision() + 1),
+            Floor::Clock => Some(clock_floor(now)),
+            Floor::Carried if record.is_none() => None,
+            Floor::Carried if created => Some(clock_floor(now)),
+            Floor::Carried => self.state().floor,
+        };
+        let number = self.revision();
+        let by_admin = by_admin && record.as_ref().is_none_or(|record| record.holder.is_none());
+        self.log.push(State { number, record, suspended, by_admin, foreign: false, floor });
+    }
+}
+
+/// A store's wall clock as a floor: microseconds, far above any count of terms.
+fn clock_floor(now: Nanos) -> Token {
+    1_000_000 + now / 1000
+}
+
+impl Store {
+    /// A server that stands still ends no lease before it goes on.
+    pub fn defer_expiry(&mut self, until: Nanos) {
+        for lease in &mut self.leases {
+            lease.ends = lease.ends.max(until);
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! A schedule told to people.
+
+use leasehold_core::{Action, Contents, Input, Observed, Outcome, Record};
+
+/// An observation in a line.
+#[must_use]
+pub fn observed(observed: &Observed) -> String {
+    let contents = match &observed.contents {
+        Contents::Absent => "nothing".to_owned(),
+        Contents::Record(stored) => record(stored),
+        Contents::Unreadable(why) => format!("unreadable ({why})"),
+    };
+    format!("{contents} at {:?}, {:?}", observed.version, observed.expiry)
+}
+
+/// A request in a line.
+#[must_use]
+pub fn action(action: &Action) -> String {
+    match action {
+        Action::Read => "Read".to_owned(),
+        Action::Write { expected, change } => {
+            format!("{:?} of {} over {expected:?}", change.intent, record(&change.record))
+        }
+    }
+}
+
+fn record(record: &Record) -> String {
+    let holder = record.holder.as_ref().map_or("nobody", |holder| &holder.identity);
+    let nonce = record.nonce.0 >> 64 & 0xffff;
+    format!("{holder} token {} nonce {nonce:04x} lease {:?}", record.token, record.lease_duration)
+}
+
+/// An answer in a line.
+#[must_use]
+pub fn answer(input: &Input) -> String {
+    match input {
+        Input::Read(Ok(seen)) => format!("{} (floor {:?})", observed(seen), seen.token_floor),
+        Input::Wrote(Ok(Outcome::Written(seen))) => format!("Written, {}", observed(seen)),
+        other => format!("{other:?}"),
+    }
+}

@@ -1,0 +1,239 @@
+//! `cargo xtask test`: everything that must hold, as named steps.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::cargo::{self, Counts, capture, cargo, count_tests, root};
+use crate::steps::{self, Step};
+use crate::{Outcome, size, tools};
+
+/// In the order they run: what fails fast comes first.
+const STEPS: &[Step] = &[
+    Step { name: "tools", quick: true, run: tools::components_and_packages },
+    Step { name: "format", quick: true, run: format },
+    Step { name: "clippy", quick: true, run: clippy },
+    Step { name: "core-alone", quick: false, run: core_without_driver },
+    Step { name: "facade-alone", quick: false, run: facade_without_backends },
+    Step { name: "tests", quick: true, run: tests },
+    Step { name: "doc-tests", quick: true, run: doc_tests },
+    Step { name: "slow-tests", quick: false, run: slow_tests },
+    Step { name: "docs", quick: false, run: documentation },
+    Step { name: "dependencies", quick: false, run: dependencies },
+    Step { name: "size", quick: false, run: size::step },
+];
+
+/// An integration test whose file name begins so takes more than a few seconds; `--quick` leaves it out.
+const SLOW: &str = "slow_";
+
+/// What may not be in the tree of a core without driver.
+const DRIVER_CRATES: [&str; 3] = ["tokio", "rustix", "getrandom"];
+
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Options {
+    quick: bool,
+    list: bool,
+    only: Vec<String>,
+}
+
+impl Options {
+    pub(crate) fn parse(arguments: &[&str]) -> Result<Self, String> {
+        let mut options = Self::default();
+        for &argument in arguments {
+            match argument {
+                "--quick" => options.quick = true,
+                "--list" => options.list = true,
+                flag if flag.starts_with('-') => return Err(format!("test does not know {flag}")),
+                step if STEPS.iter().any(|known| known.name == step) => {
+                    options.only.push(step.to_owned());
+                }
+                other => {
+                    let names: Vec<&str> = STEPS.iter().map(|step| step.name).collect();
+                    return Err(format!(
+                        "there is no step {other:?}; the steps are: {}",
+                        names.join(", ")
+                    ));
+                }
+            }
+        }
+        Ok(options)
+    }
+
+    fn chosen(&self) -> Vec<&'static Step> {
+        let named = |step: &&Step| self.only.iter().any(|name| name == step.name);
+        if !self.only.is_empty() {
+            return STEPS.iter().filter(named).collect();
+        }
+        STEPS.iter().filter(|step| step.quick || !self.quick).collect()
+    }
+}
+
+pub(crate) fn run(options: &Options) -> Outcome {
+    let chosen = options.chosen();
+    if options.list {
+        chosen.iter().for_each(|step| println!("{}", step.name));
+        return Ok(());
+    }
+    steps::run(&chosen)
+}
+
+fn format() -> Result<String, String> {
+    silently(cargo(["fmt", "--all", "--check"]))
+}
+
+fn clippy() -> Result<String, String> {
+    let scope = ["--workspace", "--all-targets", "--all-features"];
+    silently(with(&["clippy"], &scope, &["--", "-D", "warnings"]))
+}
+
+/// The pure part must build where there is no async runtime at all.
+fn core_without_driver() -> Result<String, String> {
+    let scope = ["-p", "leasehold-core", "--no-default-features"];
+    cargo::run(&mut with(&["build"], &scope, &[]))?;
+    cargo::run(&mut with(&["clippy"], &scope, &["--", "-D", "warnings"]))?;
+    let tree = capture(&mut with(&["tree", "--edges", "normal", "--prefix", "none"], &scope, &[]))?;
+    let crates: Vec<&str> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
+    match DRIVER_CRATES.iter().find(|name| crates.contains(name)) {
+        Some(name) => Err(format!("leasehold-core depends on {name} without its driver")),
+        None => Ok(String::new()),
+    }
+}
+
+fn facade_without_backends() -> Result<String, String> {
+    let scope = ["-p", "leasehold", "--no-default-features"];
+    silently(with(&["clippy"], &scope, &["--", "-D", "warnings"]))
+}
+
+fn tests() -> Result<String, String> {
+    let quick = test_targets()?.into_iter().filter(|name| !name.starts_with(SLOW));
+    let named: Vec<String> = quick.map(|name| format!("--test={name}")).collect();
+    let mut command = cargo(["test", "--workspace", "--lib", "--bins", "--examples"]);
+    counted(count_tests(command.args(named))?)
+}
+
+fn doc_tests() -> Result<String, String> {
+    counted_or_none(count_tests(&mut cargo(["test", "--workspace", "--doc"]))?)
+}
+
+/// One at a time: these start processes, stop them and measure how long the others take.
+fn slow_tests() -> Result<String, String> {
+    let slow = test_targets()?.into_iter().filter(|name| name.starts_with(SLOW));
+    let named: Vec<String> = slow.map(|name| format!("--test={name}")).collect();
+    if named.is_empty() {
+        return Ok("none yet".to_owned());
+    }
+    let mut command = cargo(["test", "--workspace"]);
+    counted(count_tests(command.args(named).args(["--", "--test-threads=1"]))?)
+}
+
+fn documentation() -> Result<String, String> {
+    // Libraries only: the command and the facade are both called `leasehold` and would overwrite each other.
+    let mut command = cargo(["doc", "--workspace", "--lib", "--no-deps", "--all-features"]);
+    silently({
+        command.env("RUSTDOCFLAGS", "-D warnings");
+        command
+    })
+}
+
+fn dependencies() -> Result<String, String> {
+    cargo::run(&mut cargo(["fetch"]))?;
+    let mut deny = tools::cargo_deny()?;
+    silently({
+        deny.args(["--offline", "check", "bans", "licenses", "sources"]);
+        deny
+    })
+}
+
+fn silently(mut command: Command) -> Result<String, String> {
+    cargo::run(&mut command).map(|()| String::new())
+}
+
+fn with(before: &[&str], scope: &[&str], after: &[&str]) -> Command {
+    cargo(before.iter().chain(scope).chain(after))
+}
+
+/// A suite with zero tests is red, and so is one that left a test out.
+fn counted(counts: Counts) -> Result<String, String> {
+    if counts.passed == 0 {
+        return Err("not one test ran".to_owned());
+    }
+    counted_or_none(counts)
+}
+
+fn counted_or_none(Counts { passed, ignored }: Counts) -> Result<String, String> {
+    match ignored {
+        0 => Ok(format!("{passed} tests")),
+        _ => Err(format!(
+            "{ignored} tests are ignored: a slow one belongs in a file tests/{SLOW}*.rs, and one that cannot run must fail"
+        )),
+    }
+}
+
+/// The names of all integration tests, in order.
+fn test_targets() -> Result<Vec<String>, String> {
+    let root = root();
+    let mut members = directories(&root.join("crates"))?;
+    members.extend(directories(&root)?);
+    let mut names = Vec::new();
+    for member in members.iter().filter(|member| member.join("Cargo.toml").exists()) {
+        let tests = member.join("tests");
+        if tests.exists() {
+            names.extend(targets_in(&tests)?);
+        }
+    }
+    names.sort();
+    names.dedup();
+    Ok(names)
+}
+
+/// A test target is a file `tests/NAME.rs` or a directory `tests/NAME` with a `main.rs`.
+fn targets_in(tests: &Path) -> Result<Vec<String>, String> {
+    let mut names = Vec::new();
+    for path in entries(tests)? {
+        let is_target = path.extension().is_some_and(|extension| extension == "rs")
+            || path.join("main.rs").exists();
+        if let (true, Some(name)) = (is_target, path.file_stem()) {
+            names.push(name.to_string_lossy().into_owned());
+        }
+    }
+    Ok(names)
+}
+
+fn directories(parent: &Path) -> Result<Vec<PathBuf>, String> {
+    Ok(entries(parent)?.into_iter().filter(|path| path.is_dir()).collect())
+}
+
+fn entries(directory: &Path) -> Result<Vec<PathBuf>, String> {
+    let read = || {
+        let entries = fs::read_dir(directory)?;
+        entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()
+    };
+    read().map_err(|error| format!("cannot list {}: {error}", directory.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(arguments: &[&str]) -> Vec<&'static str> {
+        Options::parse(arguments).unwrap().chosen().iter().map(|step| step.name).collect()
+    }
+
+    #[test]
+    fn quick_leaves_out_what_is_slow_and_naming_a_step_runs_it_alone() {
+        assert_eq!(names(&[]).len(), STEPS.len());
+        assert!(!names(&["--quick"]).contains(&"slow-tests"));
+        assert!(names(&["--quick"]).contains(&"tests"));
+        assert_eq!(names(&["--quick", "size"]), ["size"]);
+        assert!(Options::parse(&["sizes"]).unwrap_err().contains("there is no step \"sizes\""));
+        assert!(Options::parse(&["--fast"]).unwrap_err().contains("--fast"));
+    }
+
+    #[test]
+    fn no_tests_and_ignored_tests_are_failures() {
+        assert!(counted(Counts { passed: 0, ignored: 0 }).is_err());
+        assert!(counted(Counts { passed: 9, ignored: 1 }).is_err());
+        assert_eq!(counted(Counts { passed: 9, ignored: 0 }), Ok("9 tests".to_owned()));
+    }
+}
