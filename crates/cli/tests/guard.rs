@@ -54,6 +54,8 @@ fn driver() {
             env_remove: vec!["LEASEHOLD_TEST_DRIVER".into()],
             grace: Duration::from_millis(300),
         };
+        let mut children =
+            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::child()).unwrap();
         let liveness = std::fs::File::create(pids.with_extension("liveness")).unwrap().into();
         let mut guarded = Guarded::start(&spec, Some(liveness), instants(&first)).unwrap();
         println!("\nguard {}", guarded.guard());
@@ -71,6 +73,7 @@ fn driver() {
                     }
                     None => unreachable!("nothing comes after the end, and the driver is gone by then"),
                 },
+                _ = children.recv() => guarded.reap_orphans(),
                 Some(line) = line.recv() => match line.split(' ').next().unwrap() {
                     "extend" => guarded.extend(instants(&line)),
                     "terminate" => guarded.terminate(),

@@ -91,6 +91,9 @@ fn both_frozen_is_an_overrun_that_is_reported() {
     assert_eq!(fleet.wait_exit(0, Duration::from_secs(20)), Some(79));
     assert!(!is_alive(first.pid));
     let log = fleet.log_of("a");
-    let line = log.lines().find(|line| line.contains("longer than the lease")).unwrap_or_else(|| panic!("{log}"));
+    let line = log
+        .lines()
+        .find(|line| line.contains("longer than the lease"))
+        .unwrap_or_else(|| panic!("{log}"));
     println!("{line}");
 }

@@ -113,9 +113,8 @@ impl Fleet {
     pub(crate) fn wait_start(&self, after: u64, timeout: Duration) -> Start {
         let end = Instant::now() + timeout;
         loop {
-            let newer = |role: &str| {
-                self.starts(role).into_iter().find(|start| start.token > after)
-            };
+            let newer =
+                |role: &str| self.starts(role).into_iter().find(|start| start.token > after);
             if let (Some(start), Some(_), Some(_)) =
                 (newer("child"), newer("plain"), newer("setsid"))
             {
