@@ -1,4 +1,18 @@
 //! `leasehold run -- CMD`.
+//!
+//! - CMD ends by itself: what it left behind is told to stop and, after the stop grace, killed; then release, and
+//!   exit with CMD's code (`--restart`: contend again).
+//! - Leadership is lost: SIGTERM, and SIGKILL at the end of the grace; at once if another leader was seen. Then
+//!   contend again (`--once`: exit).
+//! - SIGTERM and SIGINT: CMD's group gets SIGTERM and drains while this process goes on renewing. A second request
+//!   kills. The exit code is CMD's if it left by itself, else 128 and the signal. While waiting: exit at once.
+//! - SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2 and SIGWINCH are forwarded. While waiting the first two end the
+//!   process, and the others do nothing.
+//! - On a terminal CMD is the foreground process group, so that Ctrl-C reaches it and not us. Ctrl-Z does not
+//!   suspend it: the guard continues it at once. Suspending the supervisor itself (SIGSTOP, or Ctrl-Z where
+//!   standard input is no terminal) gives up leadership: the guard ends CMD at the deadline.
+//! - A standard error that nobody reads blocks the supervisor once the pipe is full: it can no longer renew, and the
+//!   guard ends CMD at the deadline.
 
 use std::ffi::OsString;
 use std::io;
@@ -12,7 +26,7 @@ use tracing::{debug, error, info, warn};
 use crate::args::{self, RunArgs};
 use crate::exit;
 use crate::guard::supervise::{Ended, Event, Guarded, Spec};
-use crate::guard::{Exit, Instants, reap_zombies};
+use crate::guard::{Exit, Instants};
 use crate::lock::Lock;
 use crate::signals::{Request, Signals};
 use crate::waiting::{self, Waited};
@@ -56,7 +70,6 @@ async fn run(args: RunArgs) -> u8 {
         }
     };
     let code = loop {
-        reap_zombies(None);
         let Candidate { elector, args, clock, .. } = &candidate;
         match waiting::for_leadership(elector, args, clock, &mut signals).await {
             Waited::Leads(held) => {
@@ -215,6 +228,7 @@ impl Candidate {
                 guarded.kill();
             }
             Request::Forward(number) | Request::Tell(number) => guarded.signal(number),
+            Request::Reap => guarded.reap_orphans(),
         }
     }
 

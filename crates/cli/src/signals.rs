@@ -17,6 +17,8 @@ pub enum Request {
     Forward(u8),
     /// Whatever CMD makes of it; a candidate that waits goes on. SIGUSR1, SIGUSR2 and SIGWINCH.
     Tell(u8),
+    /// A child has ended. SIGCHLD: also so that it is not ignored, which would swallow exit codes.
+    Reap,
 }
 
 /// The signals this process handles from now on.
@@ -42,7 +44,7 @@ impl Signals {
             (Number::USR2, Request::Tell(number(Number::USR2)), false),
             (Number::WINCH, Request::Tell(number(Number::WINCH)), false),
         ];
-        let mut streams = Vec::new();
+        let mut streams = vec![(Request::Reap, signal(SignalKind::child())?)];
         for (kind, request, unless_ignored) in wanted {
             let bit = 1_u64 << (kind.as_raw() - 1);
             if !(unless_ignored && ignored & bit != 0) {

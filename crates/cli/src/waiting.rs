@@ -9,6 +9,7 @@ use tracing::{debug, error, info};
 
 use crate::args::RunArgs;
 use crate::exit;
+use crate::guard::reap_zombies;
 use crate::notice::why_we_wait;
 use crate::signals::{Request, Signals};
 
@@ -45,6 +46,8 @@ pub async fn for_leadership(
                     return Waited::Exit(exit::by_signal(number));
                 }
                 Request::Tell(number) => debug!("signal {number} ignored while waiting"),
+                // As the first process of a container, or after a child, orphans of others end up here.
+                Request::Reap => reap_zombies(None),
             },
             held = &mut campaign => return match held {
                 Ok(held) => Waited::Leads(held),

@@ -11,7 +11,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{PATIENCE, Scene, alive, eventually, freeze, signal, thaw};
+use common::{PATIENCE, Scene, alive, eventually, freeze, signal, state, thaw};
 use rustix::process::Signal;
 
 /// A lease that is short for a test and long for a busy machine.
@@ -143,6 +143,21 @@ fn the_exit_code_is_the_childs_own_and_its_variables_are_those_it_should_have() 
 }
 
 #[test]
+fn the_child_starts_with_the_signals_a_shell_would_give_it() {
+    let scene = Scene::new();
+    // No shell in between: a shell empties its mask itself.
+    let run = ["run", "--lock", "mem:x", "--", "cat", "/proc/self/status"];
+    let with = String::from_utf8(output(leasehold(&scene).args(run)).stdout).unwrap();
+    let without = output(Command::new("cat").arg("/proc/self/status"));
+    let without = String::from_utf8(without.stdout).unwrap();
+    let line = |text: &str, name: &str| {
+        text.lines().find(|line| line.starts_with(name)).unwrap().to_owned()
+    };
+    assert_eq!(line(&with, "SigBlk"), "SigBlk:\t0000000000000000");
+    assert_eq!(line(&with, "SigIgn"), line(&without, "SigIgn"));
+}
+
+#[test]
 fn a_child_that_dies_of_a_signal_gives_128_and_the_signal() {
     let scene = Scene::new();
     assert_eq!(Run::start(&scene, "a", &[], "kill -9 $$").ends(), 137);
@@ -220,6 +235,48 @@ fn a_killed_guard_is_replaced_and_the_candidate_contends_again() {
     assert!(family.iter().all(|pid| !alive(*pid)));
     assert!(all[3..].iter().all(|pid| alive(*pid)));
     run.logs("the guard is lost");
+}
+
+#[test]
+fn children_that_were_there_before_are_spared_and_reaped() {
+    let scene = Scene::new();
+    // A shell that becomes the supervisor, with a child of its own whose child is orphaned later.
+    let script = format!(
+        r#"sh -c 'echo $$ >"$PIDS.old"; sh -c "echo \$\$ >$PIDS.orphan; sleep 1.5; exit" & sleep 0.7' &
+        sleep 1000 & echo $! >"$PIDS.sleep"
+        exec {} run -q --lock {} -- sh -c 'echo $$ >>"$PIDS"; sleep 1000'"#,
+        env!("CARGO_BIN_EXE_leasehold"),
+        url(&scene)
+    );
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &script]).envs(scene.envs()).stdin(Stdio::null());
+    let run = Run { process: shell.spawn().unwrap(), log: PathBuf::new() };
+    let read = |name: &str| -> i32 {
+        fs::read_to_string(scene.path(name)).unwrap().trim().parse().unwrap()
+    };
+    let cmd = scene.wait_for_pids(1)[0];
+    let (old, orphan, sleep) = (read("pids.old"), read("pids.orphan"), read("pids.sleep"));
+    let guard = {
+        let stat = fs::read_to_string(format!("/proc/{cmd}/stat")).unwrap();
+        stat.rsplit_once(") ").unwrap().1.split(' ').nth(1).unwrap().parse().unwrap()
+    };
+    assert!(alive(sleep) && alive(orphan));
+    signal(guard, Signal::KILL);
+    scene.wait_for_pids(2);
+    assert!(!alive(cmd) && alive(sleep));
+    eventually("zombies are reaped", || state(old).is_none() && state(orphan).is_none());
+    assert!(alive(sleep) && alive(run.pid()));
+}
+
+#[test]
+fn the_lock_of_a_dead_process_can_be_had_at_once() {
+    let scene = Scene::new();
+    let mut first = Run::start(&scene, "first", &[], STAYS);
+    let pid = scene.wait_for_pids(1)[0];
+    first.process.kill().unwrap();
+    eventually("the guard is done", || !alive(pid));
+    thread::sleep(Duration::from_millis(200));
+    assert_eq!(Run::start(&scene, "second", &["--try"], "exit 6").ends(), 6);
 }
 
 #[test]

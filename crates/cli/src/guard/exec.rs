@@ -43,8 +43,7 @@ pub fn main(arguments: &[OsString]) -> ExitCode {
 /// - The kernel kills this process when the guard dies: the guard is single-threaded, so that this can mean
 ///   nothing else. (What CMD starts is not covered by it; the supervisor is there for them.)
 /// - With `foreground`, its process group takes the terminal before CMD can read from it.
-///
-/// The standard library resets the signal mask and SIGPIPE for CMD.
+/// - Nothing is blocked for CMD.
 fn prepare(guard: &OsStr, foreground: bool) -> io::Result<()> {
     let guard = guard.to_str().and_then(|pid| pid.parse().ok()).and_then(Pid::from_raw);
     set_parent_process_death_signal(Some(Signal::KILL))?;
@@ -59,5 +58,7 @@ fn prepare(guard: &OsStr, foreground: bool) -> io::Result<()> {
         // Without the terminal CMD still runs; the kernel stops it if it reads.
         let _ = tcsetpgrp(io::stdin(), getpgrp());
     }
+    // The guard's mask is inherited; SIGTERM must reach CMD. The standard library resets only SIGPIPE.
+    SigSet::empty().thread_set_mask()?;
     Ok(())
 }

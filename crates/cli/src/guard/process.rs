@@ -51,8 +51,8 @@ pub fn main(arguments: &[OsString]) -> ExitCode {
 /// The kernel refused a timer or the like, and CMD was not started.
 fn run(command: &[OsString]) -> io::Result<()> {
     let _ = rustix::thread::set_name(c"leasehold-guard");
-    // Blocked, not ignored: for the kernel that is the same where the terminal is concerned, CMD inherits
-    // neither (the standard library empties the mask), and what was ignored before stays ignored for CMD.
+    // Blocked, not ignored: for the kernel that is the same where the terminal is concerned, the mask is
+    // emptied before CMD runs, and what was ignored before stays ignored for CMD.
     SigSet::all().thread_block()?;
     set_child_subreaper(Some(getpid()))?;
     let mut child_signals = SigSet::empty();

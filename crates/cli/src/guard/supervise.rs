@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::process::{getpid, set_child_subreaper};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::watch::{Ends, Watch};
@@ -86,19 +85,16 @@ pub struct Guarded {
     asks: Sender<Ask>,
     wake: Arc<OwnedFd>,
     events: UnboundedReceiver<Event>,
-    children: Signal,
 }
 
 impl Guarded {
     /// Starts the guard, and CMD with it. This process becomes a child subreaper. The guard holds `liveness` open
-    /// until everything is dead.
+    /// until everything is dead. The caller handles SIGCHLD: ignored, it would swallow exit codes.
     ///
     /// # Errors
     /// The guard could not be started; nothing runs.
     pub fn start(spec: &Spec, liveness: Option<OwnedFd>, instants: Instants) -> io::Result<Self> {
         set_child_subreaper(Some(getpid()))?;
-        // Also makes SIGCHLD a handled signal: inherited as ignored it would swallow exit codes.
-        let children = signal(SignalKind::child())?;
         let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
         let (asks, asked) = channel();
         let (report, events) = unbounded_channel();
@@ -106,7 +102,7 @@ impl Guarded {
             Watch::start(spec, liveness, instants, Ends { asked, wake: wake.clone(), report })?;
         let guard = watch.guard_pid();
         thread::Builder::new().name("guard-watch".to_owned()).spawn(move || watch.run())?;
-        Ok(Self { guard, asks, wake, events, children })
+        Ok(Self { guard, asks, wake, events })
     }
 
     /// The guard's pid.
@@ -137,12 +133,12 @@ impl Guarded {
 
     /// What happens next; `None` after [`Event::Ended`]. Dropping the future loses nothing.
     pub async fn next(&mut self) -> Option<Event> {
-        loop {
-            tokio::select! {
-                event = self.events.recv() => return event,
-                _ = self.children.recv() => self.ask(Ask::Reap),
-            }
-        }
+        self.events.recv().await
+    }
+
+    /// Children have ended: those of others, which ended up with this process because it is a subreaper, are reaped.
+    pub fn reap_orphans(&self) {
+        self.ask(Ask::Reap);
     }
 
     fn ask(&self, ask: Ask) {

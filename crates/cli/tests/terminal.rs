@@ -1,0 +1,170 @@
+//! `leasehold run` on a terminal: tmux gives it one, types, and shows what is on it.
+
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+mod common;
+
+use std::process::{Command, Output};
+
+use common::{Scene, alive, eventually, signal};
+use rustix::process::Signal;
+
+/// A terminal with an interactive shell in it; ended with the test.
+struct Terminal {
+    scene: Scene,
+}
+
+impl Terminal {
+    fn open() -> Self {
+        let terminal = Self { scene: Scene::new() };
+        let session = [
+            "new-session",
+            "-d",
+            "-x",
+            "150",
+            "-y",
+            "50",
+            "env",
+            "PS1=READY> ",
+            "bash",
+            "--norc",
+            "--noprofile",
+            "-i",
+        ];
+        let output = terminal.tmux(&session);
+        assert!(output.status.success(), "these tests need tmux: {output:?}");
+        terminal.shows("READY>");
+        terminal
+    }
+
+    fn tmux(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new("tmux");
+        command.arg("-S").arg(self.scene.path("tmux")).args(["-f", "/dev/null"]).args(arguments);
+        command.envs(self.scene.envs()).env("SHELL", "/bin/sh").env_remove("TMUX");
+        command.output().unwrap()
+    }
+
+    fn types(&self, line: &str) {
+        self.tmux(&["send-keys", "-l", line]);
+        self.key("Enter");
+    }
+
+    fn key(&self, key: &str) {
+        self.tmux(&["send-keys", key]);
+    }
+
+    fn screen(&self) -> String {
+        String::from_utf8_lossy(&self.tmux(&["capture-pane", "-p"]).stdout).into_owned()
+    }
+
+    fn shows(&self, text: &str) {
+        eventually(text, || self.screen().contains(text));
+    }
+
+    /// Starts it; what it logs stays off the screen.
+    fn runs(&self, command: &str) {
+        let binary = env!("CARGO_BIN_EXE_leasehold");
+        let lock = self.scene.path("lock");
+        self.types("clear");
+        self.types(&format!("{binary} run -q --lock file:{} -- {command}", lock.display()));
+    }
+
+    /// The shell has the terminal again, and its line editing works.
+    fn is_back(&self, word: &str) {
+        self.types(&format!("echo 'back '$((40+2)){word} $?"));
+        self.shows(&format!("back 42{word}"));
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        self.tmux(&["kill-server"]);
+    }
+}
+
+#[test]
+fn cat_reads_the_terminal_and_the_end_of_file_gives_it_back() {
+    let terminal = Terminal::open();
+    terminal.runs("cat");
+    terminal.types("one line");
+    eventually("cat repeats it", || terminal.screen().matches("one line").count() == 2);
+    terminal.key("C-d");
+    terminal.is_back("a");
+}
+
+#[test]
+fn ctrl_c_reaches_the_command() {
+    let terminal = Terminal::open();
+    terminal.runs(
+        r#"sh -c 'trap "echo caught; exit 5" INT; echo started; while :; do sleep 0.05; done'"#,
+    );
+    terminal.shows("started\n");
+    terminal.key("C-c");
+    terminal.shows("caught\n");
+    terminal.types("echo code $?.");
+    terminal.shows("code 5.");
+}
+
+#[test]
+fn an_interactive_shell_has_job_control_and_the_terminal_comes_back() {
+    let terminal = Terminal::open();
+    terminal.runs("env 'PS1=INNER> ' sh -i");
+    terminal.shows("INNER>");
+    assert!(!terminal.screen().contains("job control turned off"), "{}", terminal.screen());
+    terminal.types("sleep 1000");
+    terminal.key("C-z");
+    terminal.shows("Stopped");
+    terminal.types("echo inner $((40+2))");
+    terminal.shows("inner 42");
+    terminal.types("kill %1; exit 0");
+    terminal.is_back("b");
+}
+
+#[test]
+fn ctrl_z_does_not_suspend_a_leader() {
+    let terminal = Terminal::open();
+    terminal.runs("cat");
+    terminal.types("before");
+    eventually("cat repeats it", || terminal.screen().matches("before").count() == 2);
+    terminal.key("C-z");
+    terminal.types("after");
+    eventually("cat goes on", || terminal.screen().matches("after").count() == 2);
+    terminal.key("C-d");
+    terminal.is_back("c");
+}
+
+#[test]
+fn the_terminal_comes_back_when_supervisor_or_guard_are_killed() {
+    let terminal = Terminal::open();
+    for (who, word) in [("grandparent", "d"), ("parent", "e")] {
+        let script = r#"sh -c 'echo $PPID >$PIDS.guard; cut -d" " -f4 /proc/$PPID/stat >$PIDS.supervisor; echo begun; sleep 1000'"#;
+        terminal.runs(script);
+        terminal.shows("begun\n");
+        let read = |name: &str| -> i32 {
+            let text = std::fs::read_to_string(terminal.scene.path(name)).unwrap();
+            text.trim().parse().unwrap()
+        };
+        let (guard, supervisor) = (read("pids.guard"), read("pids.supervisor"));
+        if who == "parent" {
+            signal(guard, Signal::KILL);
+            eventually("the guard is gone", || !alive(guard));
+            // The supervisor contends again; until it leads, the terminal is its own.
+            signal(supervisor, Signal::TERM);
+        } else {
+            signal(supervisor, Signal::KILL);
+        }
+        eventually("the supervisor is gone", || !alive(supervisor));
+        eventually("the guard is gone", || !alive(guard));
+        terminal.is_back(word);
+    }
+}
+
+#[test]
+fn in_the_background_it_leaves_the_terminal_alone() {
+    let terminal = Terminal::open();
+    terminal.runs("sh -c 'echo $$ >>$PIDS; sleep 1000' &");
+    terminal.scene.wait_for_pids(1);
+    terminal.is_back("f");
+    terminal.types("kill %1; wait; echo done$((1+1))");
+    terminal.shows("done2");
+}
