@@ -15,6 +15,8 @@ pub use backend::{
 #[cfg(feature = "driver")]
 pub use clock::BootClock;
 pub use clock::{BoxFuture, Clock};
+#[cfg(feature = "mutants")]
+pub use election::Mutant;
 pub use election::{Action, Candidate, Election, Failure, Input, Leadership, Loss, View};
 pub use error::{Error, ErrorKind};
 pub use record::{Holder, Incarnation, MAX_TOKEN, Nonce, RECORD_VERSION, Record, Token};

@@ -1,10 +1,11 @@
 //! What a fault does when it begins and when it ends.
 
-use leasehold_core::{Input, Intent, Record};
+use leasehold_core::{Input, Record};
 
 use crate::case::{Kind, MS, StoreKind};
 use crate::draw::{Purpose, below, draw};
 use crate::judge::name;
+use crate::mutant::Mutant;
 use crate::node::{Watch, election};
 use crate::queue::{Command, Event, Local};
 use crate::world::World;
@@ -92,6 +93,10 @@ impl World<'_> {
         if node.paused > 0 {
             return;
         }
+        let slept = self.case.faults[index].kind == Kind::Suspend;
+        if slept && self.case.mutant == Some(Mutant::MonotonicClock) {
+            node.clock.miss(self.now - node.paused_at);
+        }
         node.paused_at = self.now;
         let mut inbox = std::mem::take(&mut node.inbox);
         // What the timers do and what has arrived meanwhile may come in either order.
@@ -122,7 +127,9 @@ impl World<'_> {
         node.alive = false;
         node.lineage = numbers;
         node.cloned = false;
-        node.election = election(self.case, config, x, numbers, timing);
+        let reused = self.case.mutant == Some(Mutant::ReusedIdentity);
+        let (whose, life) = if reused { (config, 0) } else { (x, numbers) };
+        node.election = election(self.case, config, whose, life, timing);
         node.inbox.clear();
         node.flight = None;
         node.unsure = false;
@@ -200,7 +207,6 @@ impl World<'_> {
     /// Somebody edits the record: something that is not ours, or the holder.
     fn edit(&mut self, frees: bool) {
         let Some(record) = self.store.state().record.clone() else { return };
-        let _ = Intent::Adopt;
         let record = if frees { Record { holder: None, ..record } } else { record };
         self.store.edit(self.now, record, frees);
         self.changed();

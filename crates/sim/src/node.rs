@@ -183,7 +183,8 @@ pub fn election(case: &Case, config: usize, node: usize, life: u64, timing: Timi
         lease_duration_step: std::time::Duration::from_nanos(1),
         default_timing: TimingSettings::default(),
     };
-    Election::new(candidate, &capabilities)
+    let mutant = case.mutant.and_then(crate::mutant::Mutant::core);
+    Election::new(candidate, &capabilities).with_mutant(mutant)
 }
 
 /// The incarnation of a node's `life`.

@@ -6,6 +6,7 @@ use crate::case::{Case, Kind, MS, Nanos};
 use crate::draw::{Purpose, below, draw};
 use crate::foreign::Foreign;
 use crate::judge::{Rule, Violation, Won, name};
+use crate::mutant::Mutant;
 use crate::node::{Node, incarnation};
 use crate::queue::{Command, Event, Local, Queue};
 use crate::store::Store;
@@ -100,7 +101,7 @@ impl<'a> World<'a> {
             case,
             now: 0,
             queue: Queue::default(),
-            store: Store::new(case.store, case.floor, case.server_rate),
+            store: Store::new(case.store, case.floor, case.server_rate, case.mutant),
             nodes,
             foreign: Foreign::new(case),
             active: Vec::new(),
@@ -243,7 +244,8 @@ impl<'a> World<'a> {
         }
         match local {
             Local::Answer(operation, input) => {
-                if matches!(node.flight, Some((flying, _)) if flying == operation) {
+                let write = matches!(input, Input::Wrote(_));
+                if node.flight == Some((operation, write)) {
                     if let Input::Wrote(answer) = &input {
                         node.unsure = answer.is_err();
                     }
@@ -298,11 +300,17 @@ impl<'a> World<'a> {
             Command::Withdraw => {
                 self.nodes[x].wanted = false;
                 self.input(x, Input::Withdraw);
+                if self.case.mutant == Some(Mutant::ReleasesWithoutStop) {
+                    self.input(x, Input::Drained);
+                }
             }
             Command::Drain if !leads => self.command(x, Command::Withdraw),
             Command::Resign | Command::Drain => {
                 self.nodes[x].leaves = command == Command::Drain;
                 self.input(x, Input::Stop);
+                if self.case.mutant == Some(Mutant::ReleasesBeforeStop) {
+                    self.input(x, Input::Drained);
+                }
                 if let Some(work) = self.nodes[x].work {
                     let until = self.longest_drain(x);
                     self.stop_work(x, work.token, until);
