@@ -1,5 +1,7 @@
 //! The scheduler: one schedule from beginning to end.
 
+use std::fmt;
+
 use leasehold_core::{Input, InvalidTiming, Loss, Time, Token};
 
 use crate::case::{Case, Kind, MS, Nanos};
@@ -34,6 +36,33 @@ pub struct Coverage {
     pub copies: u64,
     /// Overlaps explained by their cause.
     pub excused: u64,
+}
+
+impl Coverage {
+    /// Adds another schedule's.
+    pub fn add(&mut self, other: &Self) {
+        self.events += other.events;
+        self.terms += other.terms;
+        self.conflicts += other.conflicts;
+        self.unknown += other.unknown;
+        self.zombies += other.zombies;
+        self.reasserted += other.reasserted;
+        self.released += other.released;
+        self.adopted += other.adopted;
+        self.copies += other.copies;
+        self.excused += other.excused;
+    }
+}
+
+impl fmt::Display for Coverage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { events, terms, conflicts, unknown, zombies, .. } = self;
+        let Self { reasserted, released, adopted, copies, excused, .. } = self;
+        write!(
+            f,
+            "{events} events, {terms} terms, {conflicts} conflicts, {unknown} unknown outcomes, {zombies} late writes, {reasserted} re-assertions, {released} releases, {adopted} adoptions, {copies} copies noticed, {excused} overlaps explained"
+        )
+    }
 }
 
 /// How a schedule ended.
