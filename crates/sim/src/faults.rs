@@ -159,11 +159,11 @@ impl World<'_> {
         let node = &self.nodes[x];
         let writes = node.flight.is_some_and(|(_, write)| write);
         let claims = node.belief.is_some() || node.unsure || writes || node.work.is_some();
-        let (d, g) = (node.timing.renew_deadline(), node.timing.stop_grace());
+        let (believes, works) = node.longest_term(self.case);
         let (believes, works) = match self.case.store {
             // A renewal that stores nothing is never refused.
             StoreKind::Server => (u64::MAX, u64::MAX),
-            _ => (self.now + node.real(self.case, d), self.now + node.real(self.case, d + g)),
+            _ => (self.now + believes, self.now + works),
         };
         let node = &mut self.nodes[x];
         node.cloned = true;

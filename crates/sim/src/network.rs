@@ -149,7 +149,8 @@ impl World<'_> {
             node.requests = 0;
         }
         node.requests += 1;
-        let period = node.timing.retry_period().as_millis().max(1);
+        let pace = node.timing.retry_period().min(node.timing.request_timeout());
+        let period = pace.as_millis().max(1);
         let fair = 30 + u64::try_from(6000 / period).unwrap_or(u64::MAX);
         if node.requests > fair {
             let count = node.requests;
@@ -270,6 +271,13 @@ impl World<'_> {
             Intent::Renew => {
                 let own = old.record.as_ref().is_some_and(|record| record.holder == change.record.holder);
                 self.cover.reasserted += u64::from(!own);
+                if !own || old.suspended {
+                    self.prolong_excuse(x);
+                }
+                if old.by_admin && old.record.is_none() && !self.waits(request) {
+                    self.haunted = true;
+                    self.store.blame_admin();
+                }
             }
             Intent::Take => {}
         }

@@ -234,14 +234,27 @@ impl Store {
         self.push(now, Some(record), suspended, by_admin);
     }
 
+    /// What is stored is an administrator's doing, although it names a holder.
+    pub fn blame_admin(&mut self) {
+        if let Some(state) = self.log.last_mut() {
+            state.by_admin = true;
+        }
+    }
+
     /// A foreign client writes over the present state.
     pub fn write_foreign(&mut self, now: Nanos, record: Option<Record>) {
         let kept = self.state().record.clone().filter(|record| record.holder.is_some());
         let believed = self.mutant == Some(Mutant::ForeignBelieved);
         let shown = if believed && record.is_some() { kept.or(record) } else { record };
+        let token = self.state().record.as_ref().map_or(0, |record| record.token);
         self.push(now, shown, false, false);
+        let carried = self.floor == Floor::Carried;
         if let Some(state) = self.log.last_mut() {
             state.foreign = true;
+            // A foreign client keeps our token's number, which stays a floor.
+            if carried {
+                state.floor = state.floor.max(Some(token));
+            }
         }
     }
 

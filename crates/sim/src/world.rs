@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use leasehold_core::{Input, InvalidTiming, Loss, Time, Token};
+use leasehold_core::{Input, InvalidTiming, Loss, Outcome, Time, Token};
 
 use crate::case::{Case, Kind, MS, Nanos};
 use crate::draw::{Purpose, below, draw};
@@ -96,6 +96,8 @@ pub struct World<'a> {
     pub(crate) led: bool,
     /// Nothing in the schedule rewrites history.
     pub(crate) calm: bool,
+    /// A late re-assertion came true over a record that was deleted once more.
+    pub(crate) haunted: bool,
     pub(crate) greatest: Token,
     pub(crate) won: Vec<Won>,
     pub(crate) violation: Option<Violation>,
@@ -141,6 +143,7 @@ impl<'a> World<'a> {
             bound: false,
             led: false,
             calm: !forgets && !case.faults.iter().any(|fault| rewrites(fault.kind)),
+            haunted: false,
             greatest: 0,
             won: Vec::new(),
             violation: None,
@@ -275,8 +278,12 @@ impl<'a> World<'a> {
             Local::Answer(operation, input) => {
                 let write = matches!(input, Input::Wrote(_));
                 if node.flight == Some((operation, write)) {
-                    if let Input::Wrote(answer) = &input {
-                        node.unsure = answer.is_err();
+                    match &input {
+                        Input::Wrote(Ok(Outcome::Written(_))) | Input::Read(Ok(_)) => {
+                            node.unsure = false;
+                        }
+                        Input::Wrote(_) => node.unsure = true,
+                        _ => {}
                     }
                     node.flight = None;
                     self.tell(|| {
@@ -437,7 +444,7 @@ impl<'a> World<'a> {
                 record.token == token
                     && record.holder.as_ref().is_some_and(|h| h.incarnation == Some(own))
             });
-            if is_ours && self.case.store != crate::case::StoreKind::Forgets {
+            if is_ours && !self.haunted && self.case.store != crate::case::StoreKind::Forgets {
                 self.violate(Rule::Stability, || format!("{} gives up its own term", name(x)));
             }
         }
