@@ -279,7 +279,9 @@ impl<'a> World<'a> {
                 let write = matches!(input, Input::Wrote(_));
                 if node.flight == Some((operation, write)) {
                     match &input {
-                        Input::Wrote(Ok(Outcome::Written(_))) | Input::Read(Ok(_)) => {
+                        Input::Wrote(Ok(Outcome::Written(_))) => node.unsure = false,
+                        // An absence is no version: the Take that went astray is sent again.
+                        Input::Read(Ok(observed)) if observed.record().is_some() => {
                             node.unsure = false;
                         }
                         Input::Wrote(_) => node.unsure = true,
