@@ -41,6 +41,8 @@ pub use backend::{
 #[cfg(feature = "driver")]
 pub use clock::BootClock;
 pub use clock::{BoxFuture, Clock};
+#[cfg(feature = "mutants")]
+pub use election::Mutant;
 pub use election::{Action, Candidate, Election, Failure, Input, Leadership, Loss, View};
 #[cfg(feature = "driver")]
 pub use elector::{Builder, Elector, Finished, Observer};

@@ -1,10 +1,11 @@
 //! What a fault does when it begins and when it ends.
 
-use leasehold_core::{Input, Intent, Record};
+use leasehold_core::{Input, Record};
 
 use crate::case::{Kind, MS, StoreKind};
 use crate::draw::{Purpose, below, draw};
 use crate::judge::name;
+use crate::mutant::Mutant;
 use crate::node::{Watch, election};
 use crate::queue::{Command, Event, Local};
 use crate::world::World;
@@ -93,6 +94,10 @@ impl World<'_> {
         if node.paused > 0 {
             return;
         }
+        let slept = self.case.faults[index].kind == Kind::Suspend;
+        if slept && self.case.mutant == Some(Mutant::MonotonicClock) {
+            node.clock.miss(self.now - node.paused_at);
+        }
         node.paused_at = self.now;
         let mut inbox = std::mem::take(&mut node.inbox);
         // What the timers do and what has arrived meanwhile may come in either order.
@@ -123,7 +128,9 @@ impl World<'_> {
         node.alive = false;
         node.lineage = numbers;
         node.cloned = false;
-        node.election = election(self.case, config, x, numbers, timing);
+        let reused = self.case.mutant == Some(Mutant::ReusedIdentity);
+        let (whose, life) = if reused { (config, 0) } else { (x, numbers) };
+        node.election = election(self.case, config, whose, life, timing);
         node.inbox.clear();
         node.flight = None;
         node.unsure = false;
@@ -153,11 +160,11 @@ impl World<'_> {
         let node = &self.nodes[x];
         let writes = node.flight.is_some_and(|(_, write)| write);
         let claims = node.belief.is_some() || node.unsure || writes || node.work.is_some();
-        let (d, g) = (node.timing.renew_deadline(), node.timing.stop_grace());
+        let (believes, works) = node.longest_term(self.case);
         let (believes, works) = match self.case.store {
             // A renewal that stores nothing is never refused.
             StoreKind::Server => (u64::MAX, u64::MAX),
-            _ => (self.now + node.real(self.case, d), self.now + node.real(self.case, d + g)),
+            _ => (self.now + believes, self.now + works),
         };
         let node = &mut self.nodes[x];
         node.cloned = true;
@@ -201,7 +208,6 @@ impl World<'_> {
     /// Somebody edits the record: something that is not ours, or the holder.
     fn edit(&mut self, frees: bool) {
         let Some(record) = self.store.state().record.clone() else { return };
-        let _ = Intent::Adopt;
         let record = if frees { Record { holder: None, ..record } } else { record };
         self.store.edit(self.now, record, frees);
         self.changed();

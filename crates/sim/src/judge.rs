@@ -189,7 +189,7 @@ impl World<'_> {
                 let own = old.record.as_ref().is_some_and(|record| {
                     record.holder.is_some() && self.has_won(lineage, record.token)
                 });
-                if !own || old.foreign {
+                if !own || self.is_foreign(old) {
                     self.violate(Rule::Release, || "a release of what is not the sender's".into());
                 }
             }
@@ -202,9 +202,13 @@ impl World<'_> {
             self.violate(Rule::Extension, || format!("a renewal of somebody else's term {token}"));
         }
         let replaced = old.record.as_ref().map_or(0, |record| record.token);
-        if replaced > token || old.foreign {
+        if replaced > token || self.is_foreign(old) {
             self.violate(Rule::Extension, || format!("term {token} renewed over another leader"));
         }
+    }
+
+    fn is_foreign(&self, state: &State) -> bool {
+        state.foreign && state.record.as_ref().is_some_and(|record| record.holder.is_some())
     }
 
     fn has_won(&self, lineage: u64, token: Token) -> bool {
@@ -212,12 +216,12 @@ impl World<'_> {
     }
 
     /// A Take went over a state that an administrator freed: whoever believes now may go on until its deadline.
+    ///
+    /// The taker's own last work may still be stopping, too.
     pub(crate) fn excuse_others(&mut self, taker: Option<usize>) {
         let now = self.now;
         for y in 0..self.nodes.len() {
-            let node = &self.nodes[y];
-            let (d, g) = (node.timing.renew_deadline(), node.timing.stop_grace());
-            let (believes, works) = (node.real(self.case, d), node.real(self.case, d + g));
+            let (believes, works) = self.nodes[y].longest_term(self.case);
             let node = &mut self.nodes[y];
             if Some(y) != taker {
                 node.excused = node.excused.max(now + believes);
@@ -226,6 +230,16 @@ impl World<'_> {
         }
         if taker.is_some() {
             self.foreign.excused = self.foreign.excused.max(now + self.foreign.deadline);
+        }
+    }
+
+    /// A leader whose overlap is explained asserts its record over what does not show the other leader.
+    pub(crate) fn prolong_excuse(&mut self, x: usize) {
+        let (now, (believes, works)) = (self.now, self.nodes[x].longest_term(self.case));
+        let node = &mut self.nodes[x];
+        if node.excused > now {
+            node.excused = node.excused.max(now + believes);
+            node.excused_work = node.excused_work.max(now + works);
         }
     }
 

@@ -15,6 +15,7 @@ mod mutant;
 mod network;
 mod node;
 mod queue;
+mod shrink;
 mod store;
 mod story;
 mod watch;
@@ -24,4 +25,5 @@ pub use case::{CandidateConfig, Case, Fault, Floor, Kind, Nanos, PushKind, Store
 pub use generate::generate;
 pub use judge::{Rule, Violation};
 pub use mutant::Mutant;
+pub use shrink::shrink;
 pub use world::{Coverage, Report, run};

@@ -7,6 +7,7 @@ use leasehold_core::{Action, Change, ErrorKind, Input, Intent, Outcome, Time, Wa
 use crate::case::{Kind, MS, Nanos, StoreKind, US};
 use crate::draw::{Purpose, below, draw};
 use crate::judge::{Rule, name};
+use crate::mutant::Mutant;
 use crate::queue::{Event, Local, Request};
 use crate::story;
 use crate::world::World;
@@ -150,7 +151,8 @@ impl World<'_> {
             node.requests = 0;
         }
         node.requests += 1;
-        let period = node.timing.retry_period().as_millis().max(1);
+        let pace = node.timing.retry_period().min(node.timing.request_timeout());
+        let period = pace.as_millis().max(1);
         let fair = 30 + u64::try_from(6000 / period).unwrap_or(u64::MAX);
         if node.requests > fair {
             let count = node.requests;
@@ -228,10 +230,40 @@ impl World<'_> {
         };
         let input =
             if request.errs { failed(&request.action, ErrorKind::Unavailable) } else { input };
+        if self.is_stale_keep_alive(&request) {
+            return;
+        }
         if let Some(back) = request.answer {
             let answer = Local::Answer(request.operation, input);
             self.queue.push(self.now + back, Event::Local(request.node, answer));
         }
+    }
+
+    /// A mutant: an answer that comes too late is taken for that of the renewal that is in flight then.
+    fn is_stale_keep_alive(&mut self, request: &Request) -> bool {
+        let renews = matches!(&request.action, Action::Write { change, .. } if change.intent == Intent::Renew);
+        let (Some(Mutant::StaleKeepAlive), true, Some(back)) =
+            (self.case.mutant, renews, request.answer)
+        else {
+            return false;
+        };
+        let x = request.node;
+        let node = &self.nodes[x];
+        let late = node.real(self.case, node.timing.request_timeout());
+        if back < late {
+            return false;
+        }
+        let Action::Write { expected, .. } = &request.action else { return false };
+        let observed = self.store.observe(self.store.index(), self.now);
+        if observed.version == *expected {
+            // Counted for whatever the sender asks two operations later (renew, read, renew).
+            let input = Input::Wrote(Ok(Outcome::Written(observed)));
+            for later in 1..4 {
+                let answer = Local::Answer(request.operation + later, input.clone());
+                self.queue.push(self.now + back, Event::Local(x, answer));
+            }
+        }
+        true
     }
 
     fn applied(&mut self, request: &Request, change: &Change, old: &crate::store::State) {
@@ -251,6 +283,13 @@ impl World<'_> {
                 let own =
                     old.record.as_ref().is_some_and(|record| record.holder == change.record.holder);
                 self.cover.reasserted += u64::from(!own);
+                if !own || old.suspended {
+                    self.prolong_excuse(x);
+                }
+                if old.by_admin && old.record.is_none() && !self.waits(request) {
+                    self.haunted = true;
+                    self.store.blame_admin();
+                }
             }
             Intent::Take => {}
         }

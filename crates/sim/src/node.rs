@@ -164,6 +164,15 @@ impl Node {
     }
 }
 
+impl Node {
+    /// How long it believes, and its work runs, after a write at most; in real time.
+    #[must_use]
+    pub fn longest_term(&self, case: &Case) -> (Nanos, Nanos) {
+        let (d, g) = (self.timing.renew_deadline(), self.timing.stop_grace());
+        (self.real(case, d), self.real(case, d + g))
+    }
+}
+
 /// A fresh election for a process: `life` counts the node's incarnations.
 #[must_use]
 pub fn election(case: &Case, config: usize, node: usize, life: u64, timing: Timing) -> Election {
@@ -183,7 +192,8 @@ pub fn election(case: &Case, config: usize, node: usize, life: u64, timing: Timi
         lease_duration_step: std::time::Duration::from_nanos(1),
         default_timing: TimingSettings::default(),
     };
-    Election::new(candidate, &capabilities)
+    let mutant = case.mutant.and_then(crate::mutant::Mutant::core);
+    Election::new(candidate, &capabilities).with_mutant(mutant)
 }
 
 /// The incarnation of a node's `life`.

@@ -5,6 +5,7 @@ use leasehold_core::{
 };
 
 use crate::case::{Floor, Nanos, StoreKind};
+use crate::mutant::Mutant;
 
 /// One state of the register.
 #[derive(Clone, Debug)]
@@ -42,14 +43,22 @@ pub struct Store {
     leases: Vec<Lease>,
     /// Incarnations whose process is gone (`Passed`).
     dead: Vec<Incarnation>,
+    mutant: Option<Mutant>,
 }
 
 impl Store {
     /// A lock that nobody has ever held.
     #[must_use]
-    pub fn new(kind: StoreKind, floor: Floor, rate: u64) -> Self {
-        let mut store =
-            Self { kind, floor, rate, log: Vec::new(), leases: Vec::new(), dead: Vec::new() };
+    pub fn new(kind: StoreKind, floor: Floor, rate: u64, mutant: Option<Mutant>) -> Self {
+        let mut store = Self {
+            kind,
+            floor,
+            rate,
+            log: Vec::new(),
+            leases: Vec::new(),
+            dead: Vec::new(),
+            mutant,
+        };
         store.push(0, None, kind == StoreKind::Forgets, false);
         store
     }
@@ -114,7 +123,8 @@ impl Store {
         if self.kind == StoreKind::Server {
             return self.write_leased(now, expected, change);
         }
-        if *expected != self.observe(self.index(), now).version {
+        let blind = self.mutant == Some(Mutant::BlindPut) && change.intent == Intent::Take;
+        if *expected != self.observe(self.index(), now).version && !blind {
             return Outcome::Conflict;
         }
         let by_admin = change.intent == Intent::Adopt && self.state().by_admin;
@@ -128,14 +138,21 @@ impl Store {
             self.revoke(now, nonce);
             return Outcome::Written(self.observe(self.index(), now));
         }
-        let matches = *expected == self.observe(self.index(), now).version;
+        let blind = match change.intent {
+            Intent::Renew => self.mutant == Some(Mutant::BlindRenew),
+            Intent::Release => self.mutant == Some(Mutant::BlindRelease),
+            _ => false,
+        } && self.state().record.is_some();
+        let matches = blind || *expected == self.observe(self.index(), now).version;
         let granted = self.leases.iter().any(|lease| lease.nonce == nonce);
         match change.intent {
             _ if !matches => return Outcome::Conflict,
             Intent::Adopt => return Outcome::Conflict,
             Intent::Take if !granted || self.state().record.is_some() => return Outcome::Conflict,
             Intent::Take => {
-                let token = self.revision() + 1;
+                let local = self.mutant == Some(Mutant::LocalTokens);
+                let counted = u64::try_from(change.record.renewed.0 % 16).unwrap_or(0);
+                let token = if local { 1 + counted } else { self.revision() + 1 };
                 self.push(now, Some(Record { token, ..change.record.clone() }), false, false);
             }
             Intent::Renew => self.refresh(now),
@@ -151,6 +168,8 @@ impl Store {
     /// Begins a lease for a Take with this nonce.
     pub fn grant(&mut self, now: Nanos, nonce: Nonce, length: Nanos) {
         let length = length * 1_000_000 / self.rate;
+        let early = self.mutant == Some(Mutant::EarlyLease);
+        let now = if early { now.saturating_sub(length / 2) } else { now };
         self.leases.retain(|lease| lease.nonce != nonce);
         self.leases.push(Lease { nonce, ends: now + length, length });
     }
@@ -193,10 +212,11 @@ impl Store {
         for lease in &mut self.leases {
             lease.ends = now + lease.length;
         }
-        if self.kind == StoreKind::Forgets {
+        let silently = self.mutant == Some(Mutant::SilentRewind);
+        if self.kind == StoreKind::Forgets || silently {
             let index = self.index().saturating_sub(depth);
             let old = self.log[index].clone();
-            self.push(now, old.record, true, old.by_admin);
+            self.push(now, old.record, !silently, old.by_admin);
         }
     }
 
@@ -221,11 +241,27 @@ impl Store {
         self.push(now, Some(record), suspended, by_admin);
     }
 
+    /// What is stored is an administrator's doing, although it names a holder.
+    pub fn blame_admin(&mut self) {
+        if let Some(state) = self.log.last_mut() {
+            state.by_admin = true;
+        }
+    }
+
     /// A foreign client writes over the present state.
     pub fn write_foreign(&mut self, now: Nanos, record: Option<Record>) {
-        self.push(now, record, false, false);
+        let kept = self.state().record.clone().filter(|record| record.holder.is_some());
+        let believed = self.mutant == Some(Mutant::ForeignBelieved);
+        let shown = if believed && record.is_some() { kept.or(record) } else { record };
+        let token = self.state().record.as_ref().map_or(0, |record| record.token);
+        self.push(now, shown, false, false);
+        let carried = self.floor == Floor::Carried;
         if let Some(state) = self.log.last_mut() {
             state.foreign = true;
+            // A foreign client keeps our token's number, which stays a floor.
+            if carried {
+                state.floor = state.floor.max(Some(token));
+            }
         }
     }
 

@@ -1,11 +1,14 @@
 //! The scheduler: one schedule from beginning to end.
 
-use leasehold_core::{Input, InvalidTiming, Loss, Time, Token};
+use std::fmt;
+
+use leasehold_core::{Input, InvalidTiming, Loss, Outcome, Time, Token};
 
 use crate::case::{Case, Kind, MS, Nanos};
 use crate::draw::{Purpose, below, draw};
 use crate::foreign::Foreign;
 use crate::judge::{Rule, Violation, Won, name};
+use crate::mutant::Mutant;
 use crate::node::{Node, incarnation};
 use crate::queue::{Command, Event, Local, Queue};
 use crate::store::Store;
@@ -33,6 +36,33 @@ pub struct Coverage {
     pub copies: u64,
     /// Overlaps explained by their cause.
     pub excused: u64,
+}
+
+impl Coverage {
+    /// Adds another schedule's.
+    pub fn add(&mut self, other: &Self) {
+        self.events += other.events;
+        self.terms += other.terms;
+        self.conflicts += other.conflicts;
+        self.unknown += other.unknown;
+        self.zombies += other.zombies;
+        self.reasserted += other.reasserted;
+        self.released += other.released;
+        self.adopted += other.adopted;
+        self.copies += other.copies;
+        self.excused += other.excused;
+    }
+}
+
+impl fmt::Display for Coverage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { events, terms, conflicts, unknown, zombies, .. } = self;
+        let Self { reasserted, released, adopted, copies, excused, .. } = self;
+        write!(
+            f,
+            "{events} events, {terms} terms, {conflicts} conflicts, {unknown} unknown outcomes, {zombies} late writes, {reasserted} re-assertions, {released} releases, {adopted} adoptions, {copies} copies noticed, {excused} overlaps explained"
+        )
+    }
 }
 
 /// How a schedule ended.
@@ -66,6 +96,8 @@ pub struct World<'a> {
     pub(crate) led: bool,
     /// Nothing in the schedule rewrites history.
     pub(crate) calm: bool,
+    /// A late re-assertion came true over a record that was deleted once more.
+    pub(crate) haunted: bool,
     pub(crate) greatest: Token,
     pub(crate) won: Vec<Won>,
     pub(crate) violation: Option<Violation>,
@@ -100,7 +132,7 @@ impl<'a> World<'a> {
             case,
             now: 0,
             queue: Queue::default(),
-            store: Store::new(case.store, case.floor, case.server_rate),
+            store: Store::new(case.store, case.floor, case.server_rate, case.mutant),
             nodes,
             foreign: Foreign::new(case),
             active: Vec::new(),
@@ -111,6 +143,7 @@ impl<'a> World<'a> {
             bound: false,
             led: false,
             calm: !forgets && !case.faults.iter().any(|fault| rewrites(fault.kind)),
+            haunted: false,
             greatest: 0,
             won: Vec::new(),
             violation: None,
@@ -243,9 +276,16 @@ impl<'a> World<'a> {
         }
         match local {
             Local::Answer(operation, input) => {
-                if matches!(node.flight, Some((flying, _)) if flying == operation) {
-                    if let Input::Wrote(answer) = &input {
-                        node.unsure = answer.is_err();
+                let write = matches!(input, Input::Wrote(_));
+                if node.flight == Some((operation, write)) {
+                    match &input {
+                        Input::Wrote(Ok(Outcome::Written(_))) => node.unsure = false,
+                        // An absence is no version: the Take that went astray is sent again.
+                        Input::Read(Ok(observed)) if observed.record().is_some() => {
+                            node.unsure = false;
+                        }
+                        Input::Wrote(_) => node.unsure = true,
+                        _ => {}
                     }
                     node.flight = None;
                     self.tell(|| {
@@ -304,11 +344,17 @@ impl<'a> World<'a> {
             Command::Withdraw => {
                 self.nodes[x].wanted = false;
                 self.input(x, Input::Withdraw);
+                if self.case.mutant == Some(Mutant::ReleasesWithoutStop) {
+                    self.input(x, Input::Drained);
+                }
             }
             Command::Drain if !leads => self.command(x, Command::Withdraw),
             Command::Resign | Command::Drain => {
                 self.nodes[x].leaves = command == Command::Drain;
                 self.input(x, Input::Stop);
+                if self.case.mutant == Some(Mutant::ReleasesBeforeStop) {
+                    self.input(x, Input::Drained);
+                }
                 if let Some(work) = self.nodes[x].work {
                     let until = self.longest_drain(x);
                     self.stop_work(x, work.token, until);
@@ -406,7 +452,7 @@ impl<'a> World<'a> {
                 record.token == token
                     && record.holder.as_ref().is_some_and(|h| h.incarnation == Some(own))
             });
-            if is_ours && self.case.store != crate::case::StoreKind::Forgets {
+            if is_ours && !self.haunted && self.case.store != crate::case::StoreKind::Forgets {
                 self.violate(Rule::Stability, || format!("{} gives up its own term", name(x)));
             }
         }
