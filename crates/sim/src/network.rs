@@ -41,7 +41,7 @@ impl World<'_> {
         node.operations += 1;
         node.flight = Some((operation, matches!(action, Action::Write { .. })));
         let timeout = node.clock.when(now + node.timing.request_timeout());
-        self.queue.push(timeout, Event::Local(x, Local::Timeout(operation)));
+        node.gives_up = timeout;
         if let Action::Write { change, .. } = &mut action {
             change.record.renewed = Wall(now.0 / MS);
         }
@@ -68,7 +68,7 @@ impl World<'_> {
             }
             Some((false, input)) => {
                 let at = self.now + out;
-                self.queue.push(at, Event::Local(x, Local::Answer(operation, input)));
+                self.queue.push(at, Event::Local(x, Local::Answer(operation, Box::new(input))));
                 return;
             }
             None => {}
@@ -225,7 +225,7 @@ impl World<'_> {
             return;
         }
         if let Some(back) = request.answer {
-            let answer = Local::Answer(request.operation, input);
+            let answer = Local::Answer(request.operation, Box::new(input));
             self.queue.push(self.now + back, Event::Local(request.node, answer));
         }
     }
@@ -250,7 +250,7 @@ impl World<'_> {
             // Counted for whatever the sender asks two operations later (renew, read, renew).
             let input = Input::Wrote(Ok(Outcome::Written(observed)));
             for later in 1..4 {
-                let answer = Local::Answer(request.operation + later, input.clone());
+                let answer = Local::Answer(request.operation + later, Box::new(input.clone()));
                 self.queue.push(self.now + back, Event::Local(x, answer));
             }
         }

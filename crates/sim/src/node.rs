@@ -86,6 +86,8 @@ pub struct Node {
     pub unsure: bool,
     /// When it wakes by itself.
     pub wakes: Nanos,
+    /// When it gives up the operation in flight.
+    pub gives_up: Nanos,
     /// What it believes.
     pub belief: Option<Belief>,
     /// The terms it believed in and no longer does.
@@ -140,6 +142,7 @@ impl Node {
             flight: None,
             unsure: false,
             wakes: Nanos::MAX,
+            gives_up: Nanos::MAX,
             belief: None,
             over: Vec::new(),
             work: None,
@@ -153,6 +156,15 @@ impl Node {
             viewed: None,
             greatest: 0,
         })
+    }
+
+    /// When it does something by itself.
+    #[must_use]
+    pub fn next_at(&self) -> Nanos {
+        if self.paused > 0 || !self.alive {
+            return Nanos::MAX;
+        }
+        self.wakes.min(self.gives_up)
     }
 
     /// A duration on its own clock in real time.

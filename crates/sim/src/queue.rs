@@ -30,9 +30,7 @@ pub struct Request {
 #[derive(Clone, Debug)]
 pub enum Local {
     /// An operation was answered.
-    Answer(u64, Input),
-    /// An operation took too long.
-    Timeout(u64),
+    Answer(u64, Box<Input>),
     /// The watch with this number yields the state with this index.
     Hint(u64, usize),
     /// The watch with this number ended.

@@ -174,8 +174,9 @@ impl<'a> World<'a> {
         while self.violation.is_none() {
             let (mut wakes, mut sleeper) = (Nanos::MAX, 0);
             for (x, node) in self.nodes.iter().enumerate() {
-                if node.wakes < wakes {
-                    (wakes, sleeper) = (node.wakes, x);
+                let at = node.next_at();
+                if at < wakes {
+                    (wakes, sleeper) = (at, x);
                 }
             }
             let (queued, expires) = (self.queue.next_at(), self.store.next_expiry());
@@ -187,6 +188,8 @@ impl<'a> World<'a> {
             self.cover.events += 1;
             if expires == next {
                 self.expire_lease();
+            } else if wakes == next && self.nodes[sleeper].gives_up <= next {
+                self.time_out(sleeper);
             } else if wakes == next {
                 self.input(sleeper, Input::Tick);
             } else if let Some(event) = self.queue.pop() {
@@ -276,9 +279,9 @@ impl<'a> World<'a> {
         }
         match local {
             Local::Answer(operation, input) => {
-                let write = matches!(input, Input::Wrote(_));
+                let write = matches!(*input, Input::Wrote(_));
                 if node.flight == Some((operation, write)) {
-                    match &input {
+                    match &*input {
                         Input::Wrote(Ok(Outcome::Written(_))) => node.unsure = false,
                         // An absence is no version: the Take that went astray is sent again.
                         Input::Read(Ok(observed)) if observed.record().is_some() => {
@@ -288,14 +291,14 @@ impl<'a> World<'a> {
                         _ => {}
                     }
                     node.flight = None;
+                    node.gives_up = Nanos::MAX;
                     self.tell(|| {
                         format!("{} is answered ({operation}): {}", name(x), crate::story::answer(&input))
                     });
                     self.answered(x, &input);
-                    self.input(x, input);
+                    self.input(x, *input);
                 }
             }
-            Local::Timeout(operation) => self.time_out(x, operation),
             Local::Hint(watch, index) => {
                 if node.watch.number == watch && node.watch.stands {
                     let observed = self.store.observe(index, self.now);
@@ -310,13 +313,11 @@ impl<'a> World<'a> {
         }
     }
 
-    fn time_out(&mut self, x: usize, operation: u64) {
+    /// The operation in flight took too long.
+    pub(crate) fn time_out(&mut self, x: usize) {
         let node = &mut self.nodes[x];
-        let Some((flying, write)) = node.flight else { return };
-        if flying != operation {
-            return;
-        }
-        node.flight = None;
+        node.gives_up = Nanos::MAX;
+        let Some((operation, write)) = node.flight.take() else { return };
         node.unsure |= write;
         self.cover.unknown += 1;
         self.tell(|| format!("{} gives up operation {operation}", name(x)));
