@@ -272,7 +272,7 @@ impl World<'_> {
                 let own = old.record.as_ref().is_some_and(|record| record.holder == change.record.holder);
                 self.cover.reasserted += u64::from(!own);
                 if !own || old.suspended {
-                    self.prolong_excuse(x);
+                    self.prolong_excuses(x);
                 }
                 if old.by_admin && old.record.is_none() && !self.waits(request) {
                     self.haunted = true;
