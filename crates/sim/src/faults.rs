@@ -160,7 +160,9 @@ impl World<'_> {
         self.tell(|| format!("{} is a copy of {}", name(copy), name(x)));
         let node = &self.nodes[x];
         let writes = node.flight.is_some_and(|(_, write)| write);
-        let claims = node.belief.is_some() || node.unsure || writes || node.work.is_some();
+        let stored = self.store.state().record.as_ref().and_then(|record| record.holder.as_ref());
+        let held = stored.is_some_and(|h| h.incarnation == Some(node.election.incarnation()));
+        let claims = held || node.belief.is_some() || node.unsure || writes || node.work.is_some();
         let (believes, works) = node.longest_term(self.case);
         let (believes, works) = match self.case.store {
             // A renewal that stores nothing is never refused.

@@ -274,6 +274,9 @@ impl World<'_> {
                 if !own || old.suspended {
                     self.prolong_excuses(x);
                 }
+                if !own && old.by_admin {
+                    self.excuse_others(Some(x));
+                }
                 if old.by_admin && old.record.is_none() && !self.waits(request) {
                     self.haunted = true;
                     self.store.blame_admin();
