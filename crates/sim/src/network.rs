@@ -42,7 +42,8 @@ impl World<'_> {
         node.flight = Some((operation, matches!(action, Action::Write { .. })));
         let timeout = node.clock.when(now + node.timing.request_timeout());
         node.gives_up = timeout;
-        if let Action::Write { change, .. } = &mut action {
+        if let Action::Write { expected, change } = &mut action {
+            node.asked = Some(expected.clone());
             change.record.renewed = Wall(now.0 / MS);
         }
         self.tell(|| format!("{} asks ({operation}): {}", name(x), story::action(&action)));

@@ -2,7 +2,7 @@
 
 use leasehold_core::{
     Candidate, Capabilities, Election, Incarnation, InvalidTiming, Nonce, Time, Timing,
-    TimingSettings, Token,
+    TimingSettings, Token, Version,
 };
 
 use crate::case::{Case, Nanos, StoreKind};
@@ -84,6 +84,8 @@ pub struct Node {
     pub flight: Option<(u64, bool)>,
     /// A write's outcome is unknown.
     pub unsure: bool,
+    /// What the last write was to replace.
+    pub asked: Option<Version>,
     /// When it wakes by itself.
     pub wakes: Nanos,
     /// When it gives up the operation in flight.
@@ -141,6 +143,7 @@ impl Node {
             operations: 0,
             flight: None,
             unsure: false,
+            asked: None,
             wakes: Nanos::MAX,
             gives_up: Nanos::MAX,
             belief: None,

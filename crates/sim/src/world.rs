@@ -283,9 +283,9 @@ impl<'a> World<'a> {
                 if node.flight == Some((operation, write)) {
                     match &*input {
                         Input::Wrote(Ok(Outcome::Written(_))) => node.unsure = false,
-                        // An absence is no version: the Take that went astray is sent again.
-                        Input::Read(Ok(observed)) if observed.record().is_some() => {
-                            node.unsure = false;
+                        // While the version stands the Take that went astray is sent again.
+                        Input::Read(Ok(observed)) => {
+                            node.unsure &= node.asked.as_ref() == Some(&observed.version);
                         }
                         Input::Wrote(_) => node.unsure = true,
                         _ => {}
