@@ -76,7 +76,8 @@ impl World<'_> {
         if let Some(node) = self.case.faults[index].node {
             return node.min(self.case.candidates.len() - 1);
         }
-        let leads = self.nodes.iter().position(|node| node.belief.is_some_and(|b| b.until > self.now));
+        let leads =
+            self.nodes.iter().position(|node| node.belief.is_some_and(|b| b.until > self.now));
         let any = draw(self.case.seed, 98, index as u64, Purpose::Fault);
         leads.unwrap_or_else(|| {
             usize::try_from(below(any, self.case.candidates.len() as u64)).unwrap_or(0)

@@ -82,7 +82,9 @@ impl World<'_> {
         match before {
             Some(belief) if belief.token == token => {
                 if now >= belief.until {
-                    self.violate(Rule::Resurrection, || format!("{} believes in term {token} again", name(x)));
+                    self.violate(Rule::Resurrection, || {
+                        format!("{} believes in term {token} again", name(x))
+                    });
                 }
                 self.nodes[x].belief = Some(Belief { until, ..belief });
                 if let Some(work) = &mut self.nodes[x].work {
@@ -108,7 +110,9 @@ impl World<'_> {
         node.belief = Some(Belief { token, start: now, until });
         node.work = Some(Work { token, killed, stops: None });
         if again {
-            self.violate(Rule::Resurrection, || format!("{} leads term {token} once more", name(x)));
+            self.violate(Rule::Resurrection, || {
+                format!("{} leads term {token} once more", name(x))
+            });
         }
         if own_work {
             self.violate(Rule::Work, || format!("{} begins while its last work runs", name(x)));
@@ -136,7 +140,9 @@ impl World<'_> {
             let (a, b) = (&self.nodes[x], &self.nodes[y]);
             let overlaps = y != x && b.belief.is_some_and(|belief| belief.until > now);
             if overlaps && now >= a.excused.max(b.excused) {
-                self.violate(Rule::Belief, || format!("{} and {} believe at once", name(x), name(y)));
+                self.violate(Rule::Belief, || {
+                    format!("{} and {} believe at once", name(x), name(y))
+                });
             }
         }
         if self.foreign.until > now {
@@ -159,7 +165,13 @@ impl World<'_> {
     }
 
     /// What a write did to the store.
-    pub(crate) fn judge_write(&mut self, lineage: u64, change: &Change, old: &State, revoked: bool) {
+    pub(crate) fn judge_write(
+        &mut self,
+        lineage: u64,
+        change: &Change,
+        old: &State,
+        revoked: bool,
+    ) {
         let new = self.store.state().record.as_ref();
         let token = new.map_or(change.record.token, |record| record.token);
         match change.intent {
@@ -249,7 +261,8 @@ impl World<'_> {
             Some((viewed, since)) if viewed == nonce => since,
             _ => now,
         };
-        let bound = since + leasehold_core::Timing::wait(lease) + std::time::Duration::from_nanos(1);
+        let bound =
+            since + leasehold_core::Timing::wait(lease) + std::time::Duration::from_nanos(1);
         let counts = self.case.store == StoreKind::Observer;
         let fell = token > 0 && token < node.greatest && self.calm;
         let stale = counts && now > bound;
@@ -301,7 +314,7 @@ impl World<'_> {
 
 /// How a node is called in a story.
 #[must_use]
-pub fn name(node: usize) -> String {
+pub(crate) fn name(node: usize) -> String {
     match u8::try_from(node) {
         Ok(letter) if letter < 26 => char::from(b'A' + letter).to_string(),
         _ => format!("node {node}"),

@@ -111,7 +111,10 @@ fn explore(options: &Options) -> Result<bool, Box<dyn Error>> {
         cover.add(&report.cover);
         if let Some(violation) = report.violation {
             violations += 1;
-            println!("seed {} ({:?}) {:?}: {}", case.seed, case.store, violation.rule, violation.what);
+            println!(
+                "seed {} ({:?}) {:?}: {}",
+                case.seed, case.store, violation.rule, violation.what
+            );
             keep(&case, violation.rule, options)?;
         }
         schedules += 1;
@@ -149,7 +152,7 @@ fn mutants(options: &Options) -> Result<bool, Box<dyn Error>> {
         let mut tried = 0_u64;
         let mut seed = options.from;
         let found = loop {
-            if tried % 64 == 0 && begun.elapsed() >= Duration::from_secs(options.budget) {
+            if tried.is_multiple_of(64) && begun.elapsed() >= Duration::from_secs(options.budget) {
                 break None;
             }
             let case = generate(seed);
@@ -168,7 +171,10 @@ fn mutants(options: &Options) -> Result<bool, Box<dyn Error>> {
                 killed += 1;
                 println!(
                     "{:<24} killed by {:?} (seed {}, schedule {tried}): {}",
-                    mutant.name(), violation.rule, case.seed, violation.what
+                    mutant.name(),
+                    violation.rule,
+                    case.seed,
+                    violation.what
                 );
                 keep(&case, violation.rule, options)?;
             }

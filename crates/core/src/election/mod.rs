@@ -115,7 +115,10 @@ enum Flight {
         /// The watch moved what we know since.
         overtaken: bool,
     },
-    Write { attempt: Box<Attempt>, sent: Time },
+    Write {
+        attempt: Box<Attempt>,
+        sent: Time,
+    },
 }
 
 /// A logical write: may be sent more than once, and counts from the first time.

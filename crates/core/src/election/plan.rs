@@ -61,7 +61,9 @@ impl Election {
             }
             _ if !self.standing => NOT_NOW,
             // Present is never taken, not even when it is ours.
-            Phase::Ended { work_stopped: true, .. } if self.is_seen_ours() && self.is_by_server() => {
+            Phase::Ended { work_stopped: true, .. }
+                if self.is_seen_ours() && self.is_by_server() =>
+            {
                 (AT_ONCE, Step::Release)
             }
             // Nobody came between: the compare-and-swap over our own record proves it.
