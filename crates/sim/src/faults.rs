@@ -25,7 +25,6 @@ impl World<'_> {
                 let node = &mut self.nodes[x];
                 if node.alive {
                     node.paused += 1;
-                    node.wakes = u64::MAX;
                     node.paused_at = self.now;
                     // Work of a process that stands still stops no earlier than it is killed.
                     if let Some(work) = &mut node.work {
@@ -99,13 +98,15 @@ impl World<'_> {
             node.clock.miss(self.now - node.paused_at);
         }
         node.paused_at = self.now;
-        let mut inbox = std::mem::take(&mut node.inbox);
+        let inbox = std::mem::take(&mut node.inbox);
         // What the timers do and what has arrived meanwhile may come in either order.
-        if draw(self.case.seed, x, index as u64, Purpose::Resume) & 1 == 0 {
-            inbox.sort_by_key(|local| !matches!(local, Local::Timeout(_)));
-        }
+        let timers_first = draw(self.case.seed, x, index as u64, Purpose::Resume) & 1 == 0;
+        let timed_out = node.gives_up <= self.now;
         let killed = node.work.filter(|work| work.end() <= self.now).map(|work| work.token);
         self.tell(|| format!("{} goes on", name(x)));
+        if timed_out && timers_first {
+            self.time_out(x);
+        }
         for local in inbox {
             self.local(x, local);
         }
@@ -135,6 +136,7 @@ impl World<'_> {
         node.flight = None;
         node.unsure = false;
         node.wakes = u64::MAX;
+        node.gives_up = u64::MAX;
         node.paused = 0;
         if let Some(belief) = node.belief.take() {
             node.over.push(belief.token);
@@ -159,7 +161,9 @@ impl World<'_> {
         self.tell(|| format!("{} is a copy of {}", name(copy), name(x)));
         let node = &self.nodes[x];
         let writes = node.flight.is_some_and(|(_, write)| write);
-        let claims = node.belief.is_some() || node.unsure || writes || node.work.is_some();
+        let stored = self.store.state().record.as_ref().and_then(|record| record.holder.as_ref());
+        let held = stored.is_some_and(|h| h.incarnation == Some(node.election.incarnation()));
+        let claims = held || node.belief.is_some() || node.unsure || writes || node.work.is_some();
         let (believes, works) = node.longest_term(self.case);
         let (believes, works) = match self.case.store {
             // A renewal that stores nothing is never refused.
@@ -180,13 +184,8 @@ impl World<'_> {
         if let Some(work) = &mut twin.work {
             work.stops = None;
         }
-        let flight = twin.flight;
         self.nodes.push(twin);
         self.stand_watch(copy, 0);
-        if let Some((operation, _)) = flight {
-            let wait = self.nodes[copy].real(self.case, self.nodes[copy].timing.request_timeout());
-            self.queue.push(self.now + wait, Event::Local(copy, Local::Timeout(operation)));
-        }
         if let Some(work) = self.nodes[copy].work {
             self.queue.push(work.killed, Event::Local(copy, Local::WorkStopped(work.token)));
         }

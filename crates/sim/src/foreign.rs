@@ -12,7 +12,7 @@ use crate::world::World;
 
 /// The foreign client.
 #[derive(Clone, Debug, Default)]
-pub struct Foreign {
+pub(crate) struct Foreign {
     /// Whether it runs.
     pub active: bool,
     /// Until when it believes.
@@ -31,7 +31,7 @@ pub struct Foreign {
 impl Foreign {
     /// The foreign client of a schedule.
     #[must_use]
-    pub fn new(case: &Case) -> Self {
+    pub(crate) fn new(case: &Case) -> Self {
         let lease = case.foreign_lease_ms() * MS;
         Self { lease, deadline: lease / 2, period: lease / 6, ..Self::default() }
     }

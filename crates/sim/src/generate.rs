@@ -1,12 +1,14 @@
 //! From a seed to a schedule.
 
+use std::time::Duration;
+
 use leasehold_core::Timing;
 
 use crate::case::{CandidateConfig, Case, Fault, Floor, Kind, PushKind, StoreKind};
 use crate::draw::{Draws, Purpose};
 
 /// How long a schedule lasts, in milliseconds.
-pub const LENGTH_MS: u64 = 30_000;
+pub(crate) const LENGTH_MS: u64 = 30_000;
 
 /// The schedule of a seed.
 #[must_use]
@@ -27,9 +29,7 @@ pub fn generate(seed: u64) -> Case {
         StoreKind::Server => Floor::Revision,
         StoreKind::Forgets => Floor::Clock,
         StoreKind::Passed => Floor::Carried,
-        StoreKind::Observer => {
-            [Floor::Revision, Floor::Clock, Floor::Carried][draws.below(3) as usize]
-        }
+        StoreKind::Observer => *draws.pick(&[Floor::Revision, Floor::Clock, Floor::Carried]),
     };
     let count = match draws.below(20) {
         0..8 => 2,
@@ -99,7 +99,9 @@ fn set_rates(candidates: &mut [CandidateConfig], store: StoreKind, draws: &mut D
         .filter_map(|config| config.timing().ok())
         .map(|timing: Timing| timing.bounds().clock_rate_ratio / extra)
         .fold(2.0, f64::min);
-    let root = (ratio.sqrt() * 1e6) as u64;
+    // In millionths, rounded down.
+    let root = Duration::from_secs_f64(ratio.sqrt()).as_micros();
+    let root = u64::try_from(root).unwrap_or(1_000_000);
     let (low, high) = (1_000_000_000_000 / root + 1, root - 1);
     let mut rate = || match draws.below(4) {
         0 => low,
@@ -124,10 +126,10 @@ fn faults(case: &Case) -> Vec<Fault> {
     let count = draws.below(9);
     (0..count)
         .map(|_| {
-            let kind = kinds[draws.below(kinds.len() as u64) as usize];
+            let kind = *draws.pick(&kinds);
             let node = match draws.below(10) {
                 0..5 => None,
-                _ => Some(draws.below(case.candidates.len() as u64) as usize),
+                _ => Some(draws.index(case.candidates.len())),
             };
             let for_ms = match draws.below(3) {
                 0 => draws.between(5, lease / 4),

@@ -233,13 +233,18 @@ impl World<'_> {
         }
     }
 
-    /// A leader whose overlap is explained asserts its record over what does not show the other leader.
-    pub(crate) fn prolong_excuse(&mut self, x: usize) {
-        let (now, (believes, works)) = (self.now, self.nodes[x].longest_term(self.case));
-        let node = &mut self.nodes[x];
-        if node.excused > now {
-            node.excused = node.excused.max(now + believes);
-            node.excused_work = node.excused_work.max(now + works);
+    /// A leader whose overlap is explained asserts its record over what does not show the other leader, or
+    /// over the other leader's: whoever has been explained once may go on until its deadline.
+    pub(crate) fn prolong_excuses(&mut self, asserter: usize) {
+        let now = self.now;
+        for y in 0..self.nodes.len() {
+            let (believes, works) = self.nodes[y].longest_term(self.case);
+            let node = &mut self.nodes[y];
+            let explained = node.excused > 0 && (y != asserter || node.excused > now);
+            if explained {
+                node.excused = node.excused.max(now + believes);
+                node.excused_work = node.excused_work.max(now + works);
+            }
         }
     }
 
@@ -309,7 +314,7 @@ impl World<'_> {
 
 /// How a node is called in a story.
 #[must_use]
-pub fn name(node: usize) -> String {
+pub(crate) fn name(node: usize) -> String {
     match u8::try_from(node) {
         Ok(letter) if letter < 26 => char::from(b'A' + letter).to_string(),
         _ => format!("node {node}"),

@@ -7,6 +7,7 @@
 mod case;
 mod clock;
 mod draw;
+mod driver;
 mod faults;
 mod foreign;
 mod generate;

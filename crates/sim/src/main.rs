@@ -152,7 +152,7 @@ fn mutants(options: &Options) -> Result<bool, Box<dyn Error>> {
         let mut tried = 0_u64;
         let mut seed = options.from;
         let found = loop {
-            if tried % 64 == 0 && begun.elapsed() >= Duration::from_secs(options.budget) {
+            if tried.is_multiple_of(64) && begun.elapsed() >= Duration::from_secs(options.budget) {
                 break None;
             }
             let case = generate(seed);

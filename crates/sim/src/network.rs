@@ -42,8 +42,9 @@ impl World<'_> {
         node.operations += 1;
         node.flight = Some((operation, matches!(action, Action::Write { .. })));
         let timeout = node.clock.when(now + node.timing.request_timeout());
-        self.queue.push(timeout, Event::Local(x, Local::Timeout(operation)));
-        if let Action::Write { change, .. } = &mut action {
+        node.gives_up = timeout;
+        if let Action::Write { expected, change } = &mut action {
+            node.asked = Some(expected.clone());
             change.record.renewed = Wall(now.0 / MS);
         }
         self.tell(|| format!("{} asks ({operation}): {}", name(x), story::action(&action)));
@@ -63,15 +64,12 @@ impl World<'_> {
             errs: false,
         };
         match refused {
-            Some((true, input)) => {
-                request.errs = true;
-                let _ = input;
-            }
             Some((false, input)) => {
                 let at = self.now + out;
-                self.queue.push(at, Event::Local(x, Local::Answer(operation, input)));
+                self.queue.push(at, Event::Local(x, Local::Answer(operation, Box::new(input))));
                 return;
             }
+            Some((true, _)) => request.errs = true,
             None => {}
         }
         self.dispatch(request, out, lost);
@@ -234,7 +232,7 @@ impl World<'_> {
             return;
         }
         if let Some(back) = request.answer {
-            let answer = Local::Answer(request.operation, input);
+            let answer = Local::Answer(request.operation, Box::new(input));
             self.queue.push(self.now + back, Event::Local(request.node, answer));
         }
     }
@@ -259,7 +257,7 @@ impl World<'_> {
             // Counted for whatever the sender asks two operations later (renew, read, renew).
             let input = Input::Wrote(Ok(Outcome::Written(observed)));
             for later in 1..4 {
-                let answer = Local::Answer(request.operation + later, input.clone());
+                let answer = Local::Answer(request.operation + later, Box::new(input.clone()));
                 self.queue.push(self.now + back, Event::Local(x, answer));
             }
         }
@@ -284,7 +282,10 @@ impl World<'_> {
                     old.record.as_ref().is_some_and(|record| record.holder == change.record.holder);
                 self.cover.reasserted += u64::from(!own);
                 if !own || old.suspended {
-                    self.prolong_excuse(x);
+                    self.prolong_excuses(x);
+                }
+                if !own && old.by_admin {
+                    self.excuse_others(Some(x));
                 }
                 if old.by_admin && old.record.is_none() && !self.waits(request) {
                     self.haunted = true;

@@ -37,11 +37,15 @@ fn smaller(case: &Case) -> Vec<Case> {
         }
     };
     for index in 0..case.faults.len() {
-        add(&|case| drop(case.faults.remove(index)));
+        add(&|case| {
+            case.faults.remove(index);
+        });
     }
     add(&|case| case.observer = false);
     if case.candidates.len() > 2 {
-        add(&|case| drop(case.candidates.pop()));
+        add(&|case| {
+            case.candidates.pop();
+        });
     }
     for index in 0..case.candidates.len() {
         add(&|case| case.candidates[index].rate = 1_000_000);
