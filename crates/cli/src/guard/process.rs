@@ -69,6 +69,7 @@ fn run(command: &[OsString]) -> io::Result<()> {
         work: Work::Waiting,
         liveness: None,
         loan: None,
+        killed: false,
     };
     guard.run();
     Ok(())
@@ -84,6 +85,8 @@ struct Guard<'a> {
     /// Held open, nothing more: the lock is free once this is closed.
     liveness: Option<OwnedFd>,
     loan: Option<Loan>,
+    /// CMD died of a signal, and left the terminal as it was just then.
+    killed: bool,
 }
 
 /// What the supervisor wants, after all orders that waited were read.
@@ -138,7 +141,7 @@ impl Guard<'_> {
             self.wait(wake);
         }
         if let Some(loan) = &self.loan {
-            loan.give_back();
+            loan.give_back(self.killed);
         }
         self.liveness = None;
         self.report(&Report::Gone(now()));
@@ -241,6 +244,7 @@ impl Guard<'_> {
         if let Some(exit) = exit {
             cmd.leftovers_until = now() + cmd.grace;
             cmd.terminate_leftovers();
+            self.killed = matches!(exit, Exit::Signal(_));
             let by_itself = !(cmd.told || cmd.rounds > 0 || self.orders.stop);
             self.report(&Report::Exited { exit, by_itself });
         }

@@ -51,7 +51,7 @@ pub(super) struct Watch {
     /// Orders that did not fit the socket; at most one [`Order::Extend`], the newest.
     unsent: VecDeque<Order>,
     instants: Instants,
-    /// When a guard that was told to kill must be done.
+    /// When a guard that was told to kill, or that has nothing more to do, must be done.
     kill_by: Time,
     killed_guard: bool,
     guard_over: bool,
@@ -59,6 +59,8 @@ pub(super) struct Watch {
     failed: Option<u32>,
     gone: Option<Time>,
     clean_rounds: u32,
+    grace: Duration,
+    told_overdue: bool,
 }
 
 impl Watch {
@@ -109,6 +111,8 @@ impl Watch {
             failed: None,
             gone: None,
             clean_rounds: 0,
+            grace: spec.grace,
+            told_overdue: false,
         })
     }
 
@@ -135,6 +139,10 @@ impl Watch {
                 }
             }
             let now = now();
+            if now > self.instants.dead_by && self.gone.is_none() && !self.told_overdue {
+                self.told_overdue = true;
+                self.tell(Event::Overdue);
+            }
             let wake = if self.guard_over {
                 if let Some(ended) = self.sweep() {
                     return self.tell(Event::Ended(ended));
@@ -162,6 +170,11 @@ impl Watch {
     fn backstop(&self) -> Time {
         let Instants { kill_at, dead_by, .. } = self.instants;
         (kill_at + LEAD.min(dead_by.since(kill_at) / 4)).min(self.kill_by)
+    }
+
+    /// The guard has no reason to take longer, whatever is renewed meanwhile.
+    fn expect_end_within(&mut self, time: Duration) {
+        self.kill_by = self.kill_by.min(now() + time + KILL_NOW);
     }
 
     fn wait(&self, wake: Time) {
@@ -193,13 +206,13 @@ impl Watch {
                         self.unsent.retain(|order| !matches!(order, Order::Extend(_)));
                     }
                     if order == Order::Kill {
-                        self.kill_by = self.kill_by.min(now() + KILL_NOW);
+                        self.expect_end_within(Duration::ZERO);
                     }
                     self.unsent.push_back(order);
                 }
                 Ask::Reap => self.reap_orphans(),
                 Ask::Abandon => {
-                    self.kill_by = self.kill_by.min(now() + KILL_NOW);
+                    self.expect_end_within(Duration::ZERO);
                     self.socket = None;
                 }
             }
@@ -223,10 +236,14 @@ impl Watch {
                 Received::Message(Report::Started(pid), _) => self.tell(Event::Started(pid)),
                 Received::Message(Report::Exited { exit, by_itself }, _) => {
                     self.exit = Some(exit);
+                    self.expect_end_within(self.grace);
                     self.tell(Event::Exited { exit, by_itself });
                 }
                 Received::Message(Report::Failed(errno), _) => self.failed = Some(errno),
-                Received::Message(Report::Gone(at), _) => self.gone = Some(at),
+                Received::Message(Report::Gone(at), _) => {
+                    self.gone = Some(at);
+                    self.expect_end_within(Duration::ZERO);
+                }
                 Received::Nothing => return,
                 // Polled no longer: it would stay readable, and the pidfd tells the rest.
                 Received::Closed => self.socket = None,
@@ -260,7 +277,7 @@ impl Watch {
 
     fn ended(&self) -> Ended {
         if let Some(loan) = &self.loan {
-            loan.give_back();
+            loan.give_back(self.gone.is_none());
         }
         let dead_at = self.gone.unwrap_or_else(now);
         let overrun = dead_at.since(self.instants.dead_by);
