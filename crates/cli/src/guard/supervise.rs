@@ -73,6 +73,7 @@ pub struct Ended {
 /// What the rest of the supervisor wants.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Ask {
+    Extend(Instants),
     Order(Order),
     /// A child ended that may not be the guard.
     Reap,
@@ -128,7 +129,7 @@ impl Guarded {
 
     /// A renewal was acknowledged, or the time was cut short: these instants hold now.
     pub fn extend(&self, instants: Instants) {
-        self.ask(Ask::Order(Order::Extend(instants)));
+        self.ask(Ask::Extend(instants));
     }
 
     /// Asks CMD to stop: SIGTERM to its group.

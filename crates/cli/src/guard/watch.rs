@@ -15,6 +15,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, getpid, pidfd_open, waitid};
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::board::Board;
 use super::procs::{self, Process, Snapshot};
 use super::supervise::{Ask, Ended, Event, Spec};
 use super::terminal::Loan;
@@ -48,7 +49,8 @@ pub(super) struct Watch {
     timer: Timer,
     spared: Spared,
     loan: Option<Loan>,
-    /// Orders that did not fit the socket; at most one [`Order::Extend`], the newest.
+    board: Board,
+    /// Orders that did not fit the socket.
     unsent: VecDeque<Order>,
     instants: Instants,
     /// When a guard that was told to kill, or that has nothing more to do, must be done.
@@ -72,6 +74,7 @@ impl Watch {
     ) -> io::Result<Self> {
         let mut spared = Spared::present()?;
         let timer = Timer::new()?;
+        let board = Board::new(instants)?;
         let (socket, far) = wire::pair()?;
         let stdin = io::stdin().as_fd().try_clone_to_owned()?;
         let loan = Loan::available(&stdin);
@@ -90,8 +93,9 @@ impl Watch {
         spared.add_older_than(pid)?;
         let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
         // From here on CMD may run, and nothing fails.
-        let order = Order::Start { instants, grace: spec.grace, lender };
-        let fds: Vec<_> = std::iter::once(&stdin).chain(&liveness).map(AsFd::as_fd).collect();
+        let order = Order::Start { grace: spec.grace, lender };
+        let mut fds = vec![stdin.as_fd(), board.as_fd()];
+        fds.extend(liveness.as_ref().map(AsFd::as_fd));
         wire::send(&socket, &order, &fds)?;
         drop(fds);
         Ok(Self {
@@ -102,6 +106,7 @@ impl Watch {
             timer,
             spared,
             loan,
+            board,
             unsent: VecDeque::new(),
             instants,
             kill_by: Time::NEVER,
@@ -200,11 +205,16 @@ impl Watch {
     fn read_asks(&mut self) {
         while let Ok(ask) = self.ends.asked.try_recv() {
             match ask {
-                Ask::Order(order) => {
-                    if let Order::Extend(instants) = order {
-                        self.instants = instants;
-                        self.unsent.retain(|order| !matches!(order, Order::Extend(_)));
+                Ask::Extend(instants) => {
+                    self.instants = instants;
+                    // What is half-written ends nothing early or late: our own instants hold as well.
+                    let _ = self.board.post(instants);
+                    // One that waits is enough, and so is a full socket: the guard looks when it has read it.
+                    if self.unsent.is_empty() {
+                        self.unsent.push_back(Order::Look);
                     }
+                }
+                Ask::Order(order) => {
                     if order == Order::Kill {
                         self.expect_end_within(Duration::ZERO);
                     }
