@@ -55,8 +55,29 @@ pub struct LogArgs {
     #[arg(short, long, global = true, env = "LEASEHOLD_QUIET", value_parser = BoolishValueParser::new(), hide_env = true)]
     pub quiet: bool,
     /// More; twice for everything
-    #[arg(short, long, global = true, action = clap::ArgAction::Count, conflicts_with = "quiet")]
+    #[arg(short, long, global = true, env = "LEASEHOLD_VERBOSE", action = clap::ArgAction::Count, conflicts_with = "quiet", hide_env = true)]
     pub verbose: u8,
+    /// Whether log lines are coloured; auto is only on a terminal, and not with NO_COLOR
+    #[arg(
+        long,
+        global = true,
+        env = "LEASEHOLD_COLOR",
+        default_value = "auto",
+        value_name = "WHEN",
+        hide_env = true
+    )]
+    pub color: Colour,
+}
+
+/// Whether log lines are coloured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Colour {
+    /// On a terminal, unless `NO_COLOR` is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
 }
 
 /// The form of log lines.

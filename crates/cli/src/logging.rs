@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal};
 
 use tracing::level_filters::LevelFilter;
 
-use crate::args::{LogArgs, LogFormat};
+use crate::args::{Colour, LogArgs, LogFormat};
 
 /// Installs the subscriber of this process.
 pub fn install(args: LogArgs) {
@@ -14,8 +14,12 @@ pub fn install(args: LogArgs) {
         (false, 1) => LevelFilter::DEBUG,
         (false, _) => LevelFilter::TRACE,
     };
-    let colour =
-        io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+    let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let colour = match args.color {
+        Colour::Auto => wanted && io::stderr().is_terminal(),
+        Colour::Always => true,
+        Colour::Never => false,
+    };
     // A closed standard error is no reason to fail.
     let builder = tracing_subscriber::fmt()
         .with_writer(io::stderr)

@@ -335,6 +335,9 @@ impl Course {
                 }
             }
             Event::GuardLost => warn!("the guard is lost: killing CMD"),
+            Event::Overdue => error!(
+                "the lease is over and CMD, or something it started, may still live: another leader may run at the same time; still killing"
+            ),
             Event::Ended(_) => {}
         }
     }

@@ -66,6 +66,7 @@ fn driver() {
                     Some(Event::Exited { exit: Exit::Code(code), .. }) => println!("\nexited code {code}"),
                     Some(Event::Exited { exit: Exit::Signal(number), .. }) => println!("\nexited signal {number}"),
                     Some(Event::GuardLost) => println!("\nlost"),
+                    Some(Event::Overdue) => println!("\noverdue"),
                     Some(Event::Ended(ended)) => {
                         let overrun = ended.overrun.map_or(0, |overrun| overrun.as_millis());
                         println!("\nended lost={} overrun={overrun} at={}", ended.guard_lost, ended.dead_at.0);

@@ -68,9 +68,10 @@ impl Run {
 
     /// The guard: the only child.
     fn guard(&self) -> i32 {
-        let pid = self.pid();
-        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
-        children.split_whitespace().next().unwrap().parse().unwrap()
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
+        let children = tasks.map(|task| fs::read_to_string(task.unwrap().path().join("children")));
+        let all: String = children.map(Result::unwrap).collect();
+        all.split_whitespace().next().unwrap().parse().unwrap()
     }
 
     fn ends(&mut self) -> i32 {

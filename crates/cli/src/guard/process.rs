@@ -18,6 +18,7 @@ use rustix::process::{
     Pid, Signal, WaitId, WaitIdOptions, getpid, kill_process_group, set_child_subreaper, waitid,
 };
 
+use super::board::Board;
 use super::terminal::Loan;
 use super::wire::{Order, Received, Report, receive, send};
 use super::{Exit, Instants, exec, procs};
@@ -67,8 +68,11 @@ fn run(command: &[OsString]) -> io::Result<()> {
         )?,
         orders: Orders::default(),
         work: Work::Waiting,
+        board: None,
+        instants: None,
         liveness: None,
         loan: None,
+        killed: false,
     };
     guard.run();
     Ok(())
@@ -81,16 +85,19 @@ struct Guard<'a> {
     children: SignalFd,
     orders: Orders,
     work: Work,
+    board: Option<Board>,
+    instants: Option<Instants>,
     /// Held open, nothing more: the lock is free once this is closed.
     liveness: Option<OwnedFd>,
     loan: Option<Loan>,
+    /// CMD died of a signal, and left the terminal as it was just then.
+    killed: bool,
 }
 
 /// What the supervisor wants, after all orders that waited were read.
 #[derive(Default)]
 struct Orders {
     start: Option<Start>,
-    instants: Option<Instants>,
     /// Signals for CMD's group, in order.
     signals: Vec<u8>,
     kill: bool,
@@ -132,13 +139,14 @@ impl Guard<'_> {
         loop {
             // Before anything else, and to the end: only then is the clock looked at.
             self.read_orders();
+            self.read_board();
             self.obey();
             self.observe();
             let Some(wake) = self.act(now()) else { break };
             self.wait(wake);
         }
         if let Some(loan) = &self.loan {
-            loan.give_back();
+            loan.give_back(self.killed);
         }
         self.liveness = None;
         self.report(&Report::Gone(now()));
@@ -168,14 +176,15 @@ impl Guard<'_> {
         loop {
             let orders = &mut self.orders;
             match receive::<Order>(&self.socket) {
-                Received::Message(Order::Start { instants, grace, lender }, fds) => {
+                Received::Message(Order::Start { grace, lender }, fds) => {
                     let mut fds = fds.into_iter();
-                    orders.instants = Some(instants);
                     let lender = lender.and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
                     orders.start = fds.next().map(|stdin| Start { grace, lender, stdin });
+                    self.board = fds.next().map(Board::open);
                     self.liveness = fds.next();
                 }
-                Received::Message(Order::Extend(instants), _) => orders.instants = Some(instants),
+                // They are looked at after every reading of orders.
+                Received::Message(Order::Look, _) => {}
                 Received::Message(Order::Terminate, _) => {
                     orders.stop = true;
                     orders.signals.push(procs::low_byte(Signal::TERM.as_raw()));
@@ -191,9 +200,17 @@ impl Guard<'_> {
         }
     }
 
+    /// The newest instants, read after the orders and before the clock.
+    fn read_board(&mut self) {
+        // Half-written ones stay unread: those before them hold, until the end of the orders or their time.
+        if let Some(instants) = self.board.as_ref().and_then(Board::read) {
+            self.instants = Some(instants);
+        }
+    }
+
     /// Starts CMD and forwards signals.
     fn obey(&mut self) {
-        let late = self.orders.instants.is_none_or(|instants| now() >= instants.stop_at);
+        let late = self.instants.is_none_or(|instants| now() >= instants.stop_at);
         if let Work::Waiting = self.work {
             if self.orders.kill || self.orders.stop {
                 self.work = Work::Over;
@@ -241,6 +258,7 @@ impl Guard<'_> {
         if let Some(exit) = exit {
             cmd.leftovers_until = now() + cmd.grace;
             cmd.terminate_leftovers();
+            self.killed = matches!(exit, Exit::Signal(_));
             let by_itself = !(cmd.told || cmd.rounds > 0 || self.orders.stop);
             self.report(&Report::Exited { exit, by_itself });
         }
@@ -257,7 +275,7 @@ impl Guard<'_> {
             return None;
         }
         let never = Instants { stop_at: now, kill_at: now, dead_by: now };
-        let instants = self.orders.instants.unwrap_or(never);
+        let instants = self.instants.unwrap_or(never);
         let kill_at = instants.kill_at.min(cmd.leftovers_until);
         if self.orders.kill || now >= kill_at {
             cmd.kill();

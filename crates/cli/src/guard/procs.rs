@@ -6,7 +6,8 @@ use std::io;
 
 use rustix::io::Errno;
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitOptions, kill_process_group, pidfd_open, pidfd_send_signal,
+    Pid, PidfdFlags, Signal, WaitOptions, kill_process, kill_process_group, pidfd_open,
+    pidfd_send_signal,
 };
 
 use super::Exit;
@@ -38,12 +39,17 @@ impl Process {
 
     /// Sends a signal to this very process; one that took over its pid is left alone.
     pub fn signal(&self, signal: Signal) {
-        let Ok(pidfd) = pidfd_open(self.pid, PidfdFlags::empty()) else {
+        let pidfd = pidfd_open(self.pid, PidfdFlags::empty());
+        if !Self::read(self.pid).is_ok_and(|now| now.start == self.start) {
             return;
-        };
-        if Self::read(self.pid).is_ok_and(|now| now.start == self.start) {
-            let _ = pidfd_send_signal(pidfd, signal);
         }
+        // What cannot be signalled is met again in the next round.
+        let _ = match pidfd {
+            Ok(pidfd) => pidfd_send_signal(pidfd, signal),
+            Err(Errno::SRCH) => return,
+            // No descriptor is left: by pid, which was this process's a moment ago.
+            Err(_) => kill_process(self.pid, signal),
+        };
     }
 }
 

@@ -49,6 +49,8 @@ pub enum Event {
     },
     /// The guard is lost; the supervisor kills everything itself.
     GuardLost,
+    /// The lease is over, and something may still live: it cannot be killed, or was frozen together with us.
+    Overdue,
     /// Everything is dead. The last event.
     Ended(Ended),
 }
@@ -71,6 +73,7 @@ pub struct Ended {
 /// What the rest of the supervisor wants.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Ask {
+    Extend(Instants),
     Order(Order),
     /// A child ended that may not be the guard.
     Reap,
@@ -98,10 +101,23 @@ impl Guarded {
         let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
         let (asks, asked) = channel();
         let (report, events) = unbounded_channel();
-        let watch =
-            Watch::start(spec, liveness, instants, Ends { asked, wake: wake.clone(), report })?;
-        let guard = watch.guard_pid();
-        thread::Builder::new().name("guard-watch".to_owned()).spawn(move || watch.run())?;
+        let ends = Ends { asked, wake: wake.clone(), report };
+        let (tell, told) = channel();
+        let spec = spec.clone();
+        // The thread first: once CMD runs nothing may fail.
+        thread::Builder::new().name("guard-watch".to_owned()).spawn(move || {
+            let started = Watch::start(&spec, liveness, instants, ends);
+            let (answer, watch) = match started {
+                Ok(watch) => (Ok(watch.guard_pid()), Some(watch)),
+                Err(failure) => (Err(failure), None),
+            };
+            // If the starter is gone its end of the orders is too, which kills.
+            let _ = tell.send(answer);
+            if let Some(watch) = watch {
+                watch.run();
+            }
+        })?;
+        let guard = told.recv().unwrap_or_else(|_gone| Err(io::Error::other("the thread died")))?;
         Ok(Self { guard, asks, wake, events })
     }
 
@@ -113,7 +129,7 @@ impl Guarded {
 
     /// A renewal was acknowledged, or the time was cut short: these instants hold now.
     pub fn extend(&self, instants: Instants) {
-        self.ask(Ask::Order(Order::Extend(instants)));
+        self.ask(Ask::Extend(instants));
     }
 
     /// Asks CMD to stop: SIGTERM to its group.

@@ -4,20 +4,25 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::io::Errno;
 use rustix::process::{Pid, getpgrp, test_kill_process_group};
-use rustix::termios::{isatty, tcgetpgrp, tcsetpgrp};
+use rustix::termios::{
+    OptionalActions, Termios, isatty, tcgetattr, tcgetpgrp, tcsetattr, tcsetpgrp,
+};
 
 /// The terminal on standard input, on loan from the process group that had it.
 #[derive(Debug)]
 pub struct Loan {
     terminal: OwnedFd,
     lender: Pid,
+    /// How it was when it was lent.
+    modes: Option<Termios>,
 }
 
 impl Loan {
     /// The terminal on `stdin`, lent by `lender`.
     #[must_use]
     pub fn new(terminal: OwnedFd, lender: Pid) -> Self {
-        Self { terminal, lender }
+        let modes = tcgetattr(&terminal).ok();
+        Self { terminal, lender, modes }
     }
 
     /// The terminal on this process's `stdin`, if it is one and this process is in its foreground. Started in
@@ -43,14 +48,17 @@ impl Loan {
     }
 
     /// Gives the terminal back once CMD is dead, unless somebody alive has it (a shell that saw its job end).
-    /// The caller blocks or ignores SIGTTOU.
-    pub fn give_back(&self) {
+    /// With `restore` (CMD was killed, and could not do it) also puts its modes back. The caller blocks SIGTTOU.
+    pub fn give_back(&self, restore: bool) {
         let orphaned = match tcgetpgrp(&self.terminal) {
             Ok(group) => test_kill_process_group(group) == Err(Errno::SRCH),
             Err(error) => error == Errno::OPNOTSUPP,
         };
         if orphaned {
             let _ = tcsetpgrp(&self.terminal, self.lender);
+            if let Some(modes) = self.modes.as_ref().filter(|_| restore) {
+                let _ = tcsetattr(&self.terminal, OptionalActions::Now, modes);
+            }
         }
     }
 }

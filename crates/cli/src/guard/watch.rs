@@ -15,6 +15,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, getpid, pidfd_open, waitid};
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::board::Board;
 use super::procs::{self, Process, Snapshot};
 use super::supervise::{Ask, Ended, Event, Spec};
 use super::terminal::Loan;
@@ -48,10 +49,11 @@ pub(super) struct Watch {
     timer: Timer,
     spared: Spared,
     loan: Option<Loan>,
-    /// Orders that did not fit the socket; at most one [`Order::Extend`], the newest.
+    board: Board,
+    /// Orders that did not fit the socket.
     unsent: VecDeque<Order>,
     instants: Instants,
-    /// When a guard that was told to kill must be done.
+    /// When a guard that was told to kill, or that has nothing more to do, must be done.
     kill_by: Time,
     killed_guard: bool,
     guard_over: bool,
@@ -59,6 +61,8 @@ pub(super) struct Watch {
     failed: Option<u32>,
     gone: Option<Time>,
     clean_rounds: u32,
+    grace: Duration,
+    told_overdue: bool,
 }
 
 impl Watch {
@@ -70,6 +74,7 @@ impl Watch {
     ) -> io::Result<Self> {
         let mut spared = Spared::present()?;
         let timer = Timer::new()?;
+        let board = Board::new(instants)?;
         let (socket, far) = wire::pair()?;
         let stdin = io::stdin().as_fd().try_clone_to_owned()?;
         let loan = Loan::available(&stdin);
@@ -88,8 +93,9 @@ impl Watch {
         spared.add_older_than(pid)?;
         let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
         // From here on CMD may run, and nothing fails.
-        let order = Order::Start { instants, grace: spec.grace, lender };
-        let fds: Vec<_> = std::iter::once(&stdin).chain(&liveness).map(AsFd::as_fd).collect();
+        let order = Order::Start { grace: spec.grace, lender };
+        let mut fds = vec![stdin.as_fd(), board.as_fd()];
+        fds.extend(liveness.as_ref().map(AsFd::as_fd));
         wire::send(&socket, &order, &fds)?;
         drop(fds);
         Ok(Self {
@@ -100,6 +106,7 @@ impl Watch {
             timer,
             spared,
             loan,
+            board,
             unsent: VecDeque::new(),
             instants,
             kill_by: Time::NEVER,
@@ -109,6 +116,8 @@ impl Watch {
             failed: None,
             gone: None,
             clean_rounds: 0,
+            grace: spec.grace,
+            told_overdue: false,
         })
     }
 
@@ -135,6 +144,10 @@ impl Watch {
                 }
             }
             let now = now();
+            if now > self.instants.dead_by && self.gone.is_none() && !self.told_overdue {
+                self.told_overdue = true;
+                self.tell(Event::Overdue);
+            }
             let wake = if self.guard_over {
                 if let Some(ended) = self.sweep() {
                     return self.tell(Event::Ended(ended));
@@ -164,6 +177,11 @@ impl Watch {
         (kill_at + LEAD.min(dead_by.since(kill_at) / 4)).min(self.kill_by)
     }
 
+    /// The guard has no reason to take longer, whatever is renewed meanwhile.
+    fn expect_end_within(&mut self, time: Duration) {
+        self.kill_by = self.kill_by.min(now() + time + KILL_NOW);
+    }
+
     fn wait(&self, wake: Time) {
         let _ = self.timer.arm(wake);
         let mut fds = vec![
@@ -187,19 +205,24 @@ impl Watch {
     fn read_asks(&mut self) {
         while let Ok(ask) = self.ends.asked.try_recv() {
             match ask {
-                Ask::Order(order) => {
-                    if let Order::Extend(instants) = order {
-                        self.instants = instants;
-                        self.unsent.retain(|order| !matches!(order, Order::Extend(_)));
+                Ask::Extend(instants) => {
+                    self.instants = instants;
+                    // What is half-written ends nothing early or late: our own instants hold as well.
+                    let _ = self.board.post(instants);
+                    // One that waits is enough, and so is a full socket: the guard looks when it has read it.
+                    if self.unsent.is_empty() {
+                        self.unsent.push_back(Order::Look);
                     }
+                }
+                Ask::Order(order) => {
                     if order == Order::Kill {
-                        self.kill_by = self.kill_by.min(now() + KILL_NOW);
+                        self.expect_end_within(Duration::ZERO);
                     }
                     self.unsent.push_back(order);
                 }
                 Ask::Reap => self.reap_orphans(),
                 Ask::Abandon => {
-                    self.kill_by = self.kill_by.min(now() + KILL_NOW);
+                    self.expect_end_within(Duration::ZERO);
                     self.socket = None;
                 }
             }
@@ -223,10 +246,14 @@ impl Watch {
                 Received::Message(Report::Started(pid), _) => self.tell(Event::Started(pid)),
                 Received::Message(Report::Exited { exit, by_itself }, _) => {
                     self.exit = Some(exit);
+                    self.expect_end_within(self.grace);
                     self.tell(Event::Exited { exit, by_itself });
                 }
                 Received::Message(Report::Failed(errno), _) => self.failed = Some(errno),
-                Received::Message(Report::Gone(at), _) => self.gone = Some(at),
+                Received::Message(Report::Gone(at), _) => {
+                    self.gone = Some(at);
+                    self.expect_end_within(Duration::ZERO);
+                }
                 Received::Nothing => return,
                 // Polled no longer: it would stay readable, and the pidfd tells the rest.
                 Received::Closed => self.socket = None,
@@ -260,7 +287,7 @@ impl Watch {
 
     fn ended(&self) -> Ended {
         if let Some(loan) = &self.loan {
-            loan.give_back();
+            loan.give_back(self.gone.is_none());
         }
         let dead_at = self.gone.unwrap_or_else(now);
         let overrun = dead_at.since(self.instants.dead_by);

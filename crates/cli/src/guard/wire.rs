@@ -1,6 +1,6 @@
 //! Orders and reports on the socket between supervisor and guard.
 //!
-//! One message is one packet of six little-endian words: a tag and its values. Both ends are the same binary
+//! One message is one packet of three little-endian words: a tag and its values. Both ends are the same binary
 //! (the guard is started through `/proc/self/exe`), so the form has no version.
 
 use std::io::{IoSlice, IoSliceMut};
@@ -15,31 +15,30 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
 };
 
-use super::{Exit, Instants};
+use super::Exit;
 use crate::boot::Time;
 
-const WORDS: usize = 6;
+const WORDS: usize = 3;
 const SIZE: usize = WORDS * 8;
 
-/// The most descriptors one message carries: CMD's standard input and the liveness lock.
-const MAX_FDS: usize = 2;
+/// The most descriptors one message carries: CMD's standard input, the board and the liveness lock.
+const MAX_FDS: usize = 3;
 
 type Words = [u64; WORDS];
 
 /// What the supervisor tells the guard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// Start CMD. Comes with CMD's standard input and, for some locks, the liveness lock.
+    /// Start CMD. Comes with CMD's standard input, the board with the instants and, for some locks, the
+    /// liveness lock.
     Start {
-        /// Until when, at first.
-        instants: Instants,
         /// How long what CMD left behind may take to stop.
         grace: Duration,
         /// The process group that lends the terminal on standard input to CMD, if one does.
         lender: Option<u32>,
     },
-    /// A renewal was acknowledged, or the time was cut: these instants replace all earlier ones.
-    Extend(Instants),
+    /// Other instants were posted.
+    Look,
     /// Send SIGTERM to CMD's group.
     Terminate,
     /// Send this signal to CMD's group.
@@ -77,27 +76,26 @@ pub trait Message: Sized {
 impl Message for Order {
     fn encode(&self) -> Words {
         match *self {
-            Self::Start { instants: i, grace, lender } => {
+            Self::Start { grace, lender } => {
                 let grace = u64::try_from(grace.as_nanos()).unwrap_or(u64::MAX);
                 let lender = u64::from(lender.unwrap_or(0));
-                [1, i.stop_at.0, i.kill_at.0, i.dead_by.0, grace, lender]
+                [1, grace, lender]
             }
-            Self::Extend(i) => [2, i.stop_at.0, i.kill_at.0, i.dead_by.0, 0, 0],
-            Self::Terminate => [3, 0, 0, 0, 0, 0],
-            Self::Signal(number) => [4, number.into(), 0, 0, 0, 0],
-            Self::Kill => [5, 0, 0, 0, 0, 0],
+            Self::Look => [2, 0, 0],
+            Self::Terminate => [3, 0, 0],
+            Self::Signal(number) => [4, number.into(), 0],
+            Self::Kill => [5, 0, 0],
         }
     }
 
-    fn decode(&[tag, a, b, c, d, e]: &Words) -> Option<Self> {
-        let instants = Instants { stop_at: Time(a), kill_at: Time(b), dead_by: Time(c) };
+    fn decode(&[tag, a, b]: &Words) -> Option<Self> {
         Some(match tag {
             1 => {
-                let lender = u32::try_from(e).ok()?;
+                let lender = u32::try_from(b).ok()?;
                 let lender = (lender != 0).then_some(lender);
-                Self::Start { instants, grace: Duration::from_nanos(d), lender }
+                Self::Start { grace: Duration::from_nanos(a), lender }
             }
-            2 => Self::Extend(instants),
+            2 => Self::Look,
             3 => Self::Terminate,
             4 => Self::Signal(u8::try_from(a).ok()?),
             5 => Self::Kill,
@@ -109,19 +107,19 @@ impl Message for Order {
 impl Message for Report {
     fn encode(&self) -> Words {
         match *self {
-            Self::Started(pid) => [1, pid.into(), 0, 0, 0, 0],
+            Self::Started(pid) => [1, pid.into(), 0],
             Self::Exited { exit: Exit::Code(code), by_itself } => {
-                [2, code.into(), by_itself.into(), 0, 0, 0]
+                [2, code.into(), by_itself.into()]
             }
             Self::Exited { exit: Exit::Signal(signal), by_itself } => {
-                [3, signal.into(), by_itself.into(), 0, 0, 0]
+                [3, signal.into(), by_itself.into()]
             }
-            Self::Failed(errno) => [4, errno.into(), 0, 0, 0, 0],
-            Self::Gone(at) => [5, at.0, 0, 0, 0, 0],
+            Self::Failed(errno) => [4, errno.into(), 0],
+            Self::Gone(at) => [5, at.0, 0],
         }
     }
 
-    fn decode(&[tag, a, b, ..]: &Words) -> Option<Self> {
+    fn decode(&[tag, a, b]: &Words) -> Option<Self> {
         let by_itself = b != 0;
         Some(match tag {
             1 => Self::Started(u32::try_from(a).ok()?),
@@ -212,21 +210,13 @@ pub fn receive<T: Message>(socket: impl AsFd) -> Received<T> {
 mod tests {
     use super::*;
 
-    fn instants() -> Instants {
-        Instants { stop_at: Time(1), kill_at: Time(2), dead_by: Time(u64::MAX) }
-    }
-
     #[test]
     fn messages_and_descriptors_arrive_as_sent_and_in_order() {
         let (near, far) = pair().unwrap();
         let orders = [
-            Order::Start {
-                instants: instants(),
-                grace: Duration::from_millis(7),
-                lender: Some(42),
-            },
-            Order::Start { instants: instants(), grace: Duration::ZERO, lender: None },
-            Order::Extend(instants()),
+            Order::Start { grace: Duration::from_millis(7), lender: Some(42) },
+            Order::Start { grace: Duration::ZERO, lender: None },
+            Order::Look,
             Order::Terminate,
             Order::Signal(10),
             Order::Kill,
