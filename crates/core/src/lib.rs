@@ -12,8 +12,15 @@
 //! The election itself ([`Election`]) is a pure state machine; [`Elector`] drives it over a [`LockBackend`].
 
 mod backend;
+/// What the cell is made of; a model checker puts its own in this place.
+#[cfg(feature = "driver")]
+mod atomic {
+    pub(crate) use std::sync::atomic::{AtomicU64, Ordering};
+}
 #[cfg(feature = "driver")]
 mod cell;
+#[cfg(all(test, feature = "driver"))]
+mod cell_tests;
 mod clock;
 #[cfg(feature = "driver")]
 mod driver;
