@@ -69,7 +69,10 @@ fn candidate(seed: u64, node: usize, lease: Option<u64>, jittered: bool) -> Cand
     let clock_margin = 250 + draws.below(lease_duration / 10);
     let room = lease_duration - clock_margin;
     let renew_deadline = room * draws.between(45, 100) / 100;
-    let stop_grace = (room - renew_deadline) * draws.below(101) / 100;
+    let stop_grace = match draws.below(2) {
+        0 => room - renew_deadline,
+        _ => (room - renew_deadline) * draws.below(101) / 100,
+    };
     let retry_period = renew_deadline * draws.between(10, 60) / 100;
     let request_timeout =
         ((renew_deadline - retry_period) / 3 * draws.between(25, 100) / 100).max(30);
@@ -103,9 +106,12 @@ fn set_rates(candidates: &mut [CandidateConfig], store: StoreKind, draws: &mut D
     let root = Duration::from_secs_f64(ratio.sqrt()).as_micros();
     let root = u64::try_from(root).unwrap_or(1_000_000);
     let (low, high) = (1_000_000_000_000 / root + 1, root - 1);
+    let opposed = draws.chance(50);
     let mut rate = || match draws.below(4) {
         0 => low,
         1 => high,
+        2 if opposed => low,
+        3 if opposed => high,
         _ => draws.between(low.min(high), high),
     };
     for config in candidates.iter_mut() {
