@@ -62,6 +62,11 @@ impl World<'_> {
                             crate::story::answer(&input)
                         )
                     });
+                    if let Input::Read(Ok(seen)) | Input::Wrote(Ok(Outcome::Written(seen))) =
+                        &*input
+                    {
+                        self.nodes[x].note(self.case, self.now, seen);
+                    }
                     self.answered(x, &input);
                     self.input(x, *input);
                 }
@@ -72,6 +77,7 @@ impl World<'_> {
                     self.tell(|| {
                         format!("{} is pushed {}", name(x), crate::story::observed(&observed))
                     });
+                    self.nodes[x].note(self.case, self.now, &observed);
                     self.input(x, Input::Hint(observed));
                 }
             }

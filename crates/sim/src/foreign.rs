@@ -120,7 +120,7 @@ impl World<'_> {
             },
         };
         if free {
-            if self.store.state().by_admin {
+            if self.store.state().by_admin.is_some() {
                 self.excuse_others(None);
                 self.foreign.excused = now + self.foreign.deadline;
             }

@@ -13,6 +13,12 @@ pub(crate) const LENGTH_MS: u64 = 30_000;
 /// The schedule of a seed.
 #[must_use]
 pub fn generate(seed: u64) -> Case {
+    generate_at(seed, 100)
+}
+
+/// The schedule of a seed whose clock rates may differ by this many percent of the bound.
+#[must_use]
+pub fn generate_at(seed: u64, percent: u32) -> Case {
     let mut draws = Draws::new(seed, 0, Purpose::Config);
     let store = match draws.below(100) {
         0..40 => StoreKind::Observer,
@@ -42,8 +48,9 @@ pub fn generate(seed: u64) -> Case {
     let mut candidates: Vec<_> = (0..count)
         .map(|node| candidate(seed, node, same.then_some(shared), draws.chance(10)))
         .collect();
-    let server_rate = set_rates(&mut candidates, store, &mut draws);
+    let server_rate = set_rates(&mut candidates, store, percent, &mut draws);
     let shortest = candidates.iter().map(|c| c.request_timeout_ms).min().unwrap_or(1000);
+    let slow = draws.chance(15);
     let mut case = Case {
         seed,
         store,
@@ -52,7 +59,8 @@ pub fn generate(seed: u64) -> Case {
         candidates,
         observer: draws.chance(30),
         server_rate,
-        latency_us: draws.between(100, 1000 * shortest / 10),
+        // Mostly fast; sometimes most of a request timeout is spent on the way.
+        latency_us: draws.between(100, if slow { 450 } else { 100 } * shortest),
         chaos_ms: 0,
         end_ms: LENGTH_MS,
         faults: Vec::new(),
@@ -69,7 +77,10 @@ fn candidate(seed: u64, node: usize, lease: Option<u64>, jittered: bool) -> Cand
     let clock_margin = 250 + draws.below(lease_duration / 10);
     let room = lease_duration - clock_margin;
     let renew_deadline = room * draws.between(45, 100) / 100;
-    let stop_grace = (room - renew_deadline) * draws.below(101) / 100;
+    let stop_grace = match draws.below(2) {
+        0 => room - renew_deadline,
+        _ => (room - renew_deadline) * draws.below(101) / 100,
+    };
     let retry_period = renew_deadline * draws.between(10, 60) / 100;
     let request_timeout =
         ((renew_deadline - retry_period) / 3 * draws.between(25, 100) / 100).max(30);
@@ -88,7 +99,12 @@ fn candidate(seed: u64, node: usize, lease: Option<u64>, jittered: bool) -> Cand
 }
 
 /// Sets clock rates within the bound and returns the server's.
-fn set_rates(candidates: &mut [CandidateConfig], store: StoreKind, draws: &mut Draws) -> u64 {
+fn set_rates(
+    candidates: &mut [CandidateConfig],
+    store: StoreKind,
+    percent: u32,
+    draws: &mut Draws,
+) -> u64 {
     if draws.chance(20) {
         return 1_000_000;
     }
@@ -98,14 +114,19 @@ fn set_rates(candidates: &mut [CandidateConfig], store: StoreKind, draws: &mut D
         .iter()
         .filter_map(|config| config.timing().ok())
         .map(|timing: Timing| timing.bounds().clock_rate_ratio / extra)
-        .fold(2.0, f64::min);
+        .fold(2.0, f64::min)
+        * f64::from(percent)
+        / 100.0;
     // In millionths, rounded down.
     let root = Duration::from_secs_f64(ratio.sqrt()).as_micros();
     let root = u64::try_from(root).unwrap_or(1_000_000);
     let (low, high) = (1_000_000_000_000 / root + 1, root - 1);
+    let opposed = draws.chance(50);
     let mut rate = || match draws.below(4) {
         0 => low,
         1 => high,
+        2 if opposed => low,
+        3 if opposed => high,
         _ => draws.between(low.min(high), high),
     };
     for config in candidates.iter_mut() {

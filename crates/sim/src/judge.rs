@@ -1,5 +1,7 @@
 //! What must hold after every event.
 
+use std::time::Duration;
+
 use leasehold_core::{Change, Intent, Token, View};
 
 use crate::case::{MS, Nanos, StoreKind};
@@ -261,8 +263,7 @@ impl World<'_> {
             Some((viewed, since)) if viewed == nonce => since,
             _ => now,
         };
-        let bound =
-            since + leasehold_core::Timing::wait(lease) + std::time::Duration::from_nanos(1);
+        let bound = since + leasehold_core::Timing::wait(lease) + Duration::from_nanos(1);
         let counts = self.case.store == StoreKind::Observer;
         let fell = token > 0 && token < node.greatest && self.calm;
         let stale = counts && now > bound;
@@ -277,9 +278,17 @@ impl World<'_> {
         }
     }
 
-    fn shortest_lease(&self) -> std::time::Duration {
+    fn shortest_lease(&self) -> Duration {
         let leases = self.nodes.iter().map(|node| node.timing.lease_duration());
         leases.min().unwrap_or_default()
+    }
+
+    /// The longest time between two renewals that a reader sees, without faults.
+    fn longest_pause(&self) -> Duration {
+        let pause = |node: &crate::node::Node| {
+            node.timing.retry_period() + 3 * node.timing.request_timeout()
+        };
+        self.nodes.iter().map(pause).max().unwrap_or_default()
     }
 
     /// After the schedule.
@@ -302,7 +311,8 @@ impl World<'_> {
                 View::Nobody | View::Unknown => None,
             };
             // Who polls more slowly than the leader's lease runs out knows nothing in between.
-            let slow = told.is_none() && 2 * node.timing.retry_period() > self.shortest_lease();
+            let pause = node.timing.retry_period() + self.longest_pause();
+            let slow = told.is_none() && pause > self.shortest_lease();
             if told != Some(belief.token) && !slow {
                 self.violate(Rule::View, || {
                     format!("{} is told of {told:?} while term {} lasts", name(x), belief.token)

@@ -23,7 +23,7 @@ mod watch;
 mod world;
 
 pub use case::{CandidateConfig, Case, Fault, Floor, Kind, Nanos, PushKind, StoreKind};
-pub use generate::generate;
+pub use generate::{generate, generate_at};
 pub use judge::{Rule, Violation};
 pub use mutant::Mutant;
 pub use shrink::shrink;

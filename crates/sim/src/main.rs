@@ -6,13 +6,15 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use leasehold_sim::{Case, Coverage, Mutant, Rule, generate, run, shrink};
+use leasehold_sim::{Case, Coverage, Mutant, Rule, generate, generate_at, run, shrink};
 
 const USAGE: &str = "usage: leasehold-sim [--from SEED] [--seeds N] [--minutes M] [--failures DIR]
-                     [--mutants] [--mutant NAME] [--budget SECONDS] [--replay FILE | --show SEED]
+                     [--mutants] [--mutant NAME] [--budget SECONDS] [--rates PERCENT]
+                     [--replay FILE | --show SEED]
 
 Without --mutants, --mutant, --replay and --show: runs N schedules (default 1000000), or as many as fit into
-M minutes, on one core. Failures are shrunk and written to DIR as JSON.";
+M minutes, on one core. Failures are shrunk and written to DIR as JSON.
+--rates 105 lets clock rates differ by 105 percent of the bound.";
 
 #[derive(Debug)]
 struct Options {
@@ -24,6 +26,7 @@ struct Options {
     budget: u64,
     replay: Option<String>,
     show: Option<u64>,
+    rates: u32,
 }
 
 fn main() -> ExitCode {
@@ -53,6 +56,7 @@ fn options() -> Result<Options, Box<dyn Error>> {
         budget: 60,
         replay: None,
         show: None,
+        rates: 100,
     };
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
@@ -68,6 +72,7 @@ fn options() -> Result<Options, Box<dyn Error>> {
                 let known = Mutant::ALL.iter().copied().find(|mutant| mutant.name() == name);
                 options.mutants.push(known.ok_or_else(|| unknown(&name))?);
             }
+            "--rates" => options.rates = value()?.parse()?,
             "--budget" => options.budget = value()?.parse()?,
             "--replay" => options.replay = Some(value()?),
             "--show" => options.show = Some(value()?.parse()?),
@@ -106,7 +111,7 @@ fn explore(options: &Options) -> Result<bool, Box<dyn Error>> {
         if over {
             break;
         }
-        let case = generate(options.from + schedules);
+        let case = generate_at(options.from + schedules, options.rates);
         let report = run(&case, false)?;
         cover.add(&report.cover);
         if let Some(violation) = report.violation {
@@ -132,7 +137,11 @@ fn keep(case: &Case, rule: Rule, options: &Options) -> Result<(), Box<dyn Error>
     let Some(directory) = &options.failures else { return Ok(()) };
     std::fs::create_dir_all(directory)?;
     let (small, violation) = shrink(case, rule);
-    let file = format!("{directory}/{rule:?}-{}-{}.json", small.faults.len(), case.seed);
+    let name = match case.mutant {
+        Some(mutant) => mutant.name(),
+        None => format!("{rule:?}-{}-{}", small.faults.len(), case.seed),
+    };
+    let file = format!("{directory}/{name}.json");
     std::fs::write(&file, serde_json::to_vec_pretty(&small)?)?;
     let what = violation.map(|violation| violation.what).unwrap_or_default();
     println!("  shrunk to {} faults: {what}: {file}", small.faults.len());
@@ -163,6 +172,11 @@ fn mutants(options: &Options) -> Result<bool, Box<dyn Error>> {
             tried += 1;
             let case = Case { mutant: Some(*mutant), ..case };
             if let Some(violation) = run(&case, false)?.violation {
+                let sound = run(&Case { mutant: None, ..case.clone() }, false)?;
+                if let Some(violation) = sound.violation {
+                    println!("seed {seed} fails without a mutant: {}", violation.what);
+                    continue;
+                }
                 break Some((case, violation));
             }
         };

@@ -90,6 +90,7 @@ impl Mutant {
             Self::ForeignBelieved | Self::SilentRewind => store == StoreKind::Observer,
             Self::TimerContinues => store == StoreKind::Forgets,
             Self::TakesAbsent | Self::AdoptedIsRelease | Self::BlindPut => !server,
+            Self::WaitsFromSend | Self::OwnDuration | Self::TimerOnVersion => !server,
             _ => true,
         }
     }

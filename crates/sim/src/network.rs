@@ -9,6 +9,7 @@ use crate::draw::{Purpose, below, draw};
 use crate::judge::{Rule, name};
 use crate::mutant::Mutant;
 use crate::queue::{Event, Local, Request};
+use crate::store::Admin;
 use crate::story;
 use crate::world::World;
 
@@ -274,7 +275,12 @@ impl World<'_> {
             self.cover.zombies += 1;
         }
         match change.intent {
-            Intent::Take if old.by_admin => self.excuse_others(Some(x)),
+            // After a deletion only who saw no holder before it may take before that lease is over.
+            Intent::Take
+                if self.case.store != StoreKind::Server
+                    && old.by_admin == Some(Admin::Deleted)
+                    && self.nodes[x].lease_seen > self.now => {}
+            Intent::Take if old.by_admin.is_some() => self.excuse_others(Some(x)),
             Intent::Adopt => self.cover.adopted += 1,
             Intent::Release => self.cover.released += 1,
             Intent::Renew => {
@@ -284,10 +290,10 @@ impl World<'_> {
                 if !own || old.suspended {
                     self.prolong_excuses(x);
                 }
-                if !own && old.by_admin {
+                if !own && old.by_admin.is_some() {
                     self.excuse_others(Some(x));
                 }
-                if old.by_admin && old.record.is_none() && !self.waits(request) {
+                if old.by_admin.is_some() && old.record.is_none() && !self.waits(request) {
                     self.haunted = true;
                     self.store.blame_admin();
                 }

@@ -1,8 +1,8 @@
 //! One candidate's process: the real election, a clock, and what the driver keeps beside it.
 
 use leasehold_core::{
-    Candidate, Capabilities, Election, Incarnation, InvalidTiming, Nonce, Time, Timing,
-    TimingSettings, Token, Version,
+    Candidate, Capabilities, Election, Expiry, Incarnation, InvalidTiming, Nonce, Observed, Time,
+    Timing, TimingSettings, Token, Version,
 };
 
 use crate::case::{Case, Nanos, StoreKind};
@@ -84,6 +84,10 @@ pub(crate) struct Node {
     pub flight: Option<(u64, bool)>,
     /// A write's outcome is unknown.
     pub unsure: bool,
+    /// When the lease of the last other holder it was told of ends; and that holder's sign of life.
+    pub lease_seen: Nanos,
+    /// The sign of life.
+    pub life_seen: Option<Nonce>,
     /// What the last write was to replace.
     pub asked: Option<Version>,
     /// When it wakes by itself.
@@ -144,6 +148,8 @@ impl Node {
             flight: None,
             unsure: false,
             asked: None,
+            lease_seen: 0,
+            life_seen: None,
             wakes: Nanos::MAX,
             gives_up: Nanos::MAX,
             belief: None,
@@ -159,6 +165,25 @@ impl Node {
             viewed: None,
             greatest: 0,
         })
+    }
+
+    /// It is told of a state of the store.
+    pub(crate) fn note(&mut self, case: &Case, now: Nanos, observed: &Observed) {
+        let Some(record) = observed.record() else { return };
+        let Some(holder) = &record.holder else {
+            if record.token > 0 {
+                self.lease_seen = 0;
+            }
+            return;
+        };
+        if observed.expiry == Expiry::Passed {
+            self.lease_seen = 0;
+        } else if holder.incarnation != Some(self.election.incarnation())
+            && self.life_seen != Some(record.nonce)
+        {
+            self.life_seen = Some(record.nonce);
+            self.lease_seen = now + self.real(case, record.lease_duration);
+        }
     }
 
     /// When it does something by itself.

@@ -23,7 +23,11 @@ pub fn shrink(case: &Case, rule: Rule) -> (Case, Option<Violation>) {
 }
 
 fn breaks(case: &Case, rule: Rule) -> Option<Violation> {
-    run(case, false).ok()?.violation.filter(|violation| violation.rule == rule)
+    let violation = run(case, false).ok()?.violation.filter(|violation| violation.rule == rule)?;
+    // A mutant's case must be one of the mutant.
+    let sound = case.mutant.is_some().then(|| Case { mutant: None, ..case.clone() });
+    let blames = sound.is_none_or(|case| run(&case, false).is_ok_and(|r| r.violation.is_none()));
+    blames.then_some(violation)
 }
 
 /// Every schedule that is one step simpler.

@@ -7,6 +7,15 @@ use leasehold_core::{
 use crate::case::{Floor, Nanos, StoreKind};
 use crate::mutant::Mutant;
 
+/// What an administrator did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Admin {
+    /// Deleted the record: who saw its holder still waits.
+    Deleted,
+    /// Removed the holder, which looks like a release.
+    Freed,
+}
+
 /// One state of the register.
 #[derive(Clone, Debug)]
 pub(crate) struct State {
@@ -17,7 +26,7 @@ pub(crate) struct State {
     /// The store cannot vouch for this state.
     pub suspended: bool,
     /// An administrator's hand is behind the absence of a holder.
-    pub by_admin: bool,
+    pub by_admin: Option<Admin>,
     /// Written by a foreign client.
     pub foreign: bool,
     /// What is known of the past in this state.
@@ -59,7 +68,7 @@ impl Store {
             dead: Vec::new(),
             mutant,
         };
-        store.push(0, None, kind == StoreKind::Forgets, false);
+        store.push(0, None, kind == StoreKind::Forgets, None);
         store
     }
 
@@ -127,7 +136,7 @@ impl Store {
         if *expected != self.observe(self.index(), now).version && !blind {
             return Outcome::Conflict;
         }
-        let by_admin = change.intent == Intent::Adopt && self.state().by_admin;
+        let by_admin = self.state().by_admin.filter(|_| change.intent == Intent::Adopt);
         self.push(now, Some(change.record.clone()), false, by_admin);
         Outcome::Written(self.observe(self.index(), now))
     }
@@ -153,13 +162,13 @@ impl Store {
                 let local = self.mutant == Some(Mutant::LocalTokens);
                 let counted = change.record.renewed.0 % 16;
                 let token = if local { 1 + counted } else { self.revision() + 1 };
-                self.push(now, Some(Record { token, ..change.record.clone() }), false, false);
+                self.push(now, Some(Record { token, ..change.record.clone() }), false, None);
             }
             Intent::Renew => self.refresh(now),
             Intent::Release => {
                 let stored = self.state().record.as_ref().map(|record| record.nonce);
                 self.leases.retain(|lease| Some(lease.nonce) != stored);
-                self.push(now, None, false, false);
+                self.push(now, None, false, None);
             }
         }
         Outcome::Written(self.observe(self.index(), now))
@@ -177,7 +186,7 @@ impl Store {
     fn revoke(&mut self, now: Nanos, nonce: Nonce) {
         self.leases.retain(|lease| lease.nonce != nonce);
         if self.state().record.as_ref().is_some_and(|record| record.nonce == nonce) {
-            self.push(now, None, false, false);
+            self.push(now, None, false, None);
         }
     }
 
@@ -203,7 +212,7 @@ impl Store {
         if self.kind != StoreKind::Server || self.leases.iter().any(|lease| lease.nonce == nonce) {
             return false;
         }
-        self.push(now, None, false, false);
+        self.push(now, None, false, None);
         true
     }
 
@@ -230,21 +239,21 @@ impl Store {
         if self.state().record.is_some() {
             let nonce = self.state().record.as_ref().map(|record| record.nonce);
             self.leases.retain(|lease| Some(lease.nonce) != nonce);
-            self.push(now, None, self.kind == StoreKind::Forgets, true);
+            self.push(now, None, self.kind == StoreKind::Forgets, Some(Admin::Deleted));
         }
     }
 
     /// Somebody writes a record without asking for a version: the same one, or one without holder.
-    pub(crate) fn edit(&mut self, now: Nanos, record: Record, by_admin: bool) {
+    pub(crate) fn edit(&mut self, now: Nanos, record: Record, frees: bool) {
         let State { suspended, .. } = *self.state();
-        let by_admin = by_admin || self.state().by_admin;
+        let by_admin = if frees { Some(Admin::Freed) } else { self.state().by_admin };
         self.push(now, Some(record), suspended, by_admin);
     }
 
     /// What is stored is an administrator's doing, although it names a holder.
     pub(crate) fn blame_admin(&mut self) {
         if let Some(state) = self.log.last_mut() {
-            state.by_admin = true;
+            state.by_admin = Some(Admin::Freed);
         }
     }
 
@@ -254,7 +263,7 @@ impl Store {
         let believed = self.mutant == Some(Mutant::ForeignBelieved);
         let shown = if believed && record.is_some() { kept.or(record) } else { record };
         let token = self.state().record.as_ref().map_or(0, |record| record.token);
-        self.push(now, shown, false, false);
+        self.push(now, shown, false, None);
         let carried = self.floor == Floor::Carried;
         if let Some(state) = self.log.last_mut() {
             state.foreign = true;
@@ -270,7 +279,13 @@ impl Store {
         self.refresh(now);
     }
 
-    fn push(&mut self, now: Nanos, record: Option<Record>, suspended: bool, by_admin: bool) {
+    fn push(
+        &mut self,
+        now: Nanos,
+        record: Option<Record>,
+        suspended: bool,
+        by_admin: Option<Admin>,
+    ) {
         let created = self.log.last().is_none_or(|state| state.record.is_none());
         let floor = match self.floor {
             Floor::Revision => Some(self.revision() + 1),
@@ -280,7 +295,8 @@ impl Store {
             Floor::Carried => self.state().floor,
         };
         let number = self.revision();
-        let by_admin = by_admin && record.as_ref().is_none_or(|record| record.holder.is_none());
+        let free = record.as_ref().is_none_or(|record| record.holder.is_none());
+        let by_admin = by_admin.filter(|_| free);
         self.log.push(State { number, record, suspended, by_admin, foreign: false, floor });
     }
 }

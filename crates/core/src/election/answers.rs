@@ -11,6 +11,9 @@ use super::{Attempt, Election, Failure, Flight, Phase, Term};
 impl Election {
     pub(super) fn hinted(&mut self, now: Time, observed: Observed) {
         self.highest = self.highest.max(observed.record().map_or(0, |record| record.token));
+        if self.phase != Phase::Following && !self.is_own_event(&observed) {
+            self.note_pushed_holder(now, &observed);
+        }
         match self.phase {
             Phase::Leading(_) if self.is(Mutant::PushEnds) && !self.is_own_event(&observed) => {
                 self.give_up_term(now);

@@ -7,8 +7,7 @@ use super::{Election, Term};
 
 /// A deliberate defect of the election.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(not(feature = "mutants"), allow(dead_code))]
-#[cfg_attr(not(feature = "mutants"), expect(unreachable_pub, reason = "the simulator names it"))]
+#[cfg_attr(not(feature = "mutants"), allow(dead_code, unreachable_pub))]
 pub enum Mutant {
     /// Renewals carry the nonce that is stored.
     ConstantNonce,

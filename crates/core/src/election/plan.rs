@@ -117,7 +117,14 @@ impl Election {
         let Some(seen) = &self.seen else {
             return Time(0);
         };
+        let told = seen.observed.record().filter(|record| record.holder.is_some());
         match (&self.held, seen.observed.expiry) {
+            // The watch has shown another sign of life, which a read must decide on first.
+            (Some(held), Expiry::ByObserver)
+                if told.is_some_and(|told| told.nonce != held.nonce) =>
+            {
+                Time(0)
+            }
             (Some(held), Expiry::ByObserver) => held.received + Timing::wait(held.lease_duration),
             _ => seen.heard + self.timing.lease_duration() + 2 * self.timing.request_timeout(),
         }

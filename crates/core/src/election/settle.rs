@@ -173,6 +173,17 @@ impl Election {
         }
     }
 
+    /// A push decides nothing for who does not follow, but the holder it shows was seen: its lease is waited
+    /// out even if the record vanishes before a read.
+    pub(super) fn note_pushed_holder(&mut self, now: Time, observed: &Observed) {
+        if let Some(record) = observed.record().filter(|record| record.holder.is_some())
+            && observed.expiry == Expiry::ByObserver
+            && self.is_trusted_hint(observed)
+        {
+            self.note_holder(now, record);
+        }
+    }
+
     /// Remembers what is there, and restarts the timer if its holder showed life.
     pub(super) fn observe(&mut self, now: Time, observed: Observed) {
         if let Some(record) = observed.record() {

@@ -84,3 +84,20 @@ fn denied_ends_no_term_of_a_candidate_that_only_the_watch_informed() {
     assert_eq!(play.election.failure(), None);
     assert!(play.leadership().is_some());
 }
+
+#[test]
+fn rule_13_a_holder_seen_only_by_a_push_is_waited_out() {
+    let mut play = Play::leading();
+    play.input(Input::Push(true));
+    play.wait(L + P);
+    // Told of another leader, which then vanishes before anything is read.
+    play.store(record(Some(holder(7)), 2, 70));
+    play.input(Input::Hint(play.observed()));
+    play.input(Input::Drained);
+    play.contents = Contents::Absent;
+    play.version += 1;
+    let actions = play.run_for(L - P);
+    assert!(actions.iter().all(|action| *action == Action::Read), "{actions:?}");
+    play.run_for(2 * P + L / 3);
+    assert_eq!(play.leadership().unwrap().token, 3);
+}

@@ -1,0 +1,61 @@
+//! Fixed seeds, and every mutant's shrunk failure kept as a regression test.
+
+use std::path::Path;
+
+use leasehold_sim::{Case, Mutant, Rule, generate, generate_at, run};
+
+const SCHEDULES: u64 = 20_000;
+
+#[test]
+fn fixed_seeds_break_nothing() {
+    let mut terms = 0;
+    for seed in 0..SCHEDULES {
+        let case = generate(seed);
+        let report = run(&case, false).unwrap();
+        assert_eq!(report.violation, None, "seed {seed}");
+        terms += report.cover.terms;
+    }
+    assert!(terms > SCHEDULES, "hardly anybody led");
+}
+
+#[test]
+fn every_mutant_is_killed_by_its_case_and_only_because_of_the_defect() {
+    for mutant in Mutant::ALL {
+        let file = format!("{}.json", mutant.name());
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/mutants").join(&file);
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{file}: {e}"));
+        let case: Case = serde_json::from_str(&text).unwrap();
+        assert_eq!(case.mutant, Some(*mutant), "{file}");
+        assert!(run(&case, false).unwrap().violation.is_some(), "{file}: survives");
+        let sound = Case { mutant: None, ..case };
+        assert_eq!(run(&sound, false).unwrap().violation, None, "{file}: fails without the defect");
+    }
+}
+
+#[test]
+fn a_replay_tells_the_same_story() {
+    for seed in 0..50 {
+        let case = generate(seed);
+        let json = serde_json::to_string(&case).unwrap();
+        let again: Case = serde_json::from_str(&json).unwrap();
+        assert_eq!(run(&case, true).unwrap().story, run(&again, true).unwrap().story);
+    }
+}
+
+#[test]
+fn telling_changes_nothing() {
+    for seed in 0..200 {
+        let case = generate(seed);
+        let (silent, told) = (run(&case, false).unwrap(), run(&case, true).unwrap());
+        assert_eq!(silent.cover, told.cover, "seed {seed}");
+    }
+}
+
+#[test]
+fn clock_rates_beyond_the_bound_are_found() {
+    let overlaps = (0..SCHEDULES).filter(|seed| {
+        let violation = run(&generate_at(*seed, 110), false).unwrap().violation;
+        violation.is_some_and(|v| matches!(v.rule, Rule::Belief | Rule::Work))
+    });
+    assert!(overlaps.take(1).count() == 1, "the bound was exceeded and nothing happened");
+}
