@@ -63,9 +63,9 @@ fn log_at(path: &Path) -> fs::File {
     OpenOptions::new().create(true).append(true).open(path).unwrap()
 }
 
+/// A role of `racing_processes_write_one_chain`: does nothing unless a test starts it in a process of its own.
 #[tokio::test]
-#[ignore = "a role of racing_processes_write_one_chain"]
-async fn racer() {
+async fn role_racer() {
     let Some((lock, log)) = told() else { return };
     let holder = u128::from(std::process::id());
     let mut log = log_at(log.as_ref());
@@ -81,7 +81,7 @@ async fn racing_processes_write_one_chain() {
     let path = dir.path().join("jobs");
     let logs: Vec<_> = (0..4).map(|n| dir.path().join(format!("log{n}"))).collect();
     let racers: Vec<Process> =
-        logs.iter().map(|log| Process::start("racer", &path, log.to_str().unwrap())).collect();
+        logs.iter().map(|log| Process::start("role_racer", &path, log.to_str().unwrap())).collect();
     for mut racer in racers {
         assert!(racer.0.wait().unwrap().success());
     }
@@ -92,9 +92,9 @@ async fn racing_processes_write_one_chain() {
     assert_eq!(seen.expiry, Expiry::Passed, "all of them have ended");
 }
 
+/// A role of `a_process_frozen_anywhere_blocks_nobody`: does nothing unless a test starts it in a process of its own.
 #[tokio::test]
-#[ignore = "a role of a_process_frozen_anywhere_blocks_nobody"]
-async fn renewer() {
+async fn role_renewer() {
     let Some((lock, argument)) = told() else {
         return;
     };
@@ -115,7 +115,7 @@ async fn freeze_and_succeed(rounds: u32, pause: u64) {
     let path = dir.path().join("jobs");
     let logs = [dir.path().join("log0"), dir.path().join("log1")];
     let lock = FileLock::open(&path).unwrap();
-    let renewer = Process::start("renewer", &path, &format!("{pause} {}", logs[0].display()));
+    let renewer = Process::start("role_renewer", &path, &format!("{pause} {}", logs[0].display()));
     until("the renewer's first write", || async { path.exists() }).await;
     let mut log = log_at(&logs[1]);
     let (mut slowest, mut inside) = (Duration::ZERO, 0);
@@ -169,15 +169,9 @@ async fn a_process_frozen_anywhere_blocks_nobody() {
     freeze_and_succeed(300, 0).await;
 }
 
+/// A role: does nothing unless a test starts it in a process of its own.
 #[tokio::test]
-#[ignore = "takes 15 s: the same at the pace of real renewals"]
-async fn a_process_frozen_while_renewing_every_50_ms_blocks_nobody() {
-    freeze_and_succeed(300, 50).await;
-}
-
-#[tokio::test]
-#[ignore = "a role: takes the lock and keeps it"]
-async fn holder() {
+async fn role_holder() {
     let Some((lock, incarnation)) = told() else {
         return;
     };
@@ -187,7 +181,7 @@ async fn holder() {
 
 /// Starts a holder and waits until it has the lock.
 async fn hold(lock: &FileLock, path: &Path, incarnation: u128) -> Process {
-    let process = Process::start("holder", path, &incarnation.to_string());
+    let process = Process::start("role_holder", path, &incarnation.to_string());
     until("the holder takes the lock", || async {
         let seen = lock.read().await.unwrap();
         let holder = seen.record().and_then(|record| record.holder.clone());
@@ -226,10 +220,10 @@ async fn a_frozen_former_holder_that_dies_does_not_free_its_successors_lock() {
     assert_eq!(lock.read().await.unwrap().expiry, Expiry::Passed);
 }
 
+/// A role: does nothing unless a test starts it in a process of its own.
 #[tokio::test]
-#[ignore = "a role: a supervisor that hands its liveness to another process"]
 #[expect(clippy::zombie_processes, reason = "this process is killed first")]
-async fn supervisor() {
+async fn role_supervisor() {
     let Some((lock, pid_file)) = told() else {
         return;
     };
@@ -247,7 +241,7 @@ async fn a_guard_with_the_descriptor_keeps_the_lock_when_its_supervisor_is_kille
     let dir = directory();
     let path = dir.path().join("jobs");
     let pid_file = dir.path().join("pid");
-    let mut supervisor = Process::start("supervisor", &path, pid_file.to_str().unwrap());
+    let mut supervisor = Process::start("role_supervisor", &path, pid_file.to_str().unwrap());
     let pid = || fs::read_to_string(dir.path().join("pid.ready")).unwrap_or_default();
     until("the guard runs", || async { !pid().is_empty() }).await;
     let guard = rustix::process::Pid::from_raw(pid().parse().unwrap()).unwrap();

@@ -69,9 +69,9 @@ async fn a_burst_is_seen_at_its_end() {
     assert!(yields < 50, "never more than one for each write");
 }
 
+/// A role: does nothing unless a test starts it in a process of its own.
 #[tokio::test]
-#[ignore = "a role: takes the lock and keeps it"]
-async fn holder() {
+async fn role_holder() {
     let Some((lock, incarnation)) = told() else {
         return;
     };
@@ -86,7 +86,7 @@ async fn the_death_of_the_holder_is_seen_at_once() {
     let (lock, _, mut watch) = open(&path).await;
     let mut slowest = Duration::ZERO;
     for incarnation in 1..=20 {
-        let mut process = Process::start("holder", &path, &incarnation.to_string());
+        let mut process = Process::start("role_holder", &path, &incarnation.to_string());
         let seen = next(&mut watch).await;
         assert_eq!(seen.expiry, Expiry::ByObserver);
         let start = Instant::now();

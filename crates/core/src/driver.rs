@@ -124,10 +124,11 @@ impl Driver {
         self.election.handle(self.clock.now(), input);
     }
 
-    /// Nobody waits for a term, and none runs.
+    /// Nobody waits for a term or may have one yet, and none runs.
     fn withdraw(&mut self) {
-        let wanted = !self.state.waiting.is_empty() || self.state.live.is_some();
-        if !wanted && self.election.standing() {
+        let state = &self.state;
+        let waits = !state.waiting.is_empty() && state.working.is_none();
+        if !waits && state.live.is_none() && self.election.standing() {
             self.input(Input::Withdraw);
         }
     }
@@ -156,9 +157,7 @@ impl Driver {
             }
             Command::Campaign(reply) => {
                 self.state.waiting.push_back(reply);
-                if self.state.live.is_none() {
-                    self.input(Input::Stand);
-                }
+                self.stand();
             }
             Command::Abandoned => {}
             Command::Drained { token, reply } => self.drained(token, reply),
@@ -167,6 +166,7 @@ impl Driver {
                     self.input(Input::Withdraw);
                 }
                 self.state.working = self.state.working.filter(|working| *working != token);
+                self.stand();
             }
             Command::Stop => self.input(Input::Stop),
             Command::Shutdown => {
@@ -188,6 +188,8 @@ impl Driver {
             return;
         }
         self.state.working = None;
+        // First, so that a lost term that is still ours is taken anew rather than released.
+        self.stand();
         self.input(Input::Drained);
         if self.election.releasing() {
             self.state.release = reply;
@@ -260,7 +262,13 @@ impl Driver {
             self.state.counters.losses += 1;
             warn!(lock, token, ?loss, "term lost");
         }
-        if !self.state.waiting.is_empty() {
+        self.stand();
+    }
+
+    /// Contends for whoever waits, but not while work of a lost term may still run here.
+    fn stand(&mut self) {
+        let state = &self.state;
+        if !state.waiting.is_empty() && state.live.is_none() && state.working.is_none() {
             self.input(Input::Stand);
         }
     }

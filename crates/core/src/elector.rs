@@ -201,7 +201,8 @@ impl Elector {
         })
     }
 
-    /// Contends until this candidate leads. Campaigns on one elector queue. Dropping the future is safe: a lock
+    /// Contends until this candidate leads. Campaigns on one elector queue: the next term begins only when the
+    /// [`Held`] of the last one, even of a lost one, was resigned or dropped, so that no two works run here. Dropping the future is safe: a lock
     /// that was just taken is given back.
     ///
     /// # Errors

@@ -12,8 +12,15 @@
 //! The election itself ([`Election`]) is a pure state machine; [`Elector`] drives it over a [`LockBackend`].
 
 mod backend;
+/// What the cell is made of; a model checker puts its own in this place.
+#[cfg(feature = "driver")]
+mod atomic {
+    pub(crate) use std::sync::atomic::{AtomicU64, Ordering};
+}
 #[cfg(feature = "driver")]
 mod cell;
+#[cfg(all(test, feature = "driver"))]
+mod cell_tests;
 mod clock;
 #[cfg(feature = "driver")]
 mod driver;
@@ -41,6 +48,8 @@ pub use backend::{
 #[cfg(feature = "driver")]
 pub use clock::BootClock;
 pub use clock::{BoxFuture, Clock};
+#[cfg(feature = "mutants")]
+pub use election::Mutant;
 pub use election::{Action, Candidate, Election, Failure, Input, Leadership, Loss, View};
 #[cfg(feature = "driver")]
 pub use elector::{Builder, Elector, Finished, Observer};

@@ -223,7 +223,8 @@ impl Timing {
         let attempts = retry_period.saturating_add(request_timeout.saturating_mul(3));
         if attempts > renew_deadline {
             let scale = renew_deadline.as_secs_f64() / attempts.as_secs_f64();
-            retry_period = floor_ms(retry_period.mul_f64(scale)).max(MS);
+            // Three milliseconds are left for three requests of one each.
+            retry_period = floor_ms(retry_period.mul_f64(scale)).clamp(MS, renew_deadline - 3 * MS);
             request_timeout = floor_ms((renew_deadline - retry_period) / 3)
                 .min(floor_ms(request_timeout.mul_f64(scale)).max(MS));
         }

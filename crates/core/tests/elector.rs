@@ -284,6 +284,29 @@ fn campaigns_on_one_elector_queue() {
 }
 
 #[test]
+fn no_new_term_begins_while_work_of_a_lost_one_may_still_run() {
+    in_virtual_time(async |clock| {
+        let lock = FaultyLock::new();
+        let a = elector(&lock, "a", &clock);
+        let lost = led(&a, &clock).await;
+        let second = spawn_local({
+            let a = a.clone();
+            async move { a.campaign().await.unwrap() }
+        });
+        lock.usurp().await;
+        clock.advance(P + SECOND).await;
+        assert_eq!(lost.check(), Err(Loss::Superseded));
+        // The usurper releases, so that the lock is free; the work of the lost term still runs.
+        lock.release_usurped().await;
+        clock.advance(4 * L).await;
+        assert!(!second.is_finished());
+        drop(lost);
+        clock.advance(P + SECOND).await;
+        assert!(second.is_finished());
+    });
+}
+
+#[test]
 fn a_consumed_owner_dropped_later_does_not_cut_the_release_short() {
     in_virtual_time(async |clock| {
         let lock = FaultyLock::new();

@@ -11,11 +11,9 @@ use crate::mutant::Mutant;
 pub type Nanos = u64;
 
 /// One microsecond.
-pub const US: Nanos = 1_000;
+pub(crate) const US: Nanos = 1_000;
 /// One millisecond.
-pub const MS: Nanos = 1_000_000;
-/// One second.
-pub const S: Nanos = 1_000_000_000;
+pub(crate) const MS: Nanos = 1_000_000;
 
 /// A schedule: everything that decides what happens.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

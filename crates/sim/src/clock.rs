@@ -8,7 +8,7 @@ const UNIT: u64 = 1_000_000;
 
 /// Maps real time to what a candidate's clock shows.
 #[derive(Clone, Debug)]
-pub struct LocalClock {
+pub(crate) struct LocalClock {
     offset: u64,
     rate: u64,
 }
@@ -16,19 +16,19 @@ pub struct LocalClock {
 impl LocalClock {
     /// A clock that shows `offset_ms` at the start and runs at `rate` millionths of real time.
     #[must_use]
-    pub fn new(offset_ms: u64, rate: u64) -> Self {
+    pub(crate) fn new(offset_ms: u64, rate: u64) -> Self {
         Self { offset: offset_ms * MS, rate }
     }
 
     /// What the clock shows.
     #[must_use]
-    pub fn show(&self, real: Nanos) -> Time {
+    pub(crate) fn show(&self, real: Nanos) -> Time {
         Time(self.offset + real * self.rate / UNIT)
     }
 
     /// The first real moment at which the clock shows `time` or more.
     #[must_use]
-    pub fn when(&self, time: Time) -> Nanos {
+    pub(crate) fn when(&self, time: Time) -> Nanos {
         let local = time.0.saturating_sub(self.offset);
         if local > u64::MAX / (2 * UNIT) {
             return Nanos::MAX;
@@ -37,7 +37,7 @@ impl LocalClock {
     }
 
     /// The clock stood still for this long (a clock that does not count suspend).
-    pub fn miss(&mut self, real: Nanos) {
+    pub(crate) fn miss(&mut self, real: Nanos) {
         self.offset -= real * self.rate / UNIT;
     }
 }

@@ -4,7 +4,7 @@
 /// What a draw is for. Draws of different purposes are independent.
 #[derive(Clone, Copy, Debug)]
 #[repr(u64)]
-pub enum Purpose {
+pub(crate) enum Purpose {
     /// The configuration of a schedule.
     Config = 1,
     /// Faults of a schedule.
@@ -49,7 +49,7 @@ pub enum Purpose {
 
 /// A number that depends on nothing but its arguments.
 #[must_use]
-pub fn draw(seed: u64, node: usize, operation: u64, purpose: Purpose) -> u64 {
+pub(crate) fn draw(seed: u64, node: usize, operation: u64, purpose: Purpose) -> u64 {
     let node = node as u64;
     let mixed = mix(seed ^ mix(node.wrapping_add(0x9e37_79b9_7f4a_7c15)));
     mix(mixed ^ operation.wrapping_mul(0xd6e8_feb8_6659_fd93) ^ ((purpose as u64) << 56))
@@ -65,7 +65,7 @@ fn mix(mut x: u64) -> u64 {
 
 /// A row of draws for one purpose.
 #[derive(Clone, Debug)]
-pub struct Draws {
+pub(crate) struct Draws {
     seed: u64,
     node: usize,
     purpose: Purpose,
@@ -75,34 +75,44 @@ pub struct Draws {
 impl Draws {
     /// The draws of this seed for this node and purpose.
     #[must_use]
-    pub fn new(seed: u64, node: usize, purpose: Purpose) -> Self {
+    pub(crate) fn new(seed: u64, node: usize, purpose: Purpose) -> Self {
         Self { seed, node, purpose, next: 0 }
     }
 
     /// The next draw.
-    pub fn any(&mut self) -> u64 {
+    pub(crate) fn any(&mut self) -> u64 {
         self.next += 1;
         draw(self.seed, self.node, self.next, self.purpose)
     }
 
     /// The next draw, below `bound`.
-    pub fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         below(self.any(), bound)
     }
 
     /// The next draw, in `low..=high`.
-    pub fn between(&mut self, low: u64, high: u64) -> u64 {
+    pub(crate) fn between(&mut self, low: u64, high: u64) -> u64 {
         low + self.below(high.saturating_sub(low) + 1)
     }
 
+    /// The next draw, an index into a list of this length.
+    pub(crate) fn index(&mut self, length: usize) -> usize {
+        usize::try_from(self.below(length as u64)).unwrap_or(0)
+    }
+
+    /// One of a list.
+    pub(crate) fn pick<'a, T>(&mut self, list: &'a [T]) -> &'a T {
+        &list[self.index(list.len())]
+    }
+
     /// True in this many of a hundred draws.
-    pub fn chance(&mut self, percent: u64) -> bool {
+    pub(crate) fn chance(&mut self, percent: u64) -> bool {
         self.below(100) < percent
     }
 }
 
 /// `draw` brought below `bound` (zero stays zero).
 #[must_use]
-pub fn below(draw: u64, bound: u64) -> u64 {
+pub(crate) fn below(draw: u64, bound: u64) -> u64 {
     if bound == 0 { 0 } else { (draw >> 11) % bound }
 }

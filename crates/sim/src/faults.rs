@@ -1,10 +1,11 @@
 //! What a fault does when it begins and when it ends.
 
-use leasehold_core::{Input, Intent, Record};
+use leasehold_core::{Input, Record};
 
 use crate::case::{Kind, MS, StoreKind};
 use crate::draw::{Purpose, below, draw};
 use crate::judge::name;
+use crate::mutant::Mutant;
 use crate::node::{Watch, election};
 use crate::queue::{Command, Event, Local};
 use crate::world::World;
@@ -24,7 +25,6 @@ impl World<'_> {
                 let node = &mut self.nodes[x];
                 if node.alive {
                     node.paused += 1;
-                    node.wakes = u64::MAX;
                     node.paused_at = self.now;
                     // Work of a process that stands still stops no earlier than it is killed.
                     if let Some(work) = &mut node.work {
@@ -76,7 +76,8 @@ impl World<'_> {
         if let Some(node) = self.case.faults[index].node {
             return node.min(self.case.candidates.len() - 1);
         }
-        let leads = self.nodes.iter().position(|node| node.belief.is_some_and(|b| b.until > self.now));
+        let leads =
+            self.nodes.iter().position(|node| node.belief.is_some_and(|b| b.until > self.now));
         let any = draw(self.case.seed, 98, index as u64, Purpose::Fault);
         leads.unwrap_or_else(|| {
             usize::try_from(below(any, self.case.candidates.len() as u64)).unwrap_or(0)
@@ -92,14 +93,20 @@ impl World<'_> {
         if node.paused > 0 {
             return;
         }
-        node.paused_at = self.now;
-        let mut inbox = std::mem::take(&mut node.inbox);
-        // What the timers do and what has arrived meanwhile may come in either order.
-        if draw(self.case.seed, x, index as u64, Purpose::Resume) & 1 == 0 {
-            inbox.sort_by_key(|local| !matches!(local, Local::Timeout(_)));
+        let slept = self.case.faults[index].kind == Kind::Suspend;
+        if slept && self.case.mutant == Some(Mutant::MonotonicClock) {
+            node.clock.miss(self.now - node.paused_at);
         }
+        node.paused_at = self.now;
+        let inbox = std::mem::take(&mut node.inbox);
+        // What the timers do and what has arrived meanwhile may come in either order.
+        let timers_first = draw(self.case.seed, x, index as u64, Purpose::Resume) & 1 == 0;
+        let timed_out = node.gives_up <= self.now;
         let killed = node.work.filter(|work| work.end() <= self.now).map(|work| work.token);
         self.tell(|| format!("{} goes on", name(x)));
+        if timed_out && timers_first {
+            self.time_out(x);
+        }
         for local in inbox {
             self.local(x, local);
         }
@@ -122,11 +129,14 @@ impl World<'_> {
         node.alive = false;
         node.lineage = numbers;
         node.cloned = false;
-        node.election = election(self.case, config, x, numbers, timing);
+        let reused = self.case.mutant == Some(Mutant::ReusedIdentity);
+        let (whose, life) = if reused { (config, 0) } else { (x, numbers) };
+        node.election = election(self.case, config, whose, life, timing);
         node.inbox.clear();
         node.flight = None;
         node.unsure = false;
         node.wakes = u64::MAX;
+        node.gives_up = u64::MAX;
         node.paused = 0;
         if let Some(belief) = node.belief.take() {
             node.over.push(belief.token);
@@ -151,12 +161,14 @@ impl World<'_> {
         self.tell(|| format!("{} is a copy of {}", name(copy), name(x)));
         let node = &self.nodes[x];
         let writes = node.flight.is_some_and(|(_, write)| write);
-        let claims = node.belief.is_some() || node.unsure || writes || node.work.is_some();
-        let (d, g) = (node.timing.renew_deadline(), node.timing.stop_grace());
+        let stored = self.store.state().record.as_ref().and_then(|record| record.holder.as_ref());
+        let held = stored.is_some_and(|h| h.incarnation == Some(node.election.incarnation()));
+        let claims = held || node.belief.is_some() || node.unsure || writes || node.work.is_some();
+        let (believes, works) = node.longest_term(self.case);
         let (believes, works) = match self.case.store {
             // A renewal that stores nothing is never refused.
             StoreKind::Server => (u64::MAX, u64::MAX),
-            _ => (self.now + node.real(self.case, d), self.now + node.real(self.case, d + g)),
+            _ => (self.now + believes, self.now + works),
         };
         let node = &mut self.nodes[x];
         node.cloned = true;
@@ -172,13 +184,8 @@ impl World<'_> {
         if let Some(work) = &mut twin.work {
             work.stops = None;
         }
-        let flight = twin.flight;
         self.nodes.push(twin);
         self.stand_watch(copy, 0);
-        if let Some((operation, _)) = flight {
-            let wait = self.nodes[copy].real(self.case, self.nodes[copy].timing.request_timeout());
-            self.queue.push(self.now + wait, Event::Local(copy, Local::Timeout(operation)));
-        }
         if let Some(work) = self.nodes[copy].work {
             self.queue.push(work.killed, Event::Local(copy, Local::WorkStopped(work.token)));
         }
@@ -200,7 +207,6 @@ impl World<'_> {
     /// Somebody edits the record: something that is not ours, or the holder.
     fn edit(&mut self, frees: bool) {
         let Some(record) = self.store.state().record.clone() else { return };
-        let _ = Intent::Adopt;
         let record = if frees { Record { holder: None, ..record } } else { record };
         self.store.edit(self.now, record, frees);
         self.changed();

@@ -12,7 +12,7 @@ use crate::world::World;
 
 /// The foreign client.
 #[derive(Clone, Debug, Default)]
-pub struct Foreign {
+pub(crate) struct Foreign {
     /// Whether it runs.
     pub active: bool,
     /// Until when it believes.
@@ -31,7 +31,7 @@ pub struct Foreign {
 impl Foreign {
     /// The foreign client of a schedule.
     #[must_use]
-    pub fn new(case: &Case) -> Self {
+    pub(crate) fn new(case: &Case) -> Self {
         let lease = case.foreign_lease_ms() * MS;
         Self { lease, deadline: lease / 2, period: lease / 6, ..Self::default() }
     }
@@ -58,7 +58,12 @@ impl World<'_> {
         if holds && gently && self.stalled_until <= self.now {
             let record = match self.case.store {
                 StoreKind::Server => None,
-                _ => self.store.state().record.clone().map(|record| Record { holder: None, ..record }),
+                _ => self
+                    .store
+                    .state()
+                    .record
+                    .clone()
+                    .map(|record| Record { holder: None, ..record }),
             };
             self.tell(|| "the foreign client releases".to_owned());
             self.store.write_foreign(self.now, record);
@@ -70,7 +75,9 @@ impl World<'_> {
 
     fn foreign_holds(&self) -> bool {
         let stored = self.store.state().record.as_ref();
-        stored.is_some_and(|record| record.holder.is_some() && Some(record.nonce) == self.foreign.nonce)
+        stored.is_some_and(|record| {
+            record.holder.is_some() && Some(record.nonce) == self.foreign.nonce
+        })
     }
 
     /// It looks at the record, and renews or takes it.

@@ -1,12 +1,14 @@
 //! From a seed to a schedule.
 
+use std::time::Duration;
+
 use leasehold_core::Timing;
 
 use crate::case::{CandidateConfig, Case, Fault, Floor, Kind, PushKind, StoreKind};
 use crate::draw::{Draws, Purpose};
 
 /// How long a schedule lasts, in milliseconds.
-pub const LENGTH_MS: u64 = 30_000;
+pub(crate) const LENGTH_MS: u64 = 30_000;
 
 /// The schedule of a seed.
 #[must_use]
@@ -27,7 +29,7 @@ pub fn generate(seed: u64) -> Case {
         StoreKind::Server => Floor::Revision,
         StoreKind::Forgets => Floor::Clock,
         StoreKind::Passed => Floor::Carried,
-        StoreKind::Observer => [Floor::Revision, Floor::Clock, Floor::Carried][draws.below(3) as usize],
+        StoreKind::Observer => *draws.pick(&[Floor::Revision, Floor::Clock, Floor::Carried]),
     };
     let count = match draws.below(20) {
         0..8 => 2,
@@ -69,7 +71,8 @@ fn candidate(seed: u64, node: usize, lease: Option<u64>, jittered: bool) -> Cand
     let renew_deadline = room * draws.between(45, 100) / 100;
     let stop_grace = (room - renew_deadline) * draws.below(101) / 100;
     let retry_period = renew_deadline * draws.between(10, 60) / 100;
-    let request_timeout = ((renew_deadline - retry_period) / 3 * draws.between(25, 100) / 100).max(30);
+    let request_timeout =
+        ((renew_deadline - retry_period) / 3 * draws.between(25, 100) / 100).max(30);
     CandidateConfig {
         lease_duration_ms: lease_duration,
         renew_deadline_ms: renew_deadline,
@@ -96,7 +99,9 @@ fn set_rates(candidates: &mut [CandidateConfig], store: StoreKind, draws: &mut D
         .filter_map(|config| config.timing().ok())
         .map(|timing: Timing| timing.bounds().clock_rate_ratio / extra)
         .fold(2.0, f64::min);
-    let root = (ratio.sqrt() * 1e6) as u64;
+    // In millionths, rounded down.
+    let root = Duration::from_secs_f64(ratio.sqrt()).as_micros();
+    let root = u64::try_from(root).unwrap_or(1_000_000);
     let (low, high) = (1_000_000_000_000 / root + 1, root - 1);
     let mut rate = || match draws.below(4) {
         0 => low,
@@ -112,11 +117,8 @@ fn set_rates(candidates: &mut [CandidateConfig], store: StoreKind, draws: &mut D
 /// The faults of a seed: a random subset of kinds, and up to eight of those.
 fn faults(case: &Case) -> Vec<Fault> {
     let mut draws = Draws::new(case.seed, 0, Purpose::Fault);
-    let kinds: Vec<_> = Kind::ALL
-        .iter()
-        .copied()
-        .filter(|kind| kind.suits(case) && draws.chance(35))
-        .collect();
+    let kinds: Vec<_> =
+        Kind::ALL.iter().copied().filter(|kind| kind.suits(case) && draws.chance(35)).collect();
     if kinds.is_empty() {
         return Vec::new();
     }
@@ -124,10 +126,10 @@ fn faults(case: &Case) -> Vec<Fault> {
     let count = draws.below(9);
     (0..count)
         .map(|_| {
-            let kind = kinds[draws.below(kinds.len() as u64) as usize];
+            let kind = *draws.pick(&kinds);
             let node = match draws.below(10) {
                 0..5 => None,
-                _ => Some(draws.below(case.candidates.len() as u64) as usize),
+                _ => Some(draws.index(case.candidates.len())),
             };
             let for_ms = match draws.below(3) {
                 0 => draws.between(5, lease / 4),
@@ -176,7 +178,8 @@ impl Case {
     pub fn quiet_bound_ms(&self) -> u64 {
         let slowest = self.candidates.iter().map(|c| c.rate).min().unwrap_or(1_000_000);
         let lease = self.longest_lease_ms();
-        let most = |f: fn(&CandidateConfig) -> u64| self.candidates.iter().map(f).max().unwrap_or(0);
+        let most =
+            |f: fn(&CandidateConfig) -> u64| self.candidates.iter().map(f).max().unwrap_or(0);
         let (period, timeout) = (most(|c| c.retry_period_ms), most(|c| c.request_timeout_ms));
         // What a follower waits on its own clock: until it reads, then the lease, then a Take that was lost to
         // somebody who released.

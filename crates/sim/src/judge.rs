@@ -82,7 +82,9 @@ impl World<'_> {
         match before {
             Some(belief) if belief.token == token => {
                 if now >= belief.until {
-                    self.violate(Rule::Resurrection, || format!("{} believes in term {token} again", name(x)));
+                    self.violate(Rule::Resurrection, || {
+                        format!("{} believes in term {token} again", name(x))
+                    });
                 }
                 self.nodes[x].belief = Some(Belief { until, ..belief });
                 if let Some(work) = &mut self.nodes[x].work {
@@ -108,7 +110,9 @@ impl World<'_> {
         node.belief = Some(Belief { token, start: now, until });
         node.work = Some(Work { token, killed, stops: None });
         if again {
-            self.violate(Rule::Resurrection, || format!("{} leads term {token} once more", name(x)));
+            self.violate(Rule::Resurrection, || {
+                format!("{} leads term {token} once more", name(x))
+            });
         }
         if own_work {
             self.violate(Rule::Work, || format!("{} begins while its last work runs", name(x)));
@@ -136,7 +140,9 @@ impl World<'_> {
             let (a, b) = (&self.nodes[x], &self.nodes[y]);
             let overlaps = y != x && b.belief.is_some_and(|belief| belief.until > now);
             if overlaps && now >= a.excused.max(b.excused) {
-                self.violate(Rule::Belief, || format!("{} and {} believe at once", name(x), name(y)));
+                self.violate(Rule::Belief, || {
+                    format!("{} and {} believe at once", name(x), name(y))
+                });
             }
         }
         if self.foreign.until > now {
@@ -159,7 +165,13 @@ impl World<'_> {
     }
 
     /// What a write did to the store.
-    pub(crate) fn judge_write(&mut self, lineage: u64, change: &Change, old: &State, revoked: bool) {
+    pub(crate) fn judge_write(
+        &mut self,
+        lineage: u64,
+        change: &Change,
+        old: &State,
+        revoked: bool,
+    ) {
         let new = self.store.state().record.as_ref();
         let token = new.map_or(change.record.token, |record| record.token);
         match change.intent {
@@ -177,7 +189,7 @@ impl World<'_> {
                 let own = old.record.as_ref().is_some_and(|record| {
                     record.holder.is_some() && self.has_won(lineage, record.token)
                 });
-                if !own || old.foreign {
+                if !own || self.is_foreign(old) {
                     self.violate(Rule::Release, || "a release of what is not the sender's".into());
                 }
             }
@@ -190,9 +202,13 @@ impl World<'_> {
             self.violate(Rule::Extension, || format!("a renewal of somebody else's term {token}"));
         }
         let replaced = old.record.as_ref().map_or(0, |record| record.token);
-        if replaced > token || old.foreign {
+        if replaced > token || self.is_foreign(old) {
             self.violate(Rule::Extension, || format!("term {token} renewed over another leader"));
         }
+    }
+
+    fn is_foreign(&self, state: &State) -> bool {
+        state.foreign && state.record.as_ref().is_some_and(|record| record.holder.is_some())
     }
 
     fn has_won(&self, lineage: u64, token: Token) -> bool {
@@ -200,12 +216,12 @@ impl World<'_> {
     }
 
     /// A Take went over a state that an administrator freed: whoever believes now may go on until its deadline.
+    ///
+    /// The taker's own last work may still be stopping, too.
     pub(crate) fn excuse_others(&mut self, taker: Option<usize>) {
         let now = self.now;
         for y in 0..self.nodes.len() {
-            let node = &self.nodes[y];
-            let (d, g) = (node.timing.renew_deadline(), node.timing.stop_grace());
-            let (believes, works) = (node.real(self.case, d), node.real(self.case, d + g));
+            let (believes, works) = self.nodes[y].longest_term(self.case);
             let node = &mut self.nodes[y];
             if Some(y) != taker {
                 node.excused = node.excused.max(now + believes);
@@ -214,6 +230,21 @@ impl World<'_> {
         }
         if taker.is_some() {
             self.foreign.excused = self.foreign.excused.max(now + self.foreign.deadline);
+        }
+    }
+
+    /// A leader whose overlap is explained asserts its record over what does not show the other leader, or
+    /// over the other leader's: whoever has been explained once may go on until its deadline.
+    pub(crate) fn prolong_excuses(&mut self, asserter: usize) {
+        let now = self.now;
+        for y in 0..self.nodes.len() {
+            let (believes, works) = self.nodes[y].longest_term(self.case);
+            let node = &mut self.nodes[y];
+            let explained = node.excused > 0 && (y != asserter || node.excused > now);
+            if explained {
+                node.excused = node.excused.max(now + believes);
+                node.excused_work = node.excused_work.max(now + works);
+            }
         }
     }
 
@@ -230,7 +261,8 @@ impl World<'_> {
             Some((viewed, since)) if viewed == nonce => since,
             _ => now,
         };
-        let bound = since + leasehold_core::Timing::wait(lease) + std::time::Duration::from_nanos(1);
+        let bound =
+            since + leasehold_core::Timing::wait(lease) + std::time::Duration::from_nanos(1);
         let counts = self.case.store == StoreKind::Observer;
         let fell = token > 0 && token < node.greatest && self.calm;
         let stale = counts && now > bound;
@@ -282,7 +314,7 @@ impl World<'_> {
 
 /// How a node is called in a story.
 #[must_use]
-pub fn name(node: usize) -> String {
+pub(crate) fn name(node: usize) -> String {
     match u8::try_from(node) {
         Ok(letter) if letter < 26 => char::from(b'A' + letter).to_string(),
         _ => format!("node {node}"),

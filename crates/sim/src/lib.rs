@@ -7,6 +7,7 @@
 mod case;
 mod clock;
 mod draw;
+mod driver;
 mod faults;
 mod foreign;
 mod generate;
@@ -15,6 +16,7 @@ mod mutant;
 mod network;
 mod node;
 mod queue;
+mod shrink;
 mod store;
 mod story;
 mod watch;
@@ -24,4 +26,5 @@ pub use case::{CandidateConfig, Case, Fault, Floor, Kind, Nanos, PushKind, Store
 pub use generate::generate;
 pub use judge::{Rule, Violation};
 pub use mutant::Mutant;
+pub use shrink::shrink;
 pub use world::{Coverage, Report, run};

@@ -7,6 +7,7 @@ use leasehold_core::{Action, Change, ErrorKind, Input, Intent, Outcome, Time, Wa
 use crate::case::{Kind, MS, Nanos, StoreKind, US};
 use crate::draw::{Purpose, below, draw};
 use crate::judge::{Rule, name};
+use crate::mutant::Mutant;
 use crate::queue::{Event, Local, Request};
 use crate::story;
 use crate::world::World;
@@ -22,9 +23,10 @@ impl World<'_> {
 
     /// How strong this kind of fault is for a node now; 0 if it is not there.
     pub(crate) fn strength(&self, kind: Kind, x: usize) -> u64 {
-        let faults = self.active.iter().filter(|index| {
-            self.case.faults[**index].kind == kind && self.targets[**index] == x
-        });
+        let faults = self
+            .active
+            .iter()
+            .filter(|index| self.case.faults[**index].kind == kind && self.targets[**index] == x);
         faults.map(|index| self.case.faults[*index].strength).max().unwrap_or(0)
     }
 
@@ -40,8 +42,9 @@ impl World<'_> {
         node.operations += 1;
         node.flight = Some((operation, matches!(action, Action::Write { .. })));
         let timeout = node.clock.when(now + node.timing.request_timeout());
-        self.queue.push(timeout, Event::Local(x, Local::Timeout(operation)));
-        if let Action::Write { change, .. } = &mut action {
+        node.gives_up = timeout;
+        if let Action::Write { expected, change } = &mut action {
+            node.asked = Some(expected.clone());
             change.record.renewed = Wall(now.0 / MS);
         }
         self.tell(|| format!("{} asks ({operation}): {}", name(x), story::action(&action)));
@@ -61,15 +64,12 @@ impl World<'_> {
             errs: false,
         };
         match refused {
-            Some((true, input)) => {
-                request.errs = true;
-                let _ = input;
-            }
             Some((false, input)) => {
                 let at = self.now + out;
-                self.queue.push(at, Event::Local(x, Local::Answer(operation, input)));
+                self.queue.push(at, Event::Local(x, Local::Answer(operation, Box::new(input))));
                 return;
             }
+            Some((true, _)) => request.errs = true,
             None => {}
         }
         self.dispatch(request, out, lost);
@@ -106,7 +106,8 @@ impl World<'_> {
         let mut out = self.leg(x, operation, Purpose::Request);
         let mut back = self.leg(x, operation, Purpose::Answer);
         // Up to twice the request timeout: on both sides of it.
-        let most = 2 * self.case.candidates.iter().map(|c| c.request_timeout_ms).max().unwrap_or(0) * MS;
+        let most =
+            2 * self.case.candidates.iter().map(|c| c.request_timeout_ms).max().unwrap_or(0) * MS;
         let late = self.strength(Kind::LateRequests, x);
         if late > 0 {
             out += below(self.chance(x, operation, Purpose::LateRequest), most * late / 100);
@@ -148,18 +149,22 @@ impl World<'_> {
             node.requests = 0;
         }
         node.requests += 1;
-        let period = node.timing.retry_period().as_millis().max(1);
+        let pace = node.timing.retry_period().min(node.timing.request_timeout());
+        let period = pace.as_millis().max(1);
         let fair = 30 + u64::try_from(6000 / period).unwrap_or(u64::MAX);
         if node.requests > fair {
             let count = node.requests;
-            self.violate(Rule::Spinning, || format!("{} sends {count} requests in a second", name(x)));
+            self.violate(Rule::Spinning, || {
+                format!("{} sends {count} requests in a second", name(x))
+            });
         }
         let Action::Write { change, .. } = action else { return };
         if self.nodes[x].config >= self.case.candidates.len() {
             self.violate(Rule::View, || "an observer writes".into());
         }
         let releases = change.intent == Intent::Release && change.record.holder.is_none();
-        let runs = |work: crate::node::Work| work.token == change.record.token && work.end() > self.now;
+        let runs =
+            |work: crate::node::Work| work.token == change.record.token && work.end() > self.now;
         if releases && self.nodes[x].work.is_some_and(runs) {
             self.violate(Rule::Release, || format!("{} releases while its work runs", name(x)));
         }
@@ -175,7 +180,8 @@ impl World<'_> {
             && self.case.store == StoreKind::Server
             && change.intent == Intent::Take
         {
-            let length = u64::try_from(change.record.lease_duration.as_nanos()).unwrap_or(Nanos::MAX);
+            let length =
+                u64::try_from(change.record.lease_duration.as_nanos()).unwrap_or(Nanos::MAX);
             let nonce = change.record.nonce;
             let waits = self.waits(&request);
             let back = request.answer.unwrap_or(100 * US);
@@ -210,7 +216,9 @@ impl World<'_> {
                     self.applied(&request, change, &old);
                 } else {
                     self.cover.conflicts += 1;
-                    self.tell(|| format!("conflict for {} ({})", name(request.node), request.operation));
+                    self.tell(|| {
+                        format!("conflict for {} ({})", name(request.node), request.operation)
+                    });
                 }
                 if self.store.index() != index {
                     self.changed();
@@ -218,16 +226,49 @@ impl World<'_> {
                 Input::Wrote(Ok(outcome))
             }
         };
-        let input = if request.errs { failed(&request.action, ErrorKind::Unavailable) } else { input };
+        let input =
+            if request.errs { failed(&request.action, ErrorKind::Unavailable) } else { input };
+        if self.is_stale_keep_alive(&request) {
+            return;
+        }
         if let Some(back) = request.answer {
-            let answer = Local::Answer(request.operation, input);
+            let answer = Local::Answer(request.operation, Box::new(input));
             self.queue.push(self.now + back, Event::Local(request.node, answer));
         }
     }
 
+    /// A mutant: an answer that comes too late is taken for that of the renewal that is in flight then.
+    fn is_stale_keep_alive(&mut self, request: &Request) -> bool {
+        let renews = matches!(&request.action, Action::Write { change, .. } if change.intent == Intent::Renew);
+        let (Some(Mutant::StaleKeepAlive), true, Some(back)) =
+            (self.case.mutant, renews, request.answer)
+        else {
+            return false;
+        };
+        let x = request.node;
+        let node = &self.nodes[x];
+        let late = node.real(self.case, node.timing.request_timeout());
+        if back < late {
+            return false;
+        }
+        let Action::Write { expected, .. } = &request.action else { return false };
+        let observed = self.store.observe(self.store.index(), self.now);
+        if observed.version == *expected {
+            // Counted for whatever the sender asks two operations later (renew, read, renew).
+            let input = Input::Wrote(Ok(Outcome::Written(observed)));
+            for later in 1..4 {
+                let answer = Local::Answer(request.operation + later, Box::new(input.clone()));
+                self.queue.push(self.now + back, Event::Local(x, answer));
+            }
+        }
+        true
+    }
+
     fn applied(&mut self, request: &Request, change: &Change, old: &crate::store::State) {
         let x = request.node;
-        self.tell(|| format!("applied: {:?} of {} ({})", change.intent, name(x), request.operation));
+        self.tell(|| {
+            format!("applied: {:?} of {} ({})", change.intent, name(x), request.operation)
+        });
         let revoked = change.intent == Intent::Release && change.record.holder.is_some();
         if !self.waits(request) {
             self.cover.zombies += 1;
@@ -237,8 +278,19 @@ impl World<'_> {
             Intent::Adopt => self.cover.adopted += 1,
             Intent::Release => self.cover.released += 1,
             Intent::Renew => {
-                let own = old.record.as_ref().is_some_and(|record| record.holder == change.record.holder);
+                let own =
+                    old.record.as_ref().is_some_and(|record| record.holder == change.record.holder);
                 self.cover.reasserted += u64::from(!own);
+                if !own || old.suspended {
+                    self.prolong_excuses(x);
+                }
+                if !own && old.by_admin {
+                    self.excuse_others(Some(x));
+                }
+                if old.by_admin && old.record.is_none() && !self.waits(request) {
+                    self.haunted = true;
+                    self.store.blame_admin();
+                }
             }
             Intent::Take => {}
         }

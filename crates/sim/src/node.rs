@@ -2,7 +2,7 @@
 
 use leasehold_core::{
     Candidate, Capabilities, Election, Incarnation, InvalidTiming, Nonce, Time, Timing,
-    TimingSettings, Token,
+    TimingSettings, Token, Version,
 };
 
 use crate::case::{Case, Nanos, StoreKind};
@@ -12,7 +12,7 @@ use crate::queue::Local;
 
 /// What a candidate believes: leader with this token from `start` until `until`, in real time.
 #[derive(Clone, Copy, Debug)]
-pub struct Belief {
+pub(crate) struct Belief {
     /// The term.
     pub token: Token,
     /// When it began.
@@ -23,7 +23,7 @@ pub struct Belief {
 
 /// What is done in a term.
 #[derive(Clone, Copy, Debug)]
-pub struct Work {
+pub(crate) struct Work {
     /// The term.
     pub token: Token,
     /// When it is killed whatever happens.
@@ -35,14 +35,14 @@ pub struct Work {
 impl Work {
     /// When nothing of it runs any more.
     #[must_use]
-    pub fn end(&self) -> Nanos {
+    pub(crate) fn end(&self) -> Nanos {
         self.stops.unwrap_or(Nanos::MAX).min(self.killed)
     }
 }
 
 /// A watch.
 #[derive(Clone, Debug)]
-pub struct Watch {
+pub(crate) struct Watch {
     /// Which one; an event of an older one is ignored.
     pub number: u64,
     /// Whether it stands.
@@ -57,7 +57,7 @@ pub struct Watch {
 
 /// A candidate or an observer.
 #[derive(Clone, Debug)]
-pub struct Node {
+pub(crate) struct Node {
     /// The configuration it runs with.
     pub config: usize,
     /// The real election.
@@ -84,8 +84,12 @@ pub struct Node {
     pub flight: Option<(u64, bool)>,
     /// A write's outcome is unknown.
     pub unsure: bool,
+    /// What the last write was to replace.
+    pub asked: Option<Version>,
     /// When it wakes by itself.
     pub wakes: Nanos,
+    /// When it gives up the operation in flight.
+    pub gives_up: Nanos,
     /// What it believes.
     pub belief: Option<Belief>,
     /// The terms it believed in and no longer does.
@@ -119,7 +123,7 @@ impl Node {
     ///
     /// # Errors
     /// The timing breaks a rule.
-    pub fn new(case: &Case, config: usize) -> Result<Self, InvalidTiming> {
+    pub(crate) fn new(case: &Case, config: usize) -> Result<Self, InvalidTiming> {
         let settings = &case.candidates[config.min(case.candidates.len() - 1)];
         let timing = settings.timing()?;
         let clock = LocalClock::new(settings.offset_ms, settings.rate);
@@ -139,7 +143,9 @@ impl Node {
             operations: 0,
             flight: None,
             unsure: false,
+            asked: None,
             wakes: Nanos::MAX,
+            gives_up: Nanos::MAX,
             belief: None,
             over: Vec::new(),
             work: None,
@@ -155,18 +161,42 @@ impl Node {
         })
     }
 
+    /// When it does something by itself.
+    #[must_use]
+    pub(crate) fn next_at(&self) -> Nanos {
+        if self.paused > 0 || !self.alive {
+            return Nanos::MAX;
+        }
+        self.wakes.min(self.gives_up)
+    }
+
     /// A duration on its own clock in real time.
     #[must_use]
-    pub fn real(&self, case: &Case, duration: std::time::Duration) -> Nanos {
+    pub(crate) fn real(&self, case: &Case, duration: std::time::Duration) -> Nanos {
         let rate = case.candidates[self.config.min(case.candidates.len() - 1)].rate;
         let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX / 2_000_000);
         nanos * 1_000_000 / rate + 1
     }
 }
 
+impl Node {
+    /// How long it believes, and its work runs, after a write at most; in real time.
+    #[must_use]
+    pub(crate) fn longest_term(&self, case: &Case) -> (Nanos, Nanos) {
+        let (d, g) = (self.timing.renew_deadline(), self.timing.stop_grace());
+        (self.real(case, d), self.real(case, d + g))
+    }
+}
+
 /// A fresh election for a process: `life` counts the node's incarnations.
 #[must_use]
-pub fn election(case: &Case, config: usize, node: usize, life: u64, timing: Timing) -> Election {
+pub(crate) fn election(
+    case: &Case,
+    config: usize,
+    node: usize,
+    life: u64,
+    timing: Timing,
+) -> Election {
     let jitter = case.candidates.get(config).map_or(0, |c| c.hand_over_jitter_ms);
     let candidate = Candidate {
         identity: format!("node-{config}"),
@@ -183,12 +213,13 @@ pub fn election(case: &Case, config: usize, node: usize, life: u64, timing: Timi
         lease_duration_step: std::time::Duration::from_nanos(1),
         default_timing: TimingSettings::default(),
     };
-    Election::new(candidate, &capabilities)
+    let mutant = case.mutant.and_then(crate::mutant::Mutant::core);
+    Election::new(candidate, &capabilities).with_mutant(mutant)
 }
 
 /// The incarnation of a node's `life`.
 #[must_use]
-pub fn incarnation(seed: u64, node: usize, life: u64) -> Incarnation {
+pub(crate) fn incarnation(seed: u64, node: usize, life: u64) -> Incarnation {
     let high = u128::from(draw(seed, node, life, Purpose::IncarnationHigh));
     Incarnation(high << 64 | u128::from(draw(seed, node, life, Purpose::IncarnationLow)) | 1 << 127)
 }

@@ -9,7 +9,7 @@ use crate::case::Nanos;
 
 /// A request on its way.
 #[derive(Clone, Debug)]
-pub struct Request {
+pub(crate) struct Request {
     /// Who sent it.
     pub node: usize,
     /// The sender's process.
@@ -28,11 +28,9 @@ pub struct Request {
 
 /// Something that happens to one candidate.
 #[derive(Clone, Debug)]
-pub enum Local {
+pub(crate) enum Local {
     /// An operation was answered.
-    Answer(u64, Input),
-    /// An operation took too long.
-    Timeout(u64),
+    Answer(u64, Box<Input>),
     /// The watch with this number yields the state with this index.
     Hint(u64, usize),
     /// The watch with this number ended.
@@ -47,7 +45,7 @@ pub enum Local {
 
 /// What an owner wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Command {
+pub(crate) enum Command {
     /// Contend.
     Stand,
     /// Contend no more; a term is dropped.
@@ -60,7 +58,7 @@ pub enum Command {
 
 /// Something that happens.
 #[derive(Clone, Debug)]
-pub enum Event {
+pub(crate) enum Event {
     /// A request reaches the store.
     Arrive(Box<Request>),
     /// The second half of a Take reaches a server that ends leases itself.
@@ -83,7 +81,7 @@ pub enum Event {
 
 /// The queue.
 #[derive(Debug, Default)]
-pub struct Queue {
+pub(crate) struct Queue {
     heap: BinaryHeap<Reverse<(Nanos, u64, usize)>>,
     slots: Vec<Option<Event>>,
     free: Vec<usize>,
@@ -92,7 +90,7 @@ pub struct Queue {
 
 impl Queue {
     /// Adds an event.
-    pub fn push(&mut self, at: Nanos, event: Event) {
+    pub(crate) fn push(&mut self, at: Nanos, event: Event) {
         let slot = if let Some(slot) = self.free.pop() {
             self.slots[slot] = Some(event);
             slot
@@ -106,12 +104,12 @@ impl Queue {
 
     /// When the next event happens.
     #[must_use]
-    pub fn next_at(&self) -> Nanos {
+    pub(crate) fn next_at(&self) -> Nanos {
         self.heap.peek().map_or(Nanos::MAX, |Reverse((at, ..))| *at)
     }
 
     /// The next event.
-    pub fn pop(&mut self) -> Option<Event> {
+    pub(crate) fn pop(&mut self) -> Option<Event> {
         let Reverse((_, _, slot)) = self.heap.pop()?;
         self.free.push(slot);
         self.slots[slot].take()

@@ -5,10 +5,11 @@ use leasehold_core::{
 };
 
 use crate::case::{Floor, Nanos, StoreKind};
+use crate::mutant::Mutant;
 
 /// One state of the register.
 #[derive(Clone, Debug)]
-pub struct State {
+pub(crate) struct State {
     /// Names the state; an absent record has none.
     pub number: u64,
     /// What is stored.
@@ -33,7 +34,7 @@ struct Lease {
 
 /// The register.
 #[derive(Clone, Debug)]
-pub struct Store {
+pub(crate) struct Store {
     kind: StoreKind,
     floor: Floor,
     /// The rate of the server's clock, in millionths.
@@ -42,33 +43,41 @@ pub struct Store {
     leases: Vec<Lease>,
     /// Incarnations whose process is gone (`Passed`).
     dead: Vec<Incarnation>,
+    mutant: Option<Mutant>,
 }
 
 impl Store {
     /// A lock that nobody has ever held.
     #[must_use]
-    pub fn new(kind: StoreKind, floor: Floor, rate: u64) -> Self {
-        let mut store =
-            Self { kind, floor, rate, log: Vec::new(), leases: Vec::new(), dead: Vec::new() };
+    pub(crate) fn new(kind: StoreKind, floor: Floor, rate: u64, mutant: Option<Mutant>) -> Self {
+        let mut store = Self {
+            kind,
+            floor,
+            rate,
+            log: Vec::new(),
+            leases: Vec::new(),
+            dead: Vec::new(),
+            mutant,
+        };
         store.push(0, None, kind == StoreKind::Forgets, false);
         store
     }
 
     /// The present state.
     #[must_use]
-    pub fn state(&self) -> &State {
+    pub(crate) fn state(&self) -> &State {
         self.log.last().expect("the log begins with a state")
     }
 
     /// The number of the present state in the log.
     #[must_use]
-    pub fn index(&self) -> usize {
+    pub(crate) fn index(&self) -> usize {
         self.log.len() - 1
     }
 
     /// What a reader of the state with this index sees.
     #[must_use]
-    pub fn observe(&self, index: usize, now: Nanos) -> Observed {
+    pub(crate) fn observe(&self, index: usize, now: Nanos) -> Observed {
         let state = &self.log[index];
         let version = match state.record {
             None => Version::absent(),
@@ -105,16 +114,17 @@ impl Store {
 
     /// Grows with every change.
     #[must_use]
-    pub fn revision(&self) -> u64 {
+    pub(crate) fn revision(&self) -> u64 {
         self.log.len() as u64
     }
 
     /// Applies a write. A Take at a server that ends leases itself needs its lease granted before.
-    pub fn write(&mut self, now: Nanos, expected: &Version, change: &Change) -> Outcome {
+    pub(crate) fn write(&mut self, now: Nanos, expected: &Version, change: &Change) -> Outcome {
         if self.kind == StoreKind::Server {
             return self.write_leased(now, expected, change);
         }
-        if *expected != self.observe(self.index(), now).version {
+        let blind = self.mutant == Some(Mutant::BlindPut) && change.intent == Intent::Take;
+        if *expected != self.observe(self.index(), now).version && !blind {
             return Outcome::Conflict;
         }
         let by_admin = change.intent == Intent::Adopt && self.state().by_admin;
@@ -128,14 +138,21 @@ impl Store {
             self.revoke(now, nonce);
             return Outcome::Written(self.observe(self.index(), now));
         }
-        let matches = *expected == self.observe(self.index(), now).version;
+        let blind = match change.intent {
+            Intent::Renew => self.mutant == Some(Mutant::BlindRenew),
+            Intent::Release => self.mutant == Some(Mutant::BlindRelease),
+            _ => false,
+        } && self.state().record.is_some();
+        let matches = blind || *expected == self.observe(self.index(), now).version;
         let granted = self.leases.iter().any(|lease| lease.nonce == nonce);
         match change.intent {
             _ if !matches => return Outcome::Conflict,
             Intent::Adopt => return Outcome::Conflict,
             Intent::Take if !granted || self.state().record.is_some() => return Outcome::Conflict,
             Intent::Take => {
-                let token = self.revision() + 1;
+                let local = self.mutant == Some(Mutant::LocalTokens);
+                let counted = change.record.renewed.0 % 16;
+                let token = if local { 1 + counted } else { self.revision() + 1 };
                 self.push(now, Some(Record { token, ..change.record.clone() }), false, false);
             }
             Intent::Renew => self.refresh(now),
@@ -149,8 +166,10 @@ impl Store {
     }
 
     /// Begins a lease for a Take with this nonce.
-    pub fn grant(&mut self, now: Nanos, nonce: Nonce, length: Nanos) {
+    pub(crate) fn grant(&mut self, now: Nanos, nonce: Nonce, length: Nanos) {
         let length = length * 1_000_000 / self.rate;
+        let early = self.mutant == Some(Mutant::EarlyLease);
+        let now = if early { now.saturating_sub(length / 2) } else { now };
         self.leases.retain(|lease| lease.nonce != nonce);
         self.leases.push(Lease { nonce, ends: now + length, length });
     }
@@ -171,12 +190,12 @@ impl Store {
 
     /// When the next lease ends.
     #[must_use]
-    pub fn next_expiry(&self) -> Nanos {
+    pub(crate) fn next_expiry(&self) -> Nanos {
         self.leases.iter().map(|lease| lease.ends).min().unwrap_or(Nanos::MAX)
     }
 
     /// Ends the leases whose time has come. True if the record went with one.
-    pub fn expire(&mut self, now: Nanos) -> bool {
+    pub(crate) fn expire(&mut self, now: Nanos) -> bool {
         self.leases.retain(|lease| lease.ends > now);
         let Some(nonce) = self.state().record.as_ref().map(|record| record.nonce) else {
             return false;
@@ -189,24 +208,25 @@ impl Store {
     }
 
     /// The server starts again. A forgetful one brings back the state `depth` changes ago.
-    pub fn restart(&mut self, now: Nanos, depth: usize) {
+    pub(crate) fn restart(&mut self, now: Nanos, depth: usize) {
         for lease in &mut self.leases {
             lease.ends = now + lease.length;
         }
-        if self.kind == StoreKind::Forgets {
+        let silently = self.mutant == Some(Mutant::SilentRewind);
+        if self.kind == StoreKind::Forgets || silently {
             let index = self.index().saturating_sub(depth);
             let old = self.log[index].clone();
-            self.push(now, old.record, true, old.by_admin);
+            self.push(now, old.record, !silently, old.by_admin);
         }
     }
 
     /// A process is gone, and everything it started.
-    pub fn bury(&mut self, incarnation: Incarnation) {
+    pub(crate) fn bury(&mut self, incarnation: Incarnation) {
         self.dead.push(incarnation);
     }
 
     /// An administrator deletes the record.
-    pub fn delete(&mut self, now: Nanos) {
+    pub(crate) fn delete(&mut self, now: Nanos) {
         if self.state().record.is_some() {
             let nonce = self.state().record.as_ref().map(|record| record.nonce);
             self.leases.retain(|lease| Some(lease.nonce) != nonce);
@@ -215,22 +235,38 @@ impl Store {
     }
 
     /// Somebody writes a record without asking for a version: the same one, or one without holder.
-    pub fn edit(&mut self, now: Nanos, record: Record, by_admin: bool) {
+    pub(crate) fn edit(&mut self, now: Nanos, record: Record, by_admin: bool) {
         let State { suspended, .. } = *self.state();
         let by_admin = by_admin || self.state().by_admin;
         self.push(now, Some(record), suspended, by_admin);
     }
 
+    /// What is stored is an administrator's doing, although it names a holder.
+    pub(crate) fn blame_admin(&mut self) {
+        if let Some(state) = self.log.last_mut() {
+            state.by_admin = true;
+        }
+    }
+
     /// A foreign client writes over the present state.
-    pub fn write_foreign(&mut self, now: Nanos, record: Option<Record>) {
-        self.push(now, record, false, false);
+    pub(crate) fn write_foreign(&mut self, now: Nanos, record: Option<Record>) {
+        let kept = self.state().record.clone().filter(|record| record.holder.is_some());
+        let believed = self.mutant == Some(Mutant::ForeignBelieved);
+        let shown = if believed && record.is_some() { kept.or(record) } else { record };
+        let token = self.state().record.as_ref().map_or(0, |record| record.token);
+        self.push(now, shown, false, false);
+        let carried = self.floor == Floor::Carried;
         if let Some(state) = self.log.last_mut() {
             state.foreign = true;
+            // A foreign client keeps our token's number, which stays a floor.
+            if carried {
+                state.floor = state.floor.max(Some(token));
+            }
         }
     }
 
     /// A foreign client keeps its lease alive at a server that ends leases itself.
-    pub fn refresh_foreign(&mut self, now: Nanos) {
+    pub(crate) fn refresh_foreign(&mut self, now: Nanos) {
         self.refresh(now);
     }
 
@@ -256,7 +292,7 @@ fn clock_floor(now: Nanos) -> Token {
 
 impl Store {
     /// A server that stands still ends no lease before it goes on.
-    pub fn defer_expiry(&mut self, until: Nanos) {
+    pub(crate) fn defer_expiry(&mut self, until: Nanos) {
         for lease in &mut self.leases {
             lease.ends = lease.ends.max(until);
         }

@@ -4,7 +4,7 @@ use leasehold_core::{Action, Contents, Input, Observed, Outcome, Record};
 
 /// An observation in a line.
 #[must_use]
-pub fn observed(observed: &Observed) -> String {
+pub(crate) fn observed(observed: &Observed) -> String {
     let contents = match &observed.contents {
         Contents::Absent => "nothing".to_owned(),
         Contents::Record(stored) => record(stored),
@@ -15,7 +15,7 @@ pub fn observed(observed: &Observed) -> String {
 
 /// A request in a line.
 #[must_use]
-pub fn action(action: &Action) -> String {
+pub(crate) fn action(action: &Action) -> String {
     match action {
         Action::Read => "Read".to_owned(),
         Action::Write { expected, change } => {
@@ -32,7 +32,7 @@ fn record(record: &Record) -> String {
 
 /// An answer in a line.
 #[must_use]
-pub fn answer(input: &Input) -> String {
+pub(crate) fn answer(input: &Input) -> String {
     match input {
         Input::Read(Ok(seen)) => format!("{} (floor {:?})", observed(seen), seen.token_floor),
         Input::Wrote(Ok(Outcome::Written(seen))) => format!("Written, {}", observed(seen)),

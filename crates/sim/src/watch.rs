@@ -27,7 +27,8 @@ impl World<'_> {
     }
 
     fn emit(&mut self, x: usize, state: usize) {
-        let silent = self.strength(Kind::WatchSilent, x) > 0 || self.strength(Kind::Partition, x) > 0;
+        let silent =
+            self.strength(Kind::WatchSilent, x) > 0 || self.strength(Kind::Partition, x) > 0;
         self.nodes[x].watch.dead |= silent;
         if self.nodes[x].watch.dead {
             return;
@@ -103,8 +104,10 @@ impl World<'_> {
     pub(crate) fn answered(&mut self, x: usize, input: &Input) {
         let node = &self.nodes[x];
         let Input::Read(Ok(observed)) = input else { return };
-        let moved =
-            node.election.observed().is_some_and(|last: &Observed| last.version != observed.version);
+        let moved = node
+            .election
+            .observed()
+            .is_some_and(|last: &Observed| last.version != observed.version);
         if moved && node.watch.dead && node.watch.stands {
             let number = node.watch.number;
             self.queue.push(self.now, Event::Local(x, Local::WatchEnded(number)));

@@ -1,12 +1,13 @@
 //! The scheduler: one schedule from beginning to end.
 
-use leasehold_core::{Input, InvalidTiming, Loss, Time, Token};
+use std::fmt;
+
+use leasehold_core::{Input, InvalidTiming, Token};
 
 use crate::case::{Case, Kind, MS, Nanos};
-use crate::draw::{Purpose, below, draw};
 use crate::foreign::Foreign;
-use crate::judge::{Rule, Violation, Won, name};
-use crate::node::{Node, incarnation};
+use crate::judge::{Rule, Violation, Won};
+use crate::node::Node;
 use crate::queue::{Command, Event, Local, Queue};
 use crate::store::Store;
 
@@ -35,6 +36,33 @@ pub struct Coverage {
     pub excused: u64,
 }
 
+impl Coverage {
+    /// Adds another schedule's.
+    pub fn add(&mut self, other: &Self) {
+        self.events += other.events;
+        self.terms += other.terms;
+        self.conflicts += other.conflicts;
+        self.unknown += other.unknown;
+        self.zombies += other.zombies;
+        self.reasserted += other.reasserted;
+        self.released += other.released;
+        self.adopted += other.adopted;
+        self.copies += other.copies;
+        self.excused += other.excused;
+    }
+}
+
+impl fmt::Display for Coverage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { events, terms, conflicts, unknown, zombies, .. } = self;
+        let Self { reasserted, released, adopted, copies, excused, .. } = self;
+        write!(
+            f,
+            "{events} events, {terms} terms, {conflicts} conflicts, {unknown} unknown outcomes, {zombies} late writes, {reasserted} re-assertions, {released} releases, {adopted} adoptions, {copies} copies noticed, {excused} overlaps explained"
+        )
+    }
+}
+
 /// How a schedule ended.
 #[derive(Clone, Debug)]
 pub struct Report {
@@ -47,7 +75,7 @@ pub struct Report {
 }
 
 /// A running schedule.
-pub struct World<'a> {
+pub(crate) struct World<'a> {
     pub(crate) case: &'a Case,
     pub(crate) now: Nanos,
     pub(crate) queue: Queue,
@@ -66,6 +94,8 @@ pub struct World<'a> {
     pub(crate) led: bool,
     /// Nothing in the schedule rewrites history.
     pub(crate) calm: bool,
+    /// A late re-assertion came true over a record that was deleted once more.
+    pub(crate) haunted: bool,
     pub(crate) greatest: Token,
     pub(crate) won: Vec<Won>,
     pub(crate) violation: Option<Violation>,
@@ -100,7 +130,7 @@ impl<'a> World<'a> {
             case,
             now: 0,
             queue: Queue::default(),
-            store: Store::new(case.store, case.floor, case.server_rate),
+            store: Store::new(case.store, case.floor, case.server_rate, case.mutant),
             nodes,
             foreign: Foreign::new(case),
             active: Vec::new(),
@@ -111,6 +141,7 @@ impl<'a> World<'a> {
             bound: false,
             led: false,
             calm: !forgets && !case.faults.iter().any(|fault| rewrites(fault.kind)),
+            haunted: false,
             greatest: 0,
             won: Vec::new(),
             violation: None,
@@ -141,8 +172,9 @@ impl<'a> World<'a> {
         while self.violation.is_none() {
             let (mut wakes, mut sleeper) = (Nanos::MAX, 0);
             for (x, node) in self.nodes.iter().enumerate() {
-                if node.wakes < wakes {
-                    (wakes, sleeper) = (node.wakes, x);
+                let at = node.next_at();
+                if at < wakes {
+                    (wakes, sleeper) = (at, x);
                 }
             }
             let (queued, expires) = (self.queue.next_at(), self.store.next_expiry());
@@ -154,6 +186,8 @@ impl<'a> World<'a> {
             self.cover.events += 1;
             if expires == next {
                 self.expire_lease();
+            } else if wakes == next && self.nodes[sleeper].gives_up <= next {
+                self.time_out(sleeper);
             } else if wakes == next {
                 self.input(sleeper, Input::Tick);
             } else if let Some(event) = self.queue.pop() {
@@ -210,225 +244,6 @@ impl<'a> World<'a> {
                 self.break_watch(x);
             }
         }
-    }
-
-    /// A process starts.
-    pub(crate) fn start(&mut self, x: usize) {
-        if self.nodes[x].alive {
-            return;
-        }
-        self.tell(|| format!("{} starts", name(x)));
-        let node = &mut self.nodes[x];
-        node.alive = true;
-        node.paused = 0;
-        node.watch.cursor = self.store.index();
-        let wanted = node.wanted;
-        self.stand_watch(x, 0);
-        if wanted {
-            self.input(x, Input::Stand);
-        } else {
-            self.input(x, Input::Tick);
-        }
-    }
-
-    /// Something happens to a node, now or once it runs again.
-    pub(crate) fn local(&mut self, x: usize, local: Local) {
-        let node = &mut self.nodes[x];
-        if !node.alive {
-            return;
-        }
-        if node.paused > 0 {
-            node.inbox.push(local);
-            return;
-        }
-        match local {
-            Local::Answer(operation, input) => {
-                if matches!(node.flight, Some((flying, _)) if flying == operation) {
-                    if let Input::Wrote(answer) = &input {
-                        node.unsure = answer.is_err();
-                    }
-                    node.flight = None;
-                    self.tell(|| {
-                        format!("{} is answered ({operation}): {}", name(x), crate::story::answer(&input))
-                    });
-                    self.answered(x, &input);
-                    self.input(x, input);
-                }
-            }
-            Local::Timeout(operation) => self.time_out(x, operation),
-            Local::Hint(watch, index) => {
-                if node.watch.number == watch && node.watch.stands {
-                    let observed = self.store.observe(index, self.now);
-                    self.tell(|| format!("{} is pushed {}", name(x), crate::story::observed(&observed)));
-                    self.input(x, Input::Hint(observed));
-                }
-            }
-            Local::WatchEnded(watch) => self.watch_ended(x, watch),
-            Local::WatchStands(watch) => self.watch_stands(x, watch),
-            Local::WorkStopped(token) => self.work_stopped(x, token),
-            Local::Command(command) => self.command(x, command),
-        }
-    }
-
-    fn time_out(&mut self, x: usize, operation: u64) {
-        let node = &mut self.nodes[x];
-        let Some((flying, write)) = node.flight else { return };
-        if flying != operation {
-            return;
-        }
-        node.flight = None;
-        node.unsure |= write;
-        self.cover.unknown += 1;
-        self.tell(|| format!("{} gives up operation {operation}", name(x)));
-        let unavailable = leasehold_core::ErrorKind::Unavailable;
-        let input =
-            if write { Input::Wrote(Err(unavailable)) } else { Input::Read(Err(unavailable)) };
-        self.input(x, input);
-    }
-
-    fn command(&mut self, x: usize, command: Command) {
-        let leads = self.nodes[x].belief.is_some();
-        self.tell(|| format!("{} is told: {command:?}", name(x)));
-        match command {
-            Command::Stand => {
-                self.nodes[x].leaves = false;
-                self.nodes[x].wanted = true;
-                self.input(x, Input::Stand);
-            }
-            Command::Withdraw => {
-                self.nodes[x].wanted = false;
-                self.input(x, Input::Withdraw);
-            }
-            Command::Drain if !leads => self.command(x, Command::Withdraw),
-            Command::Resign | Command::Drain => {
-                self.nodes[x].leaves = command == Command::Drain;
-                self.input(x, Input::Stop);
-                if let Some(work) = self.nodes[x].work {
-                    let until = self.longest_drain(x);
-                    self.stop_work(x, work.token, until);
-                }
-            }
-        }
-    }
-
-    fn longest_drain(&self, x: usize) -> Nanos {
-        self.now + self.nodes[x].real(self.case, self.nodes[x].timing.lease_duration())
-    }
-
-    /// The work of a term ends at some moment before `until`.
-    fn stop_work(&mut self, x: usize, token: Token, until: Nanos) {
-        let chance = draw(self.case.seed, x, token, Purpose::Work);
-        let at = self.now + below(chance, until.saturating_sub(self.now));
-        if let Some(work) = &mut self.nodes[x].work {
-            work.stops = Some(work.stops.unwrap_or(Nanos::MAX).min(at));
-        }
-        self.queue.push(at, Event::Local(x, Local::WorkStopped(token)));
-    }
-
-    fn work_stopped(&mut self, x: usize, token: Token) {
-        if self.nodes[x].work.is_none_or(|work| work.token != token) {
-            return;
-        }
-        self.tell(|| format!("the work of {} in term {token} has stopped", name(x)));
-        let node = &mut self.nodes[x];
-        node.work = None;
-        let leaves = std::mem::take(&mut node.leaves);
-        self.input(x, Input::Drained);
-        let node = &mut self.nodes[x];
-        if node.election.releasing() {
-            node.releasing = Some(node.clock.show(self.now));
-        }
-        if leaves {
-            self.command(x, Command::Withdraw);
-        }
-    }
-
-    /// Hands an input to the election and does what the driver does after every input.
-    pub(crate) fn input(&mut self, x: usize, input: Input) {
-        let now = self.nodes[x].clock.show(self.now);
-        self.nodes[x].election.handle(now, input);
-        self.settle(x, now);
-        let (seed, operation) = (self.case.seed, self.nodes[x].operations);
-        let action = self.nodes[x].election.poll(now, || {
-            let half = |purpose| u128::from(draw(seed, x, operation, purpose));
-            leasehold_core::Nonce(half(Purpose::NonceHigh) << 64 | half(Purpose::NonceLow))
-        });
-        self.settle(x, now);
-        if let Some(action) = action {
-            self.send(x, now, action);
-        }
-        self.judge_view(x);
-        self.schedule_wake(x, now);
-    }
-
-    fn settle(&mut self, x: usize, now: Time) {
-        self.judge_belief(x);
-        if let Some((token, loss)) = self.nodes[x].election.take_ended() {
-            self.ended(x, token, loss);
-        }
-        let node = &mut self.nodes[x];
-        if node.election.take_released().is_some() || !node.election.releasing() {
-            node.releasing = None;
-        }
-        let overdue = 2 * node.timing.request_timeout() + std::time::Duration::from_nanos(2);
-        if node.releasing.is_some_and(|since| now > since + overdue) && node.paused == 0 {
-            self.nodes[x].releasing = None;
-            if self.now > self.nodes[x].paused_at {
-                self.violate(Rule::Termination, || format!("{} releases without end", name(x)));
-            }
-        }
-        if self.nodes[x].election.copied() {
-            self.cover.copies += 1;
-            self.tell(|| format!("{} sees a copy of itself", name(x)));
-            self.numbers += 1;
-            let incarnation = incarnation(self.case.seed, x, self.numbers);
-            self.nodes[x].election.handle(now, Input::Reborn(incarnation));
-            self.judge_belief(x);
-        }
-        if let Some(failure) = self.nodes[x].election.failure().cloned() {
-            self.violate(Rule::Failure, || format!("{} stops for good: {failure:?}", name(x)));
-        }
-    }
-
-    fn ended(&mut self, x: usize, token: Token, loss: Loss) {
-        self.tell(|| format!("the term {token} of {} ended: {loss:?}", name(x)));
-        let node = &self.nodes[x];
-        if loss == Loss::Superseded && !node.cloned {
-            let stored = self.store.state();
-            let own = node.election.incarnation();
-            let is_ours = stored.record.as_ref().is_some_and(|record| {
-                record.token == token
-                    && record.holder.as_ref().is_some_and(|h| h.incarnation == Some(own))
-            });
-            if is_ours && self.case.store != crate::case::StoreKind::Forgets {
-                self.violate(Rule::Stability, || format!("{} gives up its own term", name(x)));
-            }
-        }
-        if self.bound && !self.nodes[x].cloned {
-            self.violate(Rule::Stability, || format!("{} loses term {token} ({loss:?})", name(x)));
-        }
-        let Some(work) = self.nodes[x].work.filter(|work| work.token == token) else {
-            return;
-        };
-        let known = draw(self.case.seed, x, token, Purpose::Resume) & 1 == 0;
-        match loss {
-            Loss::Resigned => {}
-            Loss::Superseded => self.stop_work(x, token, self.now),
-            Loss::Dropped if !known => {
-                // Dropped, and nobody will ever say whether it stopped: it runs until it is killed.
-            }
-            _ => self.stop_work(x, token, work.killed),
-        }
-    }
-
-    fn schedule_wake(&mut self, x: usize, now: Time) {
-        let node = &mut self.nodes[x];
-        let next = node.election.next_deadline(now);
-        if next <= now && node.flight.is_none() {
-            self.violate(Rule::Spinning, || format!("{} wants to wake at once", name(x)));
-            return;
-        }
-        node.wakes = if next <= now { Nanos::MAX } else { node.clock.when(next) };
     }
 
     /// Adds a line to the story.

@@ -14,10 +14,10 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 pub(crate) struct Process(pub(crate) Child);
 
 impl Process {
-    /// Runs the test `role` of this binary, which is ignored otherwise.
+    /// Runs the test `role` of this binary, which does nothing otherwise.
     pub(crate) fn start(role: &str, path: &Path, argument: &str) -> Self {
         let child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", role, "--ignored", "--nocapture", "--test-threads=1"])
+            .args(["--exact", role, "--nocapture", "--test-threads=1"])
             .env("LOCK", path)
             .env("ARGUMENT", argument)
             .stdin(Stdio::null())
@@ -55,7 +55,7 @@ impl Drop for Process {
     }
 }
 
-/// What the parent told this process; nothing if this is no child but a run of the ignored tests.
+/// What the parent told this process; nothing if this is no child but a run of all tests.
 pub(crate) fn told() -> Option<(FileLock, String)> {
     let lock = FileLock::open(std::env::var_os("LOCK")?).unwrap();
     Some((lock, std::env::var("ARGUMENT").unwrap()))

@@ -5,12 +5,16 @@ use crate::error::ErrorKind;
 use crate::record::Token;
 use crate::time::Time;
 
+use super::mutant::Mutant;
 use super::{Attempt, Election, Failure, Flight, Phase, Term};
 
 impl Election {
     pub(super) fn hinted(&mut self, now: Time, observed: Observed) {
         self.highest = self.highest.max(observed.record().map_or(0, |record| record.token));
         match self.phase {
+            Phase::Leading(_) if self.is(Mutant::PushEnds) && !self.is_own_event(&observed) => {
+                self.give_up_term(now);
+            }
             Phase::Leading(_) | Phase::Claiming { .. } => {
                 self.look |= !self.is_own_event(&observed)
             }
@@ -43,7 +47,8 @@ impl Election {
             Ok(observed) if overtaken && self.is_other_than_seen(&observed) => self.read_at = now,
             Ok(observed) => {
                 self.doubt = false;
-                self.settle(now, observed, floor);
+                let received = if self.is(Mutant::WaitsFromSend) { sent } else { now };
+                self.settle(received, observed, floor);
                 self.schedule_read(now);
             }
             Err(kind) => {
@@ -93,8 +98,22 @@ impl Election {
                 if kind == ErrorKind::Invalid {
                     self.fail(now, Failure::Invalid);
                 }
+                self.mistake_for_success(now, &attempt);
                 self.unresolved(now, Attempt { refused: false, ..attempt });
             }
+        }
+    }
+
+    /// Only in mutants.
+    fn mistake_for_success(&mut self, now: Time, attempt: &Attempt) {
+        let record = &attempt.change.record;
+        if self.is(Mutant::TimeoutIsSuccess) && record.holder.as_ref() == Some(&self.me) {
+            self.lead(now, attempt.first_sent, record.token);
+        }
+        if self.is(Mutant::HoldsOnUnavailable)
+            && let Phase::Leading(term) = &mut self.phase
+        {
+            term.sent = now;
         }
     }
 
@@ -124,7 +143,9 @@ impl Election {
 
     /// A write of ours that was sent at `sent` was acknowledged: begins a term, or extends it.
     fn lead(&mut self, now: Time, sent: Time, token: Token) {
-        let in_time = now < self.timing.believe_until(sent);
+        let sent = self.counted_from(now, sent);
+        let in_time = now < self.believe_until(sent);
+        let resurrects = self.is(Mutant::Resurrects);
         let renew_at = sent + self.timing.retry_period();
         match &mut self.phase {
             Phase::Leading(term) if in_time && sent > term.sent => {
@@ -132,7 +153,7 @@ impl Election {
             }
             Phase::Leading(term) => term.renew_at = now,
             // No resurrection: what ended stays ended, whatever is acknowledged late.
-            Phase::Ended { token: ended, .. } if *ended == token => {}
+            Phase::Ended { token: ended, .. } if *ended == token && !resurrects => {}
             _ if !self.standing => self.owe_release(now, token),
             _ if in_time => {
                 self.phase = Phase::Leading(Term { token, sent, renew_at, draining: false });

@@ -11,6 +11,7 @@
 //! - `plan.rs`: what is to be done next, and when.
 
 mod answers;
+mod mutant;
 mod plan;
 mod settle;
 #[cfg(test)]
@@ -24,6 +25,10 @@ use crate::record::{Holder, Incarnation, Nonce, Token};
 use crate::time::{Time, Wall};
 use crate::timing::Timing;
 
+#[cfg(feature = "mutants")]
+pub use mutant::Mutant;
+#[cfg(not(feature = "mutants"))]
+use mutant::Mutant;
 pub use types::{Action, Candidate, Failure, Input, Leadership, Loss, View};
 
 /// One candidate, or an observer that never stands.
@@ -71,6 +76,9 @@ pub struct Election {
     failure: Option<Failure>,
     ended: Option<(Token, Loss)>,
     released: Option<bool>,
+
+    #[cfg(feature = "mutants")]
+    mutant: Option<Mutant>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -107,7 +115,10 @@ enum Flight {
         /// The watch moved what we know since.
         overtaken: bool,
     },
-    Write { attempt: Box<Attempt>, sent: Time },
+    Write {
+        attempt: Box<Attempt>,
+        sent: Time,
+    },
 }
 
 /// A logical write: may be sent more than once, and counts from the first time.
@@ -187,6 +198,8 @@ impl Election {
             failure: None,
             ended: None,
             released: None,
+            #[cfg(feature = "mutants")]
+            mutant: None,
         }
     }
 
@@ -252,8 +265,8 @@ impl Election {
         if self.flight.is_none() {
             next = next.min(self.plan().0);
         }
-        if let Some(leadership) = self.leadership(now) {
-            next = next.min(leadership.until);
+        if let Phase::Leading(term) = self.phase {
+            next = next.min(self.believe_until(term.sent));
         }
         if let Phase::Ended { release_until: Some(until), .. } = self.phase {
             next = next.min(until);
@@ -271,7 +284,7 @@ impl Election {
         let Phase::Leading(term) = self.phase else {
             return None;
         };
-        let until = self.timing.believe_until(term.sent);
+        let until = self.promised_until(&term);
         (now < until).then(|| Leadership {
             token: term.token,
             until,
@@ -397,7 +410,10 @@ impl Election {
     }
 
     fn owe_release(&mut self, now: Time, token: Token) {
-        let until = now + 2 * self.timing.request_timeout();
+        let mut until = now + 2 * self.timing.request_timeout();
+        if self.is(Mutant::ReleasesForever) {
+            until = Time::NEVER;
+        }
         self.phase = Phase::Ended { token, work_stopped: true, release_until: Some(until) };
     }
 
@@ -422,7 +438,7 @@ impl Election {
     /// What passes with time alone.
     fn expire(&mut self, now: Time) {
         match self.phase {
-            Phase::Leading(term) if now >= self.timing.believe_until(term.sent) => {
+            Phase::Leading(term) if now >= self.believe_until(term.sent) => {
                 self.end(now, Loss::Expired);
             }
             Phase::Ended { token, release_until: Some(until), .. } if now >= until => {

@@ -6,6 +6,7 @@ use crate::record::{Holder, MAX_TOKEN, Nonce, Record, Token};
 use crate::time::Time;
 use crate::timing::Timing;
 
+use super::mutant::Mutant;
 use super::{Attempt, Election, Failure, Phase, UNSTAMPED};
 
 use std::time::Duration;
@@ -60,7 +61,9 @@ impl Election {
             }
             _ if !self.standing => NOT_NOW,
             // Present is never taken, not even when it is ours.
-            Phase::Ended { work_stopped: true, .. } if self.is_seen_ours() && self.is_by_server() => {
+            Phase::Ended { work_stopped: true, .. }
+                if self.is_seen_ours() && self.is_by_server() =>
+            {
                 (AT_ONCE, Step::Release)
             }
             // Nobody came between: the compare-and-swap over our own record proves it.
@@ -84,6 +87,7 @@ impl Election {
             (Contents::Unreadable(_), _) => (Time::NEVER, Step::Read),
             (_, Expiry::Suspended) => (Time(0), Step::Adopt),
             (Contents::Absent, Expiry::ByServer) => (polite, Step::Take),
+            (Contents::Absent, _) if self.is(Mutant::TakesAbsent) => (lease_over, Step::Take),
             (Contents::Absent, _) => (lease_over, Step::Adopt),
             (Contents::Record(Record { holder: None, .. }), _) => {
                 (polite.max(lease_over), Step::Take)
@@ -100,7 +104,11 @@ impl Election {
         match &self.held {
             None => Time(0),
             Some(held) if held.suspended => Time::NEVER,
-            Some(held) => held.received + Timing::wait(held.lease_duration) + self.jitter,
+            Some(held) => {
+                let own = self.is(Mutant::OwnDuration);
+                let lease = if own { self.timing.lease_duration() } else { held.lease_duration };
+                held.received + Timing::wait(lease) + self.jitter
+            }
         }
     }
 
@@ -192,7 +200,15 @@ impl Election {
                 }
                 self.record(Some(self.me.clone()), token, nonce())
             }
-            Intent::Renew => self.record(Some(self.me.clone()), self.term_token(), nonce()),
+            Intent::Renew => {
+                let stored = self.seen.as_ref().and_then(|seen| seen.observed.record());
+                let nonce = match stored.filter(|_| self.is(Mutant::ConstantNonce)) {
+                    Some(stored) => stored.nonce,
+                    None => nonce(),
+                };
+                self.record(Some(self.me.clone()), self.term_token(), nonce)
+            }
+            Intent::Release if self.is(Mutant::TokenReset) => self.record(None, 0, nonce()),
             Intent::Release => self.record(None, self.term_token(), nonce()),
         };
         Some(Attempt {
@@ -208,6 +224,9 @@ impl Election {
         let seen = self.seen.as_ref();
         let record = seen.and_then(|seen| seen.observed.record()).map_or(0, |record| record.token);
         let floor = seen.and_then(|seen| seen.observed.token_floor).max(self.floor).unwrap_or(0);
+        if self.is(Mutant::TokenReset) {
+            return record.saturating_add(1);
+        }
         record.max(floor).max(self.highest).saturating_add(1)
     }
 

@@ -4,7 +4,8 @@ use crate::backend::{Contents, Expiry, Intent, Observed};
 use crate::record::{Nonce, Record, Token};
 use crate::time::Time;
 
-use super::{Election, Failure, Flight, Held, Loss, Own, Phase, Seen};
+use super::mutant::Mutant;
+use super::{Election, Failure, Flight, Held, Loss, Own, Phase, Seen, Term};
 
 /// Whose a record is. Ours is what carries our own nonce, never merely our identity or incarnation: a copy
 /// of this process has those too.
@@ -46,7 +47,10 @@ impl Election {
             Whose::OurTake => {
                 let token = observed.record().map_or(0, |record| record.token);
                 self.own.acknowledge(observed.record().map(|record| record.nonce));
-                if self.standing {
+                if self.is(Mutant::LeadsOnRead) {
+                    self.phase =
+                        Phase::Leading(Term { token, sent: now, renew_at: now, draining: false });
+                } else if self.standing {
                     self.phase = Phase::Claiming { token };
                 } else {
                     self.owe_release(now, token);
@@ -92,8 +96,10 @@ impl Election {
             };
             self.ghost = self.own.unresolved.iter().find(stray).cloned().or(self.ghost.take());
         }
+        let keeps = self.is(Mutant::ReleasesAnything);
         match &mut self.phase {
             Phase::Following => {}
+            Phase::Ended { .. } if keeps => {}
             Phase::Leading(term) if may_reassert(term.token, self.highest, observed) => {
                 term.renew_at = now;
             }
@@ -104,7 +110,7 @@ impl Election {
     }
 
     /// The lock is somebody else's now.
-    fn give_up_term(&mut self, now: Time) {
+    pub(super) fn give_up_term(&mut self, now: Time) {
         self.end(now, Loss::Superseded);
         self.let_go(now, false);
     }
@@ -117,6 +123,7 @@ impl Election {
             Some(Intent::Take) => Whose::OurTake,
             Some(Intent::Release) => Whose::OurRelease,
             _ if self.own.recognises(record.nonce) => Whose::Ours,
+            _ if self.is(Mutant::OwnByIncarnation) && self.names_us(record) => Whose::Ours,
             _ if self.is_copys(record, observed.expiry) => Whose::Copy,
             _ => Whose::Stranger,
         }
@@ -125,16 +132,23 @@ impl Election {
     /// Our incarnation with a nonce that is not ours. An old record of ours that a forgetful store brought
     /// back carries a lower token than the highest seen, or is suspended.
     fn is_copys(&self, record: &Record, expiry: Expiry) -> bool {
-        let ours = |holder: &crate::record::Holder| holder.incarnation == Some(self.incarnation);
-        record.holder.as_ref().is_some_and(ours)
+        self.names_us(record)
             && record.token >= self.highest
             && expiry != Expiry::Suspended
             && self.own.disowned != Some(record.nonce)
     }
 
+    fn names_us(&self, record: &Record) -> bool {
+        record.holder.as_ref().is_some_and(|holder| holder.incarnation == Some(self.incarnation))
+    }
+
     pub(super) fn is_seen_ours(&self) -> bool {
         let record = self.seen.as_ref().and_then(|seen| seen.observed.record());
-        record.is_some_and(|record| record.holder.is_some() && self.own.recognises(record.nonce))
+        record.is_some_and(|record| {
+            record.holder.is_some() && self.own.recognises(record.nonce)
+                || self.is(Mutant::OwnByIncarnation) && self.names_us(record)
+                || self.is(Mutant::ReleasesAnything)
+        })
     }
 
     /// Whether a pushed observation is one of our own writes, resolved or in flight.
@@ -168,7 +182,8 @@ impl Election {
         self.floor = self.floor.max(observed.token_floor);
         // A store that forgets shows an old sign of life under a new version once it was adopted again.
         let last = self.seen.as_ref().map(|seen| &seen.observed.version);
-        if self.forgets && last != Some(&observed.version) {
+        let restarts = self.forgets && !self.is(Mutant::TimerContinues);
+        if (restarts || self.is(Mutant::TimerOnVersion)) && last != Some(&observed.version) {
             self.restart_timer(now);
         }
         self.note_life(now, &observed);
@@ -196,7 +211,8 @@ impl Election {
             },
         }
         // After a suspended state the timer starts from zero.
-        if self.held.as_ref().is_some_and(|held| held.suspended && !suspended) {
+        let resumes = self.held.as_ref().is_some_and(|held| held.suspended && !suspended);
+        if resumes && !self.is(Mutant::TimerContinues) {
             self.restart_timer(now);
         }
         if let Some(held) = &mut self.held {
@@ -211,8 +227,14 @@ impl Election {
     }
 
     fn note_holder(&mut self, now: Time, record: &Record) {
+        let every_read = self.is(Mutant::TimerOnEveryRead);
+        let now = if self.is(Mutant::TrustsWallTime) {
+            now.min(Time(record.renewed.0.saturating_mul(1_000_000)))
+        } else {
+            now
+        };
         match &mut self.held {
-            Some(held) if held.nonce == record.nonce => {
+            Some(held) if held.nonce == record.nonce && !every_read => {
                 held.token = record.token;
                 held.lease_duration = held.lease_duration.max(record.lease_duration);
             }
@@ -232,6 +254,9 @@ impl Election {
     /// A record without holder is a release of the holder we saw only if it carries its token or a greater
     /// one. An adopted one has token 0 and never is.
     fn is_release_of_held(&self, record: &Record) -> bool {
+        if self.is(Mutant::AdoptedIsRelease) {
+            return true;
+        }
         record.token > 0 && self.held.as_ref().is_none_or(|held| record.token >= held.token)
     }
 }

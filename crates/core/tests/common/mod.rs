@@ -64,6 +64,15 @@ impl FaultyLock {
         self.lock.write(&observed.version, &change).await.unwrap();
     }
 
+    pub(crate) async fn release_usurped(&self) {
+        let observed = self.lock.read().await.unwrap();
+        let mut record = observed.record().unwrap().clone();
+        record.nonce = Nonce(2);
+        record.holder = None;
+        let change = Change { intent: Intent::Release, record };
+        self.lock.write(&observed.version, &change).await.unwrap();
+    }
+
     fn check(&self) -> Result<(), Error> {
         if self.refusing.load(Ordering::SeqCst) {
             return Err(Error::new(ErrorKind::Unavailable, "reach the store", "it is down"));

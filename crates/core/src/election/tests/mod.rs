@@ -1,6 +1,7 @@
 //! The election against a register that is played by hand.
 
 mod pitfalls;
+mod races;
 mod rules;
 mod table;
 

@@ -1,6 +1,7 @@
-//! How long a read and a write take. No assertion: run it by hand on the file system in question.
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "only tests are here")]
+//! How long a read and a write take, in the directory `PACE` (or the one for temporary files).
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement")]
 
+#[path = "../tests/common/mod.rs"]
 mod common;
 
 use std::time::{Duration, Instant};
@@ -9,12 +10,9 @@ use common::{adopt, change, take, written};
 use leasehold_core::{Intent, LockBackend};
 use leasehold_file::FileLock;
 
-#[tokio::test]
-#[ignore = "a measurement; set PACE to a directory"]
-async fn pace() {
-    let Some(directory) = std::env::var_os("PACE") else {
-        return;
-    };
+#[tokio::main]
+async fn main() {
+    let directory = std::env::var_os("PACE").map_or_else(std::env::temp_dir, Into::into);
     let dir = tempfile::tempdir_in(directory).unwrap();
     let lock = FileLock::open(dir.path().join("jobs")).unwrap();
     let adopted = adopt(&lock).await;

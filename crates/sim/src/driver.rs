@@ -1,0 +1,249 @@
+//! What the tokio driver does around the election: hand it what happens, do what it asks, wake when it says.
+
+use leasehold_core::{ErrorKind, Input, Loss, Nonce, Outcome, Time, Token};
+
+use crate::case::{Nanos, StoreKind};
+use crate::draw::{Purpose, below, draw};
+use crate::judge::{Rule, name};
+use crate::mutant::Mutant;
+use crate::node::incarnation;
+use crate::queue::{Command, Event, Local};
+use crate::world::World;
+
+impl World<'_> {
+    /// A process starts.
+    pub(crate) fn start(&mut self, x: usize) {
+        if self.nodes[x].alive {
+            return;
+        }
+        self.tell(|| format!("{} starts", name(x)));
+        let node = &mut self.nodes[x];
+        node.alive = true;
+        node.paused = 0;
+        node.watch.cursor = self.store.index();
+        let wanted = node.wanted;
+        self.stand_watch(x, 0);
+        if wanted {
+            self.input(x, Input::Stand);
+        } else {
+            self.input(x, Input::Tick);
+        }
+    }
+
+    /// Something happens to a node, now or once it runs again.
+    pub(crate) fn local(&mut self, x: usize, local: Local) {
+        let node = &mut self.nodes[x];
+        if !node.alive {
+            return;
+        }
+        if node.paused > 0 {
+            node.inbox.push(local);
+            return;
+        }
+        match local {
+            Local::Answer(operation, input) => {
+                let write = matches!(*input, Input::Wrote(_));
+                if node.flight == Some((operation, write)) {
+                    match &*input {
+                        Input::Wrote(Ok(Outcome::Written(_))) => node.unsure = false,
+                        // While the version stands the Take that went astray is sent again.
+                        Input::Read(Ok(observed)) => {
+                            node.unsure &= node.asked.as_ref() == Some(&observed.version);
+                        }
+                        Input::Wrote(_) => node.unsure = true,
+                        _ => {}
+                    }
+                    node.flight = None;
+                    node.gives_up = Nanos::MAX;
+                    self.tell(|| {
+                        format!(
+                            "{} is answered ({operation}): {}",
+                            name(x),
+                            crate::story::answer(&input)
+                        )
+                    });
+                    self.answered(x, &input);
+                    self.input(x, *input);
+                }
+            }
+            Local::Hint(watch, index) => {
+                if node.watch.number == watch && node.watch.stands {
+                    let observed = self.store.observe(index, self.now);
+                    self.tell(|| {
+                        format!("{} is pushed {}", name(x), crate::story::observed(&observed))
+                    });
+                    self.input(x, Input::Hint(observed));
+                }
+            }
+            Local::WatchEnded(watch) => self.watch_ended(x, watch),
+            Local::WatchStands(watch) => self.watch_stands(x, watch),
+            Local::WorkStopped(token) => self.work_stopped(x, token),
+            Local::Command(command) => self.command(x, command),
+        }
+    }
+
+    /// The operation in flight took too long.
+    pub(crate) fn time_out(&mut self, x: usize) {
+        let node = &mut self.nodes[x];
+        node.gives_up = Nanos::MAX;
+        let Some((operation, write)) = node.flight.take() else { return };
+        node.unsure |= write;
+        self.cover.unknown += 1;
+        self.tell(|| format!("{} gives up operation {operation}", name(x)));
+        let unavailable = ErrorKind::Unavailable;
+        let input =
+            if write { Input::Wrote(Err(unavailable)) } else { Input::Read(Err(unavailable)) };
+        self.input(x, input);
+    }
+
+    fn command(&mut self, x: usize, command: Command) {
+        let leads = self.nodes[x].belief.is_some();
+        self.tell(|| format!("{} is told: {command:?}", name(x)));
+        match command {
+            Command::Stand => {
+                self.nodes[x].leaves = false;
+                self.nodes[x].wanted = true;
+                self.input(x, Input::Stand);
+            }
+            Command::Withdraw => {
+                self.nodes[x].wanted = false;
+                self.input(x, Input::Withdraw);
+                if self.case.mutant == Some(Mutant::ReleasesWithoutStop) {
+                    self.input(x, Input::Drained);
+                }
+            }
+            Command::Drain if !leads => self.command(x, Command::Withdraw),
+            Command::Resign | Command::Drain => {
+                self.nodes[x].leaves = command == Command::Drain;
+                self.input(x, Input::Stop);
+                if self.case.mutant == Some(Mutant::ReleasesBeforeStop) {
+                    self.input(x, Input::Drained);
+                }
+                if let Some(work) = self.nodes[x].work {
+                    let until = self.longest_drain(x);
+                    self.stop_work(x, work.token, until);
+                }
+            }
+        }
+    }
+
+    fn longest_drain(&self, x: usize) -> Nanos {
+        self.now + self.nodes[x].real(self.case, self.nodes[x].timing.lease_duration())
+    }
+
+    /// The work of a term ends at some moment before `until`.
+    fn stop_work(&mut self, x: usize, token: Token, until: Nanos) {
+        let chance = draw(self.case.seed, x, token, Purpose::Work);
+        let at = self.now + below(chance, until.saturating_sub(self.now));
+        if let Some(work) = &mut self.nodes[x].work {
+            work.stops = Some(work.stops.unwrap_or(Nanos::MAX).min(at));
+        }
+        self.queue.push(at, Event::Local(x, Local::WorkStopped(token)));
+    }
+
+    fn work_stopped(&mut self, x: usize, token: Token) {
+        if self.nodes[x].work.is_none_or(|work| work.token != token) {
+            return;
+        }
+        self.tell(|| format!("the work of {} in term {token} has stopped", name(x)));
+        let node = &mut self.nodes[x];
+        node.work = None;
+        let leaves = std::mem::take(&mut node.leaves);
+        self.input(x, Input::Drained);
+        let node = &mut self.nodes[x];
+        if node.election.releasing() {
+            node.releasing = Some(node.clock.show(self.now));
+        }
+        if leaves {
+            self.command(x, Command::Withdraw);
+        }
+    }
+
+    /// Hands an input to the election and does what the driver does after every input.
+    pub(crate) fn input(&mut self, x: usize, input: Input) {
+        let now = self.nodes[x].clock.show(self.now);
+        self.nodes[x].election.handle(now, input);
+        self.settle(x, now);
+        let (seed, operation) = (self.case.seed, self.nodes[x].operations);
+        let action = self.nodes[x].election.poll(now, || {
+            let half = |purpose| u128::from(draw(seed, x, operation, purpose));
+            Nonce(half(Purpose::NonceHigh) << 64 | half(Purpose::NonceLow))
+        });
+        self.settle(x, now);
+        if let Some(action) = action {
+            self.send(x, now, action);
+        }
+        self.judge_view(x);
+        self.schedule_wake(x, now);
+    }
+
+    fn settle(&mut self, x: usize, now: Time) {
+        self.judge_belief(x);
+        if let Some((token, loss)) = self.nodes[x].election.take_ended() {
+            self.ended(x, token, loss);
+        }
+        let node = &mut self.nodes[x];
+        if node.election.take_released().is_some() || !node.election.releasing() {
+            node.releasing = None;
+        }
+        let overdue = 2 * node.timing.request_timeout() + std::time::Duration::from_nanos(2);
+        if node.releasing.is_some_and(|since| now > since + overdue) && node.paused == 0 {
+            self.nodes[x].releasing = None;
+            if self.now > self.nodes[x].paused_at {
+                self.violate(Rule::Termination, || format!("{} releases without end", name(x)));
+            }
+        }
+        if self.nodes[x].election.copied() {
+            self.cover.copies += 1;
+            self.tell(|| format!("{} sees a copy of itself", name(x)));
+            self.numbers += 1;
+            let incarnation = incarnation(self.case.seed, x, self.numbers);
+            self.nodes[x].election.handle(now, Input::Reborn(incarnation));
+            self.judge_belief(x);
+        }
+        if let Some(failure) = self.nodes[x].election.failure().cloned() {
+            self.violate(Rule::Failure, || format!("{} stops for good: {failure:?}", name(x)));
+        }
+    }
+
+    fn ended(&mut self, x: usize, token: Token, loss: Loss) {
+        self.tell(|| format!("the term {token} of {} ended: {loss:?}", name(x)));
+        let node = &self.nodes[x];
+        if loss == Loss::Superseded && !node.cloned {
+            let stored = self.store.state();
+            let own = node.election.incarnation();
+            let is_ours = stored.record.as_ref().is_some_and(|record| {
+                record.token == token
+                    && record.holder.as_ref().is_some_and(|h| h.incarnation == Some(own))
+            });
+            if is_ours && !self.haunted && self.case.store != StoreKind::Forgets {
+                self.violate(Rule::Stability, || format!("{} gives up its own term", name(x)));
+            }
+        }
+        if self.bound && !self.nodes[x].cloned {
+            self.violate(Rule::Stability, || format!("{} loses term {token} ({loss:?})", name(x)));
+        }
+        let Some(work) = self.nodes[x].work.filter(|work| work.token == token) else {
+            return;
+        };
+        let known = draw(self.case.seed, x, token, Purpose::Resume) & 1 == 0;
+        match loss {
+            Loss::Resigned => {}
+            Loss::Superseded => self.stop_work(x, token, self.now),
+            Loss::Dropped if !known => {
+                // Dropped, and nobody will ever say whether it stopped: it runs until it is killed.
+            }
+            _ => self.stop_work(x, token, work.killed),
+        }
+    }
+
+    fn schedule_wake(&mut self, x: usize, now: Time) {
+        let node = &mut self.nodes[x];
+        let next = node.election.next_deadline(now);
+        if next <= now && node.flight.is_none() {
+            self.violate(Rule::Spinning, || format!("{} wants to wake at once", name(x)));
+            return;
+        }
+        node.wakes = if next <= now { Nanos::MAX } else { node.clock.when(next) };
+    }
+}
