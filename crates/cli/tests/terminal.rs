@@ -4,9 +4,12 @@
 
 mod common;
 
+use std::fs;
 use std::process::{Command, Output};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use common::{Scene, alive, eventually, signal};
+use common::{PATIENCE, Scene, alive, eventually, signal};
 use rustix::process::Signal;
 
 /// A terminal with an interactive shell in it; ended with the test.
@@ -17,6 +20,7 @@ struct Terminal {
 impl Terminal {
     fn open() -> Self {
         let terminal = Self { scene: Scene::new() };
+        fs::write(terminal.scene.path("conf"), "set -g remain-on-exit on\n").unwrap();
         let session = [
             "new-session",
             "-d",
@@ -39,7 +43,12 @@ impl Terminal {
 
     fn tmux(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new("tmux");
-        command.arg("-S").arg(self.scene.path("tmux")).args(["-f", "/dev/null"]).args(arguments);
+        command
+            .arg("-S")
+            .arg(self.scene.path("tmux"))
+            .arg("-f")
+            .arg(self.scene.path("conf"))
+            .args(arguments);
         command.envs(self.scene.envs()).env("SHELL", "/bin/sh").env_remove("TMUX");
         command.output().unwrap()
     }
@@ -58,7 +67,15 @@ impl Terminal {
     }
 
     fn shows(&self, text: &str) {
-        eventually(text, || self.screen().contains(text));
+        self.shows_times(text, 1);
+    }
+
+    fn shows_times(&self, text: &str, times: usize) {
+        let start = Instant::now();
+        while self.screen().matches(text).count() < times {
+            assert!(start.elapsed() < PATIENCE, "no {text:?} {times} times:\n{}", self.screen());
+            thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// Starts it; what it logs stays off the screen.
@@ -71,6 +88,8 @@ impl Terminal {
 
     /// The shell has the terminal again, and its line editing works.
     fn is_back(&self, word: &str) {
+        // Beside the prompt before the command; what is typed earlier may be lost between two modes.
+        self.shows_times("READY>", 2);
         self.types(&format!("echo 'back '$((40+2)){word} $?"));
         self.shows(&format!("back 42{word}"));
     }
@@ -85,9 +104,10 @@ impl Drop for Terminal {
 #[test]
 fn cat_reads_the_terminal_and_the_end_of_file_gives_it_back() {
     let terminal = Terminal::open();
-    terminal.runs("cat");
+    terminal.runs("sh -c 'echo begun; exec cat'");
+    terminal.shows("begun\n");
     terminal.types("one line");
-    eventually("cat repeats it", || terminal.screen().matches("one line").count() == 2);
+    terminal.shows_times("one line", 2);
     terminal.key("C-d");
     terminal.is_back("a");
 }
@@ -101,6 +121,7 @@ fn ctrl_c_reaches_the_command() {
     terminal.shows("started\n");
     terminal.key("C-c");
     terminal.shows("caught\n");
+    terminal.shows_times("READY>", 2);
     terminal.types("echo code $?.");
     terminal.shows("code 5.");
 }
@@ -109,26 +130,31 @@ fn ctrl_c_reaches_the_command() {
 fn an_interactive_shell_has_job_control_and_the_terminal_comes_back() {
     let terminal = Terminal::open();
     terminal.runs("env 'PS1=INNER> ' sh -i");
-    terminal.shows("INNER>");
+    terminal.shows("\nINNER>");
     assert!(!terminal.screen().contains("job control turned off"), "{}", terminal.screen());
-    terminal.types("sleep 1000");
+    terminal.types("sh -c 'echo begun; exec sleep 1000'");
+    terminal.shows("begun\n");
     terminal.key("C-z");
     terminal.shows("Stopped");
     terminal.types("echo inner $((40+2))");
     terminal.shows("inner 42");
-    terminal.types("kill %1; exit 0");
+    // The stopped job is left to the guard.
+    terminal.types("exit 0");
+    terminal.shows("You have stopped jobs");
+    terminal.types("exit 0");
     terminal.is_back("b");
 }
 
 #[test]
 fn ctrl_z_does_not_suspend_a_leader() {
     let terminal = Terminal::open();
-    terminal.runs("cat");
+    terminal.runs("sh -c 'echo begun; exec cat'");
+    terminal.shows("begun\n");
     terminal.types("before");
-    eventually("cat repeats it", || terminal.screen().matches("before").count() == 2);
+    terminal.shows_times("before", 2);
     terminal.key("C-z");
     terminal.types("after");
-    eventually("cat goes on", || terminal.screen().matches("after").count() == 2);
+    terminal.shows_times("after", 2);
     terminal.key("C-d");
     terminal.is_back("c");
 }
@@ -141,7 +167,7 @@ fn the_terminal_comes_back_when_supervisor_or_guard_are_killed() {
         terminal.runs(script);
         terminal.shows("begun\n");
         let read = |name: &str| -> i32 {
-            let text = std::fs::read_to_string(terminal.scene.path(name)).unwrap();
+            let text = fs::read_to_string(terminal.scene.path(name)).unwrap();
             text.trim().parse().unwrap()
         };
         let (guard, supervisor) = (read("pids.guard"), read("pids.supervisor"));
