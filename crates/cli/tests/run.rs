@@ -440,7 +440,9 @@ fn status_says_who_leads_and_does_not_trust_an_old_stamp() {
     thaw(run.pid());
     signal(run.pid(), Signal::TERM);
     run.ends();
-    assert_eq!(status(&[]), (75, "nobody leads\n".to_owned()));
+    // Released, or taken anew in the moment it was told to go: either way nobody is left.
+    let (code, text) = status(&[]);
+    assert!(code == 75 && text.starts_with("nobody leads"), "{code}: {text}");
 }
 
 #[test]
