@@ -24,6 +24,10 @@ impl Lock {
             let file = Arc::new(leasehold::file::open(&parsed)?);
             return Ok(Self { backend: file.clone(), file: Some(file) });
         }
+        if parsed.scheme() == "mem" {
+            let why = "mem: is a lock inside one process, for tests of programs; here every process would lead. Use file:/path";
+            return Err(Error::new(ErrorKind::Invalid, "use the lock URL", why));
+        }
         Ok(Self { backend: leasehold::connect(url).await?, file: None })
     }
 

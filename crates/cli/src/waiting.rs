@@ -34,7 +34,9 @@ pub async fn for_leadership(
 ) -> Waited {
     let mut campaign = pin!(elector.campaign());
     let mut changes = pin!(elector.changes());
-    let give_up_at = args.timeout.map_or(Time::NEVER, |timeout| clock.now() + timeout);
+    // A timeout that passes while nobody is known to hold the lock leaves time to find out, or to take it.
+    let mut last_chance = args.give_up;
+    let mut give_up_at = args.timeout.map_or(Time::NEVER, |timeout| clock.now() + timeout);
     let mut remind_at = clock.now() + REMINDER;
     let mut said = String::new();
     loop {
@@ -63,7 +65,7 @@ pub async fn for_leadership(
                     said = why;
                     remind_at = clock.now() + REMINDER;
                 }
-                if let Some(code) = give_up(&status, args).filter(|_| args.give_up) {
+                if let Some(code) = give_up(&status, args).filter(|_| last_chance) {
                     error!("gave up: {said}");
                     return Waited::Exit(code);
                 }
@@ -74,8 +76,18 @@ pub async fn for_leadership(
             }
             () = clock.sleep_until(give_up_at) => {
                 let status = elector.status();
+                let code = match give_up(&status, args) {
+                    Some(code) => code,
+                    None if !last_chance => {
+                        last_chance = true;
+                        give_up_at = give_up_at + 2 * elector.timing().request_timeout();
+                        continue;
+                    }
+                    None if status.leader == Leader::Unknown => exit::UNAVAILABLE,
+                    None => args.conflict_exit_code,
+                };
                 error!("gave up: {}", why_we_wait(&status));
-                return Waited::Exit(give_up(&status, args).unwrap_or(args.conflict_exit_code));
+                return Waited::Exit(code);
             }
         }
     }

@@ -28,7 +28,7 @@ fn leasehold(scene: &Scene) -> Command {
             command.env_remove(name);
         }
     }
-    command.envs(scene.envs()).stdin(Stdio::null());
+    command.envs(scene.envs()).current_dir(scene.dir()).stdin(Stdio::null());
     command
 }
 
@@ -147,7 +147,7 @@ fn the_exit_code_is_the_childs_own_and_its_variables_are_those_it_should_have() 
 fn the_child_starts_with_the_signals_a_shell_would_give_it() {
     let scene = Scene::new();
     // No shell in between: a shell empties its mask itself.
-    let run = ["run", "--lock", "mem:x", "--", "cat", "/proc/self/status"];
+    let run = ["run", "--lock", "file:x.lock", "--", "cat", "/proc/self/status"];
     let with = String::from_utf8(output(leasehold(&scene).args(run)).stdout).unwrap();
     let without = output(Command::new("cat").arg("/proc/self/status"));
     let without = String::from_utf8(without.stdout).unwrap();
@@ -332,6 +332,37 @@ fn a_child_that_drains_too_long_is_killed_and_a_second_request_kills_at_once() {
 }
 
 #[test]
+fn what_drains_behind_a_shell_has_the_drain_timeout_too() {
+    let scene = Scene::new();
+    // The shell dies of SIGTERM at once; the worker needs longer than the stop grace.
+    let script = r#"
+    (trap 'sleep 1; echo done >"$PIDS.drained"; exit 0' TERM; echo $$ >>"$PIDS"; while :; do sleep 0.05; done) &
+    echo $$ >>"$PIDS"; wait"#;
+    let mut run = Run::start(&scene, "a", &["--stop-grace", "100ms"], script);
+    scene.wait_for_pids(2);
+    signal(run.pid(), Signal::TERM);
+    assert_eq!(run.ends(), 143);
+    assert!(scene.path("pids.drained").exists(), "{}", run.log());
+}
+
+#[test]
+fn a_short_timeout_takes_a_free_lock_and_declines_a_held_one() {
+    let scene = Scene::new();
+    assert_eq!(Run::start(&scene, "a", &["--timeout", "0s"], "exit 5").ends(), 5);
+    let _holder = Run::start(&scene, "b", &[], STAYS);
+    scene.wait_for_pids(1);
+    assert_eq!(Run::start(&scene, "c", &["--timeout", "0s"], "exit 5").ends(), 75);
+}
+
+#[test]
+fn a_lock_in_memory_is_refused() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_leasehold"));
+    let (code, text) = code_and_error(command.args(["run", "--lock", "mem:x", "--", "true"]));
+    assert_eq!(code, Some(78));
+    assert!(text.contains("every process would lead"), "{text}");
+}
+
+#[test]
 fn restart_contends_again_when_the_child_ends() {
     let scene = Scene::new();
     let mut run = Run::start(&scene, "a", &["--restart"], "echo $$ >>\"$PIDS\"; exit 3");
@@ -374,27 +405,27 @@ fn bad_input_ends_with_a_sentence_and_the_right_code() {
     let newer = scene.path("newer");
     fs::write(&newer, "{\"v\":2}").unwrap();
     let cases: &[(&[&str], i32, &str)] = &[
-        (&["run", "--lock", "mem:x"], 64, "CMD"),
+        (&["run", "--lock", "file:x.lock"], 64, "CMD"),
         (&["run", "--", "true"], 64, "--lock"),
         (&["frobnicate"], 64, "frobnicate"),
         (&["run", "--lock", "redis://u:secret@h/k", "--", "true"], 64, "LEASEHOLD_LOCK"),
         (
-            &["run", "--lock", "mem:x", "--lease-duration", "soon", "--", "true"],
+            &["run", "--lock", "file:x.lock", "--lease-duration", "soon", "--", "true"],
             64,
             "--lease-duration",
         ),
         (&["run", "--lock", "no-scheme", "--", "true"], 78, "scheme"),
         (&["run", "--lock", "zk://h/x", "--", "true"], 78, "zk"),
-        (&["run", "--lock", "mem:x?ttl=3", "--", "true"], 78, "ttl"),
+        (&["run", "--lock", "file:x.lock?ttl=3", "--", "true"], 78, "ttl"),
         (&["run", "--lock", "file:/proc/lock", "--", "true"], 78, "file system"),
         (&["run", "--lock", "file:/no/such/directory/lock", "--", "true"], 78, "does not exist"),
         (
-            &["run", "--lock", "mem:x", "--renew-deadline", "20s", "--", "true"],
+            &["run", "--lock", "file:x.lock", "--renew-deadline", "20s", "--", "true"],
             78,
             "nearest valid set",
         ),
-        (&["run", "--lock", "mem:x", "--", "/no/such/command"], 127, "not found"),
-        (&["run", "--lock", "mem:x", "--", "/etc/passwd"], 126, "not executable"),
+        (&["run", "--lock", "file:x.lock", "--", "/no/such/command"], 127, "not found"),
+        (&["run", "--lock", "file:x.lock", "--", "/etc/passwd"], 126, "not executable"),
     ];
     for (arguments, code, word) in cases {
         let (got, text) = code_and_error(leasehold(&scene).args(*arguments));
@@ -448,7 +479,8 @@ fn status_says_who_leads_and_does_not_trust_an_old_stamp() {
 #[test]
 fn logs_are_json_lines_if_asked_and_stdout_is_the_childs_alone() {
     let scene = Scene::new();
-    let arguments = ["run", "--log-format", "json", "-v", "--lock", "mem:x", "--", "echo", "hello"];
+    let arguments =
+        ["run", "--log-format", "json", "-v", "--lock", "file:x.lock", "--", "echo", "hello"];
     let output = output(leasehold(&scene).args(arguments));
     assert_eq!(output.stdout, b"hello\n");
     let text = String::from_utf8(output.stderr).unwrap();
@@ -457,7 +489,7 @@ fn logs_are_json_lines_if_asked_and_stdout_is_the_childs_alone() {
         let _: serde_json::Value = serde_json::from_str(line).unwrap();
     }
     let mut quiet = leasehold(&scene);
-    quiet.args(["run", "-q", "--lock", "mem:x", "--", "true"]).stderr(Stdio::piped());
+    quiet.args(["run", "-q", "--lock", "file:x.lock", "--", "true"]).stderr(Stdio::piped());
     let mut child = quiet.spawn().unwrap();
     let mut text = String::new();
     child.stderr.take().unwrap().read_to_string(&mut text).unwrap();

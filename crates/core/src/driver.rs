@@ -430,10 +430,9 @@ fn shut_down() -> Error {
 fn failed(failure: &Failure, store_error: Option<&Error>) -> Error {
     let new = |kind, why: String| Error::new(kind, "contend for the lock", why);
     match failure {
-        Failure::Corrupt(why) => new(
-            ErrorKind::Corrupt,
-            format!("what is stored is not understood, and is left as it is: {why}"),
-        ),
+        Failure::Corrupt(why) => {
+            new(ErrorKind::Corrupt, format!("what is stored is left as it is: {why}"))
+        }
         Failure::Rewound { floor, before } => new(
             ErrorKind::Rewound,
             format!(

@@ -23,9 +23,9 @@ impl LockUrl {
     /// `Invalid`, with what is wrong and where. Never repeats a password.
     pub fn parse(url: &str) -> Result<Self, Error> {
         let Some((scheme, rest)) = url.split_once(':') else {
-            return Err(invalid(format!(
-                "{url:?} has no scheme; a lock URL looks like file:/var/lock/jobs.lock"
-            )));
+            return Err(invalid(
+                "it has no scheme; a lock URL looks like file:/var/lock/jobs.lock".to_owned(),
+            ));
         };
         let valid = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
         if !scheme.starts_with(|c: char| c.is_ascii_alphabetic()) || !scheme.chars().all(valid) {
@@ -36,6 +36,7 @@ impl LockUrl {
                 "'#' is not allowed in a lock URL; write %23 for one in a name".into(),
             ));
         }
+        check_credentials(rest)?;
         let (rest, query) = match rest.split_once('?') {
             Some((rest, query)) => (rest, Some(query)),
             None => (rest, None),
@@ -126,12 +127,29 @@ pub(crate) fn invalid(why: String) -> Error {
     Error::new(ErrorKind::Invalid, "use the lock URL", why)
 }
 
+/// A password with a reserved character in it would be taken for a path or a parameter, and be repeated by the
+/// message that refuses it.
+fn check_credentials(rest: &str) -> Result<(), Error> {
+    let Some(rest) = rest.strip_prefix("//") else { return Ok(()) };
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (authority, after) = rest.split_at(end);
+    if authority.contains(':') && !authority.contains('@') && after.contains('@') {
+        return Err(invalid(
+            "there is an '@' behind the host; in a user or password write %2F for '/', %3F for '?' and %40 for '@'"
+                .to_owned(),
+        ));
+    }
+    Ok(())
+}
+
 fn parse_query(query: &str) -> Result<Vec<(String, String)>, Error> {
     query
         .split('&')
-        .map(|pair| {
+        .enumerate()
+        .map(|(at, pair)| {
             let Some((name, value)) = pair.split_once('=') else {
-                return Err(invalid(format!("the parameter {pair:?} has no value (name=value)")));
+                let at = at + 1;
+                return Err(invalid(format!("parameter number {at} has no value (name=value)")));
             };
             Ok((decode_text("a parameter", name)?, decode_text("a parameter's value", value)?))
         })
@@ -212,5 +230,9 @@ mod tests {
         assert!(!format!("{url:?}").contains("secret"));
         assert!(!LockUrl::parse("redis://host:6379/a").unwrap().has_password());
         assert!(!LockUrl::parse("redis://me@host:6379/a").unwrap().has_password());
+        for url in ["redis://u:sec?ret@h/x", "redis://u:sec/ret=1@h", "redis//u:x", "u=secret@h"] {
+            let error = LockUrl::parse(url).unwrap_err().to_string();
+            assert!(!error.contains("ret") && !error.contains("u:x"), "{error}");
+        }
     }
 }

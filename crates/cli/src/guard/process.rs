@@ -256,8 +256,11 @@ impl Guard<'_> {
         };
         let exit = cmd.observe(self.loan.as_ref());
         if let Some(exit) = exit {
-            cmd.leftovers_until = now() + cmd.grace;
-            cmd.terminate_leftovers();
+            // A requested stop may drain as long as the supervisor lets it, whoever of CMD does the draining.
+            if !self.orders.stop {
+                cmd.leftovers_until = now() + cmd.grace;
+            }
+            cmd.terminate_leftovers(cmd.told || self.orders.stop);
             self.killed = matches!(exit, Exit::Signal(_));
             let by_itself = !(cmd.told || cmd.rounds > 0 || self.orders.stop);
             self.report(&Report::Exited { exit, by_itself });
@@ -393,12 +396,13 @@ impl Cmd {
         found
     }
 
-    /// CMD has ended by itself: what it left behind is told to stop.
-    fn terminate_leftovers(&self) {
+    /// CMD's main process has ended: what it left behind is told to stop, its group unless it was told before.
+    fn terminate_leftovers(&self, group_was_told: bool) {
         let Ok(all) = procs::Snapshot::take() else {
             return self.signal_group(Signal::TERM);
         };
-        let others = self.others(&all);
+        let mut others = self.others(&all);
+        others.retain(|process| !group_was_told || process.group != Some(self.pid));
         all.signal(&others, Signal::TERM);
         all.signal(&others, Signal::CONT);
     }

@@ -246,7 +246,10 @@ impl Watch {
                 Received::Message(Report::Started(pid), _) => self.tell(Event::Started(pid)),
                 Received::Message(Report::Exited { exit, by_itself }, _) => {
                     self.exit = Some(exit);
-                    self.expect_end_within(self.grace);
+                    // Otherwise the instants, or an order to kill, say when.
+                    if by_itself {
+                        self.expect_end_within(self.grace);
+                    }
                     self.tell(Event::Exited { exit, by_itself });
                 }
                 Received::Message(Report::Failed(errno), _) => self.failed = Some(errno),

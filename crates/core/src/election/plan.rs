@@ -202,7 +202,9 @@ impl Election {
             Intent::Take => {
                 let token = self.mint();
                 if token > MAX_TOKEN {
-                    self.fail(now, Failure::Corrupt(format!("token {token} is above 2^63")));
+                    self.fail(now, Failure::Corrupt(format!(
+                        "the tokens of this lock are used up (the next would be {token}, above 2^63): begin a lock under another name"
+                    )));
                     return None;
                 }
                 self.record(Some(self.me.clone()), token, nonce())
