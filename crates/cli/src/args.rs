@@ -4,10 +4,11 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use humantime::parse_duration;
-use leasehold::TimingSettings;
+use leasehold::{LockUrl, TimingSettings};
 
 /// Run a command while this process leads.
 #[derive(Debug, Parser)]
@@ -214,12 +215,39 @@ pub enum OutputFormat {
 /// Help, the version, or what is wrong: to be printed.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
     let mut command = Cli::command();
-    let matches = command.try_get_matches_from_mut(arguments)?;
+    let matches = match command.try_get_matches_from_mut(arguments) {
+        Ok(matches) => matches,
+        Err(error) => return Err(explained(&mut command, error)),
+    };
     if let Some((_, matches)) = matches.subcommand() {
         refuse_visible_password(matches)
-            .map_err(|text| command.error(clap::error::ErrorKind::ValueValidation, text))?;
+            .map_err(|text| command.error(ErrorKind::ValueValidation, text))?;
     }
     Cli::from_arg_matches(&matches)
+}
+
+/// Says more where a general message would leave a user guessing.
+fn explained(command: &mut clap::Command, error: clap::Error) -> clap::Error {
+    let not_text =
+        |name: &OsString| std::env::var_os(name).is_some_and(|value| value.into_string().is_err());
+    match error.kind() {
+        ErrorKind::InvalidUtf8 => match variables().into_iter().find(not_text) {
+            Some(name) => {
+                let text = format!("the variable {} is not UTF-8", name.display());
+                command.error(ErrorKind::InvalidUtf8, text)
+            }
+            None => error,
+        },
+        ErrorKind::UnknownArgument => match error.get(ContextKind::InvalidArg) {
+            Some(ContextValue::String(word)) if !word.starts_with('-') => {
+                let text =
+                    format!("unexpected argument '{word}'; CMD and its arguments follow after --");
+                command.error(ErrorKind::UnknownArgument, text)
+            }
+            _ => error,
+        },
+        _ => error,
+    }
 }
 
 /// The variables that stand for our flags: none of CMD's business.
@@ -234,25 +262,13 @@ pub fn variables() -> Vec<OsString> {
 fn refuse_visible_password(matches: &ArgMatches) -> Result<(), &'static str> {
     let url: Option<&String> = matches.get_one("lock");
     let visible = matches.value_source("lock") == Some(ValueSource::CommandLine);
-    if visible && url.is_some_and(|url| has_password(url)) {
+    if visible && url.is_some_and(|url| LockUrl::shows_password(url)) {
         return Err(
             "the URL given by --lock holds a password, which every user of this machine can see; \
                     set LEASEHOLD_LOCK instead",
         );
     }
     Ok(())
-}
-
-/// Whether a URL holds a password, as `scheme://user:password@…` or `?password=…`.
-fn has_password(url: &str) -> bool {
-    let Some((_, rest)) = url.split_once("://") else { return false };
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let in_user = authority
-        .rsplit_once('@')
-        .and_then(|(user, _)| user.split_once(':'))
-        .is_some_and(|(_, password)| !password.is_empty());
-    let mut parameters = rest.split_once('?').map_or("", |(_, query)| query).split('&');
-    in_user || parameters.any(|parameter| parameter.starts_with("password="))
 }
 
 #[cfg(test)]
@@ -293,6 +309,12 @@ mod tests {
         assert_eq!(args.command, ["cmd", "--lock", "x", "-q"]);
         assert_eq!(args.conflict_exit_code, 75);
         assert!(!cli.log.quiet);
+    }
+
+    #[test]
+    fn a_command_without_the_dashes_is_told_of_them() {
+        let error = parsed("leasehold run --lock file:x echo hi").unwrap_err();
+        assert!(error.to_string().contains("follow after --"), "{error}");
     }
 
     #[test]

@@ -59,12 +59,20 @@ impl LockUrl {
         &self.scheme
     }
 
-    /// Whether the URL carries a password (`scheme://user:password@host`). On a command line everybody on the
-    /// machine can read it.
+    /// Whether the text of a URL carries a password, be it as `scheme://user:password@host` or as the parameter
+    /// `password`. On a command line everybody on the machine can read it.
     #[must_use]
-    pub fn has_password(&self) -> bool {
-        let user = self.authority.as_deref().and_then(|authority| authority.rsplit_once('@'));
-        user.is_some_and(|(user, _)| user.contains(':'))
+    pub fn shows_password(url: &str) -> bool {
+        let Some((_, rest)) = url.split_once("://") else { return false };
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (authority, after) = rest.split_at(end);
+        let authority = if is_cut_short(authority, after) { rest } else { authority };
+        let in_user = authority
+            .rsplit_once('@')
+            .and_then(|(user, _)| user.split_once(':'))
+            .is_some_and(|(_, password)| !password.is_empty());
+        let mut parameters = after.split_once('?').map_or("", |(_, query)| query).split('&');
+        in_user || parameters.any(|parameter| parameter.starts_with("password="))
     }
 
     /// The path, percent-decoded.
@@ -133,13 +141,18 @@ fn check_credentials(rest: &str) -> Result<(), Error> {
     let Some(rest) = rest.strip_prefix("//") else { return Ok(()) };
     let end = rest.find(['/', '?']).unwrap_or(rest.len());
     let (authority, after) = rest.split_at(end);
-    if authority.contains(':') && !authority.contains('@') && after.contains('@') {
+    if is_cut_short(authority, after) {
         return Err(invalid(
             "there is an '@' behind the host; in a user or password write %2F for '/', %3F for '?' and %40 for '@'"
                 .to_owned(),
         ));
     }
     Ok(())
+}
+
+/// A reserved character in a password ends what looks like the host too early.
+fn is_cut_short(authority: &str, after: &str) -> bool {
+    authority.contains(':') && !authority.contains('@') && after.contains('@')
 }
 
 fn parse_query(query: &str) -> Result<Vec<(String, String)>, Error> {
@@ -226,10 +239,17 @@ mod tests {
     #[test]
     fn a_password_is_noticed_and_never_shown() {
         let url = LockUrl::parse("redis://me:secret@host:6379/a").unwrap();
-        assert!(url.has_password());
         assert!(!format!("{url:?}").contains("secret"));
-        assert!(!LockUrl::parse("redis://host:6379/a").unwrap().has_password());
-        assert!(!LockUrl::parse("redis://me@host:6379/a").unwrap().has_password());
+        for shown in
+            ["redis://me:secret@h/a", "redis://:s@h", "x://h/k?a=b&password=s", "x://u:s?t@h"]
+        {
+            assert!(LockUrl::shows_password(shown), "{shown}");
+        }
+        for plain in
+            ["redis://host:6379/a", "redis://me@host:6379/a", "file:/a:b@c", "file:///a:b@c"]
+        {
+            assert!(!LockUrl::shows_password(plain), "{plain}");
+        }
         for url in ["redis://u:sec?ret@h/x", "redis://u:sec/ret=1@h", "redis//u:x", "u=secret@h"] {
             let error = LockUrl::parse(url).unwrap_err().to_string();
             assert!(!error.contains("ret") && !error.contains("u:x"), "{error}");
