@@ -81,7 +81,7 @@ fn candidate(seed: u64, node: usize, lease: Option<u64>, jittered: bool) -> Cand
         0 => room - renew_deadline,
         _ => (room - renew_deadline) * draws.below(101) / 100,
     };
-    let retry_period = renew_deadline * draws.between(10, 60) / 100;
+    let retry_period = renew_deadline * draws.between(15, 60) / 100;
     let request_timeout =
         ((renew_deadline - retry_period) / 3 * draws.between(25, 100) / 100).max(30);
     CandidateConfig {

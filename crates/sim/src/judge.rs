@@ -6,7 +6,7 @@ use leasehold_core::{Change, Intent, Token, View};
 
 use crate::case::{MS, Nanos, StoreKind};
 use crate::node::{Belief, Work};
-use crate::store::State;
+use crate::store::Replaced;
 use crate::world::World;
 
 /// A broken invariant.
@@ -171,7 +171,7 @@ impl World<'_> {
         &mut self,
         lineage: u64,
         change: &Change,
-        old: &State,
+        old: &Replaced,
         revoked: bool,
     ) {
         let new = self.store.state().record.as_ref();
@@ -188,10 +188,8 @@ impl World<'_> {
             Intent::Renew => self.judge_renewal(lineage, change.record.token, old),
             Intent::Release if revoked => {}
             Intent::Release => {
-                let own = old.record.as_ref().is_some_and(|record| {
-                    record.holder.is_some() && self.has_won(lineage, record.token)
-                });
-                if !own || self.is_foreign(old) {
+                let own = old.held && self.has_won(lineage, old.token);
+                if !own || old.foreign {
                     self.violate(Rule::Release, || "a release of what is not the sender's".into());
                 }
             }
@@ -199,18 +197,13 @@ impl World<'_> {
         }
     }
 
-    fn judge_renewal(&mut self, lineage: u64, token: Token, old: &State) {
+    fn judge_renewal(&mut self, lineage: u64, token: Token, old: &Replaced) {
         if !self.has_won(lineage, token) && self.case.store != StoreKind::Server {
             self.violate(Rule::Extension, || format!("a renewal of somebody else's term {token}"));
         }
-        let replaced = old.record.as_ref().map_or(0, |record| record.token);
-        if replaced > token || self.is_foreign(old) {
+        if old.token > token || old.foreign {
             self.violate(Rule::Extension, || format!("term {token} renewed over another leader"));
         }
-    }
-
-    fn is_foreign(&self, state: &State) -> bool {
-        state.foreign && state.record.as_ref().is_some_and(|record| record.holder.is_some())
     }
 
     fn has_won(&self, lineage: u64, token: Token) -> bool {

@@ -9,7 +9,7 @@ use crate::draw::{Purpose, below, draw};
 use crate::judge::{Rule, name};
 use crate::mutant::Mutant;
 use crate::queue::{Event, Local, Request};
-use crate::store::Admin;
+use crate::store::{Admin, Replaced};
 use crate::story;
 use crate::world::World;
 
@@ -24,6 +24,9 @@ impl World<'_> {
 
     /// How strong this kind of fault is for a node now; 0 if it is not there.
     pub(crate) fn strength(&self, kind: Kind, x: usize) -> u64 {
+        if self.active.is_empty() {
+            return 0;
+        }
         let faults = self
             .active
             .iter()
@@ -211,7 +214,7 @@ impl World<'_> {
             Action::Read => Input::Read(Ok(self.store.observe(self.store.index(), self.now))),
             Action::Write { expected, change } => {
                 let index = self.store.index();
-                let old = self.store.state().clone();
+                let old = Replaced::by(change, self.store.state());
                 let outcome = self.store.write(self.now, expected, change);
                 if let Outcome::Written(_) = outcome {
                     self.applied(&request, change, &old);
@@ -265,7 +268,7 @@ impl World<'_> {
         true
     }
 
-    fn applied(&mut self, request: &Request, change: &Change, old: &crate::store::State) {
+    fn applied(&mut self, request: &Request, change: &Change, old: &Replaced) {
         let x = request.node;
         self.tell(|| {
             format!("applied: {:?} of {} ({})", change.intent, name(x), request.operation)
@@ -284,8 +287,7 @@ impl World<'_> {
             Intent::Adopt => self.cover.adopted += 1,
             Intent::Release => self.cover.released += 1,
             Intent::Renew => {
-                let own =
-                    old.record.as_ref().is_some_and(|record| record.holder == change.record.holder);
+                let own = old.same_holder;
                 self.cover.reasserted += u64::from(!own);
                 if !own || old.suspended {
                     self.prolong_excuses(x);
@@ -293,7 +295,7 @@ impl World<'_> {
                 if !own && old.by_admin.is_some() {
                     self.excuse_others(Some(x));
                 }
-                if old.by_admin.is_some() && old.record.is_none() && !self.waits(request) {
+                if old.by_admin.is_some() && old.absent && !self.waits(request) {
                     self.haunted = true;
                     self.store.blame_admin();
                 }

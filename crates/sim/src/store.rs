@@ -33,6 +33,51 @@ pub(crate) struct State {
     pub floor: Option<Token>,
 }
 
+impl State {
+    /// Names the state.
+    fn version(&self) -> Version {
+        match self.record {
+            None => Version::absent(),
+            Some(_) => Version::number(self.number),
+        }
+    }
+}
+
+/// What a write replaced.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Replaced {
+    /// Nothing was stored.
+    pub absent: bool,
+    /// Somebody held the lock.
+    pub held: bool,
+    /// The holder was the one that the write names.
+    pub same_holder: bool,
+    /// A foreign client held the lock.
+    pub foreign: bool,
+    /// The token that was stored.
+    pub token: Token,
+    /// The store could not vouch for the state.
+    pub suspended: bool,
+    /// See [`State::by_admin`].
+    pub by_admin: Option<Admin>,
+}
+
+impl Replaced {
+    /// What `change` would replace.
+    pub(crate) fn by(change: &Change, state: &State) -> Self {
+        let holder = state.record.as_ref().and_then(|record| record.holder.as_ref());
+        Self {
+            absent: state.record.is_none(),
+            held: holder.is_some(),
+            same_holder: state.record.is_some() && holder == change.record.holder.as_ref(),
+            foreign: state.foreign && holder.is_some(),
+            token: state.record.as_ref().map_or(0, |record| record.token),
+            suspended: state.suspended,
+            by_admin: state.by_admin,
+        }
+    }
+}
+
 /// A lease that the server keeps.
 #[derive(Clone, Copy, Debug)]
 struct Lease {
@@ -63,7 +108,7 @@ impl Store {
             kind,
             floor,
             rate,
-            log: Vec::new(),
+            log: Vec::with_capacity(128),
             leases: Vec::new(),
             dead: Vec::new(),
             mutant,
@@ -88,16 +133,17 @@ impl Store {
     #[must_use]
     pub(crate) fn observe(&self, index: usize, now: Nanos) -> Observed {
         let state = &self.log[index];
-        let version = match state.record {
-            None => Version::absent(),
-            Some(_) => Version::number(state.number),
-        };
         let contents = match &state.record {
             None => Contents::Absent,
             Some(record) => Contents::Record(record.clone()),
         };
         let floor = if index == self.index() { self.floor_at(now) } else { state.floor };
-        Observed { version, contents, expiry: self.expiry(state), token_floor: floor }
+        Observed {
+            version: state.version(),
+            contents,
+            expiry: self.expiry(state),
+            token_floor: floor,
+        }
     }
 
     fn expiry(&self, state: &State) -> Expiry {
@@ -133,7 +179,7 @@ impl Store {
             return self.write_leased(now, expected, change);
         }
         let blind = self.mutant == Some(Mutant::BlindPut) && change.intent == Intent::Take;
-        if *expected != self.observe(self.index(), now).version && !blind {
+        if *expected != self.state().version() && !blind {
             return Outcome::Conflict;
         }
         let by_admin = self.state().by_admin.filter(|_| change.intent == Intent::Adopt);
@@ -152,7 +198,7 @@ impl Store {
             Intent::Release => self.mutant == Some(Mutant::BlindRelease),
             _ => false,
         } && self.state().record.is_some();
-        let matches = blind || *expected == self.observe(self.index(), now).version;
+        let matches = blind || *expected == self.state().version();
         let granted = self.leases.iter().any(|lease| lease.nonce == nonce);
         match change.intent {
             _ if !matches => return Outcome::Conflict,

@@ -43,6 +43,8 @@ impl Election {
                 self.give_up_term(now);
                 self.own.disowned = observed.record().map(|record| record.nonce);
             }
+            // A Take of ours that came true again after its term (`ByServer` mints the token): another term.
+            Whose::Ours if self.is_of_a_later_term(&observed) => self.give_up_term(now),
             Whose::Ours => self.settle_ours(now, &observed),
             Whose::OurTake => {
                 let token = observed.record().map_or(0, |record| record.token);
@@ -72,6 +74,15 @@ impl Election {
         let leads = matches!(self.phase, Phase::Leading(_));
         let restored = self.forgets && self.own.version.as_ref() != Some(&observed.version);
         !leads && (restored || observed.expiry == Expiry::Suspended)
+    }
+
+    fn is_of_a_later_term(&self, observed: &Observed) -> bool {
+        match self.phase {
+            Phase::Leading(term) => {
+                observed.record().is_some_and(|record| record.token > term.token)
+            }
+            _ => false,
+        }
     }
 
     fn settle_ours(&mut self, now: Time, observed: &Observed) {

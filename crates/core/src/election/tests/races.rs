@@ -101,3 +101,19 @@ fn rule_13_a_holder_seen_only_by_a_push_is_waited_out() {
     play.run_for(2 * P + L / 3);
     assert_eq!(play.leadership().unwrap().token, 3);
 }
+
+#[test]
+fn by_server_a_take_that_came_true_twice_is_another_term() {
+    let mut play = Play::new();
+    play.expiry = Expiry::ByServer;
+    play.input(Input::Stand);
+    play.run();
+    assert_eq!(play.leadership().unwrap().token, 1);
+    // The key was deleted, and the same Take arrived again: the store minted another token.
+    let mut again = play.stored().clone();
+    again.token = 3;
+    play.store(again);
+    play.run_for(P + 2 * RTT);
+    assert!(play.leadership().is_none_or(|leadership| leadership.token > 1));
+    assert_eq!(play.election.take_ended(), Some((1, Loss::Superseded)));
+}
