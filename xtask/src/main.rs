@@ -4,12 +4,14 @@
 //! - `test.rs`: the steps of `cargo xtask test`, in order.
 //! - `steps.rs`: runs named steps and counts them.
 //! - `cargo.rs`: cargo, called in this checkout.
+//! - `sim.rs`: simulation of the election.
 //! - `size.rs`: how long a release build takes from cold, and how large it is.
 //! - `tools.rs`: what a fresh machine lacks.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is a command for people")]
 
 mod cargo;
+mod sim;
 mod size;
 mod steps;
 mod test;
@@ -23,6 +25,7 @@ Usage: cargo xtask <command>
   test [--quick] [STEP...]  run every check and test, or only the steps named
        --quick              without the slow tests and checks: the inner loop
        --list               name the steps and run none
+  sim [ARGUMENT...]         simulate the election; --help says how
   size [--check]            release build of the command from cold: seconds and bytes
        --check              fail above 90 s or 6 MB
 ";
@@ -33,6 +36,7 @@ type Outcome = Result<(), String>;
 enum Command {
     Help,
     Test(test::Options),
+    Sim(Vec<String>),
     Size { check: bool },
 }
 
@@ -45,6 +49,7 @@ fn main() -> ExitCode {
             Ok(())
         }
         Ok(Command::Test(options)) => test::run(&options),
+        Ok(Command::Sim(arguments)) => sim::run(&arguments),
         Ok(Command::Size { check }) => size::run(check),
         Err(error) => {
             eprintln!("error: {error}\n\n{USAGE}");
@@ -64,6 +69,9 @@ fn parse(arguments: &[&str]) -> Result<Command, String> {
     match arguments {
         [] | ["help" | "--help" | "-h", ..] => Ok(Command::Help),
         ["test", rest @ ..] => test::Options::parse(rest).map(Command::Test),
+        ["sim", rest @ ..] => {
+            Ok(Command::Sim(rest.iter().map(|argument| (*argument).to_owned()).collect()))
+        }
         ["size"] => Ok(Command::Size { check: false }),
         ["size", "--check"] => Ok(Command::Size { check: true }),
         ["size", other, ..] => Err(format!("size does not know {other:?}")),

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use crate::cargo::{self, Counts, capture, cargo, count_tests, root};
 use crate::steps::{self, Step};
-use crate::{Outcome, size, tools};
+use crate::{Outcome, sim, size, tools};
 
 /// In the order they run: what fails fast comes first.
 const STEPS: &[Step] = &[
@@ -18,6 +18,8 @@ const STEPS: &[Step] = &[
     Step { name: "facade-alone", quick: false, run: facade_without_backends },
     Step { name: "tests", quick: true, run: tests },
     Step { name: "doc-tests", quick: true, run: doc_tests },
+    Step { name: "simulation", quick: false, run: sim::schedules },
+    Step { name: "mutants", quick: false, run: sim::mutants },
     Step { name: "slow-tests", quick: false, run: slow_tests },
     Step { name: "docs", quick: false, run: documentation },
     Step { name: "dependencies", quick: false, run: dependencies },
@@ -120,9 +122,6 @@ fn doc_tests() -> Result<String, String> {
 fn slow_tests() -> Result<String, String> {
     let slow = test_targets()?.into_iter().filter(|name| name.starts_with(SLOW));
     let named: Vec<String> = slow.map(|name| format!("--test={name}")).collect();
-    if named.is_empty() {
-        return Ok("none yet".to_owned());
-    }
     let mut command = cargo(["test", "--workspace"]);
     counted(count_tests(command.args(named).args(["--", "--test-threads=1"]))?)
 }
