@@ -135,7 +135,7 @@ fn set_rates(
     rate()
 }
 
-/// The faults of a seed: a random subset of kinds, and up to eight of those.
+/// The faults of a seed: a random subset of kinds, and up to eight of those; sometimes many more.
 fn faults(case: &Case) -> Vec<Fault> {
     let mut draws = Draws::new(case.seed, 0, Purpose::Fault);
     let kinds: Vec<_> =
@@ -144,7 +144,7 @@ fn faults(case: &Case) -> Vec<Fault> {
         return Vec::new();
     }
     let lease = case.longest_lease_ms();
-    let count = draws.below(9);
+    let count = if draws.chance(10) { draws.below(30) } else { draws.below(9) };
     (0..count)
         .map(|_| {
             let kind = *draws.pick(&kinds);
