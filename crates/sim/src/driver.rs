@@ -77,7 +77,10 @@ impl World<'_> {
                     self.tell(|| {
                         format!("{} is pushed {}", name(x), crate::story::observed(&observed))
                     });
-                    self.nodes[x].note(self.case, self.now, &observed);
+                    let token = observed.record().map_or(0, |record| record.token);
+                    if token > 0 && token >= self.nodes[x].known {
+                        self.nodes[x].note(self.case, self.now, &observed);
+                    }
                     self.input(x, Input::Hint(observed));
                 }
             }
