@@ -78,7 +78,7 @@ impl World<'_> {
                         format!("{} is pushed {}", name(x), crate::story::observed(&observed))
                     });
                     let token = observed.record().map_or(0, |record| record.token);
-                    if token > 0 && token >= self.nodes[x].known {
+                    if token >= self.nodes[x].known {
                         self.nodes[x].note(self.case, self.now, &observed);
                     }
                     self.input(x, Input::Hint(observed));
