@@ -77,7 +77,10 @@ impl World<'_> {
                     self.tell(|| {
                         format!("{} is pushed {}", name(x), crate::story::observed(&observed))
                     });
-                    self.nodes[x].note(self.case, self.now, &observed);
+                    let token = observed.record().map_or(0, |record| record.token);
+                    if token >= self.nodes[x].known {
+                        self.nodes[x].note(self.case, self.now, &observed);
+                    }
                     self.input(x, Input::Hint(observed));
                 }
             }
@@ -192,7 +195,8 @@ impl World<'_> {
         if node.election.take_released().is_some() || !node.election.releasing() {
             node.releasing = None;
         }
-        let overdue = 2 * node.timing.request_timeout() + std::time::Duration::from_nanos(2);
+        // Twice the request timeout, and once more if a Take in flight comes true meanwhile.
+        let overdue = 5 * node.timing.request_timeout() + std::time::Duration::from_nanos(2);
         if node.releasing.is_some_and(|since| now > since + overdue) && node.paused == 0 {
             self.nodes[x].releasing = None;
             if self.now > self.nodes[x].paused_at {

@@ -65,6 +65,7 @@ impl World<'_> {
             action,
             answer: (!lost_answer).then_some(back),
             hold: 0,
+            informed: self.nodes[x].lease_seen > self.now,
             errs: false,
         };
         match refused {
@@ -282,7 +283,7 @@ impl World<'_> {
             Intent::Take
                 if self.case.store != StoreKind::Server
                     && old.by_admin == Some(Admin::Deleted)
-                    && self.nodes[x].lease_seen > self.now => {}
+                    && request.informed => {}
             Intent::Take if old.by_admin.is_some() => self.excuse_others(Some(x)),
             Intent::Adopt => self.cover.adopted += 1,
             Intent::Release => self.cover.released += 1,

@@ -86,6 +86,8 @@ pub(crate) struct Node {
     pub unsure: bool,
     /// When the lease of the last other holder it was told of ends; and that holder's sign of life.
     pub lease_seen: Nanos,
+    /// The greatest token it was told of: what the watch replays below it is old.
+    pub known: Token,
     /// The sign of life.
     pub life_seen: Option<Nonce>,
     /// What the last write was to replace.
@@ -149,6 +151,7 @@ impl Node {
             unsure: false,
             asked: None,
             lease_seen: 0,
+            known: 0,
             life_seen: None,
             wakes: Nanos::MAX,
             gives_up: Nanos::MAX,
@@ -170,6 +173,7 @@ impl Node {
     /// It is told of a state of the store.
     pub(crate) fn note(&mut self, case: &Case, now: Nanos, observed: &Observed) {
         let Some(record) = observed.record() else { return };
+        self.known = self.known.max(record.token);
         let Some(holder) = &record.holder else {
             if record.token > 0 {
                 self.lease_seen = 0;

@@ -22,6 +22,8 @@ pub(crate) struct Request {
     pub answer: Option<Nanos>,
     /// How long the second half of a Take is held at a server that ends leases itself.
     pub hold: Nanos,
+    /// The sender had been told of another holder whose lease was not over.
+    pub informed: bool,
     /// The store answers with an error, although it did what was asked.
     pub errs: bool,
 }

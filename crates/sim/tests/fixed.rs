@@ -32,6 +32,20 @@ fn every_mutant_is_killed_by_its_case_and_only_because_of_the_defect() {
     }
 }
 
+/// Schedules that broke an earlier election, or that an earlier simulator could not explain.
+#[test]
+fn schedules_that_once_failed_hold() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/found");
+    let mut count = 0;
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        let case: Case = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        assert_eq!(run(&case, false).unwrap().violation, None, "{}", path.display());
+        count += 1;
+    }
+    assert!(count >= 9, "only {count} schedules");
+}
+
 #[test]
 fn a_replay_tells_the_same_story() {
     for seed in 0..50 {
