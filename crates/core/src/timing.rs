@@ -53,7 +53,8 @@ pub struct Timing {
 /// What follows from a [`Timing`], for people: see [`Timing::bounds`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Bounds {
-    /// The holder's clock may run this much slower than a challenger's before two could believe at once.
+    /// The holder's clock may run this much slower than a challenger's before two could believe at once. Where
+    /// the store's own clock frees the lock, that clock counts, and a thousandth less.
     pub clock_rate_ratio: f64,
     /// The longest time without a leader after a crash, beside two round trips.
     pub crash: Duration,
