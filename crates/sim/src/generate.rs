@@ -50,7 +50,8 @@ pub fn generate_at(seed: u64, percent: u32) -> Case {
         .collect();
     let server_rate = set_rates(&mut candidates, store, percent, &mut draws);
     let shortest = candidates.iter().map(|c| c.request_timeout_ms).min().unwrap_or(1000);
-    let slow = draws.chance(15);
+    let slow = draws.chance(25);
+    let slowest = if store == StoreKind::Server { 220 } else { 320 };
     let mut case = Case {
         seed,
         store,
@@ -61,7 +62,7 @@ pub fn generate_at(seed: u64, percent: u32) -> Case {
         server_rate,
         // Mostly fast; sometimes a good part of a request timeout is spent on the way. Never all of it, even where
         // a fast clock makes it shorter and a Take goes there twice.
-        latency_us: draws.between(100, if slow { 220 } else { 100 } * shortest),
+        latency_us: draws.between(100, if slow { slowest } else { 100 } * shortest),
         chaos_ms: 0,
         end_ms: LENGTH_MS,
         faults: Vec::new(),
