@@ -59,7 +59,11 @@ impl Liveness {
 
     /// Has the file locked. To be called before every write that begins a term of this incarnation.
     pub(crate) fn hold(&self, disk: &dyn Disk, incarnation: Incarnation) -> Result<(), Failure> {
-        let mut held = self.lock();
+        let (mut held, now) = (self.lock(), self.clock.now());
+        // Other electors' terms whose lease is over: nothing of them may run any more.
+        held.retain(|other, alive| {
+            *other == incarnation || alive.until.is_none_or(|until| now < until)
+        });
         if use_of(&mut held, incarnation) {
             return Ok(());
         }

@@ -13,6 +13,7 @@ use leasehold_core::{
     Token, Version,
 };
 use rustix::io::Errno;
+use tokio::sync::Semaphore;
 
 use crate::disk::Directory;
 use crate::failure::Failure;
@@ -25,6 +26,9 @@ use crate::watch::{self, Reader};
 const OPEN: &str = "open the lock";
 const READ: &str = "read the lock";
 const WRITE: &str = "write the lock";
+
+/// How many file operations of one lock run at a time.
+const JOBS: usize = 4;
 
 /// A lock in a local file.
 ///
@@ -132,6 +136,7 @@ impl FileLockOptions {
             place: place.clone(),
             clock: self.clock.clone(),
             least_floor: self.token_floor,
+            gate: Arc::new(Semaphore::new(JOBS)),
         };
         Ok(FileLock {
             name: format!("file:{}", place.path().display()),
@@ -159,14 +164,16 @@ impl LockBackend for FileLock {
 
     async fn read(&self) -> Result<Observed, Error> {
         let shared = self.shared.clone();
-        blocking(READ, move || observe(&shared.reader.place, shared.reader.least_floor)).await
+        let gate = &self.shared.reader.gate;
+        blocking(gate, READ, move || observe(&shared.reader.place, shared.reader.least_floor)).await
     }
 
     async fn write(&self, expected: &Version, change: &Change) -> Result<Outcome, Error> {
         let abandoned = Abandoned::default();
         let flag = abandoned.0.clone();
         let (shared, expected, change) = (self.shared.clone(), expected.clone(), change.clone());
-        blocking(WRITE, move || shared.write(&expected, &change, &flag)).await
+        let gate = &self.shared.reader.gate;
+        blocking(gate, WRITE, move || shared.write(&expected, &change, &flag)).await
     }
 
     fn watch(&self, _: &Observed) -> BoxStream<'static, Result<Observed, Error>> {
@@ -280,12 +287,19 @@ pub(crate) fn observe(place: &Place, least: Option<Token>) -> Result<Observed, F
     Ok(Observed { version, contents, expiry, token_floor: floor.max(least) })
 }
 
-/// Runs file operations, which may wait for the disk, where they stop nobody else.
+/// Runs file operations, which may wait for the disk, where they stop nobody else. A disk that hangs keeps the
+/// threads of requests that were given up: no more of them than the gate has places.
 pub(crate) async fn blocking<T: Send + 'static>(
+    gate: &Arc<Semaphore>,
     operation: &'static str,
     work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Error> {
-    match tokio::task::spawn_blocking(work).await {
+    let place = gate.clone().acquire_owned().await.expect("nobody closes the gate");
+    let job = move || {
+        let _place = place;
+        work()
+    };
+    match tokio::task::spawn_blocking(job).await {
         Ok(result) => result.map_err(|failure| failure.during(operation)),
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
@@ -316,4 +330,36 @@ fn state_of(version: &Version) -> Option<State> {
 fn unreadable(bytes: &[u8]) -> Version {
     let head = &bytes[..bytes.len().min(4096)];
     Version::bytes(&[b"unreadable ".as_slice(), head].concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+    use std::sync::mpsc;
+
+    use super::*;
+
+    /// Requests are given up one after the other while the disk hangs.
+    #[tokio::test]
+    async fn a_disk_that_hangs_keeps_few_threads() {
+        let gate = Arc::new(Semaphore::new(2));
+        let started = Arc::new(AtomicUsize::new(0));
+        let (thaw, hang) = mpsc::channel::<()>();
+        let hang = Arc::new(std::sync::Mutex::new(hang));
+        for _ in 0..10 {
+            let (counted, hang) = (started.clone(), hang.clone());
+            let job = blocking(&gate, READ, move || {
+                counted.fetch_add(1, Ordering::SeqCst);
+                let _ = hang.lock().unwrap().recv();
+                Ok(())
+            });
+            tokio::select! {
+                _ = job => panic!("it hangs"),
+                () = tokio::time::sleep(Duration::from_millis(5)) => {}
+            }
+        }
+        assert_eq!(started.load(Ordering::SeqCst), 2);
+        drop(thaw);
+        assert!(blocking(&gate, READ, || Ok(7)).await.is_ok_and(|seven| seven == 7));
+    }
 }

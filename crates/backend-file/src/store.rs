@@ -181,10 +181,10 @@ impl Store<'_> {
                 Some(Role::Record(state)) if state.lock == won.lock => {
                     state.generation <= won.generation && state != won
                 }
-                Some(Role::Baton(state)) if state.lock == won.lock => false,
                 Some(Role::Alive(_)) => liveness::is_free(self.disk.directory(), &name),
-                Some(Role::Record(_) | Role::Baton(_) | Role::Scratch) => self.is_old(&name, now),
-                None => false,
+                Some(Role::Scratch) => self.is_old(&name, now),
+                // Another lock's may be in use: whoever was stopped here wakes up in another lock's time.
+                Some(Role::Record(_) | Role::Baton(_)) | None => false,
             };
             if dead {
                 self.discard(&name);
@@ -306,4 +306,34 @@ pub(crate) fn random() -> Result<u64, Failure> {
     getrandom::u64().map_err(|error| {
         Failure::new(ErrorKind::Unavailable, format!("draw random bits from the kernel: {error}"))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::Directory;
+    use crate::form::tests::record;
+
+    fn written(wrote: Wrote) -> (State, Header) {
+        let Wrote::Written(state, header) = wrote else { panic!("a conflict with nobody") };
+        (state, header)
+    }
+
+    /// A took, and was stopped before its sweep. Its lock was removed, another was created, used, and has been idle
+    /// for more than an hour when A goes on.
+    #[test]
+    fn a_late_sweep_leaves_the_next_lock_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place::parse(&dir.path().join("jobs")).unwrap();
+        let directory = Directory::open(dir.path()).unwrap();
+        let store = Store { place: &place, disk: &directory };
+        let go = || Ok(());
+        let (old, header) = written(store.create(1, &record(1), &go).unwrap());
+        let (won, _) = written(store.replace(old, header, &record(2), &go).unwrap());
+        std::fs::remove_file(dir.path().join("jobs")).unwrap();
+        let (new, header) = written(store.create(5, &record(6), &go).unwrap());
+        written(store.replace(new, header, &record(7), &go).unwrap());
+        store.sweep(won, Wall(u64::MAX / 2));
+        assert!(matches!(store.read().unwrap(), Seen::Present(..)));
+    }
 }

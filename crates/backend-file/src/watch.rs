@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::io::Errno;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::sync::Semaphore;
 
 use crate::failure::Failure;
 use crate::lock::{blocking, observe};
@@ -48,12 +50,13 @@ pub(crate) struct Reader {
     pub(crate) place: Place,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) least_floor: Option<u64>,
+    pub(crate) gate: Arc<Semaphore>,
 }
 
 impl Reader {
     async fn read(&self) -> Result<Observed, Error> {
         let (place, least) = (self.place.clone(), self.least_floor);
-        blocking(OPERATION, move || observe(&place, least)).await
+        blocking(&self.gate, OPERATION, move || observe(&place, least)).await
     }
 }
 
@@ -169,8 +172,15 @@ fn subscribe(place: &Place) -> Result<AsyncFd<OwnedFd>, Failure> {
         deprecated,
         reason = "sound for an OwnedFd, which is one descriptor as long as it lives"
     )]
-    AsyncFd::with_interest(events, Interest::READABLE)
-        .map_err(|error| Failure::new(ErrorKind::Unavailable, format!("wait for inotify: {error}")))
+    let registered =
+        catch_unwind(AssertUnwindSafe(|| AsyncFd::with_interest(events, Interest::READABLE)));
+    // A runtime without I/O panics, and cannot be asked before.
+    let failed =
+        |why: String| Failure::new(ErrorKind::Unavailable, format!("wait for inotify: {why}"));
+    match registered {
+        Ok(registered) => registered.map_err(|error| failed(error.to_string())),
+        Err(_) => Err(failed("the tokio runtime has no I/O; build it with enable_io()".to_owned())),
+    }
 }
 
 /// Reads all that there is.

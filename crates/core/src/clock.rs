@@ -86,8 +86,14 @@ mod boot {
     }
 
     impl Sleepers {
-        fn timer(&self) -> Arc<Timer> {
-            lock(&self.timer).get_or_insert_with(Timer::start).clone()
+        /// # Errors
+        /// No descriptor or no thread is to be had just now.
+        fn timer(&self) -> std::io::Result<Arc<Timer>> {
+            let mut timer = lock(&self.timer);
+            if let Some(timer) = &*timer {
+                return Ok(timer.clone());
+            }
+            Ok(timer.insert(Timer::start()?).clone())
         }
     }
 
@@ -114,17 +120,15 @@ mod boot {
     }
 
     impl Timer {
-        fn start() -> Arc<Self> {
-            let fd = timerfd_create(TimerfdClockId::Boottime, TimerfdFlags::CLOEXEC)
-                .expect("Linux 3.15 and later have a boot-clock timer");
+        fn start() -> std::io::Result<Arc<Self>> {
+            let fd = timerfd_create(TimerfdClockId::Boottime, TimerfdFlags::CLOEXEC)?;
             let timer = Arc::new(Self { fd, pending: Mutex::default() });
             let kept = timer.clone();
             std::thread::Builder::new()
                 .name("leasehold-clock".to_owned())
                 .stack_size(64 * 1024)
-                .spawn(move || kept.run())
-                .expect("the system has room for one thread");
-            timer
+                .spawn(move || kept.run())?;
+            Ok(timer)
         }
 
         fn run(&self) {
@@ -188,7 +192,10 @@ mod boot {
                 return Poll::Pending;
             }
             self.forget();
-            let timer = self.clock.sleepers.timer();
+            let Ok(timer) = self.clock.sleepers.timer() else {
+                nap(context.waker().clone());
+                return Poll::Pending;
+            };
             let mut pending = lock(&timer.pending);
             let id = pending.next;
             pending.next += 1;
@@ -206,6 +213,18 @@ mod boot {
     impl Drop for Sleep {
         fn drop(&mut self) {
             self.forget();
+        }
+    }
+
+    /// Without a timer: looks again soon, so that a process short of descriptors is late and not dead.
+    fn nap(waker: Waker) {
+        let again = waker.clone();
+        let napping = std::thread::Builder::new().stack_size(64 * 1024).spawn(move || {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            again.wake();
+        });
+        if napping.is_err() {
+            waker.wake();
         }
     }
 

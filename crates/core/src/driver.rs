@@ -10,7 +10,7 @@ use futures_util::StreamExt;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{debug, error, info, warn};
 
-use crate::backend::{BoxStream, Change, Intent, LockBackend, Observed, Outcome, Push};
+use crate::backend::{BoxStream, Change, Contents, Intent, LockBackend, Observed, Outcome, Push};
 use crate::clock::{BoxFuture, Clock};
 use crate::election::{Action, Election, Failure, Input, Loss};
 use crate::error::{Error, ErrorKind};
@@ -60,6 +60,7 @@ pub(crate) struct State {
     request: Option<BoxFuture<'static, Answer>>,
     watch: Option<BoxStream<'static, Result<Observed, Error>>>,
     watch_at: Option<Time>,
+    watch_failed: bool,
     stamped: Option<Record>,
     /// Set by a shutdown: when to end although a write is still unresolved.
     closing: Option<Time>,
@@ -74,6 +75,13 @@ enum Answer {
     Wrote(Result<Outcome, Error>),
 }
 
+/// Nobody looks after what was last told.
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.status.send_modify(Status::forget);
+    }
+}
+
 impl Driver {
     /// Drives until shut down, or until nobody holds a handle any more.
     pub(crate) async fn run(mut self) {
@@ -83,6 +91,8 @@ impl Driver {
                 return;
             }
             let wake = self.clock.sleep_until(self.next_wake());
+            // Whatever floods this task, others get their turn.
+            tokio::task::consume_budget().await;
             let state = &mut self.state;
             tokio::select! {
                 command = self.commands.recv(), if !state.disconnected => match command {
@@ -111,8 +121,8 @@ impl Driver {
         // The request was begun at a later moment, by which a term may have ended.
         self.publish();
         let now = self.clock.now();
-        let state = &self.state;
-        let status = Status::of(&self.election, now, state.store_error.clone(), state.counters);
+        let error = self.state.store_error.clone().or_else(|| unreadable(&self.election));
+        let status = Status::of(&self.election, now, error, self.state.counters);
         self.status.send_if_modified(|last| {
             let news = status.is_news_after(last);
             *last = status;
@@ -188,8 +198,12 @@ impl Driver {
             return;
         }
         self.state.working = None;
-        // First, so that a lost term that is still ours is taken anew rather than released.
+        // First, so that a lost term that is still ours is taken anew if somebody waits, and else released.
         self.stand();
+        let leads = self.election.leadership(self.clock.now()).is_some();
+        if self.state.waiting.is_empty() && !leads {
+            self.input(Input::Withdraw);
+        }
         self.input(Input::Drained);
         if self.election.releasing() {
             self.state.release = reply;
@@ -298,12 +312,25 @@ impl Driver {
 
     fn pushed(&mut self, item: Option<Result<Observed, Error>>) {
         match item {
-            Some(Ok(observed)) => self.input(Input::Hint(observed)),
+            Some(Ok(observed)) => {
+                self.state.watch_failed = false;
+                self.input(Input::Hint(observed));
+            }
             ended => {
-                let error = ended.and_then(Result::err);
-                debug!(lock = self.lock.name(), ?error, "the watch ended");
+                self.note_watch(ended.and_then(Result::err));
                 self.close_watch(self.timing.retry_period());
             }
+        }
+    }
+
+    /// Without a watch followers poll, which somebody should know; once, until one works again.
+    fn note_watch(&mut self, error: Option<Error>) {
+        match error {
+            Some(error) if !self.state.watch_failed => {
+                warn!(lock = self.lock.name(), %error, "no watch: polling, and trying again");
+                self.state.watch_failed = true;
+            }
+            error => debug!(lock = self.lock.name(), ?error, "the watch ended"),
         }
     }
 
@@ -400,6 +427,16 @@ impl Driver {
             info!(lock = self.lock.name(), "the store answers again");
         }
         self.state.store_error = error.cloned();
+    }
+}
+
+/// Who leads cannot be told as long as nobody repairs what is stored.
+fn unreadable(election: &Election) -> Option<Error> {
+    match &election.observed()?.contents {
+        Contents::Unreadable(why) => {
+            Some(Error::new(ErrorKind::Corrupt, "read the lock", why.clone()))
+        }
+        Contents::Absent | Contents::Record(_) => None,
     }
 }
 

@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_core::Stream;
@@ -36,6 +37,8 @@ struct Handle {
     clock: Arc<dyn Clock>,
     drain_timeout: Duration,
     loss_grace: Duration,
+    /// Tells a candidate that was asked to end from one whose driver died.
+    shut_down: AtomicBool,
 }
 
 /// Sets up an [`Elector`].
@@ -120,6 +123,12 @@ impl Builder {
             check_name("advertised address", advertise).map_err(invalid)?;
         }
         let timing = fit(self.timing, self.lock.as_ref()).map_err(invalid)?;
+        let (jitter, lease) = (self.hand_over_jitter, timing.lease_duration());
+        if jitter > lease {
+            return Err(invalid(format!(
+                "hand-over jitter {jitter:?} is above the lease duration {lease:?}"
+            )));
+        }
         let candidate = Candidate {
             identity,
             advertise: self.advertise,
@@ -130,7 +139,9 @@ impl Builder {
         let clock = self.clock.unwrap_or_else(|| Arc::new(BootClock::new()));
         let (commands, status) = start(self.lock, clock.clone(), candidate)?;
         let (drain_timeout, loss_grace) = (self.drain_timeout, self.loss_grace);
-        let handle = Handle { commands, status, timing, clock, drain_timeout, loss_grace };
+        let shut_down = AtomicBool::new(false);
+        let handle =
+            Handle { commands, status, timing, clock, drain_timeout, loss_grace, shut_down };
         Ok(Elector { shared: Arc::new(handle) })
     }
 }
@@ -159,15 +170,18 @@ impl Elector {
     ///
     /// A panic in the work reaches the caller, and nothing is released: the lease runs out.
     ///
+    /// The work is polled in the caller's task and may borrow from it. To give `run` itself to `tokio::spawn`, let
+    /// the closure own what it changes (an `Arc`, a channel): a borrowing async closure is not `Send` enough.
+    ///
     /// # Errors
-    /// `Corrupt`, `Invalid` and `Rewound`, and `Denied` before the first successful read. Everything else is a
-    /// state: see [`status`](Self::status).
+    /// `Corrupt`, `Invalid` and `Rewound`, `Denied` before the first successful read, and `Stopped` if the driver
+    /// or its runtime is gone without a shutdown. Everything else is a state: see [`status`](Self::status).
     pub async fn run(&self, mut work: impl AsyncFnMut(Term)) -> Result<(), Error> {
         let mut next = self.enqueue();
         loop {
             let held = match next.claimed().await {
                 Ok(held) => held,
-                Err(error) if error.kind() == ErrorKind::Stopped => return Ok(()),
+                Err(_) if self.is_shut_down() => return Ok(()),
                 Err(error) => return Err(error),
             };
             let term = held.term();
@@ -188,7 +202,7 @@ impl Elector {
     ) -> Result<Finished<R>, Error> {
         let held = match self.campaign().await {
             Ok(held) => held,
-            Err(error) if error.kind() == ErrorKind::Stopped => return Ok(Finished::Aborted),
+            Err(_) if self.is_shut_down() => return Ok(Finished::Aborted),
             Err(error) => return Err(error),
         };
         let term = held.term();
@@ -214,7 +228,8 @@ impl Elector {
     /// What is known now.
     #[must_use]
     pub fn status(&self) -> Status {
-        self.shared.status.borrow().clone()
+        let status = self.shared.status.borrow().clone();
+        status.still_true(self.shared.clock.now())
     }
 
     /// The present status and every change of role, leader or store health; renewals are no change.
@@ -230,6 +245,7 @@ impl Elector {
 
     /// Asks the work to stop, releases once it has, and ends this candidate.
     pub fn shutdown(&self) {
+        self.shared.shut_down.store(true, Ordering::Release);
         self.tell(Command::Shutdown);
     }
 
@@ -243,6 +259,10 @@ impl Elector {
     #[must_use]
     pub fn timing(&self) -> Timing {
         self.shared.timing
+    }
+
+    fn is_shut_down(&self) -> bool {
+        self.shared.shut_down.load(Ordering::Acquire)
     }
 
     fn tell(&self, command: Command) {
@@ -305,6 +325,7 @@ pub struct Observer {
     /// Keeps the driver alive.
     _commands: mpsc::UnboundedSender<Command>,
     status: watch::Receiver<Status>,
+    clock: Arc<dyn Clock>,
 }
 
 impl Observer {
@@ -330,14 +351,16 @@ impl Observer {
             timing,
             hand_over_jitter: Duration::ZERO,
         };
-        let (commands, status) = start(lock, Arc::new(clock), candidate)?;
-        Ok(Self { _commands: commands, status })
+        let clock: Arc<dyn Clock> = Arc::new(clock);
+        let (commands, status) = start(lock, clock.clone(), candidate)?;
+        Ok(Self { _commands: commands, status, clock })
     }
 
     /// What is known now.
     #[must_use]
     pub fn status(&self) -> Status {
-        self.status.borrow().clone()
+        let status = self.status.borrow().clone();
+        status.still_true(self.clock.now())
     }
 
     /// The present status and every change of leader or store health.

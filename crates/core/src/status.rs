@@ -21,6 +21,10 @@ pub struct Status {
     pub store_error: Option<Error>,
     /// What happened so far.
     pub counters: Counters,
+    /// When the role stops being true by itself.
+    role_until: Time,
+    /// When the leader is known no longer, by itself.
+    leader_until: Time,
 }
 
 /// What a candidate is.
@@ -100,7 +104,26 @@ impl Status {
         };
         let incarnation = election.incarnation();
         let leader = Leader::of(election.view(now), incarnation);
-        Self { role, leader, incarnation, store_error, counters }
+        let role_until = election.leadership(now).map_or(Time::NEVER, |term| term.until);
+        let leader_until = election.view_until();
+        Self { role, leader, incarnation, store_error, counters, role_until, leader_until }
+    }
+
+    /// What of it is still true at `now`, also if the driver has been stalled since.
+    pub(crate) fn still_true(mut self, now: Time) -> Self {
+        if now >= self.role_until {
+            self.role = Role::Candidate;
+        }
+        if now >= self.leader_until {
+            self.leader = Leader::Unknown;
+        }
+        self
+    }
+
+    /// Nothing is known any more.
+    pub(crate) fn forget(&mut self) {
+        self.role = Role::Observer;
+        self.leader = Leader::Unknown;
     }
 
     /// Whether somebody who watches changes wants to hear of this one: renewals alone are none.

@@ -95,10 +95,14 @@ impl Term {
         }
     }
 
-    /// How long work may take to stop from now on if no further renewal is acknowledged.
+    /// How long work may take to stop from now on if no further renewal is acknowledged. Zero once the term is
+    /// over for another reason than its deadline: another may lead already.
     #[must_use]
     pub fn remaining_grace(&self) -> Duration {
-        self.deadlines().kill_at.since(self.shared.clock.now())
+        match self.check() {
+            Ok(_) | Err(Loss::Expired) => self.deadlines().kill_at.since(self.shared.clock.now()),
+            Err(_) => Duration::ZERO,
+        }
     }
 
     /// The deadlines that the last acknowledged renewal set.

@@ -454,6 +454,8 @@ fn bad_settings_are_errors_before_any_request() {
             let built = Elector::builder(lock.clone()).identity(name).clock(clock.clone()).build();
             assert_eq!(kind(built), ErrorKind::Invalid);
         }
+        let jitter = Elector::builder(lock.clone()).hand_over_jitter(Duration::MAX);
+        assert_eq!(kind(jitter.clock(clock.clone()).build()), ErrorKind::Invalid);
         let settings = TimingSettings { renew_deadline: Some(L), ..Default::default() };
         let built = Elector::builder(lock.clone()).timing(settings).clock(clock.clone()).build();
         assert!(built.unwrap_err().to_string().contains("nearest valid set"));
@@ -461,4 +463,76 @@ fn bad_settings_are_errors_before_any_request() {
     let lock: Arc<dyn LockBackend> = Arc::new(MemoryLock::new("m"));
     let error = Elector::builder(lock).build().unwrap_err();
     assert!(error.to_string().contains("outside a tokio runtime"), "{error}");
+}
+
+#[test]
+fn a_driver_that_dies_is_an_error_and_not_a_clean_end() {
+    in_virtual_time(async |clock| {
+        let lock = FaultyLock::new();
+        let a = elector(&lock, "a", &clock);
+        lock.panic();
+        let run = spawn_local({
+            let a = a.clone();
+            async move { a.run(async |_| {}).await }
+        });
+        clock.advance(SECOND).await;
+        assert_eq!(run.await.unwrap().unwrap_err().kind(), ErrorKind::Stopped);
+        assert_eq!((a.status().role, a.status().leader), (Role::Observer, Leader::Unknown));
+    });
+}
+
+#[test]
+fn a_status_is_true_when_it_is_asked_for() {
+    in_virtual_time(async |clock| {
+        let lock = MemoryLock::new("m");
+        let a = elector(&lock, "a", &clock);
+        let held = led(&a, &clock).await;
+        clock.suspend(10 * L);
+        // Nothing has run since.
+        assert_eq!((a.status().role, a.status().leader), (Role::Candidate, Leader::Unknown));
+        drop(held);
+        a.shutdown();
+        clock.advance(L).await;
+        assert_eq!((a.status().role, a.status().leader), (Role::Observer, Leader::Unknown));
+    });
+}
+
+#[test]
+fn a_resignation_at_the_deadline_releases_what_is_still_ours() {
+    in_virtual_time(async |clock| {
+        for _ in 0..20 {
+            let lock = FaultyLock::new();
+            let a = elector(&lock, "a", &clock);
+            let held = led(&a, &clock).await;
+            clock.suspend(D + SECOND);
+            let resigned = spawn_local(held.resign());
+            clock.advance(SECOND).await;
+            assert_eq!(lock.holder().await, None);
+            assert!(resigned.await.unwrap().is_ok());
+        }
+    });
+}
+
+#[test]
+fn an_observer_says_why_it_cannot_tell() {
+    in_virtual_time(async |clock| {
+        let lock = common::Unreadable;
+        let observer = Observer::with_clock(Arc::new(lock), clock.clone()).unwrap();
+        clock.advance(SECOND).await;
+        assert_eq!(observer.status().leader, Leader::Unknown);
+        assert_eq!(observer.status().store_error.unwrap().kind(), ErrorKind::Corrupt);
+    });
+}
+
+#[test]
+fn a_term_that_is_over_for_another_reason_leaves_no_grace() {
+    in_virtual_time(async |clock| {
+        let lock = MemoryLock::new("m");
+        let a = elector(&lock, "a", &clock);
+        let held = led(&a, &clock).await;
+        let term = held.term();
+        assert!(term.remaining_grace() > D);
+        held.resign().await.unwrap();
+        assert_eq!(term.remaining_grace(), Duration::ZERO);
+    });
 }

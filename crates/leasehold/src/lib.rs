@@ -156,7 +156,7 @@ const FEATURES: &[(&str, &str)] = &[("file", "file")];
 /// | URL | feature | what |
 /// |---|---|---|
 /// | `file:/path`, `file:path` | `file` (default) | one small file on this host |
-/// | `mem:name` | – | a lock of its own in this process; for tests |
+/// | `mem:name` | – | a new lock in this process at every call; the name is for logs; for tests |
 ///
 /// # Errors
 /// `Invalid`: the URL, its scheme or a parameter is unknown or malformed. Nothing is contacted or written.

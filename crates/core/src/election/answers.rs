@@ -90,6 +90,10 @@ impl Election {
                     attempt.change.intent == Intent::Take && attempt.first_sent == sent;
                 let waits = self.push && first_take && self.phase == Phase::Following;
                 self.read_at = if waits { now + self.timing.retry_period() } else { now };
+                if self.refused.as_ref() == Some(&attempt.expected) {
+                    self.write_at = sent + self.pace();
+                }
+                self.refused = Some(attempt.expected.clone());
                 self.unresolved(now, Attempt { refused: attempt.first_sent == sent, ..attempt });
             }
             Err(kind) => {

@@ -59,6 +59,8 @@ pub struct Election {
     read_at: Time,
     /// No write before this moment: paces attempts that fail fast.
     write_at: Time,
+    /// The version over which a write was refused last. Refused again, although it was read, it is paced.
+    refused: Option<Version>,
     /// No Take before this moment: after our own release others come first.
     cool_until: Time,
 
@@ -188,6 +190,7 @@ impl Election {
             look: false,
             read_at: Time(0),
             write_at: Time(0),
+            refused: None,
             cool_until: Time(0),
             own: Own::default(),
             ghost: None,
@@ -225,7 +228,10 @@ impl Election {
             Input::Push(push) => {
                 self.push = push;
                 if !self.doubt {
+                    // A watch that opens postpones nothing: it may end at once, again and again.
+                    let due = self.read_at;
                     self.schedule_read(now);
+                    self.read_at = self.read_at.min(due);
                 }
             }
             Input::Read(answer) => self.answered_read(now, answer),
@@ -380,7 +386,10 @@ impl Election {
         self.standing = false;
         match self.phase {
             Phase::Leading(_) => self.end(now, Loss::Dropped),
-            Phase::Claiming { token } => self.owe_release(now, token),
+            Phase::Claiming { token }
+            | Phase::Ended { token, work_stopped: true, release_until: None } => {
+                self.owe_release(now, token);
+            }
             Phase::Following | Phase::Ended { .. } => {}
         }
     }

@@ -113,7 +113,7 @@ impl Election {
     }
 
     /// When what we know is too old to be told.
-    pub(super) fn view_until(&self) -> Time {
+    pub(crate) fn view_until(&self) -> Time {
         let Some(seen) = &self.seen else {
             return Time(0);
         };
@@ -137,8 +137,15 @@ impl Election {
             Phase::Leading(_) | Phase::Claiming { .. } => Time::NEVER,
             _ if self.push && by_server => now + self.timing.lease_duration(),
             _ if self.push => now + self.timing.silence(),
-            _ => now + self.timing.retry_period(),
+            _ => now + self.poll_period(),
         };
+    }
+
+    /// How often a follower without push reads: often enough for the holder's lease, if that is short.
+    fn poll_period(&self) -> Duration {
+        let period = self.timing.retry_period();
+        let least = period.min(Duration::from_millis(100));
+        self.held.as_ref().map_or(period, |held| (held.lease_duration / 3).clamp(least, period))
     }
 
     /// The shortest time between two attempts that fail.

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use leasehold_core::{
-    BoxStream, Capabilities, Change, Error, ErrorKind, Holder, Incarnation, Intent, LockBackend,
-    MemoryLock, Nonce, Observed, Outcome, Push, Version,
+    BoxStream, Capabilities, Change, Contents, Error, ErrorKind, Expiry, Holder, Incarnation,
+    Intent, LockBackend, MemoryLock, Nonce, Observed, Outcome, Push, Version,
 };
 use tokio::sync::watch;
 
@@ -15,6 +15,7 @@ use tokio::sync::watch;
 pub(crate) struct FaultyLock {
     lock: MemoryLock,
     refusing: Arc<AtomicBool>,
+    panicking: Arc<AtomicBool>,
     holding: Arc<watch::Sender<Option<Intent>>>,
 }
 
@@ -27,7 +28,12 @@ pub(crate) fn spawn_local<T: 'static>(
 impl FaultyLock {
     pub(crate) fn new() -> Self {
         let holding = Arc::new(watch::channel(None).0);
-        Self { lock: MemoryLock::new("faulty"), refusing: Arc::default(), holding }
+        Self {
+            lock: MemoryLock::new("faulty"),
+            refusing: Arc::default(),
+            panicking: Arc::default(),
+            holding,
+        }
     }
 
     /// The same lock without the faults.
@@ -38,6 +44,11 @@ impl FaultyLock {
     /// Refuse every request, as a store that is down does.
     pub(crate) fn refuse(&self, refuse: bool) {
         self.refusing.store(refuse, Ordering::SeqCst);
+    }
+
+    /// Panic at the next request.
+    pub(crate) fn panic(&self) {
+        self.panicking.store(true, Ordering::SeqCst);
     }
 
     /// Apply writes of this intent, and hold their answers back until told otherwise.
@@ -74,6 +85,7 @@ impl FaultyLock {
     }
 
     fn check(&self) -> Result<(), Error> {
+        assert!(!self.panicking.load(Ordering::SeqCst), "a backend's own bug");
         if self.refusing.load(Ordering::SeqCst) {
             return Err(Error::new(ErrorKind::Unavailable, "reach the store", "it is down"));
         }
@@ -106,5 +118,30 @@ impl LockBackend for FaultyLock {
 
     fn watch(&self, after: &Observed) -> BoxStream<'static, Result<Observed, Error>> {
         self.lock.watch(after)
+    }
+}
+
+/// What is stored is nobody's record.
+#[derive(Debug)]
+pub(crate) struct Unreadable;
+
+#[async_trait]
+impl LockBackend for Unreadable {
+    fn name(&self) -> &str {
+        "unreadable"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        MemoryLock::new("m").capabilities()
+    }
+
+    async fn read(&self) -> Result<Observed, Error> {
+        let contents = Contents::Unreadable("garbage".to_owned());
+        let (version, expiry) = (Version::number(1), Expiry::ByObserver);
+        Ok(Observed { version, contents, expiry, token_floor: None })
+    }
+
+    async fn write(&self, _: &Version, _: &Change) -> Result<Outcome, Error> {
+        panic!("never overwritten")
     }
 }

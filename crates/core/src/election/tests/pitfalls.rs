@@ -254,7 +254,9 @@ fn silence_with_push_is_looked_into_every_third_of_a_lease() {
     let mut play = Play::new();
     play.store(record(Some(holder(7)), 5, 5));
     play.run();
+    // A watch that opens postpones nothing, so that a failing one does no harm: one read is still due.
     play.input(Input::Push(true));
+    assert_eq!(play.run_for(P), [Action::Read]);
     let started = play.now;
     // The holder shows life by the watch: no requests.
     for nonce in 10..20 {
@@ -295,4 +297,61 @@ fn unknown_fields_are_carried_through_take_renewal_and_release() {
     play.input(Input::Drained);
     play.run();
     assert_eq!(play.stored().extra["ask"], true);
+}
+
+#[test]
+fn a_watch_that_ends_again_and_again_stops_no_reading() {
+    let mut play = Play::new();
+    play.store(record(Some(holder(7)), 5, 5));
+    play.run();
+    let mut reads = 0;
+    for _ in 0..30 {
+        play.input(Input::Push(true));
+        play.input(Input::Push(false));
+        reads += play.run_for(P).len();
+    }
+    assert!(reads >= 29, "{reads}");
+}
+
+#[test]
+fn a_store_that_refuses_the_version_it_shows_is_not_hammered() {
+    let mut play = Play::leading();
+    let end = play.now + D;
+    let mut requests = 0;
+    while play.now < end {
+        match play.poll() {
+            Some(Action::Read) => play.input(Input::Read(Ok(play.observed()))),
+            Some(Action::Write { .. }) => play.input(Input::Wrote(Ok(Outcome::Conflict))),
+            None => {
+                play.now = play.election.next_deadline(play.now).min(end).max(play.now);
+                play.input(Input::Tick);
+                continue;
+            }
+        }
+        requests += 1;
+        assert!(requests <= 30, "{requests} requests in {:?}", D);
+    }
+}
+
+#[test]
+fn a_follower_without_push_polls_for_a_holder_with_a_short_lease() {
+    let mut play = Play::new();
+    let mut short = record(Some(holder(7)), 5, 5);
+    short.lease_duration = Duration::from_secs(1);
+    play.store(short.clone());
+    for nonce in 6..40 {
+        play.run_for(Duration::from_millis(400));
+        assert!(matches!(play.election.view(play.now), View::Held(_)));
+        play.store(Record { nonce: Nonce(nonce), ..short.clone() });
+    }
+}
+
+#[test]
+fn who_withdraws_after_its_work_has_stopped_releases_what_is_still_its_own() {
+    let mut play = Play::leading();
+    play.wait(D);
+    play.input(Input::Drained);
+    play.input(Input::Withdraw);
+    assert_eq!(intents(&play.run()).last(), Some(&Some(Intent::Release)));
+    assert_eq!(play.stored().holder, None);
 }
