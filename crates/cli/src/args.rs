@@ -214,10 +214,11 @@ pub enum OutputFormat {
 /// # Errors
 /// Help, the version, or what is wrong: to be printed.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
-    let mut command = Cli::command();
-    let matches = match command.try_get_matches_from_mut(arguments) {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let mut command = without_void_variables(Cli::command(), &arguments);
+    let matches = match command.try_get_matches_from_mut(&arguments) {
         Ok(matches) => matches,
-        Err(error) => return Err(explained(&mut command, error)),
+        Err(error) => return Err(explained(&mut command, error, &typed_flags(&arguments))),
     };
     if let Some((_, matches)) = matches.subcommand() {
         refuse_visible_password(matches)
@@ -226,8 +227,38 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap:
     Cli::from_arg_matches(&matches)
 }
 
+/// Flags that exclude each other: one on the command line beats the other's variable.
+const RIVALS: [(&str, &str); 3] = [("try", "timeout"), ("once", "restart"), ("quiet", "verbose")];
+
+/// A variable that is empty, or says no to a flag, is as good as none. So is one whose rival was typed.
+fn without_void_variables(command: clap::Command, arguments: &[OsString]) -> clap::Command {
+    let typed = typed_flags(arguments);
+    let is_void = |arg: &clap::Arg| {
+        let Some(value) = arg.get_env().and_then(std::env::var_os) else { return false };
+        let value = value.to_string_lossy().to_lowercase();
+        let no = ["0", "false", "f", "no", "n", "off"].contains(&value.as_str());
+        let rival = RIVALS.iter().find_map(|(one, other)| match arg.get_long() {
+            Some(long) if long == *one => Some(*other),
+            Some(long) if long == *other => Some(*one),
+            _ => None,
+        });
+        value.is_empty()
+            || no && !arg.get_action().takes_values()
+            || rival.is_some_and(|rival| typed.contains(&rival))
+    };
+    let strip = move |arg: clap::Arg| if is_void(&arg) { arg.env(None::<&str>) } else { arg };
+    command.mut_args(&strip).mut_subcommands(|command| command.mut_args(&strip))
+}
+
+/// The long flags on the command line, without dashes and values.
+fn typed_flags(arguments: &[OsString]) -> Vec<&str> {
+    let ours = arguments.iter().take_while(|argument| *argument != "--");
+    let flags = ours.filter_map(|argument| argument.to_str()?.strip_prefix("--"));
+    flags.map(|flag| flag.split_once('=').map_or(flag, |(flag, _)| flag)).collect()
+}
+
 /// Says more where a general message would leave a user guessing.
-fn explained(command: &mut clap::Command, error: clap::Error) -> clap::Error {
+fn explained(command: &mut clap::Command, error: clap::Error, typed: &[&str]) -> clap::Error {
     let not_text =
         |name: &OsString| std::env::var_os(name).is_some_and(|value| value.into_string().is_err());
     match error.kind() {
@@ -238,6 +269,20 @@ fn explained(command: &mut clap::Command, error: clap::Error) -> clap::Error {
             }
             None => error,
         },
+        ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
+            let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg) else {
+                return error;
+            };
+            let flag = argument.split([' ', '=', '.']).next().unwrap_or_default();
+            let flag = flag.trim_start_matches('-');
+            let name = format!("LEASEHOLD_{}", flag.replace('-', "_").to_uppercase());
+            if typed.contains(&flag) || std::env::var_os(&name).is_none() {
+                return error;
+            }
+            let text = error.to_string();
+            let what = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+            command.error(error.kind(), format!("in the variable {name}: {what}"))
+        }
         ErrorKind::UnknownArgument => match error.get(ContextKind::InvalidArg) {
             Some(ContextValue::String(word)) if !word.starts_with('-') => {
                 let text =

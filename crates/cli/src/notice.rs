@@ -12,7 +12,10 @@ pub fn why_we_wait(status: &Status) -> String {
             Some(error) => format!("nobody knows who leads: {error}; trying again"),
             None => "asking the store who leads".to_owned(),
         },
-        Leader::Nobody => "nobody leads; contending".to_owned(),
+        Leader::Nobody => match &status.store_error {
+            Some(error) => format!("nobody leads, but {error}; trying again"),
+            None => "nobody leads; contending".to_owned(),
+        },
         Leader::Held(leading) => {
             let token =
                 leading.token.map(|token| format!(" with token {token}")).unwrap_or_default();

@@ -19,7 +19,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use leasehold::{BootClock, Clock, Deadlines, Elector, Error, Held, Loss, Term, Time};
+use leasehold::{BootClock, Clock, Deadlines, Elector, Error, ErrorKind, Held, Loss, Term, Time};
 use nix::sys::signal::{SigSet, Signal};
 use tracing::{debug, error, info, warn};
 
@@ -248,7 +248,12 @@ impl Candidate {
                 guarded.extend(Instants { stop_at: now, kill_at, ..instants(term.deadlines()) });
             }
             _ => {
-                warn!("another leader was seen: killing CMD");
+                let unreadable = [ErrorKind::Corrupt, ErrorKind::Rewound];
+                let status = self.elector.status();
+                match status.store_error.filter(|error| unreadable.contains(&error.kind())) {
+                    Some(error) => warn!("the lock is not ours any more: {error}; killing CMD"),
+                    None => warn!("another leader was seen: killing CMD"),
+                }
                 guarded.kill();
             }
         }
@@ -256,7 +261,7 @@ impl Candidate {
 
     async fn resign(&self, held: Held) {
         match held.resign().await {
-            Ok(true) => debug!("released"),
+            Ok(true) => info!("released"),
             Ok(false) => info!("the release was not confirmed: the lease runs out by itself"),
             Err(error) => warn!("{error}"),
         }

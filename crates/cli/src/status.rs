@@ -51,16 +51,19 @@ async fn status(args: &StatusArgs) -> u8 {
     match read {
         Ok((lock, observed)) => {
             let answer = judge(&observed);
-            print(&answer.render(args.output, lock.backend().as_ref()));
-            answer.code
+            let printed = print(&answer.render(args.output, lock.backend().as_ref()));
+            if printed { answer.code } else { exit::INTERNAL }
         }
         Err(error) => {
             match args.output {
                 OutputFormat::Text => print_error(&error),
-                OutputFormat::Json => print(&format!(
-                    "{}\n",
-                    json!({ "v": 1, "state": "unknown", "leader": null, "reason": error.to_string() })
-                )),
+                OutputFormat::Json => {
+                    let answer = json!({
+                        "v": 1, "lock": null, "state": "unknown", "leader": null,
+                        "reason": error.to_string(),
+                    });
+                    print(&format!("{answer}\n"));
+                }
             }
             exit::of_error(&error)
         }
@@ -161,10 +164,16 @@ impl Answer<'_> {
     }
 }
 
-/// A closed pipe is the reader's choice, not an error.
-fn print(text: &str) {
+/// Whether it was printed. A closed pipe is the reader's choice, not an error.
+fn print(text: &str) -> bool {
     let mut out = io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            let _ = writeln!(io::stderr(), "leasehold: cannot write the answer: {error}");
+            false
+        }
+        _ => true,
+    }
 }
 
 fn print_error(error: &Error) {

@@ -4,7 +4,7 @@ use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use futures_util::{Stream, future::poll_fn};
-use leasehold::{BootClock, Clock, Elector, ErrorKind, Held, Leader, Status, Time};
+use leasehold::{BootClock, Clock, Elector, Error, ErrorKind, Held, Leader, Status, Time};
 use tracing::{debug, error, info};
 
 use crate::args::RunArgs;
@@ -13,8 +13,11 @@ use crate::guard::reap_zombies;
 use crate::notice::why_we_wait;
 use crate::signals::{Request, Signals};
 
-/// How often a waiting candidate says why it waits.
+/// When a waiting candidate says again why it waits; the next pause is twice as long.
 const REMINDER: Duration = Duration::from_secs(10);
+
+/// The longest of these pauses.
+const MAX_PAUSE: Duration = Duration::from_secs(600);
 
 /// What came of it.
 #[derive(Debug)]
@@ -37,7 +40,8 @@ pub async fn for_leadership(
     // A timeout that passes while nobody is known to hold the lock leaves time to find out, or to take it.
     let mut last_chance = args.give_up;
     let mut give_up_at = args.timeout.map_or(Time::NEVER, |timeout| clock.now() + timeout);
-    let mut remind_at = clock.now() + REMINDER;
+    let mut pause = REMINDER;
+    let mut remind_at = clock.now() + pause;
     let mut said = String::new();
     loop {
         tokio::select! {
@@ -63,7 +67,12 @@ pub async fn for_leadership(
                 if why != said && is_known(&status) {
                     info!("{why}");
                     said = why;
-                    remind_at = clock.now() + REMINDER;
+                    pause = REMINDER;
+                    remind_at = clock.now() + pause;
+                }
+                if let Some(error) = denied_for_good(&status) {
+                    error!("{error}");
+                    return Waited::Exit(exit::of_error(error));
                 }
                 if let Some(code) = give_up(&status, args).filter(|_| last_chance) {
                     error!("gave up: {said}");
@@ -71,8 +80,9 @@ pub async fn for_leadership(
                 }
             }
             () = clock.sleep_until(remind_at) => {
-                info!("{}", why_we_wait(&elector.status()));
-                remind_at = clock.now() + REMINDER;
+                info!("still waiting: {}", why_we_wait(&elector.status()));
+                pause = (2 * pause).min(MAX_PAUSE);
+                remind_at = clock.now() + pause;
             }
             () = clock.sleep_until(give_up_at) => {
                 let status = elector.status();
@@ -98,11 +108,18 @@ fn is_known(status: &Status) -> bool {
     status.leader != Leader::Unknown || status.store_error.is_some()
 }
 
+/// Nobody leads and we may not write: waiting cannot help.
+fn denied_for_good(status: &Status) -> Option<&Error> {
+    let denied = |error: &&Error| error.kind() == ErrorKind::Denied;
+    let never_led = status.counters.terms == 0 && status.leader == Leader::Nobody;
+    status.store_error.as_ref().filter(denied).filter(|_| never_led)
+}
+
 /// The exit code of a candidate that does not want to wait; `None` if it may yet lead at once.
 fn give_up(status: &Status, args: &RunArgs) -> Option<u8> {
     match (&status.leader, &status.store_error) {
         (Leader::Held(leading), _) if !leading.is_me => Some(args.conflict_exit_code),
-        (Leader::Unknown, Some(error)) if error.kind() != ErrorKind::Stopped => {
+        (Leader::Unknown | Leader::Nobody, Some(error)) if error.kind() != ErrorKind::Stopped => {
             Some(exit::of_error(error))
         }
         _ => None,

@@ -355,6 +355,52 @@ fn a_short_timeout_takes_a_free_lock_and_declines_a_held_one() {
 }
 
 #[test]
+fn variables_that_say_nothing_or_no_are_as_good_as_none_and_wrong_ones_are_named() {
+    let scene = Scene::new();
+    let run = |variables: &[(&str, &str)], flags: &[&str]| {
+        let mut command = leasehold(&scene);
+        command.envs(variables.iter().copied());
+        let arguments = [&["run", "--lock", "file:v.lock"], flags, &["--", "sh", "-c", "exit 5"]];
+        code_and_error(command.args(arguments.concat()))
+    };
+    let empty = [("LEASEHOLD_TIMEOUT", ""), ("LEASEHOLD_TRY", ""), ("LEASEHOLD_IDENTITY", "")];
+    assert_eq!(run(&empty, &[]).0, Some(5));
+    assert_eq!(run(&[("LEASEHOLD_RESTART", "0")], &["--once"]).0, Some(5));
+    assert_eq!(run(&[("LEASEHOLD_TRY", "1")], &["--timeout", "3s"]).0, Some(5));
+    for (name, value) in [("LEASEHOLD_TIMEOUT", "soon"), ("LEASEHOLD_ONCE", "perhaps")] {
+        let (code, text) = run(&[(name, value)], &[]);
+        assert_eq!(code, Some(64));
+        assert!(text.contains(name) && text.contains(value), "{text}");
+    }
+}
+
+#[test]
+fn a_directory_that_may_not_be_written_is_denied() {
+    use std::os::unix::fs::PermissionsExt;
+    let scene = Scene::new();
+    // A copy, since the checkout may lie where only its owner can go.
+    let program = scene.path("leasehold");
+    fs::copy(env!("CARGO_BIN_EXE_leasehold"), &program).unwrap();
+    let locks = scene.path("locks");
+    fs::create_dir(&locks).unwrap();
+    for (path, mode) in [(scene.dir(), 0o755), (&locks, 0o555), (&program, 0o755)] {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+    // Permission bits do not bind root.
+    let mut command = if rustix::process::geteuid().is_root() {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(&program);
+        command
+    } else {
+        Command::new(&program)
+    };
+    let lock = format!("file:{}", locks.join("l").display());
+    let (code, text) = code_and_error(command.args(["run", "--lock", &lock, "--", "true"]));
+    assert_eq!(code, Some(77), "{text}");
+    assert!(text.contains("Permission denied"), "{text}");
+}
+
+#[test]
 fn a_lock_in_memory_is_refused() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_leasehold"));
     let (code, text) = code_and_error(command.args(["run", "--lock", "mem:x", "--", "true"]));

@@ -67,6 +67,8 @@ pub(crate) struct State {
     /// Nobody holds a handle any more.
     disconnected: bool,
     store_error: Option<Error>,
+    /// The last write failed. A reading that succeeds says nothing about writing, unless another leads.
+    write_failed: bool,
     counters: Counters,
 }
 
@@ -271,7 +273,7 @@ impl Driver {
         let loss = live.end(loss);
         let (lock, token) = (self.lock.name(), live.token());
         if matches!(loss, Loss::Resigned | Loss::Dropped) {
-            info!(lock, token, ?loss, "term over");
+            debug!(lock, token, ?loss, "term over");
         } else {
             self.state.counters.losses += 1;
             warn!(lock, token, ?loss, "term lost");
@@ -397,7 +399,11 @@ impl Driver {
                     && answer.as_ref().is_ok_and(|read| {
                         self.election.observed().is_some_and(|seen| seen.version != read.version)
                     });
-                self.note(answer.as_ref().err());
+                self.state.write_failed &= !self.is_led_by_another(&answer);
+                if answer.is_err() || !self.state.write_failed {
+                    self.note(answer.as_ref().err());
+                }
+                self.note_vanished(&answer);
                 let input = Input::Read(answer.map_err(|error| error.kind()));
                 if missed {
                     // A read that shows what the watch missed: it is opened anew, after what was read.
@@ -407,6 +413,7 @@ impl Driver {
                 input
             }
             Answer::Wrote(answer) => {
+                self.state.write_failed = answer.is_err();
                 self.note(answer.as_ref().err());
                 if matches!(answer, Ok(Outcome::Conflict)) {
                     self.state.counters.conflicts += 1;
@@ -415,6 +422,22 @@ impl Driver {
             }
         };
         self.input(input);
+    }
+
+    fn is_led_by_another(&self, answer: &Result<Observed, Error>) -> bool {
+        let record = answer.as_ref().ok().and_then(Observed::record);
+        let holder = record.and_then(|record| record.holder.as_ref());
+        holder.is_some_and(|holder| holder.incarnation != Some(self.election.incarnation()))
+    }
+
+    /// An administrator deleted or erased the record of a running term: it is asserted again.
+    fn note_vanished(&self, answer: &Result<Observed, Error>) {
+        if let (Some(live), Ok(observed)) = (&self.state.live, answer)
+            && observed.record().is_none_or(|record| record.holder.is_none())
+        {
+            let (lock, token) = (self.lock.name(), live.token());
+            warn!(lock, token, "the record of this term is gone or erased");
+        }
     }
 
     fn note(&mut self, error: Option<&Error>) {

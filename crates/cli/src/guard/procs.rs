@@ -98,6 +98,21 @@ impl Snapshot {
         self.processes.iter().filter(move |process| process.parent == Some(parent))
     }
 
+    /// Who lives in this process group beside `member` and the processes it descends from.
+    pub fn companions(&self, group: Pid, member: Pid) -> impl Iterator<Item = &Process> {
+        let mut line = HashSet::from([member]);
+        let mut child = member;
+        let parent_of = |child| self.processes.iter().find(|process| process.pid == child)?.parent;
+        while let Some(parent) = parent_of(child) {
+            if !line.insert(parent) {
+                break;
+            }
+            child = parent;
+        }
+        let living = self.processes.iter().filter(|process| !process.zombie);
+        living.filter(move |process| process.group == Some(group) && !line.contains(&process.pid))
+    }
+
     /// Everything below `root`, without the children of `root` that are spared and what is below them.
     #[must_use]
     pub fn descendants(&self, root: Pid, spared: impl Fn(&Process) -> bool) -> Vec<Process> {

@@ -3,10 +3,12 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::io::Errno;
-use rustix::process::{Pid, getpgrp, test_kill_process_group};
+use rustix::process::{Pid, getpgrp, getpid, test_kill_process_group};
 use rustix::termios::{
     OptionalActions, Termios, isatty, tcgetattr, tcgetpgrp, tcsetattr, tcsetpgrp,
 };
+
+use super::procs;
 
 /// The terminal on standard input, on loan from the process group that had it.
 #[derive(Debug)]
@@ -25,12 +27,13 @@ impl Loan {
         Self { terminal, lender, modes }
     }
 
-    /// The terminal on this process's `stdin`, if it is one and this process is in its foreground. Started in
-    /// the background there is nothing to lend.
+    /// The terminal on this process's `stdin`, if it is one and this process is in its foreground group, alone but
+    /// for a shell that waits for it. Started in the background there is nothing to lend, and in a pipeline
+    /// (`leasehold run -- CMD | less`) the others of the group need the terminal themselves.
     #[must_use]
     pub fn available(stdin: impl AsFd) -> Option<Self> {
         let own = getpgrp();
-        let foreground = isatty(&stdin) && tcgetpgrp(&stdin) == Ok(own);
+        let foreground = isatty(&stdin) && tcgetpgrp(&stdin) == Ok(own) && is_alone_in(own);
         let terminal = foreground.then(|| stdin.as_fd().try_clone_to_owned().ok()).flatten()?;
         Some(Self::new(terminal, own))
     }
@@ -61,4 +64,8 @@ impl Loan {
             }
         }
     }
+}
+
+fn is_alone_in(group: Pid) -> bool {
+    procs::Snapshot::take().is_ok_and(|all| all.companions(group, getpid()).next().is_none())
 }

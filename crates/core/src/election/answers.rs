@@ -171,11 +171,13 @@ impl Election {
 
     /// The lock was given back (or is lost to us): others come first for a while.
     pub(super) fn let_go(&mut self, now: Time, confirmed: bool) {
-        if let Phase::Ended { release_until: Some(_), .. } = self.phase {
+        let owed = matches!(self.phase, Phase::Ended { release_until: Some(_), .. });
+        if owed {
             self.released = Some(confirmed);
-            if confirmed {
-                self.cool_until = now + self.timing.cool_down();
-            }
+        }
+        // Where the store ends leases, a key left over from a lost term is released only to be taken anew.
+        if confirmed && (owed || !self.is_by_server()) {
+            self.cool_until = now + self.timing.cool_down();
         }
         self.own.forget();
         self.phase = Phase::Following;

@@ -72,7 +72,7 @@ impl Election {
         }
     }
 
-    fn is_by_server(&self) -> bool {
+    pub(super) fn is_by_server(&self) -> bool {
         self.seen.as_ref().is_some_and(|seen| seen.observed.expiry == Expiry::ByServer)
     }
 

@@ -355,3 +355,18 @@ fn who_withdraws_after_its_work_has_stopped_releases_what_is_still_its_own() {
     assert_eq!(intents(&play.run()).last(), Some(&Some(Intent::Release)));
     assert_eq!(play.stored().holder, None);
 }
+
+#[test]
+fn a_release_that_was_recognised_only_late_is_followed_by_the_cool_down_too() {
+    let mut play = Play::leading();
+    play.input(Input::Drained);
+    let sent = play.now;
+    assert_eq!(intent(&play.lose_answer()), Some(Intent::Release));
+    play.lose_request();
+    play.input(Input::Tick);
+    assert_eq!(play.election.take_released(), Some(false), "not confirmed in time");
+    while play.leadership().is_none() {
+        play.run_for(Duration::from_millis(100));
+    }
+    assert!(play.now.since(sent) >= 2 * T + P);
+}
