@@ -62,8 +62,10 @@ pub(crate) struct State {
     watch_at: Option<Time>,
     watch_failed: bool,
     stamped: Option<Record>,
-    /// Set by a shutdown: when to end although a write is still unresolved.
-    closing: Option<Time>,
+    /// Asked to end.
+    closing: bool,
+    /// When to end although a write is still unresolved; counts from the end of the work.
+    patience: Option<Time>,
     /// Nobody holds a handle any more.
     disconnected: bool,
     store_error: Option<Error>,
@@ -125,6 +127,10 @@ impl Driver {
         let now = self.clock.now();
         let error = self.state.store_error.clone().or_else(|| unreadable(&self.election));
         let status = Status::of(&self.election, now, error, self.state.counters);
+        if self.state.closing && !self.has_work() {
+            let patience = now + 3 * self.timing.request_timeout();
+            self.state.patience.get_or_insert(patience);
+        }
         self.status.send_if_modified(|last| {
             let news = status.is_news_after(last);
             *last = status;
@@ -148,22 +154,28 @@ impl Driver {
     fn next_wake(&self) -> Time {
         let now = self.clock.now();
         let reopen = self.state.watch_at.filter(|_| self.state.watch.is_none());
-        let closing = self.state.closing.filter(|at| *at > now);
+        let patience = self.state.patience.filter(|at| *at > now);
         let next = self.election.next_deadline(now);
-        [reopen, closing].into_iter().flatten().fold(next, Time::min)
+        [reopen, patience].into_iter().flatten().fold(next, Time::min)
     }
 
     /// A shutdown waits for the work, its release, and a Take that may have been applied.
     fn is_done(&self) -> bool {
         let state = &self.state;
-        let Some(closing) = state.closing else { return false };
-        let idle = self.election.is_idle() || self.clock.now() >= closing;
-        state.live.is_none() && state.working.is_none() && state.release.is_none() && idle
+        let patient = state.patience.is_some_and(|until| self.clock.now() < until);
+        state.closing
+            && !self.has_work()
+            && state.release.is_none()
+            && (self.election.is_idle() || !patient)
+    }
+
+    fn has_work(&self) -> bool {
+        self.state.live.is_some() || self.state.working.is_some()
     }
 
     fn obey(&mut self, command: Command) {
         match command {
-            Command::Campaign(reply) if self.state.closing.is_some() => {
+            Command::Campaign(reply) if self.state.closing => {
                 // Whoever no longer listens need not be told.
                 let _ = reply.send(Err(shut_down()));
             }
@@ -182,8 +194,7 @@ impl Driver {
             }
             Command::Stop => self.input(Input::Stop),
             Command::Shutdown => {
-                let patience = 3 * self.timing.request_timeout();
-                self.state.closing.get_or_insert(self.clock.now() + patience);
+                self.state.closing = true;
                 for campaign in self.state.waiting.drain(..) {
                     let _ = campaign.send(Err(shut_down()));
                 }
@@ -320,7 +331,9 @@ impl Driver {
             }
             ended => {
                 self.note_watch(ended.and_then(Result::err));
-                self.close_watch(self.timing.retry_period());
+                self.state.watch = None;
+                self.state.watch_at = Some(self.clock.now() + self.timing.retry_period());
+                self.input(Input::Push(false));
             }
         }
     }
@@ -334,12 +347,6 @@ impl Driver {
             }
             error => debug!(lock = self.lock.name(), ?error, "the watch ended"),
         }
-    }
-
-    fn close_watch(&mut self, pause: std::time::Duration) {
-        self.state.watch = None;
-        self.state.watch_at = Some(self.clock.now() + pause);
-        self.input(Input::Push(false));
     }
 
     fn request(&mut self) {
@@ -406,9 +413,9 @@ impl Driver {
                 self.note_vanished(&answer);
                 let input = Input::Read(answer.map_err(|error| error.kind()));
                 if missed {
-                    // A read that shows what the watch missed: it is opened anew, after what was read.
-                    self.input(input);
-                    return self.close_watch(std::time::Duration::ZERO);
+                    // A read that shows what the watch missed, or has not told yet: it is opened anew at once,
+                    // after what was read.
+                    self.state.watch = None;
                 }
                 input
             }
