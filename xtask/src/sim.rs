@@ -7,6 +7,9 @@ use crate::cargo::{self, cargo};
 /// How many schedules a full test runs: about half a minute on one core.
 const SCHEDULES: &str = "300000";
 
+/// How long one mutant may survive. The slowest takes some 20 s.
+const SECONDS: &str = "180";
+
 pub(crate) fn run(arguments: &[String]) -> Outcome {
     let mut command = cargo(["run", "--release", "--quiet", "--package", "leasehold-sim", "--"]);
     cargo::run(command.args(arguments))
@@ -19,5 +22,6 @@ pub(crate) fn schedules() -> Result<String, String> {
 
 /// A step of the tests: no mutant survives.
 pub(crate) fn mutants() -> Result<String, String> {
-    run(&["--mutants".to_owned()]).map(|()| String::new())
+    let arguments = ["--mutants", "--budget", SECONDS].map(str::to_owned);
+    run(&arguments).map(|()| String::new())
 }

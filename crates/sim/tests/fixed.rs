@@ -18,6 +18,8 @@ fn fixed_seeds_break_nothing() {
     assert!(terms > SCHEDULES, "hardly anybody led");
 }
 
+/// A change of what the election does when makes a case miss its defect: draw them anew, from the root of the
+/// checkout, by `cargo xtask sim --mutants --failures crates/sim/tests/mutants`.
 #[test]
 fn every_mutant_is_killed_by_its_case_and_only_because_of_the_defect() {
     for mutant in Mutant::ALL {
