@@ -3,6 +3,8 @@
 
 #![expect(clippy::disallowed_methods, reason = "nonces and incarnations are drawn here")]
 
+mod store;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -10,14 +12,14 @@ use futures_util::StreamExt;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{debug, error, info, warn};
 
-use crate::backend::{BoxStream, Change, Contents, Intent, LockBackend, Observed, Outcome, Push};
+use crate::backend::{BoxStream, Contents, LockBackend, Observed, Outcome};
 use crate::clock::{BoxFuture, Clock};
-use crate::election::{Action, Election, Failure, Input, Loss};
+use crate::election::{Election, Failure, Input, Loss};
 use crate::error::{Error, ErrorKind};
-use crate::record::{Incarnation, Nonce, Record, Token};
+use crate::record::{Incarnation, Record, Token};
 use crate::status::{Counters, Status};
 use crate::term::{Held, Live};
-use crate::time::{Time, Wall};
+use crate::time::Time;
 use crate::timing::Timing;
 
 /// What the handles ask of the driver.
@@ -309,155 +311,6 @@ impl Driver {
             undelivered = campaign.send(Ok(held)).err().and_then(Result::ok);
         }
     }
-
-    fn watch(&mut self) {
-        let now = self.clock.now();
-        let due = self.state.watch_at.is_none_or(|at| now >= at);
-        if self.lock.capabilities().push == Push::None || self.state.watch.is_some() || !due {
-            return;
-        }
-        if let Some(observed) = self.election.observed() {
-            self.state.watch = Some(self.lock.watch(observed));
-            self.state.watch_at = None;
-            self.input(Input::Push(true));
-        }
-    }
-
-    fn pushed(&mut self, item: Option<Result<Observed, Error>>) {
-        match item {
-            Some(Ok(observed)) => {
-                self.state.watch_failed = false;
-                self.input(Input::Hint(observed));
-            }
-            ended => {
-                self.note_watch(ended.and_then(Result::err));
-                self.state.watch = None;
-                self.state.watch_at = Some(self.clock.now() + self.timing.retry_period());
-                self.input(Input::Push(false));
-            }
-        }
-    }
-
-    /// Without a watch followers poll, which somebody should know; once, until one works again.
-    fn note_watch(&mut self, error: Option<Error>) {
-        match error {
-            Some(error) if !self.state.watch_failed => {
-                warn!(lock = self.lock.name(), %error, "no watch: polling, and trying again");
-                self.state.watch_failed = true;
-            }
-            error => debug!(lock = self.lock.name(), ?error, "the watch ended"),
-        }
-    }
-
-    fn request(&mut self) {
-        if self.state.request.is_some() {
-            return;
-        }
-        let now = self.clock.now();
-        let Some(action) = self.election.poll(now, || Nonce(random())) else { return };
-        let timeout = self.clock.sleep_until(now + self.timing.request_timeout());
-        let lock = self.lock.clone();
-        match action {
-            Action::Read => {
-                self.state.counters.reads += 1;
-                self.state.request = Some(Box::pin(async move {
-                    tokio::select! {
-                        answer = lock.read() => Answer::Read(answer),
-                        () = timeout => Answer::Read(Err(timed_out("read the lock"))),
-                    }
-                }));
-            }
-            Action::Write { expected, change } => {
-                self.state.counters.writes += 1;
-                let change = self.stamp(change);
-                self.state.request = Some(Box::pin(async move {
-                    tokio::select! {
-                        answer = lock.write(&expected, &change) => Answer::Wrote(answer),
-                        () = timeout => Answer::Wrote(Err(timed_out("write the lock"))),
-                    }
-                }));
-            }
-        }
-    }
-
-    /// Wall times are for people, and stamped here. A Take that is sent again keeps its bytes.
-    fn stamp(&mut self, mut change: Change) -> Change {
-        let same = |stamped: &&Record| stamped.nonce == change.record.nonce;
-        if let Some(stamped) = self.state.stamped.as_ref().filter(same) {
-            change.record = stamped.clone();
-            return change;
-        }
-        let wall = self.clock.wall();
-        change.record.renewed = wall;
-        if change.record.acquired == Wall(0) {
-            change.record.acquired = wall;
-        }
-        if change.intent == Intent::Take {
-            self.state.stamped = Some(change.record.clone());
-        }
-        change
-    }
-
-    fn answered(&mut self, answer: Answer) {
-        self.state.request = None;
-        let input = match answer {
-            Answer::Read(answer) => {
-                let missed = self.state.watch.is_some()
-                    && answer.as_ref().is_ok_and(|read| {
-                        self.election.observed().is_some_and(|seen| seen.version != read.version)
-                    });
-                self.state.write_failed &= !self.is_led_by_another(&answer);
-                if answer.is_err() || !self.state.write_failed {
-                    self.note(answer.as_ref().err());
-                }
-                self.note_vanished(&answer);
-                let input = Input::Read(answer.map_err(|error| error.kind()));
-                if missed {
-                    // A read that shows what the watch missed, or has not told yet: it is opened anew at once,
-                    // after what was read.
-                    self.state.watch = None;
-                }
-                input
-            }
-            Answer::Wrote(answer) => {
-                self.state.write_failed = answer.is_err();
-                self.note(answer.as_ref().err());
-                if matches!(answer, Ok(Outcome::Conflict)) {
-                    self.state.counters.conflicts += 1;
-                }
-                Input::Wrote(answer.map_err(|error| error.kind()))
-            }
-        };
-        self.input(input);
-    }
-
-    fn is_led_by_another(&self, answer: &Result<Observed, Error>) -> bool {
-        let record = answer.as_ref().ok().and_then(Observed::record);
-        let holder = record.and_then(|record| record.holder.as_ref());
-        holder.is_some_and(|holder| holder.incarnation != Some(self.election.incarnation()))
-    }
-
-    /// An administrator deleted or erased the record of a running term: it is asserted again.
-    fn note_vanished(&self, answer: &Result<Observed, Error>) {
-        if let (Some(live), Ok(observed)) = (&self.state.live, answer)
-            && observed.record().is_none_or(|record| record.holder.is_none())
-        {
-            let (lock, token) = (self.lock.name(), live.token());
-            warn!(lock, token, "the record of this term is gone or erased");
-        }
-    }
-
-    fn note(&mut self, error: Option<&Error>) {
-        if let Some(error) = error {
-            self.state.counters.failures += 1;
-            if self.state.store_error.is_none() {
-                warn!(lock = self.lock.name(), %error, "the store does not answer as it should");
-            }
-        } else if self.state.store_error.is_some() {
-            info!(lock = self.lock.name(), "the store answers again");
-        }
-        self.state.store_error = error.cloned();
-    }
 }
 
 /// Who leads cannot be told as long as nobody repairs what is stored.
@@ -484,10 +337,6 @@ async fn pushed(
         Some(watch) => watch.next().await,
         None => std::future::pending().await,
     }
-}
-
-fn timed_out(operation: &'static str) -> Error {
-    Error::new(ErrorKind::Unavailable, operation, "no answer within the request timeout")
 }
 
 fn shut_down() -> Error {
