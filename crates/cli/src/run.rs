@@ -162,8 +162,12 @@ impl Candidate {
         let ended = self.supervise(&term, guarded, signals, &mut course).await;
         // After a freeze the end may be heard of before the loss that caused it.
         course.loss = course.loss.or(term.check().err());
-        // Everything is known to be dead: only now may the lock be given back.
-        self.resign(held).await;
+        if ended.is_some() {
+            // Everything is known to be dead: only now may the lock be given back.
+            self.resign(held).await;
+        } else {
+            drop(held);
+        }
         self.conclude(&course, ended)
     }
 
@@ -270,7 +274,9 @@ impl Candidate {
     /// The exit code, or `None` to contend again.
     fn conclude(&self, course: &Course, ended: Option<Ended>) -> Option<u8> {
         let Some(ended) = ended else {
-            error!("the thread that watches the guard ended before everything was dead");
+            error!(
+                "the thread that watches the guard ended before everything was known to be dead: nothing is released, the lease runs out"
+            );
             return Some(exit::INTERNAL);
         };
         if let Some(overrun) = ended.overrun {
