@@ -152,16 +152,16 @@ pub struct TimingArgs {
     /// When CMD is told to stop if no renewal succeeds [default: 2/3 of the lease duration]
     #[arg(long, env = "LEASEHOLD_RENEW_DEADLINE", value_name = "TIME", value_parser = parse_duration, hide_env = true)]
     pub renew_deadline: Option<Duration>,
-    /// How often to renew [default: 2/15 of the lease duration]
+    /// How often to renew [default: 2/15 of the lease duration, at most 10s]
     #[arg(long, env = "LEASEHOLD_RETRY_PERIOD", value_name = "TIME", value_parser = parse_duration, hide_env = true)]
     pub retry_period: Option<Duration>,
-    /// How long one request may take [default: 2/15 of the lease duration]
+    /// How long one request may take [default: 2/15 of the lease duration, at most 5s]
     #[arg(long, env = "LEASEHOLD_REQUEST_TIMEOUT", value_name = "TIME", value_parser = parse_duration, hide_env = true)]
     pub request_timeout: Option<Duration>,
-    /// How long CMD may take to stop before it is killed, after a loss, and what it leaves behind [default: the rest]
+    /// How long CMD may take to stop before it is killed, after a loss, and what it leaves behind [default: the rest, at most 30s]
     #[arg(long, env = "LEASEHOLD_STOP_GRACE", value_name = "TIME", value_parser = parse_duration, hide_env = true)]
     pub stop_grace: Option<Duration>,
-    /// What is left for unlike clocks and the kill itself [default: 1/15 of the lease duration]
+    /// What is left for unlike clocks and the kill itself [default: 1/15 of the lease duration, at most 4s, at least 250ms]
     #[arg(long, env = "LEASEHOLD_CLOCK_MARGIN", value_name = "TIME", value_parser = parse_duration, hide_env = true)]
     pub clock_margin: Option<Duration>,
 }
