@@ -336,4 +336,29 @@ mod tests {
         store.sweep(won, Wall(u64::MAX / 2));
         assert!(matches!(store.read().unwrap(), Seen::Present(..)));
     }
+
+    /// The caller gives up while the record is put on the disk, right before the step that cannot be undone.
+    #[test]
+    fn a_write_that_was_given_up_before_its_last_step_is_not_applied() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place::parse(&dir.path().join("jobs")).unwrap();
+        let directory = Directory::open(dir.path()).unwrap();
+        let store = Store { place: &place, disk: &directory };
+        let files = || std::fs::read_dir(dir.path()).unwrap().count();
+        let given_up_beside = |written: usize| {
+            move || {
+                assert_eq!(files(), written, "it is asked last");
+                Err(Failure::new(ErrorKind::Unavailable, "given up"))
+            }
+        };
+        assert!(store.create(1, &record(1), &given_up_beside(2)).is_err());
+        assert_eq!(files(), 0);
+        assert!(matches!(store.read().unwrap(), Seen::Absent));
+
+        let (state, header) = written(store.create(1, &record(1), &|| Ok(())).unwrap());
+        let before = files();
+        assert!(store.replace(state, header, &record(2), &given_up_beside(before + 1)).is_err());
+        assert_eq!(files(), before);
+        assert!(matches!(store.read().unwrap(), Seen::Present(is, ..) if is == state));
+    }
 }

@@ -37,6 +37,9 @@ mod boot {
 
     use super::{BoxFuture, Clock, Future, Pin, Time, Wall, fmt};
 
+    /// Counts suspend, as that of the timer must.
+    const CLOCK: ClockId = ClockId::Boottime;
+
     /// The machine's boot clock (`CLOCK_BOOTTIME`), which counts suspend.
     ///
     /// Sleeps are kept by one thread, started at the first sleep, on a timer of the same clock, so that a
@@ -68,7 +71,7 @@ mod boot {
 
     impl Clock for BootClock {
         fn now(&self) -> Time {
-            let now = clock_gettime(ClockId::Boottime);
+            let now = clock_gettime(CLOCK);
             let seconds = u64::try_from(now.tv_sec).expect("the boot clock starts at zero");
             let nanos = u64::try_from(now.tv_nsec).expect("nanoseconds are positive");
             Time(seconds * 1_000_000_000 + nanos)
@@ -253,6 +256,66 @@ mod boot {
             slept_late.await.unwrap();
             assert!(clock.now() >= late);
             drop(dropped);
+        }
+
+        fn poll_once(sleep: &mut BoxFuture<'static, ()>) {
+            let mut context = Context::from_waker(Waker::noop());
+            assert!(sleep.as_mut().poll(&mut context).is_pending());
+        }
+
+        fn started(clock: &BootClock) -> Arc<Timer> {
+            lock(&clock.sleepers.timer).clone().expect("a sleep was begun")
+        }
+
+        #[test]
+        fn both_clocks_count_suspend() {
+            assert_eq!(CLOCK, ClockId::Boottime);
+            let (before, now) = (clock_gettime(CLOCK), BootClock::new().now());
+            let after = clock_gettime(CLOCK);
+            let nanos = |at: Timespec| {
+                u64::try_from(at.tv_sec).unwrap() * 1_000_000_000
+                    + u64::try_from(at.tv_nsec).unwrap()
+            };
+            assert!((nanos(before)..=nanos(after)).contains(&now.0));
+
+            let clock = BootClock::new();
+            poll_once(&mut clock.sleep_until(clock.now() + Duration::from_secs(60)));
+            let fd = std::os::fd::AsRawFd::as_raw_fd(&started(&clock).fd);
+            let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).unwrap();
+            // CLOCK_BOOTTIME is 7.
+            assert!(info.lines().any(|line| line == "clockid: 7"), "{info}");
+        }
+
+        #[test]
+        fn a_sleep_that_is_forgotten_leaves_nothing() {
+            let clock = BootClock::new();
+            let mut sleep = clock.sleep_until(clock.now() + Duration::from_secs(60));
+            poll_once(&mut sleep);
+            poll_once(&mut sleep);
+            let timer = started(&clock);
+            assert_eq!(lock(&timer.pending).wakers.len(), 1);
+            drop(sleep);
+            assert_eq!(lock(&timer.pending).wakers.len(), 0);
+        }
+
+        #[test]
+        fn the_thread_ends_with_the_last_clone() {
+            let clock = BootClock::new();
+            let sleep = &mut clock.sleep_until(clock.now() + Duration::from_secs(60));
+            poll_once(sleep);
+            let timer = Arc::downgrade(&started(&clock));
+            let kept = clock.clone();
+            drop(clock);
+            assert!(!lock(&timer.upgrade().unwrap().pending).closed, "a clone is left");
+            drop((kept, std::mem::replace(sleep, Box::pin(std::future::ready(())))));
+            // The thread keeps the timer for as long as it runs.
+            for _ in 0..500 {
+                if timer.strong_count() == 0 {
+                    return;
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            panic!("it runs on");
         }
     }
 }

@@ -210,3 +210,54 @@ impl Reader {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::{FutureExt, StreamExt};
+    use serde_json::Map;
+
+    use super::*;
+    use crate::record::Nonce;
+    use crate::time::Wall;
+
+    fn record(token: Token) -> Record {
+        Record {
+            holder: None,
+            token,
+            lease_duration: Duration::from_secs(15),
+            nonce: Nonce(u128::from(token)),
+            acquired: Wall(0),
+            renewed: Wall(0),
+            extra: Map::new(),
+        }
+    }
+
+    async fn store(lock: &MemoryLock, token: Token) -> Observed {
+        let expected = lock.read().await.unwrap().version;
+        let change = Change { intent: Intent::Take, record: record(token) };
+        match lock.write(&expected, &change).await.unwrap() {
+            Outcome::Written(observed) => observed,
+            Outcome::Conflict => panic!("nobody else writes"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_watch_resumes_after_what_was_seen_and_skips_nothing() {
+        let lock = MemoryLock::new("m");
+        let first = store(&lock, 1).await;
+        for token in 2..=4 {
+            store(&lock, token).await;
+        }
+        lock.delete();
+        let mut watch = lock.watch(&first);
+        let mut next =
+            || watch.next().now_or_never().flatten().map(|seen| seen.unwrap().record().cloned());
+        for token in 2..=4 {
+            assert_eq!(next().flatten(), Some(record(token)));
+        }
+        assert_eq!(next(), Some(None), "deleted");
+        assert_eq!(next(), None, "nothing more yet");
+        store(&lock, 5).await;
+        assert_eq!(next().flatten(), Some(record(5)));
+    }
+}

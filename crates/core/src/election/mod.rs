@@ -376,7 +376,10 @@ impl Election {
     fn stand(&mut self, now: Time) {
         self.standing = true;
         self.failure = None;
-        let informed = self.push && self.seen.is_some() && self.phase == Phase::Following;
+        // What is unreadable is read again, to be told to whoever stands now.
+        let readable =
+            self.observed().is_some_and(|seen| !matches!(seen.contents, Contents::Unreadable(_)));
+        let informed = self.push && readable && self.phase == Phase::Following;
         if !informed {
             self.read_at = self.read_at.min(now);
         }

@@ -1,5 +1,6 @@
 //! A lock between an elector and a [`MemoryLock`] that misbehaves when told to.
 #![allow(clippy::unwrap_used, reason = "only tests use this")]
+#![allow(dead_code, reason = "each test file uses a part")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -4,6 +4,7 @@ mod pitfalls;
 mod races;
 mod rules;
 mod table;
+mod waits;
 
 use std::time::Duration;
 

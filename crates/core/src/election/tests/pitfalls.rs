@@ -180,6 +180,18 @@ fn corrupt_contents_are_never_overwritten() {
 }
 
 #[test]
+fn who_stands_on_a_lock_that_is_known_to_be_corrupt_is_told_at_once() {
+    let mut play = Play::new();
+    play.contents = Contents::Unreadable("garbage".into());
+    play.version = 3;
+    play.run();
+    play.input(Input::Push(true));
+    play.input(Input::Stand);
+    assert_eq!(play.turn(), Some(Action::Read));
+    assert_eq!(play.election.failure(), Some(&Failure::Corrupt("garbage".into())));
+}
+
+#[test]
 fn a_rewound_store_ends_the_term_and_the_candidacy() {
     let mut play = Play::with(&Capabilities { floor_is_history: true, ..capabilities() });
     play.floor = Some(100);
