@@ -118,12 +118,13 @@ fn doc_tests() -> Result<String, String> {
     counted_or_none(count_tests(&mut cargo(["test", "--workspace", "--doc"]))?)
 }
 
-/// One at a time: these start processes, stop them and measure how long the others take.
+/// One at a time: these start processes, stop them and measure how long the others take. They print what they
+/// measured.
 fn slow_tests() -> Result<String, String> {
     let slow = test_targets()?.into_iter().filter(|name| name.starts_with(SLOW));
     let named: Vec<String> = slow.map(|name| format!("--test={name}")).collect();
     let mut command = cargo(["test", "--workspace"]);
-    counted(count_tests(command.args(named).args(["--", "--test-threads=1"]))?)
+    counted(count_tests(command.args(named).args(["--", "--test-threads=1", "--show-output"]))?)
 }
 
 fn documentation() -> Result<String, String> {
