@@ -361,4 +361,21 @@ mod tests {
         assert_eq!(files(), before);
         assert!(matches!(store.read().unwrap(), Seen::Present(is, ..) if is == state));
     }
+
+    #[test]
+    fn who_loses_a_race_leaves_nothing_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place::parse(&dir.path().join("jobs")).unwrap();
+        let directory = Directory::open(dir.path()).unwrap();
+        let store = Store { place: &place, disk: &directory };
+        let files = || std::fs::read_dir(dir.path()).unwrap().count();
+        let go = || Ok(());
+        let (state, header) = written(store.create(1, &record(1), &go).unwrap());
+        written(store.replace(state, header.clone(), &record(2), &go).unwrap());
+        let before = files();
+        let late = store.replace(state, header, &record(3), &go).unwrap();
+        assert!(matches!(late, Wrote::Conflict));
+        assert!(matches!(store.create(1, &record(4), &go).unwrap(), Wrote::Conflict));
+        assert_eq!(files(), before);
+    }
 }

@@ -24,6 +24,8 @@ mod cell_tests;
 mod clock;
 #[cfg(feature = "driver")]
 mod driver;
+#[cfg(all(test, feature = "driver"))]
+mod driver_tests;
 mod election;
 #[cfg(feature = "driver")]
 mod elector;

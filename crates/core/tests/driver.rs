@@ -617,3 +617,23 @@ fn renewals_are_no_change() {
         assert!(drain(&mut own) > 0 && drain(&mut seen) > 0);
     });
 }
+
+#[test]
+fn a_shutdown_waits_for_a_take_that_may_be_stored_and_not_for_ever() {
+    in_virtual_time(async |clock| {
+        let lock = Arc::new(Scripted::new(Push::None));
+        let first = elector(&*lock, "first", &clock);
+        led(&first, &clock).await.resign().await.unwrap();
+        let b = Elector::builder(lock.clone()).clock(clock.clone()).build().unwrap();
+        lock.tell(|script| script.writes.push(Fault::Hangs));
+        let waiting = campaign(&b);
+        clock.advance(MS).await;
+        lock.tell(|script| script.reads.extend([Fault::Fails(ErrorKind::Unavailable); 99]));
+        b.shutdown();
+        clock.advance(3 * T - MS).await;
+        assert!(waiting.is_finished());
+        assert_eq!(Arc::strong_count(&lock), 2, "it looks whether the Take is stored");
+        clock.advance(2 * MS).await;
+        assert_eq!(Arc::strong_count(&lock), 1);
+    });
+}

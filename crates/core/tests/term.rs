@@ -182,3 +182,21 @@ fn a_stalled_driver_delays_no_deadline() {
         assert_eq!(stopped, StopReason::Lost(Loss::Expired));
     }));
 }
+
+#[test]
+fn belief_ends_as_the_owner_goes_and_not_when_the_driver_hears_of_it() {
+    in_virtual_time(async |clock| {
+        let a = elector(&MemoryLock::new("m"), "a", &clock);
+        let held = led(&a, &clock).await;
+        let term = held.term();
+        let mut resigned = Box::pin(held.resign());
+        assert!(futures_util::poll!(&mut resigned).is_pending());
+        assert_eq!(term.check(), Err(Loss::Resigned));
+        assert_eq!(resigned.await.ok(), Some(true));
+
+        let held = led(&elector(&MemoryLock::new("m"), "b", &clock), &clock).await;
+        let term = held.term();
+        drop(held);
+        assert_eq!(term.check(), Err(Loss::Dropped));
+    });
+}

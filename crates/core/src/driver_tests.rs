@@ -1,0 +1,63 @@
+//! What no handle can ask of the driver, and what it must not obey.
+#![expect(clippy::disallowed_methods, reason = "the driver is started here")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::backend::LockBackend;
+use crate::driver::{Command, Driver, State};
+use crate::election::{Candidate, Election};
+use crate::memory::MemoryLock;
+use crate::record::Incarnation;
+use crate::status::{Counters, Status};
+use crate::testing::VirtualClock;
+use crate::timing::Timing;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn start(lock: &MemoryLock, clock: &VirtualClock) -> mpsc::UnboundedSender<Command> {
+    let timing = Timing::default();
+    let candidate = Candidate {
+        identity: "a".to_owned(),
+        advertise: None,
+        incarnation: Incarnation(7),
+        timing,
+        hand_over_jitter: Duration::ZERO,
+    };
+    let election = Election::new(candidate, &lock.capabilities());
+    let (commands, receiver) = mpsc::unbounded_channel();
+    let first = Status::of(&election, crate::Clock::now(clock), None, Counters::default());
+    let driver = Driver {
+        lock: Arc::new(lock.clone()),
+        clock: Arc::new(clock.clone()),
+        timing,
+        election,
+        commands: receiver,
+        handle: commands.downgrade(),
+        status: watch::channel(first).0,
+        state: State::default(),
+    };
+    tokio::spawn(driver.run());
+    commands
+}
+
+#[tokio::test]
+async fn the_end_of_another_terms_work_changes_nothing() {
+    let (lock, clock) = (MemoryLock::new("m"), VirtualClock::new());
+    let commands = start(&lock, &clock);
+    let (reply, mut answer) = oneshot::channel();
+    commands.send(Command::Campaign(reply)).unwrap();
+    clock.advance(SECOND).await;
+    let held = answer.try_recv().expect("leads").unwrap().claim();
+    for other in [held.token() - 1, held.token() + 1] {
+        let (reply, mut answer) = oneshot::channel();
+        commands.send(Command::Drained { token: other, reply: Some(reply) }).unwrap();
+        commands.send(Command::Dropped { token: other }).unwrap();
+        clock.advance(SECOND).await;
+        assert_eq!(answer.try_recv(), Ok(false), "nothing was released");
+        assert_eq!(held.check(), Ok(held.token()));
+        assert!(lock.read().await.unwrap().record().unwrap().holder.is_some());
+    }
+}
