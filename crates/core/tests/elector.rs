@@ -76,7 +76,7 @@ fn a_follower_with_push_makes_no_requests_while_the_leader_shows_life() {
         let before = observer.status().counters;
         clock.advance(20 * L).await;
         assert_eq!(observer.status().counters.reads, before.reads);
-        assert_eq!(a.status().counters.writes, 2 + 306 / 2, "one write per retry period");
+        assert_eq!(a.status().counters.writes, 2 + 305 / 2, "one write per retry period");
     });
 }
 
