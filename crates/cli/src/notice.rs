@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use leasehold::{Leader, Status, Wall};
+use leasehold::{Leader, MAX_LEASE_DURATION, Status, Wall};
 
 /// Who holds the lock, since when, and why we wait.
 #[must_use]
@@ -21,13 +21,23 @@ pub fn why_we_wait(status: &Status) -> String {
                 leading.token.map(|token| format!(" with token {token}")).unwrap_or_default();
             let store = status.store_error.as_ref().map(|error| format!("; last: {error}"));
             format!(
-                "{} leads{token} since {}; waiting until it releases the lock or shows no sign of life for {}{}",
+                "{} leads{token} since {}; waiting until it releases the lock or shows no sign of life for {}{}{}",
                 leading.identity,
                 moment(leading.since),
                 humantime::format_duration(leading.lease_duration),
+                absurd(leading.lease_duration),
                 store.unwrap_or_default(),
             )
         }
+    }
+}
+
+/// A lease is honoured whatever its length, and one that no candidate may ask for needs somebody to look.
+fn absurd(lease_duration: Duration) -> &'static str {
+    if lease_duration > MAX_LEASE_DURATION {
+        ", which is more than the 1h that a candidate may ask for: to seize the lock, make sure that nobody leads and move its file away"
+    } else {
+        ""
     }
 }
 

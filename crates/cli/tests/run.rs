@@ -542,3 +542,30 @@ fn logs_are_json_lines_if_asked_and_stdout_is_the_childs_alone() {
     child.wait().unwrap();
     assert_eq!(text, "");
 }
+
+#[test]
+fn an_absurd_lease_is_honoured_and_said() {
+    let scene = Scene::new();
+    let mut holder = Run::start(&scene, "absurd", &[], STAYS);
+    scene.wait_for_pids(1);
+    // Freeze the holder with its guard, and stretch the lease in the file's record.
+    let guard = holder.guard();
+    freeze(guard);
+    freeze(holder.pid());
+    let record = fs::read_dir(scene.dir()).unwrap().map(|entry| entry.unwrap().path());
+    let record = record
+        .into_iter()
+        .find(|path| path.extension().is_some_and(|extension| extension == "record"))
+        .unwrap();
+    let text = fs::read_to_string(&record).unwrap();
+    let stretched = text.replace("\"lease_duration_ms\":3000", "\"lease_duration_ms\":360000000");
+    assert_ne!(text, stretched);
+    fs::write(&record, stretched).unwrap();
+    let waiting = Run::start(&scene, "waiting", &[], STAYS);
+    waiting.logs("to seize the lock");
+    thread::sleep(Duration::from_secs(4));
+    assert_eq!(scene.pids().len(), 1, "nobody shortens it");
+    thaw(guard);
+    thaw(holder.pid());
+    assert_eq!(holder.ends(), 79, "both were frozen beyond the lease they knew");
+}
