@@ -19,7 +19,7 @@ fn term() -> (tokio::runtime::Runtime, leasehold_core::Held, Term) {
     (runtime, held, term)
 }
 
-#[divan::bench]
+#[divan::bench(sample_count = 100, sample_size = 1000)]
 fn check(bencher: divan::Bencher<'_, '_>) {
     let (_runtime, _held, term) = term();
     bencher.bench(|| term.check());
