@@ -4,22 +4,17 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::time::{
-    ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, clock_gettime,
-    timerfd_create, timerfd_settime,
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
+    timerfd_settime,
 };
 
 pub use leasehold::Time;
+use leasehold::{BootClock, Clock};
 
 /// Now, on the clock that counts suspend and that nobody can step.
-///
-/// # Panics
-/// Never: the boot clock starts at zero.
 #[must_use]
 pub fn now() -> Time {
-    let now = clock_gettime(ClockId::Boottime);
-    let seconds = u64::try_from(now.tv_sec).expect("the boot clock starts at zero");
-    let nanos = u64::try_from(now.tv_nsec).expect("nanoseconds are positive");
-    Time(seconds * 1_000_000_000 + nanos)
+    BootClock::new().now()
 }
 
 /// A timer on the boot clock, as a descriptor that becomes readable.

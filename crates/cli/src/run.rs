@@ -99,7 +99,6 @@ fn internal(what: &str, failure: &io::Error) -> u8 {
 
 struct Candidate {
     args: RunArgs,
-    identity: String,
     lock: Lock,
     elector: Elector,
     clock: BootClock,
@@ -126,16 +125,18 @@ impl Candidate {
     async fn open(args: RunArgs) -> Result<Self, Error> {
         let lock = Lock::connect(&args.lock.lock).await?;
         let clock = BootClock::new();
-        let identity = args.identity.clone().unwrap_or_else(default_identity);
-        let elector = Elector::builder(lock.backend())
-            .identity(&identity)
+        let builder = match &args.identity {
+            Some(identity) => Elector::builder(lock.backend()).identity(identity),
+            None => Elector::builder(lock.backend()),
+        };
+        let elector = builder
             .timing((&args.timing).into())
             .clock(clock.clone())
             .drain_timeout(args.drain_timeout)
             .loss_grace(args.loss_grace)
             .build()?;
         debug!("{}", elector.timing());
-        Ok(Self { args, identity, lock, elector, clock })
+        Ok(Self { args, lock, elector, clock })
     }
 
     /// One term. The exit code, or `None` to contend again.
@@ -326,7 +327,7 @@ impl Candidate {
             command: self.args.command.clone(),
             env: vec![
                 variable("LEASEHOLD_HELD_NAME", self.lock.backend().name().to_owned()),
-                variable("LEASEHOLD_HELD_IDENTITY", self.identity.clone()),
+                variable("LEASEHOLD_HELD_IDENTITY", self.elector.identity().to_owned()),
                 variable("LEASEHOLD_FENCING_TOKEN", term.token().to_string()),
             ],
             env_remove: args::variables(),
@@ -356,10 +357,4 @@ impl Course {
 
 fn instants(deadlines: Deadlines) -> Instants {
     Instants { stop_at: deadlines.until, kill_at: deadlines.kill_at, dead_by: deadlines.dead_by }
-}
-
-fn default_identity() -> String {
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let host = if host.is_empty() { "localhost".to_owned() } else { host };
-    format!("{host}-{}", std::process::id())
 }

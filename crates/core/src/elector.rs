@@ -31,6 +31,7 @@ pub struct Elector {
 
 #[derive(Debug)]
 struct Handle {
+    identity: String,
     commands: mpsc::UnboundedSender<Command>,
     status: watch::Receiver<Status>,
     timing: Timing,
@@ -130,7 +131,7 @@ impl Builder {
             )));
         }
         let candidate = Candidate {
-            identity,
+            identity: identity.clone(),
             advertise: self.advertise,
             incarnation: Incarnation(random()),
             timing,
@@ -140,8 +141,16 @@ impl Builder {
         let (commands, status) = start(self.lock, clock.clone(), candidate)?;
         let (drain_timeout, loss_grace) = (self.drain_timeout, self.loss_grace);
         let shut_down = AtomicBool::new(false);
-        let handle =
-            Handle { commands, status, timing, clock, drain_timeout, loss_grace, shut_down };
+        let handle = Handle {
+            identity,
+            commands,
+            status,
+            timing,
+            clock,
+            drain_timeout,
+            loss_grace,
+            shut_down,
+        };
         Ok(Elector { shared: Arc::new(handle) })
     }
 }
@@ -247,6 +256,12 @@ impl Elector {
     pub fn shutdown(&self) {
         self.shared.shut_down.store(true, Ordering::Release);
         self.tell(Command::Shutdown);
+    }
+
+    /// The name of this candidate: the chosen one, or the default.
+    #[must_use]
+    pub fn identity(&self) -> &str {
+        &self.shared.identity
     }
 
     /// The incarnation in use.
@@ -484,5 +499,6 @@ fn check_name(what: &str, name: &str) -> Result<(), String> {
 fn default_identity() -> String {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let host: String = host.chars().filter(|c| !c.is_control()).take(200).collect();
+    let host = if host.is_empty() { "localhost".to_owned() } else { host };
     format!("{host}-{}", std::process::id())
 }

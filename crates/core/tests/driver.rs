@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use common::{FaultyLock, spawn_local};
+use common::{D, FaultyLock, L, P, SECOND, elector, in_virtual_time, led, spawn_local};
 use futures_util::{FutureExt, Stream, StreamExt};
 use leasehold_core::testing::VirtualClock;
 use leasehold_core::{
@@ -19,11 +19,7 @@ use leasehold_core::{
 };
 use tokio::sync::mpsc;
 
-const L: Duration = Duration::from_secs(15);
-const D: Duration = Duration::from_secs(10);
-const P: Duration = Duration::from_secs(2);
 const T: Duration = Duration::from_secs(2);
-const SECOND: Duration = Duration::from_secs(1);
 const MS: Duration = Duration::from_millis(1);
 
 /// A lock that does as it is told, and remembers what was asked.
@@ -137,27 +133,11 @@ impl LockBackend for Scripted {
     }
 }
 
-fn elector(lock: &(impl LockBackend + Clone), name: &str, clock: &(impl Clock + Clone)) -> Elector {
-    Elector::builder(Arc::new(lock.clone())).identity(name).clock(clock.clone()).build().unwrap()
-}
-
 type Campaign = tokio::task::JoinHandle<Result<Held, Error>>;
 
 fn campaign(elector: &Elector) -> Campaign {
     let elector = elector.clone();
     spawn_local(async move { elector.campaign().await })
-}
-
-async fn led(elector: &Elector, clock: &VirtualClock) -> Held {
-    let campaign = campaign(elector);
-    clock.advance(SECOND).await;
-    campaign.now_or_never().expect("leads").unwrap().unwrap()
-}
-
-fn in_virtual_time(test: impl AsyncFnOnce(VirtualClock)) {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let local = tokio::task::LocalSet::new();
-    runtime.block_on(local.run_until(test(VirtualClock::new())));
 }
 
 /// Writes this record's holder, one token on, over what is stored.

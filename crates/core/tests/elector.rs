@@ -7,36 +7,12 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{FaultyLock, spawn_local};
+use common::{D, FaultyLock, L, P, SECOND, elector, in_virtual_time, led, spawn_local};
 use leasehold_core::testing::VirtualClock;
 use leasehold_core::{
-    Clock, Elector, ErrorKind, Finished, Held, Intent, Leader, LockBackend, Loss, MemoryLock,
-    Observer, Role, StopReason, TimingSettings, Wall,
+    Clock, Elector, ErrorKind, Finished, Intent, Leader, LockBackend, Loss, MemoryLock, Observer,
+    Role, StopReason, TimingSettings, Wall,
 };
-
-const L: Duration = Duration::from_secs(15);
-const D: Duration = Duration::from_secs(10);
-const P: Duration = Duration::from_secs(2);
-const SECOND: Duration = Duration::from_secs(1);
-
-fn elector(lock: &(impl LockBackend + Clone), name: &str, clock: &VirtualClock) -> Elector {
-    Elector::builder(Arc::new(lock.clone())).identity(name).clock(clock.clone()).build().unwrap()
-}
-
-async fn led(elector: &Elector, clock: &VirtualClock) -> Held {
-    let campaign = spawn_local({
-        let elector = elector.clone();
-        async move { elector.campaign().await.unwrap() }
-    });
-    clock.advance(SECOND).await;
-    campaign.await.unwrap()
-}
-
-fn in_virtual_time(test: impl AsyncFnOnce(VirtualClock)) {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let local = tokio::task::LocalSet::new();
-    runtime.block_on(local.run_until(test(VirtualClock::new())));
-}
 
 #[test]
 fn one_leads_and_a_release_hands_over_through_the_watch() {

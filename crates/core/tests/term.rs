@@ -8,35 +8,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{FaultyLock, spawn_local};
+use common::{D, FaultyLock, L, P, SECOND, elector, in_virtual_time, led, spawn_local};
 use futures_util::FutureExt;
 use leasehold_core::testing::VirtualClock;
 use leasehold_core::{
-    Clock, Elector, Finished, Held, Leader, LockBackend, Loss, MemoryLock, Role, StopReason, Time,
+    Clock, Elector, Finished, Leader, LockBackend, Loss, MemoryLock, Role, StopReason, Time,
 };
 
-const L: Duration = Duration::from_secs(15);
-const D: Duration = Duration::from_secs(10);
-const P: Duration = Duration::from_secs(2);
-const SECOND: Duration = Duration::from_secs(1);
 const MS: Duration = Duration::from_millis(1);
-
-fn elector(lock: &(impl LockBackend + Clone), name: &str, clock: &VirtualClock) -> Elector {
-    Elector::builder(Arc::new(lock.clone())).identity(name).clock(clock.clone()).build().unwrap()
-}
-
-async fn led(elector: &Elector, clock: &VirtualClock) -> Held {
-    let elector = elector.clone();
-    let campaign = spawn_local(async move { elector.campaign().await.unwrap() });
-    clock.advance(SECOND).await;
-    campaign.now_or_never().expect("leads").unwrap()
-}
-
-fn in_virtual_time(test: impl AsyncFnOnce(VirtualClock)) {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let local = tokio::task::LocalSet::new();
-    runtime.block_on(local.run_until(test(VirtualClock::new())));
-}
 
 /// How long the work of a term is kept after another leader was seen.
 async fn kept_after_a_loss(grace: Duration, clock: &VirtualClock) -> Duration {

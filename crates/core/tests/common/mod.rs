@@ -4,13 +4,44 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::FutureExt;
+use leasehold_core::testing::VirtualClock;
 use leasehold_core::{
-    BoxStream, Capabilities, Change, Contents, Error, ErrorKind, Expiry, Holder, Incarnation,
-    Intent, LockBackend, MemoryLock, Nonce, Observed, Outcome, Push, Version,
+    BoxStream, Capabilities, Change, Clock, Contents, Elector, Error, ErrorKind, Expiry, Held,
+    Holder, Incarnation, Intent, LockBackend, MemoryLock, Nonce, Observed, Outcome, Push, Version,
 };
 use tokio::sync::watch;
+
+/// The default timing.
+pub(crate) const L: Duration = Duration::from_secs(15);
+pub(crate) const D: Duration = Duration::from_secs(10);
+pub(crate) const P: Duration = Duration::from_secs(2);
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
+
+pub(crate) fn in_virtual_time(test: impl AsyncFnOnce(VirtualClock)) {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let local = tokio::task::LocalSet::new();
+    runtime.block_on(local.run_until(test(VirtualClock::new())));
+}
+
+pub(crate) fn elector(
+    lock: &(impl LockBackend + Clone),
+    name: &str,
+    clock: &(impl Clock + Clone),
+) -> Elector {
+    Elector::builder(Arc::new(lock.clone())).identity(name).clock(clock.clone()).build().unwrap()
+}
+
+/// A term of this elector, which gets it within a second.
+pub(crate) async fn led(elector: &Elector, clock: &VirtualClock) -> Held {
+    let elector = elector.clone();
+    let campaign = spawn_local(async move { elector.campaign().await.unwrap() });
+    clock.advance(SECOND).await;
+    campaign.now_or_never().expect("leads").unwrap()
+}
 
 #[derive(Clone, Debug)]
 pub(crate) struct FaultyLock {

@@ -188,6 +188,31 @@ impl Play {
         }
     }
 
+    /// How many requests there are in `duration` if all are answered at once, and like this.
+    fn requests(
+        &mut self,
+        duration: Duration,
+        read: impl Fn(&Self) -> Result<Observed, ErrorKind>,
+        wrote: Result<Outcome, ErrorKind>,
+    ) -> usize {
+        let end = self.now + duration;
+        let mut requests = 0;
+        while self.now < end {
+            match self.poll() {
+                Some(Action::Read) => self.input(Input::Read(read(self))),
+                Some(Action::Write { .. }) => self.input(Input::Wrote(wrote.clone())),
+                None => {
+                    self.now = self.election.next_deadline(self.now).min(end).max(self.now);
+                    self.input(Input::Tick);
+                    continue;
+                }
+            }
+            requests += 1;
+            assert!(requests <= 1000, "spins");
+        }
+        requests
+    }
+
     /// Sends the request that is due, applies it, and loses the answer.
     fn lose_answer(&mut self) -> Action {
         let action = self.poll().expect("a request is due");

@@ -225,39 +225,14 @@ fn denied_ends_the_candidacy_only_before_the_first_read() {
 
 #[test]
 fn a_store_that_refuses_fast_is_not_hammered() {
-    let mut play = Play::leading();
-    let mut requests = 0;
-    let end = play.now + Duration::from_secs(60);
-    while play.now < end {
-        match play.poll() {
-            Some(Action::Read) => play.input(Input::Read(Err(ErrorKind::Unavailable))),
-            Some(Action::Write { .. }) => play.input(Input::Wrote(Err(ErrorKind::Unavailable))),
-            None => {
-                play.now = play.election.next_deadline(play.now).min(end).max(play.now);
-                play.input(Input::Tick);
-                continue;
-            }
-        }
-        requests += 1;
-    }
+    const MINUTE: Duration = Duration::from_secs(60);
+    let down = |_: &Play| Err(ErrorKind::Unavailable);
+    let requests = Play::leading().requests(MINUTE, down, Err(ErrorKind::Unavailable));
     assert!(requests <= 35, "{requests} requests in a minute");
 
     // Reads work, writes are refused.
-    let mut play = Play::leading();
-    let mut requests = 0;
-    let end = play.now + Duration::from_secs(60);
-    while play.now < end {
-        match play.poll() {
-            Some(Action::Read) => play.input(Input::Read(Ok(play.observed()))),
-            Some(Action::Write { .. }) => play.input(Input::Wrote(Err(ErrorKind::Denied))),
-            None => {
-                play.now = play.election.next_deadline(play.now).min(end).max(play.now);
-                play.input(Input::Tick);
-                continue;
-            }
-        }
-        requests += 1;
-    }
+    let requests =
+        Play::leading().requests(MINUTE, |play| Ok(play.observed()), Err(ErrorKind::Denied));
     assert!(requests <= 70, "{requests} requests in a minute");
 }
 
@@ -328,21 +303,8 @@ fn a_watch_that_ends_again_and_again_stops_no_reading() {
 #[test]
 fn a_store_that_refuses_the_version_it_shows_is_not_hammered() {
     let mut play = Play::leading();
-    let end = play.now + D;
-    let mut requests = 0;
-    while play.now < end {
-        match play.poll() {
-            Some(Action::Read) => play.input(Input::Read(Ok(play.observed()))),
-            Some(Action::Write { .. }) => play.input(Input::Wrote(Ok(Outcome::Conflict))),
-            None => {
-                play.now = play.election.next_deadline(play.now).min(end).max(play.now);
-                play.input(Input::Tick);
-                continue;
-            }
-        }
-        requests += 1;
-        assert!(requests <= 30, "{requests} requests in {:?}", D);
-    }
+    let requests = play.requests(D, |play| Ok(play.observed()), Ok(Outcome::Conflict));
+    assert!(requests <= 30, "{requests} requests in {D:?}");
 }
 
 #[test]
