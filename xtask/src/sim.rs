@@ -11,7 +11,8 @@ const SCHEDULES: &str = "300000";
 const SECONDS: &str = "180";
 
 pub(crate) fn run(arguments: &[String]) -> Outcome {
-    let mut command = cargo(["run", "--release", "--quiet", "--package", "leasehold-sim", "--"]);
+    let mut command =
+        cargo(["run", "--profile", "sim", "--quiet", "--package", "leasehold-sim", "--"]);
     cargo::run(command.args(arguments))
 }
 

@@ -7,7 +7,9 @@ use leasehold_core::{
 
 use crate::case::{Case, Nanos, StoreKind};
 use crate::clock::LocalClock;
+use crate::coverage::Step;
 use crate::draw::{Purpose, draw};
+use crate::judge::name;
 use crate::queue::Local;
 
 /// What a candidate believes: leader with this token from `start` until `until`, in real time.
@@ -55,6 +57,15 @@ pub(crate) struct Watch {
     pub delivered: Nanos,
 }
 
+/// An operation that was not answered yet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Flying {
+    /// Which.
+    pub operation: u64,
+    /// What it asks.
+    pub step: Step,
+}
+
 /// A candidate or an observer.
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
@@ -81,7 +92,7 @@ pub(crate) struct Node {
     /// Operations so far, over all its lives.
     pub operations: u64,
     /// The operation in flight.
-    pub flight: Option<(u64, bool)>,
+    pub flight: Option<Flying>,
     /// A write's outcome is unknown.
     pub unsure: bool,
     /// When the lease of the last other holder it was told of ends; and that holder's sign of life.
@@ -228,7 +239,7 @@ pub(crate) fn election(
 ) -> Election {
     let jitter = case.candidates.get(config).map_or(0, |c| c.hand_over_jitter_ms);
     let candidate = Candidate {
-        identity: format!("node-{config}"),
+        identity: name(config),
         advertise: None,
         incarnation: incarnation(case.seed, node, life),
         timing,
