@@ -303,12 +303,10 @@ impl Driver {
     }
 
     /// Hands the term to the first campaign that still waits. If none does, its `Held` gives it back.
-    fn deliver(&mut self, held: Held) {
-        let mut undelivered = Some(held);
-        while let (Some(held), Some(campaign)) =
-            (undelivered.take(), self.state.waiting.pop_front())
-        {
-            undelivered = campaign.send(Ok(held)).err().and_then(Result::ok);
+    fn deliver(&mut self, mut held: Held) {
+        while let Some(campaign) = self.state.waiting.pop_front() {
+            let Err(Ok(undelivered)) = campaign.send(Ok(held)) else { return };
+            held = undelivered;
         }
     }
 }
