@@ -54,7 +54,7 @@ const ALL: Pass = Pass {
         "--test-package=leasehold-core",
         "--test-package=leasehold-sim",
     ],
-    tests: &["--lib", "--test=driver", "--test=elector", "--test=term", "--test=fixed"],
+    tests: &["--test=driver", "--test=elector", "--test=term", "--test=fixed"],
 };
 
 /// One run of cargo-mutants.
