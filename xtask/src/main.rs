@@ -5,12 +5,14 @@
 //! - `steps.rs`: runs named steps and counts them.
 //! - `cargo.rs`: cargo, called in this checkout.
 //! - `sim.rs`: simulation of the election.
+//! - `mutants.rs`: blind mutation of the election.
 //! - `size.rs`: how long a release build takes from cold, and how large it is.
 //! - `tools.rs`: what a fresh machine lacks.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is a command for people")]
 
 mod cargo;
+mod mutants;
 mod sim;
 mod size;
 mod steps;
@@ -26,6 +28,8 @@ Usage: cargo xtask <command>
        --quick              without the slow tests and checks: the inner loop
        --list               name the steps and run none
   sim [ARGUMENT...]         simulate the election; --help says how
+  mutants [FILE...]         change the election blindly; some test must fail. --help says how it differs from
+                            sim --mutants
   size [--check]            release build of the command from cold: seconds and bytes
        --check              fail above 90 s or 6 MB
 ";
@@ -37,6 +41,7 @@ enum Command {
     Help,
     Test(test::Options),
     Sim(Vec<String>),
+    Mutants(Vec<String>),
     Size { check: bool },
 }
 
@@ -50,6 +55,9 @@ fn main() -> ExitCode {
         }
         Ok(Command::Test(options)) => test::run(&options),
         Ok(Command::Sim(arguments)) => sim::run(&arguments),
+        Ok(Command::Mutants(arguments)) => {
+            mutants::run(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
+        }
         Ok(Command::Size { check }) => size::run(check),
         Err(error) => {
             eprintln!("error: {error}\n\n{USAGE}");
@@ -69,12 +77,15 @@ fn parse(arguments: &[&str]) -> Result<Command, String> {
     match arguments {
         [] | ["help" | "--help" | "-h", ..] => Ok(Command::Help),
         ["test", rest @ ..] => test::Options::parse(rest).map(Command::Test),
-        ["sim", rest @ ..] => {
-            Ok(Command::Sim(rest.iter().map(|argument| (*argument).to_owned()).collect()))
-        }
+        ["sim", rest @ ..] => Ok(Command::Sim(owned(rest))),
+        ["mutants", rest @ ..] => Ok(Command::Mutants(owned(rest))),
         ["size"] => Ok(Command::Size { check: false }),
         ["size", "--check"] => Ok(Command::Size { check: true }),
         ["size", other, ..] => Err(format!("size does not know {other:?}")),
         [other, ..] => Err(format!("there is no command {other:?}")),
     }
+}
+
+fn owned(arguments: &[&str]) -> Vec<String> {
+    arguments.iter().map(|argument| (*argument).to_owned()).collect()
 }

@@ -1,5 +1,7 @@
 //! The election against a register that is played by hand.
 
+mod edges;
+mod idle;
 mod pitfalls;
 mod races;
 mod rules;
