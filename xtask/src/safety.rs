@@ -23,7 +23,8 @@ pub(crate) fn run() -> Outcome {
     // A replay of a failure fails.
     let _ = tee(sim::command(["--replay", mutant, "--svg", REPLAY]));
     let model = tee(model::command::<&str>([]))?;
-    let commit = cargo::capture(std::process::Command::new("git").args(["rev-parse", "--short", "HEAD"]))?;
+    let commit =
+        cargo::capture(std::process::Command::new("git").args(["rev-parse", "--short", "HEAD"]))?;
     let mut text = format!("Counts of one run, at commit {}:\n", commit.trim());
     for (command, said) in [
         (format!("cargo xtask sim --from 3000000000 --seeds {SCHEDULES}"), &schedules),

@@ -73,7 +73,7 @@ impl World<'_> {
                     if let Input::Read(Ok(seen)) | Input::Wrote(Ok(Outcome::Written(seen))) =
                         &*input
                     {
-                        self.nodes[x].note(self.case, self.now, seen);
+                        self.nodes[x].note(seen);
                     }
                     self.answered(x, &input);
                     self.input(x, *input);
@@ -87,7 +87,7 @@ impl World<'_> {
                     });
                     let token = observed.record().map_or(0, |record| record.token);
                     if token >= self.nodes[x].known {
-                        self.nodes[x].note(self.case, self.now, &observed);
+                        self.nodes[x].note(&observed);
                     }
                     self.input(x, Input::Hint(observed));
                 }

@@ -137,9 +137,8 @@ impl World<'_> {
         node.inbox.clear();
         node.flight = None;
         node.unsure = false;
-        node.lease_seen = 0;
+        node.holder_seen = 0;
         node.known = 0;
-        node.life_seen = None;
         node.wakes = u64::MAX;
         node.gives_up = u64::MAX;
         node.paused = 0;

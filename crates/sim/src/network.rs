@@ -68,7 +68,7 @@ impl World<'_> {
             action,
             answer: (!lost_answer).then_some(back),
             hold: 0,
-            informed: self.nodes[x].lease_seen > self.now,
+            holder_seen: self.nodes[x].holder_seen,
             errs: false,
         };
         match refused {
@@ -283,11 +283,11 @@ impl World<'_> {
             self.cover.note(Branch::late(Step::of(&request.action)));
         }
         match change.intent {
-            // After a deletion only who saw no holder before it may take before that lease is over.
+            // Who was told of a holder before a deletion waits its lease out, and overlaps nobody.
             Intent::Take
                 if self.case.store != StoreKind::Server
-                    && old.by_admin == Some(Admin::Deleted)
-                    && request.informed => {}
+                    && matches!(old.by_admin, Some(Admin::Deleted { last }) if request.holder_seen > last) =>
+                {}
             Intent::Take if old.by_admin.is_some() => self.excuse_others(Some(x)),
             Intent::Adopt => self.cover.adopted += 1,
             Intent::Release => self.cover.released += 1,

@@ -95,12 +95,10 @@ pub(crate) struct Node {
     pub flight: Option<Flying>,
     /// A write's outcome is unknown.
     pub unsure: bool,
-    /// When the lease of the last other holder it was told of ends; and that holder's sign of life.
-    pub lease_seen: Nanos,
+    /// The state in which it was last told of a holder that it has not been told to be gone; 0 if there is none.
+    pub holder_seen: u64,
     /// The greatest token it was told of: what the watch replays below it is old.
     pub known: Token,
-    /// The sign of life.
-    pub life_seen: Option<Nonce>,
     /// What the last write was to replace.
     pub asked: Option<Version>,
     /// When it wakes by itself.
@@ -161,9 +159,8 @@ impl Node {
             flight: None,
             unsure: false,
             asked: None,
-            lease_seen: 0,
+            holder_seen: 0,
             known: 0,
-            life_seen: None,
             wakes: Nanos::MAX,
             gives_up: Nanos::MAX,
             belief: None,
@@ -182,22 +179,17 @@ impl Node {
     }
 
     /// It is told of a state of the store.
-    pub(crate) fn note(&mut self, case: &Case, now: Nanos, observed: &Observed) {
+    pub(crate) fn note(&mut self, observed: &Observed) {
         let Some(record) = observed.record() else { return };
         self.known = self.known.max(record.token);
-        let Some(holder) = &record.holder else {
-            if record.token > 0 {
-                self.lease_seen = 0;
-            }
-            return;
+        let gone = match &record.holder {
+            None => record.token > 0,
+            Some(_) => observed.expiry == Expiry::Passed,
         };
-        if observed.expiry == Expiry::Passed {
-            self.lease_seen = 0;
-        } else if holder.incarnation != Some(self.election.incarnation())
-            && self.life_seen != Some(record.nonce)
-        {
-            self.life_seen = Some(record.nonce);
-            self.lease_seen = now + self.real(case, record.lease_duration);
+        if gone {
+            self.holder_seen = 0;
+        } else if record.holder.is_some() {
+            self.holder_seen = observed.version.as_number().unwrap_or(0);
         }
     }
 

@@ -22,8 +22,8 @@ pub(crate) struct Request {
     pub answer: Option<Nanos>,
     /// How long the second half of a Take is held at a server that ends leases itself.
     pub hold: Nanos,
-    /// The sender had been told of another holder whose lease was not over.
-    pub informed: bool,
+    /// The state in which the sender was last told of a holder that it was not told to be gone; 0 if none.
+    pub holder_seen: u64,
     /// The store answers with an error, although it did what was asked.
     pub errs: bool,
 }

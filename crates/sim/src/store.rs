@@ -11,7 +11,10 @@ use crate::mutant::Mutant;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Admin {
     /// Deleted the record: who saw its holder still waits.
-    Deleted,
+    Deleted {
+        /// The state that the deletion before this one left; 0 if there was none.
+        last: u64,
+    },
     /// Removed the holder, which looks like a release.
     Freed,
 }
@@ -97,6 +100,8 @@ pub(crate) struct Store {
     leases: Vec<Lease>,
     /// Incarnations whose process is gone (`Passed`).
     dead: Vec<Incarnation>,
+    /// The state that an administrator's last deletion left.
+    deleted: u64,
     mutant: Option<Mutant>,
 }
 
@@ -111,6 +116,7 @@ impl Store {
             log: Vec::with_capacity(128),
             leases: Vec::new(),
             dead: Vec::new(),
+            deleted: 0,
             mutant,
         };
         store.push(0, None, kind == StoreKind::Forgets, None);
@@ -285,7 +291,10 @@ impl Store {
         if self.state().record.is_some() {
             let nonce = self.state().record.as_ref().map(|record| record.nonce);
             self.leases.retain(|lease| Some(lease.nonce) != nonce);
-            self.push(now, None, self.kind == StoreKind::Forgets, Some(Admin::Deleted));
+            let last = self.deleted;
+            self.deleted = self.revision();
+            let deleted = Some(Admin::Deleted { last });
+            self.push(now, None, self.kind == StoreKind::Forgets, deleted);
         }
     }
 
