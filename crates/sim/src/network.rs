@@ -297,7 +297,7 @@ impl World<'_> {
                     self.cover.reasserted += 1;
                     self.cover.note(Branch::Reasserted);
                 }
-                if !own || old.suspended {
+                if !own || old.restored {
                     self.prolong_excuses(x);
                 }
                 if !own && old.by_admin.is_some() {

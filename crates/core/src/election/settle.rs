@@ -86,9 +86,14 @@ impl Election {
     }
 
     fn settle_ours(&mut self, now: Time, observed: &Observed) {
-        let Some(nonce) = observed.record().map(|record| record.nonce) else {
+        let Some(Record { nonce, token: stored, .. }) = observed.record() else {
             return;
         };
+        let nonce = *nonce;
+        if let Phase::Claiming { token } = &mut self.phase {
+            // Our Take may have come true again meanwhile (`ByServer` mints the token), with others in between.
+            *token = *stored;
+        }
         if self.own.attempt(nonce).is_some() {
             self.own.previous = self.own.acknowledged;
             self.own.acknowledged = Some(nonce);
