@@ -33,6 +33,8 @@ mod error;
 mod fence;
 #[cfg(feature = "driver")]
 mod memory;
+#[cfg(feature = "model")]
+pub mod model;
 mod record;
 #[cfg(feature = "driver")]
 mod status;

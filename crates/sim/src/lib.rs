@@ -12,6 +12,7 @@ mod faults;
 mod foreign;
 mod generate;
 mod judge;
+pub mod model;
 mod mutant;
 mod network;
 mod node;
