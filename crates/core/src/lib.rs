@@ -38,6 +38,8 @@ mod fence;
 mod handle_tests;
 #[cfg(feature = "driver")]
 mod memory;
+#[cfg(feature = "model")]
+pub mod model;
 mod record;
 #[cfg(feature = "driver")]
 mod status;

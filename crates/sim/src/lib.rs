@@ -15,6 +15,7 @@ mod foreign;
 mod generate;
 mod judge;
 mod lanes;
+pub mod model;
 mod mutant;
 mod network;
 mod node;

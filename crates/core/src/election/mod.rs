@@ -9,6 +9,7 @@
 //! - `answers.rs`: what the store's answers change.
 //! - `settle.rs`: what a record that was read means (whose it is).
 //! - `plan.rs`: what is to be done next, and when.
+//! - `visit.rs`: what the model checker renames.
 
 mod answers;
 mod mutant;
@@ -17,6 +18,8 @@ mod settle;
 #[cfg(test)]
 mod tests;
 mod types;
+#[cfg(feature = "model")]
+mod visit;
 
 use std::time::Duration;
 

@@ -1,0 +1,18 @@
+//! Exhaustive exploration of two candidates over one register.
+//!
+//! The state is the very [`Election`](leasehold_core::Election) of the product, twice, with what is on the way and
+//! what is stored. Every order of steps is explored, breadth first, until no new state is found.
+
+mod check;
+mod register;
+mod rename;
+mod runs;
+mod setup;
+mod story;
+mod world;
+
+pub use check::{Counts, Limits, Outcome, Unfinished, explore};
+pub use runs::{Run, all};
+pub use setup::{ANY, Mode, Rates, Setup};
+pub use story::tell;
+pub use world::{Event, Events, Rule, Step, World};

@@ -1,0 +1,150 @@
+//! The model checker itself: its renaming, small runs, and that it finds what it must.
+
+use leasehold_sim::model::{
+    ANY, Limits, Mode, Rates, Rule, Setup, Step, World, all, explore, tell,
+};
+
+const LIMITS: Limits = Limits { threads: 2, states: 2_000_000, memory: 4096 };
+
+/// Every step there is; restarts and deletions in turns, since together they make tokens repeat.
+fn everything(mode: Mode, seed: u64) -> Setup {
+    let deletes = u8::from(seed.is_multiple_of(2));
+    Setup {
+        name: "everything",
+        mode,
+        lease: 4,
+        deadline: 2,
+        rates: &[Rates { candidates: [1, 2], store: 2 }],
+        late: true,
+        zombies: 2,
+        resigns: true,
+        expires: true,
+        withdraws: true,
+        restarts: if deletes == 0 { ANY } else { 0 },
+        deletes,
+        unseen: true,
+        copies: true,
+        mutant: None,
+    }
+}
+
+/// A stream of numbers that a seed stands for (SplitMix64).
+struct Draws(u64);
+
+impl Draws {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((z ^ (z >> 31)) % end as u64).unwrap()
+    }
+}
+
+impl Draws {
+    /// Three times of four something ordinary, so that somebody gets to lead.
+    fn step(&mut self, steps: &[Step]) -> Step {
+        let ordinary =
+            |step: &&Step| matches!(step, Step::Arrive(_) | Step::Answer(_) | Step::Tick);
+        let ordinary: Vec<Step> = steps.iter().filter(ordinary).copied().collect();
+        let from = if self.below(4) > 0 && !ordinary.is_empty() { &ordinary } else { steps };
+        from[self.below(from.len())]
+    }
+}
+
+fn renamed(world: &World) -> World {
+    let mut world = world.clone();
+    world.rename();
+    world
+}
+
+/// After a step from a state that was never renamed, renaming gives what the same step gives from the renamed state:
+/// for every step, in every state of many walks. So no renaming changes what anybody does or believes.
+#[test]
+fn renaming_changes_nothing_that_happens() {
+    let (mut compared, mut led) = (0, 0);
+    for mode in [Mode::ByObserver, Mode::ByServer] {
+        for seed in 0..300 {
+            let setup = everything(mode, seed);
+            let mut draws = Draws(seed);
+            let mut plain = World::new(&setup, setup.rates[0]).unwrap();
+            for depth in 0..150 {
+                let canonical = renamed(&plain);
+                let plain_steps = steps(&setup, &plain);
+                let canonical_steps = steps(&setup, &canonical);
+                let both = canonical_steps.iter().filter(|step| plain_steps.contains(step));
+                for step in both {
+                    let (mut a, mut b) = (plain.clone(), canonical.clone());
+                    let events = (a.take(&setup, *step), b.take(&setup, *step));
+                    for x in 0..2 {
+                        assert_eq!(a.leads(x).is_some(), b.leads(x).is_some(), "seed {seed}");
+                    }
+                    assert_eq!(events.0, events.1, "seed {seed}, depth {depth}, {step:?}");
+                    same(
+                        &renamed(&a),
+                        &renamed(&b),
+                        &format!("seed {seed}, depth {depth}, {step:?}"),
+                    );
+                    compared += 1;
+                }
+                if plain_steps.is_empty() {
+                    break;
+                }
+                plain.take(&setup, draws.step(&plain_steps));
+                led += usize::from(plain.leads(0).is_some());
+            }
+        }
+    }
+    assert!(compared > 100_000 && led > 1_000, "{compared} compared, {led} led");
+}
+
+/// Two states are too long to be read whole.
+fn same(a: &World, b: &World, at: &str) {
+    if a == b {
+        return;
+    }
+    let (a, b) = (format!("{a:#?}"), format!("{b:#?}"));
+    let differ = a.lines().zip(b.lines()).enumerate().filter(|(_, (a, b))| a != b).take(10);
+    let differ: Vec<String> = differ.map(|(n, (a, b))| format!("{n}: {a} / {b}")).collect();
+    panic!("{at}:\n{}", differ.join("\n"));
+}
+
+/// What renaming takes away can do nothing: a step that is possible before it only changes nothing, or is the
+/// answer that a refused write would have got.
+#[test]
+fn what_is_doomed_changes_nothing() {
+    let mut doomed = 0;
+    for mode in [Mode::ByObserver, Mode::ByServer] {
+        for seed in 1000..1300 {
+            let setup = everything(mode, seed);
+            let mut draws = Draws(seed);
+            let mut plain = World::new(&setup, setup.rates[0]).unwrap();
+            for depth in 0..150 {
+                let canonical = renamed(&plain);
+                let plain_steps = steps(&setup, &plain);
+                let canonical_steps = steps(&setup, &canonical);
+                let gone = |step: &&Step| {
+                    // Instead of losing the newer of two writes, of which the older is doomed, none is lost.
+                    !canonical_steps.contains(step) && !matches!(step, Step::Lose(_))
+                };
+                for step in plain_steps.iter().filter(gone) {
+                    let mut after = plain.clone();
+                    after.take(&setup, *step);
+                    assert_eq!(renamed(&after), canonical, "seed {seed}, depth {depth}, {step:?}");
+                    doomed += 1;
+                }
+                if plain_steps.is_empty() {
+                    break;
+                }
+                plain.take(&setup, draws.step(&plain_steps));
+            }
+        }
+    }
+    assert!(doomed > 1_000, "{doomed} doomed");
+}
+
+fn steps(setup: &Setup, world: &World) -> Vec<Step> {
+    let mut steps = Vec::new();
+    world.steps(setup, &mut steps);
+    steps
+}
