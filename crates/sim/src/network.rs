@@ -69,6 +69,7 @@ impl World<'_> {
             answer: (!lost_answer).then_some(back),
             hold: 0,
             holder_seen: self.nodes[x].holder_seen,
+            lease_seen: self.nodes[x].lease_seen,
             errs: false,
         };
         match refused {
@@ -283,11 +284,7 @@ impl World<'_> {
             self.cover.note(Branch::late(Step::of(&request.action)));
         }
         match change.intent {
-            // Who was told of a holder before a deletion waits its lease out, and overlaps nobody.
-            Intent::Take
-                if self.case.store != StoreKind::Server
-                    && matches!(old.by_admin, Some(Admin::Deleted { last }) if request.holder_seen > last) =>
-                {}
+            Intent::Take if self.case.store != StoreKind::Server && waits_out(request, old) => {}
             Intent::Take if old.by_admin.is_some() => self.excuse_others(Some(x)),
             Intent::Adopt => self.cover.adopted += 1,
             Intent::Release => self.cover.released += 1,
@@ -312,6 +309,16 @@ impl World<'_> {
         }
         self.judge_write(request.lineage, change, old, revoked);
     }
+}
+
+/// Who was told of a holder before a deletion, and of a lease as long as that of the last one, waits it out, and
+/// overlaps nobody.
+fn waits_out(request: &Request, old: &Replaced) -> bool {
+    matches!(
+        old.by_admin,
+        Some(Admin::Deleted { last, lease })
+            if request.holder_seen > last && request.lease_seen >= lease
+    )
 }
 
 fn failed(action: &Action, kind: ErrorKind) -> Input {

@@ -1,5 +1,7 @@
 //! One candidate's process: the real election, a clock, and what the driver keeps beside it.
 
+use std::time::Duration;
+
 use leasehold_core::{
     Candidate, Capabilities, Election, Expiry, Incarnation, InvalidTiming, Nonce, Observed, Time,
     Timing, TimingSettings, Token, Version,
@@ -97,6 +99,8 @@ pub(crate) struct Node {
     pub unsure: bool,
     /// The state in which it was last told of a holder that it has not been told to be gone; 0 if there is none.
     pub holder_seen: u64,
+    /// That holder's lease.
+    pub lease_seen: Duration,
     /// The greatest token it was told of: what the watch replays below it is old.
     pub known: Token,
     /// What the last write was to replace.
@@ -160,6 +164,7 @@ impl Node {
             unsure: false,
             asked: None,
             holder_seen: 0,
+            lease_seen: Duration::ZERO,
             known: 0,
             wakes: Nanos::MAX,
             gives_up: Nanos::MAX,
@@ -190,6 +195,7 @@ impl Node {
             self.holder_seen = 0;
         } else if record.holder.is_some() {
             self.holder_seen = observed.version.as_number().unwrap_or(0);
+            self.lease_seen = record.lease_duration;
         }
     }
 
@@ -204,7 +210,7 @@ impl Node {
 
     /// A duration on its own clock in real time.
     #[must_use]
-    pub(crate) fn real(&self, case: &Case, duration: std::time::Duration) -> Nanos {
+    pub(crate) fn real(&self, case: &Case, duration: Duration) -> Nanos {
         let rate = case.candidates[self.config.min(case.candidates.len() - 1)].rate;
         let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX / 2_000_000);
         nanos * 1_000_000 / rate + 1
@@ -235,14 +241,14 @@ pub(crate) fn election(
         advertise: None,
         incarnation: incarnation(case.seed, node, life),
         timing,
-        hand_over_jitter: std::time::Duration::from_millis(jitter),
+        hand_over_jitter: Duration::from_millis(jitter),
     };
     let capabilities = Capabilities {
         push: case.push.capability(),
         floor_is_history: case.floor == crate::case::Floor::Revision,
         forgets: case.store == StoreKind::Forgets,
-        min_lease_duration: std::time::Duration::ZERO,
-        lease_duration_step: std::time::Duration::from_nanos(1),
+        min_lease_duration: Duration::ZERO,
+        lease_duration_step: Duration::from_nanos(1),
         default_timing: TimingSettings::default(),
     };
     let mutant = case.mutant.and_then(crate::mutant::Mutant::core);

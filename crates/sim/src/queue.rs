@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::time::Duration;
 
 use leasehold_core::{Action, Input, Token};
 
@@ -24,6 +25,8 @@ pub(crate) struct Request {
     pub hold: Nanos,
     /// The state in which the sender was last told of a holder that it was not told to be gone; 0 if none.
     pub holder_seen: u64,
+    /// That holder's lease.
+    pub lease_seen: Duration,
     /// The store answers with an error, although it did what was asked.
     pub errs: bool,
 }

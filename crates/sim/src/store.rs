@@ -1,5 +1,7 @@
 //! The model of a store: one register with every way of ending a lease.
 
+use std::time::Duration;
+
 use leasehold_core::{
     Change, Contents, Expiry, Incarnation, Intent, Nonce, Observed, Outcome, Record, Token, Version,
 };
@@ -14,6 +16,8 @@ pub(crate) enum Admin {
     Deleted {
         /// The state that an administrator left the time before; 0 if there was none.
         last: u64,
+        /// The lease of the holder that was deleted; zero if there was none.
+        lease: Duration,
     },
     /// Removed the holder, which looks like a release.
     Freed,
@@ -298,7 +302,9 @@ impl Store {
             self.leases.retain(|lease| Some(lease.nonce) != nonce);
             let last = self.touched;
             self.touched = self.revision();
-            let deleted = Some(Admin::Deleted { last });
+            let record = self.state().record.as_ref().filter(|record| record.holder.is_some());
+            let lease = record.map_or(Duration::ZERO, |record| record.lease_duration);
+            let deleted = Some(Admin::Deleted { last, lease });
             self.push(now, None, self.kind == StoreKind::Forgets, deleted);
         }
     }
