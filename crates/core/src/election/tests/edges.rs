@@ -94,6 +94,27 @@ fn a_release_carries_the_token_of_its_term() {
 }
 
 #[test]
+fn what_was_released_and_comes_back_is_not_ours() {
+    let mut play = Play::leading();
+    let released = play.stored().clone();
+    play.input(Input::Drained);
+    play.run();
+    play.store(released);
+    play.run_for(P);
+    assert!(play.election.copied());
+}
+
+#[test]
+fn a_release_that_another_leader_overtook_is_answered_at_once() {
+    let mut play = Play::leading();
+    play.input(Input::Drained);
+    play.lose_request();
+    play.store(held(2, 5));
+    assert_eq!(play.turn(), Some(Action::Read));
+    assert_eq!(play.election.take_released(), Some(false));
+}
+
+#[test]
 fn the_last_token_is_minted() {
     let mut play = Play::new();
     play.store(record(None, MAX_TOKEN - 1, 1));
