@@ -42,7 +42,11 @@ const ACCEPTED: &str = "crates/core/mutants-accepted.txt";
 /// The quick tests, for every mutant.
 const UNITS: Pass = Pass {
     name: "units",
-    packages: &["--package=leasehold-core", "--no-default-features"],
+    packages: &[
+        "--package=leasehold-core",
+        "--no-default-features",
+        "--cargo-arg=--config=profile.mutants.package.leasehold-core.opt-level=0",
+    ],
     tests: &["--lib"],
 };
 
@@ -80,7 +84,12 @@ pub(crate) fn run(arguments: &[&str]) -> Outcome {
     println!("{} killed by unit tests, {} left", units.killed, units.survived.len());
     let survived = match units.survived.as_slice() {
         [] => Vec::new(),
-        survived => ALL.run(&files, survived)?.survived,
+        survived => {
+            // It tests a few that the patterns do not name, too, which the unit tests had killed.
+            let mut left = ALL.run(&files, survived)?.survived;
+            left.retain(|name| survived.contains(name));
+            left
+        }
     };
     let path = root().join(ACCEPTED);
     let accepted = fs::read_to_string(&path)
@@ -125,7 +134,7 @@ impl Pass {
         fs::create_dir_all(&out)
             .map_err(|error| format!("cannot create {}: {error}", out.display()))?;
         let mut command = tools::cargo_mutants()?;
-        command.args(["mutants", "--profile=mutants", "--minimum-test-timeout=20", "--output"]);
+        command.args(["mutants", "--profile=mutants", "--minimum-test-timeout=10", "--output"]);
         command.arg(&out).args(self.packages);
         for file in files {
             command.arg(format!("--file={SOURCES}/{file}"));

@@ -2,23 +2,20 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use shuttle::future::{JoinHandle, block_on, spawn};
 use shuttle::thread;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
 use super::{PointedClock, SECOND, explore, finds};
 use crate::backend::LockBackend;
-use crate::clock::Clock;
-use crate::driver::{Command, Driver, State};
-use crate::election::{Candidate, Election, Loss};
+use crate::driver::Command;
+use crate::driver_tests::driver;
+use crate::election::Loss;
 use crate::error::Error;
 use crate::memory::MemoryLock;
-use crate::record::{Incarnation, Record};
-use crate::status::{Counters, Status};
+use crate::record::Record;
 use crate::term::{Held, StopReason, Term};
-use crate::timing::Timing;
 
 struct Running {
     clock: PointedClock,
@@ -29,29 +26,8 @@ struct Running {
 
 fn start() -> Running {
     let (clock, lock) = (PointedClock::default(), MemoryLock::new("m"));
-    let timing = Timing::default();
-    let candidate = Candidate {
-        identity: "a".to_owned(),
-        advertise: None,
-        incarnation: Incarnation(7),
-        timing,
-        hand_over_jitter: Duration::ZERO,
-    };
-    let election = Election::new(candidate, &lock.capabilities());
-    let (commands, receiver) = mpsc::unbounded_channel();
-    let first = Status::of(&election, clock.now(), None, Counters::default());
-    let driver = Driver {
-        lock: Arc::new(lock.clone()),
-        clock: Arc::new(clock.clone()),
-        timing,
-        election,
-        commands: receiver,
-        handle: commands.downgrade(),
-        status: watch::channel(first).0,
-        state: State::default(),
-    };
-    let driver = spawn(driver.run());
-    Running { clock, lock, commands, driver }
+    let (driver, commands) = driver(&lock, clock.clone());
+    Running { clock, lock, commands, driver: spawn(driver.run()) }
 }
 
 impl Running {

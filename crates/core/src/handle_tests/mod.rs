@@ -2,7 +2,7 @@
 //! scheduler can make of them. The word and the clock are where threads may overtake each other; the channels
 //! between are tokio's own, each of whose operations is one step.
 //!
-//! Every case is also run with a broken twin of what it checks, in which the fault must be found.
+//! Broken twins of the handle stand in its place in some cases, and their fault must be found (`finds`).
 
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "only tests are here")]
 

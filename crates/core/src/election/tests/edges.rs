@@ -30,6 +30,15 @@ fn write(play: &mut Play) -> (Version, Change) {
     }
 }
 
+/// A candidate whose first Take over an absent key is due.
+fn by_server() -> Play {
+    let mut play = Play::new();
+    play.expiry = Expiry::ByServer;
+    play.input(Input::Stand);
+    play.turn();
+    play
+}
+
 #[test]
 fn who_does_not_stand_takes_nothing() {
     let mut play = Play::new();
@@ -82,6 +91,27 @@ fn a_release_carries_the_token_of_its_term() {
     play.input(Input::Drained);
     play.run();
     assert_eq!((play.stored().token, &play.stored().holder), (1, &None));
+}
+
+#[test]
+fn what_was_released_and_comes_back_is_not_ours() {
+    let mut play = Play::leading();
+    let released = play.stored().clone();
+    play.input(Input::Drained);
+    play.run();
+    play.store(released);
+    play.run_for(P);
+    assert!(play.election.copied());
+}
+
+#[test]
+fn a_release_that_another_leader_overtook_is_answered_at_once() {
+    let mut play = Play::leading();
+    play.input(Input::Drained);
+    play.lose_request();
+    play.store(held(2, 5));
+    assert_eq!(play.turn(), Some(Action::Read));
+    assert_eq!(play.election.take_released(), Some(false));
 }
 
 #[test]
@@ -323,10 +353,7 @@ fn a_released_record_is_nobodys() {
 
 #[test]
 fn by_server_a_take_refused_once_and_then_lost_is_revoked() {
-    let mut play = Play::new();
-    play.expiry = Expiry::ByServer;
-    play.input(Input::Stand);
-    play.turn();
+    let mut play = by_server();
     let (_, first) = write(&mut play);
     // Somebody came first, and has gone again.
     play.input(Input::Wrote(Ok(Outcome::Conflict)));
@@ -338,4 +365,22 @@ fn by_server_a_take_refused_once_and_then_lost_is_revoked() {
     play.turn();
     let (_, revocation) = write(&mut play);
     assert_eq!((revocation.intent, revocation.record), (Intent::Release, again.record));
+}
+
+#[test]
+fn by_server_a_take_over_the_version_that_stands_is_sent_again() {
+    let mut play = by_server();
+    let Action::Write { change: first, .. } = play.lose_request() else { panic!() };
+    play.turn();
+    play.wait(P);
+    assert_eq!(write(&mut play).1, first);
+}
+
+#[test]
+fn by_server_a_take_that_was_refused_is_not_revoked() {
+    let mut play = by_server();
+    write(&mut play);
+    play.store(held(9, 9));
+    play.input(Input::Wrote(Ok(Outcome::Conflict)));
+    assert!(play.run_for(2 * L).iter().all(|action| *action == Action::Read));
 }
