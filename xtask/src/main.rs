@@ -4,7 +4,9 @@
 //! - `test.rs`: the steps of `cargo xtask test`, in order.
 //! - `steps.rs`: runs named steps and counts them.
 //! - `cargo.rs`: cargo, called in this checkout.
+//! - `safety.rs`: runs the proof and writes its counts into docs/SAFETY.md.
 //! - `sim.rs`: simulation of the election.
+//! - `model.rs`: model checking of the election.
 //! - `mutants.rs`: blind mutation of the election.
 //! - `size.rs`: how long a release build takes from cold, and how large it is.
 //! - `tools.rs`: what a fresh machine lacks.
@@ -12,7 +14,9 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is a command for people")]
 
 mod cargo;
+mod model;
 mod mutants;
+mod safety;
 mod sim;
 mod size;
 mod steps;
@@ -28,8 +32,10 @@ Usage: cargo xtask <command>
        --quick              without the slow tests and checks: the inner loop
        --list               name the steps and run none
   sim [ARGUMENT...]         simulate the election; --help says how
+  model [ARGUMENT...]       explore every state of two candidates; --help says how
   mutants [FILE...]         change the election blindly; some test must fail. --help says how it differs from
                             sim --mutants
+  safety                    run the proof and write its counts and pictures into docs/SAFETY.md
   size [--check]            release build of the command from cold: seconds and bytes
        --check              fail above 90 s or 6 MB
 ";
@@ -40,7 +46,9 @@ type Outcome = Result<(), String>;
 enum Command {
     Help,
     Test(test::Options),
+    Safety,
     Sim(Vec<String>),
+    Model(Vec<String>),
     Mutants(Vec<String>),
     Size { check: bool },
 }
@@ -54,7 +62,9 @@ fn main() -> ExitCode {
             Ok(())
         }
         Ok(Command::Test(options)) => test::run(&options),
+        Ok(Command::Safety) => safety::run(),
         Ok(Command::Sim(arguments)) => sim::run(&arguments),
+        Ok(Command::Model(arguments)) => model::run(&arguments),
         Ok(Command::Mutants(arguments)) => {
             mutants::run(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
         }
@@ -78,7 +88,10 @@ fn parse(arguments: &[&str]) -> Result<Command, String> {
         [] | ["help" | "--help" | "-h", ..] => Ok(Command::Help),
         ["test", rest @ ..] => test::Options::parse(rest).map(Command::Test),
         ["sim", rest @ ..] => Ok(Command::Sim(owned(rest))),
+        ["model", rest @ ..] => Ok(Command::Model(owned(rest))),
         ["mutants", rest @ ..] => Ok(Command::Mutants(owned(rest))),
+        ["safety"] => Ok(Command::Safety),
+        ["safety", other, ..] => Err(format!("safety does not know {other:?}")),
         ["size"] => Ok(Command::Size { check: false }),
         ["size", "--check"] => Ok(Command::Size { check: true }),
         ["size", other, ..] => Err(format!("size does not know {other:?}")),

@@ -2,12 +2,13 @@
 
 use std::fs;
 
-use crate::cargo::{self, cargo};
+use crate::cargo;
 use crate::{Outcome, model, sim};
 
 const PAGE: &str = "docs/SAFETY.md";
 const PLOT: &str = "docs/safety/clock-rates.svg";
 const REPLAY: &str = "docs/safety/early-lease.svg";
+const ACCEPTED: &str = "crates/core/mutants-accepted.txt";
 const BEGIN: &str = "<!-- run: begin -->";
 const END: &str = "<!-- run: end -->";
 
@@ -22,7 +23,7 @@ pub(crate) fn run() -> Outcome {
     let mutant = "crates/sim/tests/mutants/early-lease.json";
     // A replay of a failure fails.
     let _ = tee(sim::command(["--replay", mutant, "--svg", REPLAY]));
-    let model = tee(model::command::<&str>([]))?;
+    let model = tee(model::command::<[&str; 0]>([]))?;
     let commit =
         cargo::capture(std::process::Command::new("git").args(["rev-parse", "--short", "HEAD"]))?;
     let mut text = format!("Counts of one run, at commit {}:\n", commit.trim());
@@ -35,7 +36,23 @@ pub(crate) fn run() -> Outcome {
         let said = said.trim_end();
         text.push_str(&format!("\n```console\n$ {command}\n{said}\n```\n"));
     }
+    let survivors = fs::read_to_string(cargo::root().join(ACCEPTED))
+        .map_err(|error| format!("{ACCEPTED}: {error}"))?;
+    text.push_str(&survivors_of_blind_mutation(&survivors));
     write(&text)
+}
+
+/// The accepted survivors, each under its reason.
+fn survivors_of_blind_mutation(list: &str) -> String {
+    let mut text = format!(
+        "\nBlind mutation (`cargo xtask mutants`) changes the election and its timing one operator, arm or guard at a time. \
+         These mutants pass every test, each for the reason above it (`{ACCEPTED}`):\n\n```text\n"
+    );
+    for line in list.lines().skip_while(|line| !line.is_empty()).skip(1) {
+        text.push_str(line.trim_start_matches("crates/core/src/"));
+        text.push('\n');
+    }
+    text + "```\n"
 }
 
 fn last_line(text: &str) -> String {
