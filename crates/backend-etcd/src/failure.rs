@@ -21,6 +21,8 @@ pub(crate) enum Reason {
     NotSent,
     /// It was sent, and no member said what became of it.
     Unanswered,
+    /// The same: its connection was closed.
+    Closed,
     /// The server does not know our login any more: a new connection logs in again.
     StaleLogin,
     /// The server said no; another member would say the same.
@@ -44,7 +46,8 @@ impl Failure {
                 Self::new(ErrorKind::Unavailable, Reason::NoLease, text)
             }
             ClientError::TransportError(error) => {
-                Self::of_connection(chain(error), Reason::NotSent, member)
+                let why = chain(&error.to_string(), error.source());
+                Self::of_connection(why, Reason::NotSent, member)
             }
             ClientError::InvalidArgs(_) | ClientError::InvalidUri(_) => {
                 Self::new(ErrorKind::Invalid, Reason::Refused, format!("{member}: {error}"))
@@ -58,8 +61,8 @@ impl Failure {
     fn of_status(status: &Status, member: &str) -> Self {
         let said = status.message();
         if status.source().is_some() {
-            let reason = if was_never_sent(status) { Reason::NotSent } else { Reason::Unanswered };
-            return Self::of_connection(chain(status), reason, member);
+            let reason = if was_never_sent(status) { Reason::NotSent } else { Reason::Closed };
+            return Self::of_connection(chain(said, status.source()), reason, member);
         }
         let refused = |kind| Self::new(kind, Reason::Refused, format!("{member}: {said}"));
         match status.code() {
@@ -115,22 +118,29 @@ impl Failure {
 
     /// Certificates that do not fit are no matter of waiting.
     fn of_connection(why: String, reason: Reason, member: &str) -> Self {
-        let is_certificate =
-            why.contains("invalid peer certificate") || why.contains("received fatal alert");
-        if is_certificate {
-            let text =
-                format!("{member}: {why}; look at ca, cert and key, and how long they are good");
+        if why.contains("invalid peer certificate") || why.contains("received fatal alert") {
+            let text = format!(
+                "{member}: {why}; look at the certificates (ca, cert and key) and how long they are good"
+            );
             return Self::new(ErrorKind::Denied, Reason::NotSent, text);
         }
-        let looks_like_tls = why.contains("frame with invalid size")
-            || why.contains("InvalidContentType")
-            || why.contains("corrupt message");
-        let advice = if looks_like_tls {
-            "; one side speaks TLS and the other does not: etcds:// or etcd://?"
-        } else {
-            ""
-        };
+        let is_plain =
+            ["InvalidContentType", "tls handshake eof"].iter().any(|sign| why.contains(sign));
+        let advice = if is_plain { "; if it does not speak TLS, write etcd://" } else { "" };
         Self::new(ErrorKind::Unavailable, reason, format!("{member}: {why}{advice}"))
+    }
+
+    /// The same on a connection that never answered anything: a server closes one that does not suit it, and its
+    /// word of why may be lost.
+    pub(crate) fn on_first_contact(mut self, member: &str) -> Self {
+        if self.reason == Reason::Closed {
+            self.text += if member.starts_with("https://") {
+                "; it answered nothing on this connection: if it asks for a certificate, look at cert and key and how long they are good"
+            } else {
+                "; it answered nothing on this connection: if it speaks TLS, write etcds://"
+            };
+        }
+        self
     }
 
     /// Whether every member would say the same.
@@ -155,16 +165,18 @@ fn was_never_sent(status: &Status) -> bool {
     false
 }
 
-/// The error and its sources, once each: the outer ones say only "transport error".
-fn chain(error: &dyn StdError) -> String {
-    let mut texts: Vec<String> = Vec::new();
-    let mut next = Some(error);
-    while let Some(error) = next {
+/// What an error says, and what its sources say, once each. The outermost of the transport say nothing.
+fn chain(said: &str, mut source: Option<&(dyn StdError + 'static)>) -> String {
+    let mut texts = vec![said.to_owned()];
+    while let Some(error) = source {
         let text = error.to_string();
         if !texts.iter().any(|known| known.contains(&text)) {
             texts.push(text);
         }
-        next = error.source();
+        source = error.source();
+    }
+    if texts.len() > 1 {
+        texts.retain(|text| text != "transport error");
     }
     texts.join(": ")
 }

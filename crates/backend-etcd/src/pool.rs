@@ -41,6 +41,8 @@ struct Connection {
     client: Option<Client>,
     /// Counts connections, so that a late failure closes no newer one.
     generation: u64,
+    /// A server has answered on it.
+    answered: bool,
 }
 
 impl std::fmt::Debug for Member {
@@ -68,7 +70,7 @@ impl Pool {
     pub(crate) fn new(urls: Vec<String>, how: &ConnectOptions, deadline: Duration) -> Self {
         let member = |name| Member {
             name,
-            connection: Mutex::new(Connection { client: None, generation: 0 }),
+            connection: Mutex::new(Connection { client: None, generation: 0, answered: false }),
             how: Some(how.clone()),
         };
         Self::with(urls.into_iter().map(member).collect(), deadline)
@@ -78,7 +80,11 @@ impl Pool {
     pub(crate) fn of(clients: Vec<Client>, deadline: Duration) -> Self {
         let member = |(number, client): (usize, Client)| Member {
             name: format!("client {number}"),
-            connection: Mutex::new(Connection { client: Some(client), generation: 0 }),
+            connection: Mutex::new(Connection {
+                client: Some(client),
+                generation: 0,
+                answered: true,
+            }),
             how: None,
         };
         Self::with(clients.into_iter().enumerate().map(member).collect(), deadline)
@@ -176,6 +182,7 @@ impl Pool {
             if connection.generation == place.generation {
                 connection.client = None;
                 connection.generation += 1;
+                connection.answered = false;
             }
         }
         let next = place.member + 1;
@@ -233,16 +240,26 @@ impl Pool {
         match answer {
             Ok(answer) => {
                 self.preferred.store(member, Ordering::Relaxed);
+                self.note_answer(lent.place);
                 Ok(answer)
             }
             Err(error) => {
-                let failure = Failure::of(&error, &self.members[member].name);
-                if !failure.is_definite() {
-                    self.close(lent.place);
+                let name = &self.members[member].name;
+                let failure = Failure::of(&error, name);
+                if failure.is_definite() {
+                    self.note_answer(lent.place);
+                    return Err(failure);
                 }
-                Err(failure)
+                let is_known = lock(&self.members[member].connection).answered;
+                self.close(lent.place);
+                Err(if is_known { failure } else { failure.on_first_contact(name) })
             }
         }
+    }
+
+    fn note_answer(&self, place: Place) {
+        let mut connection = lock(&self.members[place.member].connection);
+        connection.answered |= connection.generation == place.generation;
     }
 
     async fn connect(&self, number: usize) -> Result<Lent, Failure> {
