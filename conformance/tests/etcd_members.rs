@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use common::{PATIENCE, cluster, elector, eventually, lock, spread};
 use leasehold::{Elector, Held, Leader};
 use leasehold_conformance::fixture::Fixture;
-use leasehold_conformance::fixture::etcd::Etcd;
+use leasehold_conformance::fixture::etcd::{Etcd, Options};
 
 /// A leader that never loses its term for as long as this is watched, and a follower that sees no other.
 struct Pair {
@@ -84,6 +84,28 @@ async fn a_leader_rides_through_a_frozen_member() {
         etcd.freeze(member).unwrap().required().unwrap();
         pair.rides_for(5).await;
         etcd.thaw(member).unwrap().required().unwrap();
+        pair.rides_for(2).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_rides_through_a_member_that_is_cut_off() {
+    let mut etcd = Etcd::start(Options { can_cut: true, ..Options::default() }).await.unwrap();
+    let pair = Pair::on(&etcd, 15).await;
+    for round in 0..2 {
+        let member = etcd.leader().await.unwrap();
+        etcd.cut_off(member).unwrap().required().unwrap();
+        let least = pair.rides_for(12).await;
+        println!(
+            "round {round}: member {member}, which led etcd, cut off: {least:?} of belief left at the least"
+        );
+        etcd.rejoin(member).unwrap().required().unwrap();
+        pair.rides_for(3).await;
+    }
+    for member in 0..3 {
+        etcd.cut_off(member).unwrap().required().unwrap();
+        pair.rides_for(5).await;
+        etcd.rejoin(member).unwrap().required().unwrap();
         pair.rides_for(2).await;
     }
 }
