@@ -4,6 +4,7 @@
 //! - `test.rs`: the steps of `cargo xtask test`, in order.
 //! - `steps.rs`: runs named steps and counts them.
 //! - `cargo.rs`: cargo, called in this checkout.
+//! - `model.rs`: model checking of the election.
 //! - `sim.rs`: simulation of the election.
 //! - `size.rs`: how long a release build takes from cold, and how large it is.
 //! - `tools.rs`: what a fresh machine lacks.
@@ -11,6 +12,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is a command for people")]
 
 mod cargo;
+mod model;
 mod sim;
 mod size;
 mod steps;
@@ -26,6 +28,7 @@ Usage: cargo xtask <command>
        --quick              without the slow tests and checks: the inner loop
        --list               name the steps and run none
   sim [ARGUMENT...]         simulate the election; --help says how
+  model [ARGUMENT...]       explore every state of two candidates; --help says how
   size [--check]            release build of the command from cold: seconds and bytes
        --check              fail above 90 s or 6 MB
 ";
@@ -37,6 +40,7 @@ enum Command {
     Help,
     Test(test::Options),
     Sim(Vec<String>),
+    Model(Vec<String>),
     Size { check: bool },
 }
 
@@ -50,6 +54,7 @@ fn main() -> ExitCode {
         }
         Ok(Command::Test(options)) => test::run(&options),
         Ok(Command::Sim(arguments)) => sim::run(&arguments),
+        Ok(Command::Model(arguments)) => model::run(&arguments),
         Ok(Command::Size { check }) => size::run(check),
         Err(error) => {
             eprintln!("error: {error}\n\n{USAGE}");
@@ -69,12 +74,15 @@ fn parse(arguments: &[&str]) -> Result<Command, String> {
     match arguments {
         [] | ["help" | "--help" | "-h", ..] => Ok(Command::Help),
         ["test", rest @ ..] => test::Options::parse(rest).map(Command::Test),
-        ["sim", rest @ ..] => {
-            Ok(Command::Sim(rest.iter().map(|argument| (*argument).to_owned()).collect()))
-        }
+        ["sim", rest @ ..] => Ok(Command::Sim(owned(rest))),
+        ["model", rest @ ..] => Ok(Command::Model(owned(rest))),
         ["size"] => Ok(Command::Size { check: false }),
         ["size", "--check"] => Ok(Command::Size { check: true }),
         ["size", other, ..] => Err(format!("size does not know {other:?}")),
         [other, ..] => Err(format!("there is no command {other:?}")),
     }
+}
+
+fn owned(arguments: &[&str]) -> Vec<String> {
+    arguments.iter().map(|argument| (*argument).to_owned()).collect()
 }

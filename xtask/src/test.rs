@@ -7,7 +7,7 @@ use std::process::Command;
 
 use crate::cargo::{self, Counts, capture, cargo, count_tests, root};
 use crate::steps::{self, Step};
-use crate::{Outcome, sim, size, tools};
+use crate::{Outcome, model, sim, size, tools};
 
 /// In the order they run: what fails fast comes first.
 const STEPS: &[Step] = &[
@@ -20,6 +20,7 @@ const STEPS: &[Step] = &[
     Step { name: "doc-tests", quick: true, run: doc_tests },
     Step { name: "simulation", quick: false, run: sim::schedules },
     Step { name: "mutants", quick: false, run: sim::mutants },
+    Step { name: "model", quick: false, run: model::complete },
     Step { name: "slow-tests", quick: false, run: slow_tests },
     Step { name: "docs", quick: false, run: documentation },
     Step { name: "dependencies", quick: false, run: dependencies },

@@ -28,9 +28,8 @@ impl Election {
         let seen_nonce = seen.and_then(|seen| seen.record()).map(|record| record.nonce);
         let recurs = |nonce: &Nonce| seen_nonce == Some(*nonce) || nonce_is_stored(*nonce);
         // A Take is sent again, and a Release that was sent once is paced.
-        let matters = |attempt: &Attempt| {
-            attempt.change.intent != Intent::Renew || recurs(&attempt.nonce())
-        };
+        let matters =
+            |attempt: &Attempt| attempt.change.intent != Intent::Renew || recurs(&attempt.nonce());
         self.own.unresolved.retain(matters);
         self.own.acknowledged = self.own.acknowledged.filter(recurs);
         self.own.previous = self.own.previous.filter(recurs);
@@ -218,7 +217,10 @@ impl Held {
         see(Atom::Mark(token));
         // A store that ends leases itself is never waited for, and is not replaced by one that does not.
         let wait = Timing::wait(*lease_duration) + jitter;
-        see(Atom::Origin { time: received, horizon: if by_server { Duration::ZERO } else { wait } });
+        see(Atom::Origin {
+            time: received,
+            horizon: if by_server { Duration::ZERO } else { wait },
+        });
     }
 }
 

@@ -141,5 +141,9 @@ fn contents(run: &Run) -> String {
     let (lease, deadline) = (setup.lease, setup.deadline);
     let parts: Vec<String> = parts.collect();
     let parts = parts.join(", ");
-    format!("{:<38} L {lease} D {deadline} clocks {}: {parts}; {expects}", setup.name, clocks(setup.rates))
+    format!(
+        "{:<38} L {lease} D {deadline} clocks {}: {parts}; {expects}",
+        setup.name,
+        clocks(setup.rates)
+    )
 }

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use stateright::{Checker, HasDiscoveries, Model, Property};
 
 use super::setup::Setup;
-use super::world::{Event, Events, Rule, Step, World};
+use super::step::{Event, Events, Step};
+use super::world::{Rule, World};
 
 /// How much an exploration may use.
 #[derive(Clone, Copy, Debug)]
@@ -125,9 +126,13 @@ impl Model for Exploration {
         vec![
             Property::always(name(Rule::Belief), |_, world: &World| world.keeps(Rule::Belief)),
             Property::always(name(Rule::Token), |_, world: &World| world.keeps(Rule::Token)),
-            Property::always(name(Rule::Extension), |_, world: &World| world.keeps(Rule::Extension)),
+            Property::always(name(Rule::Extension), |_, world: &World| {
+                world.keeps(Rule::Extension)
+            }),
             Property::always(name(Rule::Release), |_, world: &World| world.keeps(Rule::Release)),
-            Property::always(name(Rule::Resurrection), |_, world: &World| world.keeps(Rule::Resurrection)),
+            Property::always(name(Rule::Resurrection), |_, world: &World| {
+                world.keeps(Rule::Resurrection)
+            }),
             Property::always(name(Rule::Failure), |_, world: &World| world.keeps(Rule::Failure)),
             Property::always(name(Rule::Copy), |_, world: &World| world.keeps(Rule::Copy)),
         ]

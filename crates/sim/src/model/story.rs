@@ -3,7 +3,8 @@
 use leasehold_core::{Change, Contents, Observed, Outcome, Record};
 
 use super::setup::{Setup, incarnation};
-use super::world::{BASE, Event, Events, Reply, Rule, Step, Wire, World};
+use super::step::{Event, Events, Step};
+use super::world::{BASE, Reply, Rule, Wire, World};
 
 /// Tells the steps from a first state, line by line: with the tokens, nonces, versions and times that were never
 /// renamed.
@@ -29,7 +30,9 @@ pub fn tell(setup: &Setup, begin: &World, steps: &[Step]) -> Vec<String> {
         for (x, before) in before.into_iter().enumerate() {
             match (before, world.leads(x)) {
                 (before, after) if before == after => {}
-                (_, Some(token)) => line.push_str(&format!("; {} LEADS with token {token}", name(x))),
+                (_, Some(token)) => {
+                    line.push_str(&format!("; {} LEADS with token {token}", name(x)))
+                }
                 (Some(token), None) => {
                     line.push_str(&format!("; {} no longer believes in term {token}", name(x)));
                 }
@@ -85,9 +88,8 @@ fn describe(world: &World, step: Step) -> String {
         Step::Lose(x) => format!("{} gives up {}, which is lost", name(x), on_wire(x)),
         Step::Haunt(x) => {
             let zombie = world.nodes[x].zombie.as_ref();
-            let text = zombie.map(|write| {
-                format!("{} over {:?}", change(world, &write.change), write.expected)
-            });
+            let text = zombie
+                .map(|write| format!("{} over {:?}", change(world, &write.change), write.expected));
             format!("late, the store does what {} asked: {}", name(x), text.unwrap_or_default())
         }
         Step::Stop(x) => format!("the work of {} is told to stop", name(x)),
