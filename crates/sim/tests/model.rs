@@ -1,10 +1,8 @@
 //! The model checker itself: its renaming, small runs, and that it finds what it must.
 
 use leasehold_sim::model::{
-    ANY, Limits, Mode, Rates, Rule, Setup, Step, World, all, explore, tell,
+    ANY, Event, Limits, Mode, Rates, Setup, Step, World, all, explore, tell,
 };
-
-const LIMITS: Limits = Limits { threads: 2, states: 2_000_000, memory: 4096 };
 
 /// Every step there is; restarts and deletions in turns, since together they make tokens repeat.
 fn everything(mode: Mode, seed: u64) -> Setup {
@@ -79,7 +77,14 @@ fn renaming_changes_nothing_that_happens() {
                     for x in 0..2 {
                         assert_eq!(a.leads(x).is_some(), b.leads(x).is_some(), "seed {seed}");
                     }
-                    assert_eq!(events.0, events.1, "seed {seed}, depth {depth}, {step:?}");
+                    for event in [Event::ZombieApplied, Event::AmbiguousThenOwn, Event::Reassertion]
+                    {
+                        assert_eq!(
+                            events.0.has(event),
+                            events.1.has(event),
+                            "seed {seed}, {step:?}"
+                        );
+                    }
                     same(
                         &renamed(&a),
                         &renamed(&b),
@@ -147,4 +152,56 @@ fn steps(setup: &Setup, world: &World) -> Vec<Step> {
     let mut steps = Vec::new();
     world.steps(setup, &mut steps);
     steps
+}
+
+/// A small space, in seconds: complete and safe within the bound, two leaders beyond it, and every way to a broken
+/// rule can be told.
+#[test]
+fn small_runs_find_what_they_must() {
+    let limits = Limits { threads: 2, states: 1_000_000, memory: 4096 };
+    let small = Setup {
+        restarts: 0,
+        deletes: 0,
+        zombies: 0,
+        late: false,
+        ..everything(Mode::ByObserver, 0)
+    };
+    let small = Setup { lease: 3, resigns: false, expires: false, withdraws: false, ..small };
+    let rates = &[Rates { candidates: [1, 1], store: 1 }];
+    let safe = explore(&Setup { rates, ..small.clone() }, limits).unwrap();
+    assert!(safe.violation.is_none() && safe.states > 10_000, "{safe:?}");
+    assert!(safe.events.of(Event::HandOver) > 0 && safe.events.of(Event::AmbiguousThenOwn) > 0);
+
+    let mut violations = 0;
+    for run in all().into_iter().filter(|run| !run.breaks.is_empty()) {
+        let outcome = explore(&run.setup, limits).unwrap();
+        run.judge(&outcome).unwrap_or_else(|error| panic!("{}: {error}", run.setup.name));
+        let (rule, begin, steps) = outcome.violation.unwrap();
+        let story = tell(&run.setup, &begin, &steps);
+        assert!(story.last().unwrap().starts_with(&format!("VIOLATION {rule:?}")), "{story:?}");
+        violations += 1;
+    }
+    assert!(violations > 20, "only {violations}");
+}
+
+#[test]
+fn what_does_not_fit_is_not_complete() {
+    let setup = everything(Mode::ByServer, 0);
+    let few = Limits { threads: 1, states: 1_000, memory: 4096 };
+    let error = explore(&setup, few).unwrap_err().to_string();
+    assert!(error.starts_with("not complete: stopped at "), "{error}");
+    let small = Limits { threads: 1, states: 1_000_000, memory: 0 };
+    let error = explore(&setup, small).unwrap_err().to_string();
+    assert!(error.contains("MiB"), "{error}");
+}
+
+#[test]
+fn every_safe_run_is_within_the_bound_and_the_others_say_why_not() {
+    for run in all() {
+        let within = run.setup.is_within_bound().unwrap();
+        assert_eq!(within, !run.setup.name.ends_with("-beyond"), "{}", run.setup.name);
+        let sound = run.breaks.is_empty();
+        let defect = run.setup.mutant.is_some() || !within;
+        assert!(!sound || !defect, "{}", run.setup.name);
+    }
 }

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use stateright::{Checker, HasDiscoveries, Model, Property};
 
 use super::setup::Setup;
-use super::world::{Event, Events, Rule, Step, World};
+use super::step::{Event, Events, Step};
+use super::world::{Rule, World};
 
 /// How much an exploration may use.
 #[derive(Clone, Copy, Debug)]

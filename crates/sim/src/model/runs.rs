@@ -4,7 +4,8 @@ use leasehold_core::Mutant;
 
 use super::check::Outcome;
 use super::setup::{ANY, Mode, Rates, Setup};
-use super::world::{Event, Rule};
+use super::step::Event;
+use super::world::Rule;
 
 /// A run and what it must find.
 #[derive(Clone, Debug)]
@@ -72,32 +73,25 @@ const AGAIN: &[Event] =
 fn safe() -> Vec<Run> {
     let observer = Setup { rates: &[FAST_OTHER], ..BASE };
     let server =
-        Setup { mode: Mode::ByServer, rates: &[SLOW_ONE], zombies: 1, copies: true, ..BASE };
-    let late = Setup { late: true, zombies: 0, ..observer.clone() };
-    let late_server = Setup { late: true, zombies: 0, ..server.clone() };
+        Setup { mode: Mode::ByServer, rates: &[SLOW_ONE], zombies: 0, copies: true, ..BASE };
+    let plain = Setup { zombies: 0, ..observer.clone() };
+    let one = Setup { zombies: 1, ..observer.clone() };
     let run = |name, setup, needs| Run { setup: Setup { name, ..setup }, breaks: &[], needs };
     vec![
-        run("observer-late", late, OVER),
+        run("observer-late", Setup { late: true, ..plain.clone() }, OVER),
         run(
             "observer-release",
             Setup { resigns: true, expires: true, ..observer.clone() },
             OVER_LATE,
         ),
-        run("observer-restart", Setup { restarts: ANY, zombies: 1, ..observer.clone() }, OVER_LATE),
-        run(
-            "observer-withdraw",
-            Setup { withdraws: true, zombies: 1, ..observer.clone() },
-            OVER_LATE,
-        ),
-        run("observer-delete", Setup { deletes: 1, copies: true, ..observer.clone() }, AGAIN),
-        run("observer-equal", Setup { lease: 3, rates: &[EQUAL], ..observer.clone() }, OVER_LATE),
-        run("server-late", late_server, OVER),
-        run("server-zombie", server.clone(), OVER_LATE),
-        run("server-plain", Setup { zombies: 0, ..server.clone() }, OVER),
-        run("server-release", Setup { resigns: true, ..server.clone() }, OVER_LATE),
-        run("server-release0", Setup { resigns: true, zombies: 0, ..server.clone() }, OVER),
-        run("server-expire", Setup { expires: true, ..server.clone() }, OVER_LATE),
-        run("server-restart", Setup { restarts: 1, ..server.clone() }, OVER_LATE),
+        run("observer-restart", Setup { restarts: ANY, ..one.clone() }, OVER_LATE),
+        run("observer-withdraw", Setup { withdraws: true, ..plain }, OVER),
+        run("observer-delete", Setup { deletes: 1, unseen: true, copies: true, ..one }, AGAIN),
+        run("observer-equal", Setup { lease: 3, rates: &[EQUAL], ..observer }, OVER_LATE),
+        run("server-late", Setup { late: true, ..server.clone() }, OVER),
+        run("server-release", Setup { resigns: true, expires: true, ..server.clone() }, OVER),
+        run("server-restart", Setup { restarts: 1, ..server.clone() }, OVER),
+        run("server-zombie", Setup { zombies: 1, ..server }, OVER_LATE),
     ]
 }
 
@@ -120,29 +114,31 @@ fn beyond() -> Vec<Run> {
 pub fn all() -> Vec<Run> {
     let mut runs = safe();
     runs.extend(beyond());
-    runs.extend(copy());
+    runs.extend(residues());
     runs.extend(mutants());
     runs
 }
 
-/// A candidate's Take went astray, its revocation too, and then the Take is applied: it recognises its incarnation,
-/// but not its nonce.
-fn copy() -> Option<Run> {
-    let setup = Setup {
+/// What is known not to hold (ARCHITECTURE.md, "Residues"). Once it does, these runs fail, and belong to the safe
+/// ones.
+fn residues() -> [Run; 1] {
+    // A Take went astray, its revocation too, and then the Take is applied: the incarnation is its own, but the nonce
+    // was forgotten.
+    let copy = Setup {
         name: "server-copy",
         mode: Mode::ByServer,
         rates: &[FAST_STORE],
         zombies: 1,
         ..BASE
     };
-    Some(Run { setup, breaks: &[Rule::Copy], needs: &[] })
+    [Run { setup: copy, breaks: &[Rule::Copy], needs: &[] }]
 }
 
 /// Deliberate defects of the election, within the bound: each must break a rule.
 fn mutants() -> Vec<Run> {
     let observer =
         Setup { rates: &[FAST_OTHER], late: true, zombies: 1, resigns: true, copies: true, ..BASE };
-    let deletes = Setup { deletes: 1, late: false, ..observer.clone() };
+    let deletes = Setup { deletes: 1, unseen: true, late: false, ..observer.clone() };
     let server = Setup { mode: Mode::ByServer, rates: &[FAST_STORE], ..observer.clone() };
     let run = |(name, mutant, setup): (&'static str, Mutant, &Setup)| Run {
         setup: Setup { name, mutant: Some(mutant), ..setup.clone() },
@@ -164,6 +160,7 @@ fn mutants() -> Vec<Run> {
         ("observer-mutant-client-go-timing", Mutant::ClientGoTiming, &observer),
         ("observer-mutant-token-reset", Mutant::TokenReset, &observer),
         ("observer-mutant-takes-absent", Mutant::TakesAbsent, &deletes),
+        ("observer-mutant-vanished-counts-from-life", Mutant::VanishedCountsFromLife, &deletes),
         ("observer-mutant-adopted-is-release", Mutant::AdoptedIsRelease, &deletes),
         ("server-mutant-leads-on-read", Mutant::LeadsOnRead, &server),
         ("server-mutant-no-deadline", Mutant::NoDeadline, &server),

@@ -3,7 +3,8 @@
 use leasehold_core::{Change, Contents, Observed, Outcome, Record};
 
 use super::setup::{Setup, incarnation};
-use super::world::{BASE, Event, Events, Reply, Rule, Step, Wire, World};
+use super::step::{Event, Events, Step};
+use super::world::{BASE, Reply, Rule, Wire, World};
 
 /// Tells the steps from a first state, line by line: with the tokens, nonces, versions and times that were never
 /// renamed.
