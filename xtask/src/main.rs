@@ -4,8 +4,10 @@
 //! - `test.rs`: the steps of `cargo xtask test`, in order.
 //! - `steps.rs`: runs named steps and counts them.
 //! - `cargo.rs`: cargo, called in this checkout.
-//! - `model.rs`: model checking of the election.
+//! - `safety.rs`: runs the proof and writes its counts into docs/SAFETY.md.
 //! - `sim.rs`: simulation of the election.
+//! - `model.rs`: model checking of the election.
+//! - `mutants.rs`: blind mutation of the election.
 //! - `size.rs`: how long a release build takes from cold, and how large it is.
 //! - `tools.rs`: what a fresh machine lacks.
 
@@ -13,6 +15,8 @@
 
 mod cargo;
 mod model;
+mod mutants;
+mod safety;
 mod sim;
 mod size;
 mod steps;
@@ -29,6 +33,9 @@ Usage: cargo xtask <command>
        --list               name the steps and run none
   sim [ARGUMENT...]         simulate the election; --help says how
   model [ARGUMENT...]       explore every state of two candidates; --help says how
+  mutants [FILE...]         change the election blindly; some test must fail. --help says how it differs from
+                            sim --mutants
+  safety                    run the proof and write its counts and pictures into docs/SAFETY.md
   size [--check]            release build of the command from cold: seconds and bytes
        --check              fail above 90 s or 6 MB
 ";
@@ -39,8 +46,10 @@ type Outcome = Result<(), String>;
 enum Command {
     Help,
     Test(test::Options),
+    Safety,
     Sim(Vec<String>),
     Model(Vec<String>),
+    Mutants(Vec<String>),
     Size { check: bool },
 }
 
@@ -53,8 +62,12 @@ fn main() -> ExitCode {
             Ok(())
         }
         Ok(Command::Test(options)) => test::run(&options),
+        Ok(Command::Safety) => safety::run(),
         Ok(Command::Sim(arguments)) => sim::run(&arguments),
         Ok(Command::Model(arguments)) => model::run(&arguments),
+        Ok(Command::Mutants(arguments)) => {
+            mutants::run(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
+        }
         Ok(Command::Size { check }) => size::run(check),
         Err(error) => {
             eprintln!("error: {error}\n\n{USAGE}");
@@ -76,6 +89,9 @@ fn parse(arguments: &[&str]) -> Result<Command, String> {
         ["test", rest @ ..] => test::Options::parse(rest).map(Command::Test),
         ["sim", rest @ ..] => Ok(Command::Sim(owned(rest))),
         ["model", rest @ ..] => Ok(Command::Model(owned(rest))),
+        ["mutants", rest @ ..] => Ok(Command::Mutants(owned(rest))),
+        ["safety"] => Ok(Command::Safety),
+        ["safety", other, ..] => Err(format!("safety does not know {other:?}")),
         ["size"] => Ok(Command::Size { check: false }),
         ["size", "--check"] => Ok(Command::Size { check: true }),
         ["size", other, ..] => Err(format!("size does not know {other:?}")),

@@ -1,12 +1,21 @@
 //! `cargo xtask model`: every state of two candidates, explored with the very election of the product.
 
+use std::ffi::OsStr;
+use std::process::Command;
+
 use crate::Outcome;
 use crate::cargo::{self, cargo};
 
+/// The model checker with these arguments.
+pub(crate) fn command<I: IntoIterator<Item: AsRef<OsStr>>>(arguments: I) -> Command {
+    let package = ["--package", "leasehold-sim", "--bin", "leasehold-model", "--"];
+    let mut command = cargo(["run", "--profile", "sim", "--quiet"]);
+    command.args(package).args(arguments);
+    command
+}
+
 pub(crate) fn run(arguments: &[String]) -> Outcome {
-    let program = ["--package", "leasehold-sim", "--bin", "leasehold-model"];
-    let mut command = cargo(["run", "--release", "--quiet"].into_iter().chain(program));
-    cargo::run(command.arg("--").args(arguments))
+    cargo::run(&mut command(arguments))
 }
 
 /// A step of the tests: all runs.

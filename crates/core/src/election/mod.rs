@@ -153,6 +153,9 @@ struct Held {
     token: Token,
     lease_duration: Duration,
     received: Time,
+    /// The record is gone without a release. The holder may have renewed unseen before that: the timer has
+    /// started anew.
+    vanished: bool,
     /// The state was `Suspended`: the timer starts from zero once it no longer is.
     suspended: bool,
 }

@@ -212,7 +212,7 @@ impl Seen {
 
 impl Held {
     fn show(&mut self, see: &mut dyn FnMut(Atom<'_>), jitter: Duration, by_server: bool) {
-        let Self { nonce, token, lease_duration, received, suspended: _ } = self;
+        let Self { nonce, token, lease_duration, received, vanished: _, suspended: _ } = self;
         nonce.visit(see);
         see(Atom::Mark(token));
         // A store that ends leases itself is never waited for, and is not replaced by one that does not.
