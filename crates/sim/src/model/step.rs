@@ -55,6 +55,17 @@ impl Event {
     /// All of them, in order.
     pub const ALL: [Self; 4] =
         [Self::HandOver, Self::ZombieApplied, Self::AmbiguousThenOwn, Self::Reassertion];
+
+    /// How often it happened is said with this word.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::HandOver => "hand-overs",
+            Self::ZombieApplied => "zombies applied",
+            Self::AmbiguousThenOwn => "ambiguous then own",
+            Self::Reassertion => "re-assertions",
+        }
+    }
 }
 
 /// What happened in one step.
