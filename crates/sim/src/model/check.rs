@@ -175,15 +175,18 @@ pub fn explore(setup: &Setup, limits: Limits) -> Result<Outcome, Box<dyn std::er
         shared.stop.store(unfinished.is_some(), Relaxed);
     }
     let took = began.elapsed();
-    if let Some(unfinished) = unfinished {
-        return Err(unfinished.into());
-    }
+    let checker = checker.join();
+    // The way to a broken rule is found by taking its steps again.
+    shared.stop.store(false, Relaxed);
     let events = shared.counts();
     let violation = Rule::ALL.iter().find_map(|(rule, name)| {
         let path = checker.discovery(name)?;
         let begin = path.clone().into_states().into_iter().next()?;
         Some((*rule, begin, path.into_actions()))
     });
+    if let (Some(unfinished), None) = (unfinished, &violation) {
+        return Err(unfinished.into());
+    }
     Ok(Outcome {
         states: checker.unique_state_count(),
         generated: checker.state_count(),

@@ -54,10 +54,8 @@ pub struct Setup {
     pub withdraws: bool,
     /// How often a process may start again, under a new incarnation.
     pub restarts: u8,
-    /// How often an administrator may delete the record once both candidates saw its holder's last sign of life.
+    /// How often an administrator may delete the record once both candidates saw its holder, if not its last renewal.
     pub deletes: u8,
-    /// The other candidate need have seen the holder only, and not its last sign of life.
-    pub unseen: bool,
     /// A candidate may take a record of its own for a copy's, and go on under a new incarnation.
     pub copies: bool,
     /// The deliberate defect of the run, if any.

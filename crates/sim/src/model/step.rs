@@ -55,6 +55,17 @@ impl Event {
     /// All of them, in order.
     pub const ALL: [Self; 4] =
         [Self::HandOver, Self::ZombieApplied, Self::AmbiguousThenOwn, Self::Reassertion];
+
+    /// How often it happened is said with this word.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::HandOver => "hand-overs",
+            Self::ZombieApplied => "zombies applied",
+            Self::AmbiguousThenOwn => "ambiguous then own",
+            Self::Reassertion => "re-assertions",
+        }
+    }
 }
 
 /// What happened in one step.
@@ -86,7 +97,7 @@ impl World {
         for x in 0..2 {
             self.steps_of(x, setup, steps);
         }
-        if self.deletes > 0 && self.is_holder_known(!setup.unseen) {
+        if self.deletes > 0 && self.is_holder_known() {
             steps.push(Step::Delete);
         }
     }
@@ -135,18 +146,15 @@ impl World {
         all || self.nodes[x].zombie.is_some()
     }
 
-    /// Both candidates have seen the present holder, or even its last sign of life.
-    fn is_holder_known(&self, last_sign: bool) -> bool {
+    /// Both candidates have seen the present holder.
+    fn is_holder_known(&self) -> bool {
         let Some(stored) = self.register.record.as_ref().filter(|stored| stored.holder.is_some())
         else {
             return false;
         };
         self.nodes.iter().all(|node| {
             let seen = node.election.observed().and_then(Observed::record);
-            seen.is_some_and(|seen| {
-                let known = seen.holder == stored.holder && seen.token == stored.token;
-                known && (seen.nonce == stored.nonce || !last_sign)
-            })
+            seen.is_some_and(|seen| seen.holder == stored.holder && seen.token == stored.token)
         })
     }
 
