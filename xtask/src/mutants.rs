@@ -134,7 +134,7 @@ impl Pass {
         fs::create_dir_all(&out)
             .map_err(|error| format!("cannot create {}: {error}", out.display()))?;
         let mut command = tools::cargo_mutants()?;
-        command.args(["mutants", "--profile=mutants", "--minimum-test-timeout=10", "--output"]);
+        command.args(["mutants", "--profile=mutants", "--minimum-test-timeout=20", "--output"]);
         command.arg(&out).args(self.packages);
         for file in files {
             command.arg(format!("--file={SOURCES}/{file}"));
