@@ -86,6 +86,18 @@ fn row_4_a_new_term_is_no_renewal_of_the_old_one_sent_again() {
 }
 
 #[test]
+fn an_adoption_whose_event_comes_before_its_answer_is_taken_without_a_read() {
+    let mut play = Play::new();
+    play.input(Input::Push(true));
+    play.input(Input::Stand);
+    play.turn();
+    assert_eq!(intent(&play.lose_answer()), Some(Intent::Adopt));
+    play.input(Input::Hint(play.observed()));
+    play.wait(P);
+    assert_eq!(write(&mut play).1.intent, Intent::Take);
+}
+
+#[test]
 fn a_release_carries_the_token_of_its_term() {
     let mut play = Play::leading();
     play.input(Input::Drained);
