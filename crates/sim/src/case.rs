@@ -20,6 +20,7 @@ const LONGEST_MS: u64 = 20_000_000;
 
 /// A schedule: everything that decides what happens.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Case {
     /// The seed of every draw that is not written down here.
     pub seed: u64,
@@ -50,6 +51,7 @@ pub struct Case {
 
 /// What a candidate is configured with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct CandidateConfig {
     /// L.
     pub lease_duration_ms: u64,
@@ -87,6 +89,18 @@ impl Case {
         }
         if !(1..=8).contains(&self.candidates.len()) {
             return Err(format!("{} candidates; there may be 1 to 8", self.candidates.len()));
+        }
+        let count = self.candidates.len();
+        for (index, fault) in self.faults.iter().enumerate() {
+            let kind = fault.kind;
+            if let Some(node) = fault.node.filter(|node| *node >= count) {
+                return Err(format!(
+                    "fault {index} ({kind:?}) is at node {node}, and there are {count}"
+                ));
+            }
+            if fault.strength > 100 {
+                return Err(format!("fault {index} ({kind:?}) has a strength above 100"));
+            }
         }
         let moments = self.candidates.iter().flat_map(|c| [c.offset_ms, c.start_ms]);
         let faults = self.faults.iter().flat_map(|fault| [fault.at_ms, fault.for_ms]);
@@ -169,6 +183,7 @@ pub enum Floor {
 
 /// Something that goes wrong for a while.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Fault {
     /// What.
     pub kind: Kind,

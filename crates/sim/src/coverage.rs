@@ -238,6 +238,20 @@ impl Coverage {
         )
     }
 
+    /// How much was covered, in a few words of a progress line.
+    #[must_use]
+    pub fn progress(&self) -> String {
+        let (kinds, branches) = (Kind::ALL.len(), Branch::ALL.len());
+        let (no_kind, no_branch) = (self.missing_kinds().count(), self.missing_branches().count());
+        format!("{}/{kinds} faults, {}/{branches} branches", kinds - no_kind, branches - no_branch)
+    }
+
+    /// Whether everything that can happen did.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.missing_kinds().next().is_none() && self.missing_branches().next().is_none()
+    }
+
     /// A fault begins.
     pub(crate) fn begin(&mut self, kind: Kind) {
         self.kinds |= 1 << kind as u32;

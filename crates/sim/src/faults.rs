@@ -76,7 +76,7 @@ impl World<'_> {
     /// Whom a fault hits: whoever leads now, if it names nobody.
     fn target(&self, index: usize) -> usize {
         if let Some(node) = self.case.faults[index].node {
-            return node.min(self.case.candidates.len() - 1);
+            return node;
         }
         let leads =
             self.nodes.iter().position(|node| node.belief.is_some_and(|b| b.until > self.now));

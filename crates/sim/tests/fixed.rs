@@ -27,7 +27,7 @@ fn every_mutant_is_killed_by_its_case_and_only_because_of_the_defect() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/mutants").join(&file);
         let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{file}: {e}"));
         let case: Case = serde_json::from_str(&text).unwrap();
-        assert_eq!(case.mutant, Some(*mutant), "{file}");
+        assert_eq!((case.check(), case.mutant), (Ok(()), Some(*mutant)), "{file}");
         assert!(run(&case, false).unwrap().violation.is_some(), "{file}: survives");
         let sound = Case { mutant: None, ..case };
         assert_eq!(run(&sound, false).unwrap().violation, None, "{file}: fails without the defect");
@@ -42,6 +42,7 @@ fn schedules_that_once_failed_hold() {
     for entry in std::fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
         let case: Case = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        assert_eq!(case.check(), Ok(()), "{}", path.display());
         assert_eq!(run(&case, false).unwrap().violation, None, "{}", path.display());
         count += 1;
     }
