@@ -5,6 +5,7 @@ use std::fmt;
 use leasehold_core::{Action, Input, Intent, Loss, Outcome};
 
 use crate::case::Kind;
+use crate::excuse::Cause;
 use crate::lanes::Style;
 
 /// What a request asks.
@@ -189,8 +190,8 @@ pub struct Coverage {
     pub adopted: u64,
     /// Copies that noticed.
     pub copies: u64,
-    /// Overlaps explained by their cause.
-    pub excused: u64,
+    /// Pairs of terms whose overlap was expected, by [`Cause`].
+    excused: [u64; Cause::ALL.len()],
     /// A bit for every kind of fault that began.
     kinds: u32,
     /// A bit for every branch taken.
@@ -209,7 +210,9 @@ impl Coverage {
         self.released += other.released;
         self.adopted += other.adopted;
         self.copies += other.copies;
-        self.excused += other.excused;
+        for (sum, count) in self.excused.iter_mut().zip(other.excused) {
+            *sum += count;
+        }
         self.kinds |= other.kinds;
         self.branches |= other.branches;
     }
@@ -257,6 +260,17 @@ impl Coverage {
         self.kinds |= 1 << kind as u32;
     }
 
+    /// An overlap was expected.
+    pub(crate) fn excuse(&mut self, cause: Cause) {
+        self.excused[cause as usize] += 1;
+    }
+
+    /// How many overlaps of a cause were expected.
+    #[must_use]
+    pub fn excused(&self, cause: Cause) -> u64 {
+        self.excused[cause as usize]
+    }
+
     /// A branch is taken.
     pub(crate) fn note(&mut self, branch: Branch) {
         self.branches |= 1 << branch as u32;
@@ -277,10 +291,12 @@ impl Coverage {
 impl fmt::Display for Coverage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { events, terms, conflicts, unknown, zombies, .. } = self;
-        let Self { reasserted, released, adopted, copies, excused, .. } = self;
+        let Self { reasserted, released, adopted, copies, .. } = self;
+        let excused = Cause::ALL.map(|(cause, words)| format!("{} {words}", self.excused(cause)));
+        let excused = excused.join(", ");
         write!(
             f,
-            "{events} events, {terms} terms, {conflicts} conflicts, {unknown} unknown outcomes, {zombies} late writes, {reasserted} re-assertions, {released} releases, {adopted} adoptions, {copies} copies noticed, {excused} overlaps explained; {}",
+            "{events} events, {terms} terms, {conflicts} conflicts, {unknown} unknown outcomes, {zombies} late writes, {reasserted} re-assertions, {released} releases, {adopted} adoptions, {copies} copies noticed, expected overlaps {excused}; {}",
             self.summary()
         )?;
         for kind in self.missing_kinds() {

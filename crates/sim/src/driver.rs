@@ -52,15 +52,6 @@ impl World<'_> {
                     let style = self.cover.answered(flying.step, &input);
                     self.draw_answer(x, style);
                     let node = &mut self.nodes[x];
-                    match &*input {
-                        Input::Wrote(Ok(Outcome::Written(_))) => node.unsure = false,
-                        // While the version stands the Take that went astray is sent again.
-                        Input::Read(Ok(observed)) => {
-                            node.unsure &= node.asked.as_ref() == Some(&observed.version);
-                        }
-                        Input::Wrote(_) => node.unsure = true,
-                        _ => {}
-                    }
                     node.flight = None;
                     node.gives_up = Nanos::MAX;
                     self.tell(|| {
@@ -105,7 +96,6 @@ impl World<'_> {
         node.gives_up = Nanos::MAX;
         let Some(Flying { operation, step }) = node.flight.take() else { return };
         let write = step != Step::Read;
-        node.unsure |= write;
         self.cover.unknown += 1;
         self.cover.note(Branch::unknown(step));
         self.draw_answer(x, Style::Unknown);
@@ -231,19 +221,20 @@ impl World<'_> {
     fn ended(&mut self, x: usize, token: Token, loss: Loss) {
         self.tell(|| format!("the term {token} of {} ended: {loss:?}", name(x)));
         self.cover.note(Branch::lost(loss));
-        let node = &self.nodes[x];
-        if loss == Loss::Superseded && !node.cloned {
+        if loss == Loss::Superseded {
             let stored = self.store.state();
-            let own = node.election.incarnation();
+            let own = self.nodes[x].election.incarnation();
             let is_ours = stored.record.as_ref().is_some_and(|record| {
                 record.token == token
                     && record.holder.as_ref().is_some_and(|h| h.incarnation == Some(own))
             });
-            if is_ours && !self.haunted && self.case.store != StoreKind::Forgets {
+            // What a copy wrote, or an old assertion that came true late, looks like somebody else's.
+            let wrote = stored.writer.is_some_and(|writer| writer.node == x) && !stored.late;
+            if is_ours && wrote && self.case.store != StoreKind::Forgets {
                 self.violate(Rule::Stability, || format!("{} gives up its own term", name(x)));
             }
         }
-        if self.bound && !self.nodes[x].cloned {
+        if self.bound {
             self.violate(Rule::Stability, || format!("{} loses term {token} ({loss:?})", name(x)));
         }
         let Some(work) = self.nodes[x].work.filter(|work| work.token == token) else {

@@ -3,8 +3,8 @@
 use leasehold_core::{Input, Record};
 
 use crate::case::{Kind, MS, StoreKind};
-use crate::coverage::Step;
 use crate::draw::{Purpose, below, draw};
+use crate::excuse::Cause;
 use crate::judge::name;
 use crate::mutant::Mutant;
 use crate::node::{Watch, election};
@@ -45,7 +45,9 @@ impl World<'_> {
             Kind::WatchCut => self.break_watch(x),
             Kind::Foreign => self.foreign_starts(),
             Kind::AdminDelete => {
+                let named = self.store.named();
                 self.store.delete(self.now);
+                self.touches(named, Cause::Deleted);
                 self.changed();
             }
             Kind::AdminLabel => self.edit(false),
@@ -130,14 +132,12 @@ impl World<'_> {
         let node = &mut self.nodes[x];
         node.alive = false;
         node.lineage = numbers;
-        node.cloned = false;
         let reused = self.case.mutant == Some(Mutant::ReusedIdentity);
         let (whose, life) = if reused { (config, 0) } else { (x, numbers) };
         node.election = election(self.case, config, whose, life, timing);
         node.inbox.clear();
         node.flight = None;
-        node.unsure = false;
-        node.holder_seen = 0;
+        node.told = None;
         node.known = 0;
         node.wakes = u64::MAX;
         node.gives_up = u64::MAX;
@@ -163,24 +163,8 @@ impl World<'_> {
         }
         let copy = self.nodes.len();
         self.tell(|| format!("{} is a copy of {}", name(copy), name(x)));
-        let node = &self.nodes[x];
-        let writes = node.flight.is_some_and(|flying| flying.step != Step::Read);
-        let stored = self.store.state().record.as_ref().and_then(|record| record.holder.as_ref());
-        let held = stored.is_some_and(|h| h.incarnation == Some(node.election.incarnation()));
-        let claims = held || node.belief.is_some() || node.unsure || writes || node.work.is_some();
-        let (believes, works) = node.longest_term(self.case);
-        let (believes, works) = match self.case.store {
-            // A renewal that stores nothing is never refused.
-            StoreKind::Server => (u64::MAX, u64::MAX),
-            _ => (self.now + believes, self.now + works),
-        };
-        let node = &mut self.nodes[x];
-        node.cloned = true;
-        if claims {
-            node.excused = node.excused.max(believes);
-            node.excused_work = node.excused_work.max(works);
-        }
-        let mut twin = node.clone();
+        self.copies(x, copy);
+        let mut twin = self.nodes[x].clone();
         twin.paused = 0;
         twin.inbox.clear();
         twin.releasing = None;
@@ -199,7 +183,9 @@ impl World<'_> {
     fn restart_server(&mut self, index: usize) {
         let chance = draw(self.case.seed, 97, index as u64, Purpose::Forget);
         let depth = usize::try_from(below(chance, 6)).unwrap_or(0);
+        let named = self.store.named();
         self.store.restart(self.now, depth);
+        self.displaces(named, None);
         for x in 0..self.nodes.len() {
             self.break_watch(x);
         }
@@ -212,7 +198,11 @@ impl World<'_> {
     fn edit(&mut self, frees: bool) {
         let Some(record) = self.store.state().record.clone() else { return };
         let record = if frees { Record { holder: None, ..record } } else { record };
-        self.store.edit(self.now, record, frees);
+        let named = self.store.named();
+        self.store.edit(self.now, record);
+        if frees {
+            self.touches(named, Cause::Freed);
+        }
         self.changed();
     }
 }

@@ -5,7 +5,9 @@ use std::time::Duration;
 use leasehold_core::{Change, Intent, Token, View};
 
 use crate::case::{MS, Nanos, StoreKind};
+use crate::excuse::{Of, Side};
 use crate::node::{Belief, Work};
+use crate::queue::Request;
 use crate::store::Replaced;
 use crate::world::World;
 
@@ -108,7 +110,7 @@ impl World<'_> {
             node.over.push(belief.token);
         }
         let again = node.over.contains(&token);
-        let own_work = node.work.is_some_and(|work| work.end() > now) && now >= node.excused_work;
+        let own_work = node.work.filter(|work| work.end() > now);
         node.belief = Some(Belief { token, start: now, until });
         node.work = Some(Work { token, killed, stops: None });
         if again {
@@ -116,18 +118,16 @@ impl World<'_> {
                 format!("{} leads term {token} once more", name(x))
             });
         }
-        if own_work {
+        if let Some(work) = own_work
+            && !self.excuses([Side::of(x, token), Side::of(x, work.token)], Of::Work)
+        {
             self.violate(Rule::Work, || format!("{} begins while its last work runs", name(x)));
         }
         for y in 0..self.nodes.len() {
-            let (a, b) = (&self.nodes[x], &self.nodes[y]);
-            let runs = b.work.is_some_and(|work| work.end() > now);
-            if y == x || !runs {
+            let Some(work) = self.nodes[y].work.filter(|work| y != x && work.end() > now) else {
                 continue;
-            }
-            if now < a.excused_work.max(b.excused_work) {
-                self.cover.excused += 1;
-            } else {
+            };
+            if !self.excuses([Side::of(x, token), Side::of(y, work.token)], Of::Work) {
                 self.violate(Rule::Work, || {
                     format!("{} begins term {token} while the work of {} runs", name(x), name(y))
                 });
@@ -138,22 +138,22 @@ impl World<'_> {
     /// Nobody else believes now.
     pub(crate) fn judge_overlap(&mut self, x: usize) {
         let now = self.now;
+        let Some(own) = self.nodes[x].belief else { return };
         for y in 0..self.nodes.len() {
-            let (a, b) = (&self.nodes[x], &self.nodes[y]);
-            let overlaps = y != x && b.belief.is_some_and(|belief| belief.until > now);
-            if overlaps && now >= a.excused.max(b.excused) {
+            let other = self.nodes[y].belief.filter(|belief| y != x && belief.until > now);
+            let Some(other) = other else { continue };
+            if !self.excuses([Side::of(x, own.token), Side::of(y, other.token)], Of::Belief) {
                 self.violate(Rule::Belief, || {
                     format!("{} and {} believe at once", name(x), name(y))
                 });
             }
         }
-        if self.foreign.until > now {
-            let excused = self.nodes[x].excused.max(self.foreign.excused);
-            if now >= excused {
-                self.violate(Rule::Belief, || {
-                    format!("{} and the foreign client believe at once", name(x))
-                });
-            }
+        if self.foreign.until > now
+            && !self.excuses([Side::of(x, own.token), Side::FOREIGN], Of::Belief)
+        {
+            self.violate(Rule::Belief, || {
+                format!("{} and the foreign client believe at once", name(x))
+            });
         }
     }
 
@@ -169,11 +169,12 @@ impl World<'_> {
     /// What a write did to the store.
     pub(crate) fn judge_write(
         &mut self,
-        lineage: u64,
+        request: &Request,
         change: &Change,
         old: &Replaced,
         revoked: bool,
     ) {
+        let lineage = request.lineage;
         let new = self.store.state().record.as_ref();
         let token = new.map_or(change.record.token, |record| record.token);
         match change.intent {
@@ -185,7 +186,7 @@ impl World<'_> {
                 self.greatest = self.greatest.max(token);
                 self.won.push(Won { token, lineage });
             }
-            Intent::Renew => self.judge_renewal(lineage, change.record.token, old),
+            Intent::Renew => self.judge_renewal(request, change.record.token, old),
             Intent::Release if revoked => {}
             Intent::Release => {
                 let own = old.held && self.has_won(lineage, old.token);
@@ -197,50 +198,23 @@ impl World<'_> {
         }
     }
 
-    fn judge_renewal(&mut self, lineage: u64, token: Token, old: &Replaced) {
-        if !self.has_won(lineage, token) && self.case.store != StoreKind::Server {
+    fn judge_renewal(&mut self, request: &Request, token: Token, old: &Replaced) {
+        if !self.has_won(request.lineage, token) && self.case.store != StoreKind::Server {
             self.violate(Rule::Extension, || format!("a renewal of somebody else's term {token}"));
         }
         if old.token > token || old.foreign {
             self.violate(Rule::Extension, || format!("term {token} renewed over another leader"));
         }
+        let copies = old.writer.filter(|writer| self.is_strange(request.node, *writer));
+        // Over what a forgetful store may have gone back to, a leader asserts itself whoever wrote it.
+        let stores = matches!(self.case.store, StoreKind::Observer | StoreKind::Passed);
+        if old.same_holder && copies.is_some() && stores {
+            self.violate(Rule::Extension, || format!("a copy renews term {token} over another's"));
+        }
     }
 
-    fn has_won(&self, lineage: u64, token: Token) -> bool {
+    pub(crate) fn has_won(&self, lineage: u64, token: Token) -> bool {
         self.won.iter().any(|won| won.token == token && won.lineage == lineage)
-    }
-
-    /// A Take went over a state that an administrator freed: whoever believes now may go on until its deadline.
-    ///
-    /// The taker's own last work may still be stopping, too.
-    pub(crate) fn excuse_others(&mut self, taker: Option<usize>) {
-        let now = self.now;
-        for y in 0..self.nodes.len() {
-            let (believes, works) = self.nodes[y].longest_term(self.case);
-            let node = &mut self.nodes[y];
-            if Some(y) != taker {
-                node.excused = node.excused.max(now + believes);
-            }
-            node.excused_work = node.excused_work.max(now + works);
-        }
-        if taker.is_some() {
-            self.foreign.excused = self.foreign.excused.max(now + self.foreign.deadline);
-        }
-    }
-
-    /// A leader whose overlap is explained asserts its record over what does not show the other leader, or
-    /// over the other leader's: whoever has been explained once may go on until its deadline.
-    pub(crate) fn prolong_excuses(&mut self, asserter: usize) {
-        let now = self.now;
-        for y in 0..self.nodes.len() {
-            let (believes, works) = self.nodes[y].longest_term(self.case);
-            let node = &mut self.nodes[y];
-            let explained = node.excused > 0 && (y != asserter || node.excused > now);
-            if explained {
-                node.excused = node.excused.max(now + believes);
-                node.excused_work = node.excused_work.max(now + works);
-            }
-        }
     }
 
     /// What one node is told of the leader.

@@ -7,11 +7,12 @@ use leasehold_core::{Action, Change, ErrorKind, Input, Intent, Outcome, Time, Wa
 use crate::case::{Kind, MS, Nanos, StoreKind, US};
 use crate::coverage::{Branch, Step};
 use crate::draw::{Purpose, below, draw};
+use crate::excuse::{Bound, Cause};
 use crate::judge::{Rule, name};
 use crate::mutant::Mutant;
 use crate::node::Flying;
 use crate::queue::{Event, Local, Request};
-use crate::store::{Admin, Replaced};
+use crate::store::{Replaced, Writer};
 use crate::story;
 use crate::world::World;
 
@@ -49,8 +50,7 @@ impl World<'_> {
         node.flight = Some(Flying { operation, step: Step::of(&action) });
         let timeout = node.clock.when(now + node.timing.request_timeout());
         node.gives_up = timeout;
-        if let Action::Write { expected, change } = &mut action {
-            node.asked = Some(expected.clone());
+        if let Action::Write { change, .. } = &mut action {
             change.record.renewed = Wall(now.0 / MS);
         }
         self.tell(|| format!("{} asks ({operation}): {}", name(x), story::action(&action)));
@@ -68,8 +68,7 @@ impl World<'_> {
             action,
             answer: (!lost_answer).then_some(back),
             hold: 0,
-            holder_seen: self.nodes[x].holder_seen,
-            lease_seen: self.nodes[x].lease_seen,
+            told: self.nodes[x].told,
             errs: false,
         };
         match refused {
@@ -220,9 +219,10 @@ impl World<'_> {
             Action::Write { expected, change } => {
                 let index = self.store.index();
                 let old = Replaced::by(change, self.store.state());
+                let named = self.store.named();
                 let outcome = self.store.write(self.now, expected, change);
                 if let Outcome::Written(_) = outcome {
-                    self.applied(&request, change, &old);
+                    self.applied(&request, change, &old, named);
                 } else {
                     self.cover.conflicts += 1;
                     self.tell(|| {
@@ -273,52 +273,67 @@ impl World<'_> {
         true
     }
 
-    fn applied(&mut self, request: &Request, change: &Change, old: &Replaced) {
+    fn applied(
+        &mut self,
+        request: &Request,
+        change: &Change,
+        old: &Replaced,
+        named: Option<Bound>,
+    ) {
         let x = request.node;
         self.tell(|| {
             format!("applied: {:?} of {} ({})", change.intent, name(x), request.operation)
         });
         let revoked = change.intent == Intent::Release && change.record.holder.is_some();
-        if !self.waits(request) {
+        let late = !self.waits(request);
+        if late {
             self.cover.zombies += 1;
             self.cover.note(Branch::late(Step::of(&request.action)));
         }
         match change.intent {
-            Intent::Take if self.case.store != StoreKind::Server && waits_out(request, old) => {}
-            Intent::Take if old.by_admin.is_some() => self.excuse_others(Some(x)),
             Intent::Adopt => self.cover.adopted += 1,
             Intent::Release => self.cover.released += 1,
-            Intent::Renew => {
-                let own = old.same_holder;
-                if !own {
-                    self.cover.reasserted += 1;
-                    self.cover.note(Branch::Reasserted);
-                }
-                if !own || old.restored {
-                    self.prolong_excuses(x);
-                }
-                if !own && old.by_admin.is_some() {
-                    self.excuse_others(Some(x));
-                }
-                if old.by_admin.is_some() && old.absent && !self.waits(request) {
-                    self.haunted = true;
-                    self.store.blame_admin();
-                }
+            Intent::Renew if !old.same_holder => {
+                self.cover.reasserted += 1;
+                self.cover.note(Branch::Reasserted);
             }
-            Intent::Take => {}
+            Intent::Renew | Intent::Take => {}
         }
-        self.judge_write(request.lineage, change, old, revoked);
+        self.explain(request, change, named, late && old.absent);
+        self.judge_write(request, change, old, revoked);
     }
 }
 
-/// Who was told of a holder before a deletion, and of a lease as long as that of the last one, waits it out, and
-/// overlaps nobody.
-fn waits_out(request: &Request, old: &Replaced) -> bool {
-    matches!(
-        old.by_admin,
-        Some(Admin::Deleted { last, lease })
-            if request.holder_seen > last && request.lease_seen >= lease
-    )
+impl World<'_> {
+    /// Notes which overlaps are to be expected of a write that came true over the term `named`.
+    fn explain(
+        &mut self,
+        request: &Request,
+        change: &Change,
+        named: Option<Bound>,
+        late_over_absence: bool,
+    ) {
+        let Request { node, operation, .. } = *request;
+        let writer = Writer { node, operation, renews: change.intent == Intent::Renew };
+        self.store.mark(|state| state.writer = Some(writer));
+        // What one copy gives back or takes anew, another may still believe in.
+        let own = named.is_some_and(|named| self.has_won(request.lineage, named.term));
+        let clone = (own && self.has_copies(request.lineage)).then_some(Cause::Clone);
+        self.displaces(named, clone);
+        let server = self.case.store == StoreKind::Server;
+        match (change.intent, self.store.named()) {
+            (Intent::Take, Some(taken)) => {
+                let told = request.told.filter(|_| !server);
+                self.writes_term(taken.term, told, true);
+            }
+            (Intent::Renew, Some(_)) if late_over_absence => {
+                self.store.mark(|state| state.late = true);
+                self.brings_an_old_life();
+            }
+            (Intent::Renew, Some(renewed)) => self.writes_term(renewed.term, None, false),
+            _ => {}
+        }
+    }
 }
 
 fn failed(action: &Action, kind: ErrorKind) -> Input {

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use leasehold_core::{
     Candidate, Capabilities, Election, Expiry, Incarnation, InvalidTiming, Nonce, Observed, Time,
-    Timing, TimingSettings, Token, Version,
+    Timing, TimingSettings, Token,
 };
 
 use crate::case::{Case, Nanos, StoreKind};
 use crate::clock::LocalClock;
 use crate::coverage::Step;
 use crate::draw::{Purpose, draw};
+use crate::excuse::{Bound, FOREIGN};
 use crate::judge::name;
 use crate::queue::Local;
 
@@ -81,8 +82,6 @@ pub(crate) struct Node {
     pub timing: Timing,
     /// Which process: shared by copies.
     pub lineage: u64,
-    /// Whether a copy of it was made.
-    pub cloned: bool,
     /// Whether the process runs at all.
     pub alive: bool,
     /// How many faults hold it still.
@@ -95,16 +94,10 @@ pub(crate) struct Node {
     pub operations: u64,
     /// The operation in flight.
     pub flight: Option<Flying>,
-    /// A write's outcome is unknown.
-    pub unsure: bool,
-    /// The state in which it was last told of a holder that it has not been told to be gone; 0 if there is none.
-    pub holder_seen: u64,
-    /// That holder's lease.
-    pub lease_seen: Duration,
+    /// The last term that it was told of, and not told to be gone.
+    pub told: Option<Bound>,
     /// The greatest token it was told of: what the watch replays below it is old.
     pub known: Token,
-    /// What the last write was to replace.
-    pub asked: Option<Version>,
     /// When it wakes by itself.
     pub wakes: Nanos,
     /// When it gives up the operation in flight.
@@ -119,10 +112,6 @@ pub(crate) struct Node {
     pub leaves: bool,
     /// Whether its owner wants it to contend.
     pub wanted: bool,
-    /// An overlap of its belief before this moment is explained.
-    pub excused: Nanos,
-    /// The same for its work.
-    pub excused_work: Nanos,
     /// Its watch.
     pub watch: Watch,
     /// When its work was drained, if the release is not settled.
@@ -154,17 +143,13 @@ impl Node {
             clock,
             timing,
             lineage: config as u64,
-            cloned: false,
             alive: false,
             paused: 0,
             paused_at: 0,
             inbox: Vec::new(),
             operations: 0,
             flight: None,
-            unsure: false,
-            asked: None,
-            holder_seen: 0,
-            lease_seen: Duration::ZERO,
+            told: None,
             known: 0,
             wakes: Nanos::MAX,
             gives_up: Nanos::MAX,
@@ -173,8 +158,6 @@ impl Node {
             work: None,
             leaves: false,
             wanted: config < case.candidates.len(),
-            excused: 0,
-            excused_work: 0,
             watch: Watch { number: 0, stands: false, dead: false, cursor: 0, delivered: 0 },
             releasing: None,
             requests: 0,
@@ -187,15 +170,23 @@ impl Node {
     pub(crate) fn note(&mut self, observed: &Observed) {
         let Some(record) = observed.record() else { return };
         self.known = self.known.max(record.token);
-        let gone = match &record.holder {
-            None => record.token > 0,
-            Some(_) => observed.expiry == Expiry::Passed,
+        let term = match &record.holder {
+            Some(holder) if holder.incarnation.is_none() => FOREIGN,
+            _ => record.token,
         };
-        if gone {
-            self.holder_seen = 0;
-        } else if record.holder.is_some() {
-            self.holder_seen = observed.version.as_number().unwrap_or(0);
-            self.lease_seen = record.lease_duration;
+        match &record.holder {
+            // A release of an older term is no release of the one that was seen.
+            None if record.token > 0
+                && self.told.is_none_or(|told| term >= told.term || told.term == FOREIGN) =>
+            {
+                self.told = None;
+            }
+            None => {}
+            Some(_) if observed.expiry == Expiry::Passed => self.told = None,
+            Some(_) => {
+                let last = observed.version.as_number().unwrap_or(0);
+                self.told = Some(Bound { term, lease: record.lease_duration, last });
+            }
         }
     }
 

@@ -2,11 +2,11 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::time::Duration;
 
 use leasehold_core::{Action, Input, Token};
 
 use crate::case::Nanos;
+use crate::excuse::Bound;
 
 /// A request on its way.
 #[derive(Clone, Debug)]
@@ -23,10 +23,8 @@ pub(crate) struct Request {
     pub answer: Option<Nanos>,
     /// How long the second half of a Take is held at a server that ends leases itself.
     pub hold: Nanos,
-    /// The state in which the sender was last told of a holder that it was not told to be gone; 0 if none.
-    pub holder_seen: u64,
-    /// That holder's lease.
-    pub lease_seen: Duration,
+    /// The last term that the sender was told of, and not told to be gone.
+    pub told: Option<Bound>,
     /// The store answers with an error, although it did what was asked.
     pub errs: bool,
 }

@@ -1,27 +1,12 @@
 //! The model of a store: one register with every way of ending a lease.
 
-use std::time::Duration;
-
 use leasehold_core::{
     Change, Contents, Expiry, Incarnation, Intent, Nonce, Observed, Outcome, Record, Token, Version,
 };
 
 use crate::case::{Floor, Nanos, StoreKind};
+use crate::excuse::{Bound, FOREIGN};
 use crate::mutant::Mutant;
-
-/// What an administrator did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Admin {
-    /// Deleted the record: who saw its holder still waits.
-    Deleted {
-        /// The state that an administrator left the time before; 0 if there was none.
-        last: u64,
-        /// The lease of the holder that was deleted; zero if there was none.
-        lease: Duration,
-    },
-    /// Removed the holder, which looks like a release.
-    Freed,
-}
 
 /// One state of the register.
 #[derive(Clone, Debug)]
@@ -32,12 +17,12 @@ pub(crate) struct State {
     pub record: Option<Record>,
     /// The store cannot vouch for this state.
     pub suspended: bool,
-    /// An administrator's hand is behind the absence of a holder.
-    pub by_admin: Option<Admin>,
     /// Written by a foreign client.
     pub foreign: bool,
-    /// An adoption of what the store may have gone back to.
-    pub adopted: bool,
+    /// Which operation of which node wrote it.
+    pub writer: Option<Writer>,
+    /// An assertion that came true over absence after its sender had given up.
+    pub late: bool,
     /// What is known of the past in this state.
     pub floor: Option<Token>,
 }
@@ -50,6 +35,15 @@ impl State {
             Some(_) => Version::number(self.number),
         }
     }
+}
+
+/// An operation of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Writer {
+    pub node: usize,
+    pub operation: u64,
+    /// A renewal, which is never sent again: another has another nonce.
+    pub renews: bool,
 }
 
 /// What a write replaced.
@@ -65,10 +59,8 @@ pub(crate) struct Replaced {
     pub foreign: bool,
     /// The token that was stored.
     pub token: Token,
-    /// The store could not vouch for the state, or somebody has adopted it since.
-    pub restored: bool,
-    /// See [`State::by_admin`].
-    pub by_admin: Option<Admin>,
+    /// Who wrote it.
+    pub writer: Option<Writer>,
 }
 
 impl Replaced {
@@ -81,8 +73,7 @@ impl Replaced {
             same_holder: state.record.is_some() && holder == change.record.holder.as_ref(),
             foreign: state.foreign && holder.is_some(),
             token: state.record.as_ref().map_or(0, |record| record.token),
-            restored: state.suspended || state.adopted,
-            by_admin: state.by_admin,
+            writer: state.writer,
         }
     }
 }
@@ -106,8 +97,6 @@ pub(crate) struct Store {
     leases: Vec<Lease>,
     /// Incarnations whose process is gone (`Passed`).
     dead: Vec<Incarnation>,
-    /// The state that an administrator left last.
-    touched: u64,
     mutant: Option<Mutant>,
 }
 
@@ -122,10 +111,9 @@ impl Store {
             log: Vec::with_capacity(128),
             leases: Vec::new(),
             dead: Vec::new(),
-            touched: 0,
             mutant,
         };
-        store.push(0, None, kind == StoreKind::Forgets, None);
+        store.push(0, None, kind == StoreKind::Forgets);
         store
     }
 
@@ -194,11 +182,7 @@ impl Store {
         if *expected != self.state().version() && !blind {
             return Outcome::Conflict;
         }
-        let by_admin = self.state().by_admin.filter(|_| change.intent == Intent::Adopt);
-        self.push(now, Some(change.record.clone()), false, by_admin);
-        if let Some(state) = self.log.last_mut() {
-            state.adopted = change.intent == Intent::Adopt;
-        }
+        self.push(now, Some(change.record.clone()), false);
         Outcome::Written(self.observe(self.index(), now))
     }
 
@@ -223,13 +207,13 @@ impl Store {
                 let local = self.mutant == Some(Mutant::LocalTokens);
                 let counted = change.record.renewed.0 % 16;
                 let token = if local { 1 + counted } else { self.revision() + 1 };
-                self.push(now, Some(Record { token, ..change.record.clone() }), false, None);
+                self.push(now, Some(Record { token, ..change.record.clone() }), false);
             }
             Intent::Renew => self.refresh(now),
             Intent::Release => {
                 let stored = self.state().record.as_ref().map(|record| record.nonce);
                 self.leases.retain(|lease| Some(lease.nonce) != stored);
-                self.push(now, None, false, None);
+                self.push(now, None, false);
             }
         }
         Outcome::Written(self.observe(self.index(), now))
@@ -247,7 +231,7 @@ impl Store {
     fn revoke(&mut self, now: Nanos, nonce: Nonce) {
         self.leases.retain(|lease| lease.nonce != nonce);
         if self.state().record.as_ref().is_some_and(|record| record.nonce == nonce) {
-            self.push(now, None, false, None);
+            self.push(now, None, false);
         }
     }
 
@@ -273,7 +257,7 @@ impl Store {
         if self.kind != StoreKind::Server || self.leases.iter().any(|lease| lease.nonce == nonce) {
             return false;
         }
-        self.push(now, None, false, None);
+        self.push(now, None, false);
         true
     }
 
@@ -285,8 +269,9 @@ impl Store {
         let silently = self.mutant == Some(Mutant::SilentRewind);
         if self.kind == StoreKind::Forgets || silently {
             let index = self.index().saturating_sub(depth);
-            let old = self.log[index].clone();
-            self.push(now, old.record, !silently, old.by_admin);
+            let State { record, writer, .. } = self.log[index].clone();
+            self.push(now, record, !silently);
+            self.mark(|state| state.writer = writer);
         }
     }
 
@@ -300,30 +285,29 @@ impl Store {
         if self.state().record.is_some() {
             let nonce = self.state().record.as_ref().map(|record| record.nonce);
             self.leases.retain(|lease| Some(lease.nonce) != nonce);
-            let last = self.touched;
-            self.touched = self.revision();
-            let record = self.state().record.as_ref().filter(|record| record.holder.is_some());
-            let lease = record.map_or(Duration::ZERO, |record| record.lease_duration);
-            let deleted = Some(Admin::Deleted { last, lease });
-            self.push(now, None, self.kind == StoreKind::Forgets, deleted);
+            self.push(now, None, self.kind == StoreKind::Forgets);
         }
     }
 
     /// Somebody writes a record without asking for a version: the same one, or one without holder.
-    pub(crate) fn edit(&mut self, now: Nanos, record: Record, frees: bool) {
-        let State { suspended, .. } = *self.state();
-        let by_admin = if frees { Some(Admin::Freed) } else { self.state().by_admin };
-        if frees {
-            self.touched = self.revision();
-        }
-        self.push(now, Some(record), suspended, by_admin);
+    pub(crate) fn edit(&mut self, now: Nanos, record: Record) {
+        let State { suspended, foreign, writer, late, .. } = *self.state();
+        self.push(now, Some(record), suspended);
+        self.mark(|state| (state.foreign, state.writer, state.late) = (foreign, writer, late));
     }
 
-    /// What is stored is an administrator's doing, although it names a holder.
-    pub(crate) fn blame_admin(&mut self) {
-        if let Some(state) = self.log.last_mut() {
-            state.by_admin = Some(Admin::Freed);
-        }
+    /// Notes something of the present state.
+    pub(crate) fn mark(&mut self, note: impl FnOnce(&mut State)) {
+        note(self.log.last_mut().expect("the log begins with a state"));
+    }
+
+    /// The term that the present state names, which is no placeholder's.
+    #[must_use]
+    pub(crate) fn named(&self) -> Option<Bound> {
+        let record = self.state().record.as_ref()?;
+        let holder = record.holder.as_ref().filter(|holder| !holder.is_unknown())?;
+        let term = if holder.incarnation.is_some() { record.token } else { FOREIGN };
+        Some(Bound { term, lease: record.lease_duration, last: self.state().number })
     }
 
     /// A foreign client writes over the present state.
@@ -332,7 +316,7 @@ impl Store {
         let believed = self.mutant == Some(Mutant::ForeignBelieved);
         let shown = if believed && record.is_some() { kept.or(record) } else { record };
         let token = self.state().record.as_ref().map_or(0, |record| record.token);
-        self.push(now, shown, false, None);
+        self.push(now, shown, false);
         let carried = self.floor == Floor::Carried;
         if let Some(state) = self.log.last_mut() {
             state.foreign = true;
@@ -348,13 +332,7 @@ impl Store {
         self.refresh(now);
     }
 
-    fn push(
-        &mut self,
-        now: Nanos,
-        record: Option<Record>,
-        suspended: bool,
-        by_admin: Option<Admin>,
-    ) {
+    fn push(&mut self, now: Nanos, record: Option<Record>, suspended: bool) {
         let created = self.log.last().is_none_or(|state| state.record.is_none());
         let floor = match self.floor {
             Floor::Revision => Some(self.revision() + 1),
@@ -364,15 +342,13 @@ impl Store {
             Floor::Carried => self.state().floor,
         };
         let number = self.revision();
-        let free = record.as_ref().is_none_or(|record| record.holder.is_none());
-        let by_admin = by_admin.filter(|_| free);
         self.log.push(State {
             number,
             record,
             suspended,
-            by_admin,
             foreign: false,
-            adopted: false,
+            writer: None,
+            late: false,
             floor,
         });
     }

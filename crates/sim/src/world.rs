@@ -4,6 +4,7 @@ use leasehold_core::{Input, InvalidTiming, Token};
 
 use crate::case::{Case, Kind, MS, Nanos};
 use crate::coverage::Coverage;
+use crate::excuse::{Excuses, longest_term};
 use crate::foreign::Foreign;
 use crate::judge::{Rule, Violation, Won};
 use crate::lanes::Lanes;
@@ -44,8 +45,10 @@ pub(crate) struct World<'a> {
     pub(crate) led: bool,
     /// Nothing in the schedule rewrites history.
     pub(crate) calm: bool,
-    /// A late re-assertion came true over a record that was deleted once more.
-    pub(crate) haunted: bool,
+    /// Which overlaps are expected.
+    pub(crate) excuses: Excuses,
+    /// The longest time that work lasts once its term is displaced.
+    pub(crate) longest_term: Nanos,
     pub(crate) greatest: Token,
     pub(crate) won: Vec<Won>,
     pub(crate) violation: Option<Violation>,
@@ -73,7 +76,10 @@ pub fn run(case: &Case, tell: bool) -> Result<Report, InvalidTiming> {
 impl<'a> World<'a> {
     fn new(case: &'a Case, tell: bool) -> Result<Self, InvalidTiming> {
         let count = case.candidates.len() + usize::from(case.observer);
-        let nodes = (0..count).map(|config| Node::new(case, config)).collect::<Result<_, _>>()?;
+        let nodes = (0..count).map(|config| Node::new(case, config));
+        let nodes: Vec<Node> = nodes.collect::<Result<_, _>>()?;
+        let foreign = Foreign::new(case);
+        let longest_term = longest_term(&nodes, case, foreign.deadline);
         let rewrites = |kind: Kind| {
             use Kind::{AdminDelete, AdminFree, Clone, Foreign};
             matches!(kind, AdminDelete | AdminFree | Clone | Foreign)
@@ -85,7 +91,7 @@ impl<'a> World<'a> {
             queue: Queue::default(),
             store: Store::new(case.store, case.floor, case.server_rate, case.mutant),
             nodes,
-            foreign: Foreign::new(case),
+            foreign,
             active: Vec::new(),
             targets: vec![0; case.faults.len()],
             stalled_until: 0,
@@ -94,7 +100,8 @@ impl<'a> World<'a> {
             bound: false,
             led: false,
             calm: !forgets && !case.faults.iter().any(|fault| rewrites(fault.kind)),
-            haunted: false,
+            excuses: Excuses::default(),
+            longest_term,
             greatest: 0,
             won: Vec::new(),
             violation: None,
@@ -177,7 +184,11 @@ impl<'a> World<'a> {
     fn expire_lease(&mut self) {
         if self.stalled_until > self.now {
             self.store.defer_expiry(self.stalled_until);
-        } else if self.store.expire(self.now) {
+            return;
+        }
+        let named = self.store.named();
+        if self.store.expire(self.now) {
+            self.displaces(named, None);
             self.tell(|| "the server ends the lease".to_owned());
             self.changed();
         }
