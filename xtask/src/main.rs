@@ -5,6 +5,7 @@
 //! - `steps.rs`: runs named steps and counts them.
 //! - `cargo.rs`: cargo, called in this checkout.
 //! - `safety.rs`: runs the proof and writes its counts into docs/SAFETY.md.
+//! - `servers.rs`: the real servers of the conformance suite.
 //! - `sim.rs`: simulation of the election.
 //! - `model.rs`: model checking of the election.
 //! - `mutants.rs`: blind mutation of the election.
@@ -17,6 +18,7 @@ mod cargo;
 mod model;
 mod mutants;
 mod safety;
+mod servers;
 mod sim;
 mod size;
 mod steps;
@@ -31,6 +33,7 @@ Usage: cargo xtask <command>
   test [--quick] [STEP...]  run every check and test, or only the steps named
        --quick              without the slow tests and checks: the inner loop
        --list               name the steps and run none
+  servers [NAME]            install the servers that the conformance suite starts: etcd, etcd-go
   sim [ARGUMENT...]         simulate the election; --help says how
   model [ARGUMENT...]       explore every state of two candidates; --help says how
   mutants [FILE...]         change the election blindly; some test must fail. --help says how it differs from
@@ -47,6 +50,7 @@ enum Command {
     Help,
     Test(test::Options),
     Safety,
+    Servers(Option<String>),
     Sim(Vec<String>),
     Model(Vec<String>),
     Mutants(Vec<String>),
@@ -63,6 +67,7 @@ fn main() -> ExitCode {
         }
         Ok(Command::Test(options)) => test::run(&options),
         Ok(Command::Safety) => safety::run(),
+        Ok(Command::Servers(name)) => servers::run(name.as_deref()),
         Ok(Command::Sim(arguments)) => sim::run(&arguments),
         Ok(Command::Model(arguments)) => model::run(&arguments),
         Ok(Command::Mutants(arguments)) => {
@@ -92,6 +97,11 @@ fn parse(arguments: &[&str]) -> Result<Command, String> {
         ["mutants", rest @ ..] => Ok(Command::Mutants(owned(rest))),
         ["safety"] => Ok(Command::Safety),
         ["safety", other, ..] => Err(format!("safety does not know {other:?}")),
+        ["servers"] => Ok(Command::Servers(None)),
+        ["servers", name] if !name.starts_with('-') => {
+            Ok(Command::Servers(Some((*name).to_owned())))
+        }
+        ["servers", other, ..] => Err(format!("servers takes one name, not {other:?}")),
         ["size"] => Ok(Command::Size { check: false }),
         ["size", "--check"] => Ok(Command::Size { check: true }),
         ["size", other, ..] => Err(format!("size does not know {other:?}")),

@@ -74,7 +74,7 @@ fn installed(name: &str, version: &str, options: &[&str]) -> Result<Command, Str
 }
 
 /// Where tools are kept between runs.
-fn cache() -> Result<PathBuf, String> {
+pub(crate) fn cache() -> Result<PathBuf, String> {
     cache_under(env::var_os("XDG_CACHE_HOME"), env::var_os("HOME"))
         .ok_or_else(|| "neither XDG_CACHE_HOME nor HOME names a directory".to_owned())
 }
@@ -119,7 +119,7 @@ fn answers(command: &mut Command) -> bool {
 }
 
 /// Whether a shell would find it.
-fn is_on_path(program: &str) -> bool {
+pub(crate) fn is_on_path(program: &str) -> bool {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path).any(|directory| is_executable(&directory.join(program)))
 }
