@@ -25,6 +25,8 @@ pub enum Atom<'a> {
     Token(&'a mut Token),
     /// A token that others are compared with, and whose successor is minted; no term is led by it.
     Mark(&'a mut Token),
+    /// The token that a Take asks for: nobody mints its successor before it is stored.
+    Minted(&'a mut Token),
     /// A token that the store replaces before anybody sees it.
     Spare(&'a mut Token),
     /// Compared for equality.
@@ -105,6 +107,7 @@ impl Change {
         let spare = spare && record.holder.is_some();
         record.visit(&mut |atom| match atom {
             Atom::Token(token) if spare => see(Atom::Spare(token)),
+            Atom::Token(token) if *intent == Intent::Take => see(Atom::Minted(token)),
             atom => see(atom),
         });
     }

@@ -50,7 +50,7 @@ impl World {
         let Some(over) = self.nodes[x].over else { return };
         let mut named = false;
         let mut note = |atom: Atom<'_>| {
-            if let Atom::Token(token) = atom {
+            if let Atom::Token(token) | Atom::Minted(token) = atom {
                 named |= (1..=over).contains(token);
             }
         };

@@ -7,9 +7,9 @@
 //!   deadline that has passed is zero. ("Age counts" and "passed is passed" are told apart by the election itself,
 //!   which shows its times as the one or the other.) Since a candidate is asked for its next request at every step,
 //!   no two deadlines that have passed are ever compared with each other.
-//! - **Tokens** keep their order and zero. Where a successor may be minted, whether the next greater token is that
-//!   successor stays, too: it is minted from the greatest token that a candidate knows, which may not be the
-//!   greatest there is.
+//! - **Tokens** keep their order and zero, and so does whether the next greater token is the successor: a successor is
+//!   minted from the greatest token that a candidate knows, which may not be the greatest there is. (What nobody mints
+//!   from, since it was only asked for, is followed at once by the next.)
 //! - **Nonces, versions, incarnations** are numbered by their first occurrence.
 
 use std::time::Duration;
@@ -36,13 +36,13 @@ impl World {
         self.fresh = names.fresh();
     }
 
-    /// Every token in order, and whether a successor of it may be minted.
+    /// Every token in order, and whether somebody may mint its successor.
     fn tokens(&mut self) -> Vec<(Token, bool)> {
         let mode = self.register.mode;
         let mut tokens = Vec::with_capacity(32);
         let mut note = |atom: Atom<'_>| match atom {
-            Atom::Token(token) => tokens.push((*token, false)),
-            Atom::Mark(token) => tokens.push((*token, true)),
+            Atom::Minted(token) => tokens.push((*token, false)),
+            Atom::Token(token) | Atom::Mark(token) => tokens.push((*token, true)),
             _ => {}
         };
         for node in &mut self.nodes {
@@ -90,7 +90,7 @@ impl Names {
             Atom::Deadline(time) if *time <= now => *time = Time(0),
             Atom::Deadline(time) => *time = BASE + time.since(now),
             Atom::Shown(time) => *time = BASE,
-            Atom::Token(token) | Atom::Mark(token) => {
+            Atom::Token(token) | Atom::Mark(token) | Atom::Minted(token) => {
                 let names = self.tokens.iter().find(|(old, _)| old == token);
                 *token = names.map_or(0, |(_, name)| *name);
             }

@@ -50,7 +50,7 @@ pub struct Setup {
     pub resigns: bool,
     /// Somebody may see the deadline pass before the election does.
     pub expires: bool,
-    /// A candidate may withdraw and stand again.
+    /// A leader's owner may be dropped, whereupon the candidate withdraws; it stands again later.
     pub withdraws: bool,
     /// How often a process may start again, under a new incarnation.
     pub restarts: u8,

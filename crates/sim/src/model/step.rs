@@ -28,7 +28,7 @@ pub enum Step {
     Drained(usize),
     /// Somebody saw the deadline pass.
     Expired(usize),
-    /// The candidate withdraws; a leader's owner is dropped.
+    /// A leader's owner is dropped, and nobody else waits: the candidate withdraws.
     Withdraw(usize),
     /// It stands again.
     Stand(usize),
@@ -131,9 +131,12 @@ impl World {
         if leadership.is_some() && setup.expires {
             steps.push(Step::Expired(x));
         }
-        if setup.withdraws {
-            let standing = node.election.standing();
-            steps.push(if standing { Step::Withdraw(x) } else { Step::Stand(x) });
+        // As the driver does it: nobody stands while work of the last term may run here.
+        if setup.withdraws && leadership.is_some() {
+            steps.push(Step::Withdraw(x));
+        }
+        if !node.election.standing() && !node.working {
+            steps.push(Step::Stand(x));
         }
         if self.restarts > 0 {
             steps.push(Step::Restart(x));
