@@ -47,6 +47,8 @@ impl Cause {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Bound {
     pub term: Token,
+    /// What a release of it carries at least.
+    pub token: Token,
     /// Its lease.
     pub lease: Duration,
     /// The state that showed it; of a displaced one, what an administrator had left before.

@@ -110,12 +110,13 @@ fn set_rates(
     if draws.chance(20) {
         return 1_000_000;
     }
-    // The server of a store that ends leases itself adds no thousandth to them.
-    let extra = if store == StoreKind::Server { 1.001 } else { 1.0 };
     let ratio = candidates
         .iter()
         .filter_map(|config| config.timing().ok())
-        .map(|timing: Timing| timing.bounds().clock_rate_ratio / extra)
+        .map(|timing: Timing| match store {
+            StoreKind::Server => timing.bounds().store_clock_rate_ratio,
+            _ => timing.bounds().clock_rate_ratio,
+        })
         .fold(2.0, f64::min)
         * f64::from(percent)
         / 100.0;

@@ -174,18 +174,17 @@ impl Node {
             Some(holder) if holder.incarnation.is_none() => FOREIGN,
             _ => record.token,
         };
+        let (token, lease) = (record.token, record.lease_duration);
         match &record.holder {
             // A release of an older term is no release of the one that was seen.
-            None if record.token > 0
-                && self.told.is_none_or(|told| term >= told.term || told.term == FOREIGN) =>
-            {
+            None if token > 0 && self.told.is_none_or(|told| token >= told.token) => {
                 self.told = None;
             }
             None => {}
             Some(_) if observed.expiry == Expiry::Passed => self.told = None,
             Some(_) => {
                 let last = observed.version.as_number().unwrap_or(0);
-                self.told = Some(Bound { term, lease: record.lease_duration, last });
+                self.told = Some(Bound { term, token, lease, last });
             }
         }
     }

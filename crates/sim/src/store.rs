@@ -307,7 +307,8 @@ impl Store {
         let record = self.state().record.as_ref()?;
         let holder = record.holder.as_ref().filter(|holder| !holder.is_unknown())?;
         let term = if holder.incarnation.is_some() { record.token } else { FOREIGN };
-        Some(Bound { term, lease: record.lease_duration, last: self.state().number })
+        let (token, lease) = (record.token, record.lease_duration);
+        Some(Bound { term, token, lease, last: self.state().number })
     }
 
     /// A foreign client writes over the present state.
