@@ -112,6 +112,23 @@ impl Case {
     }
 }
 
+impl Kind {
+    /// Whether it happens at one moment, however long it is said to last.
+    #[must_use]
+    pub(crate) fn is_instant(self) -> bool {
+        use Kind::{AdminDelete, AdminFree, Clone, Resign, ServerRestart, WatchCut};
+        matches!(self, AdminDelete | AdminFree | Clone | Resign | ServerRestart | WatchCut)
+    }
+
+    /// Whether it is not one candidate's.
+    #[must_use]
+    pub(crate) fn is_of_store(self) -> bool {
+        use Kind::{AdminDelete, AdminFree, AdminLabel, Foreign, ServerRestart, ServerStall};
+        matches!(self, AdminDelete | AdminFree | AdminLabel | Foreign | ServerRestart | ServerStall)
+            || self == Self::Unreadable
+    }
+}
+
 impl CandidateConfig {
     /// The timing.
     ///
@@ -179,6 +196,8 @@ pub enum Floor {
     Clock,
     /// The clock at the creation of the record, carried by every write.
     Carried,
+    /// Nothing: once the record is deleted, tokens may repeat.
+    None,
 }
 
 /// Something that goes wrong for a while.
@@ -259,6 +278,8 @@ kinds! {
     AdminLabel,
     /// An administrator removes the holder.
     AdminFree,
+    /// The record cannot be parsed until somebody puts it right.
+    Unreadable,
     /// A leader resigns: stop, drain, release.
     Resign,
     /// A candidate withdraws and stands again; a leader's owner is dropped.

@@ -105,6 +105,8 @@ branches! {
     Reasserted,
     /// A candidate saw a copy of itself.
     CopyNoticed,
+    /// A candidate stopped at what it could not parse.
+    Corrupt,
 }
 
 impl Branch {
@@ -322,6 +324,6 @@ mod tests {
         cover.begin(Kind::Drain);
         assert!(!cover.missing_branches().any(|branch| branch == Branch::CopyNoticed));
         assert!(!cover.missing_kinds().any(|kind| kind == Kind::Drain));
-        assert_eq!(cover.summary(), "1 of 26 kinds of fault, 1 of 27 branches");
+        assert_eq!(cover.summary(), "1 of 27 kinds of fault, 1 of 28 branches");
     }
 }

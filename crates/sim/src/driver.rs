@@ -1,8 +1,8 @@
 //! What the tokio driver does around the election: hand it what happens, do what it asks, wake when it says.
 
-use leasehold_core::{ErrorKind, Input, Loss, Nonce, Outcome, Time, Token};
+use leasehold_core::{ErrorKind, Failure, Input, Loss, Nonce, Outcome, Time, Token};
 
-use crate::case::{Nanos, StoreKind};
+use crate::case::{MS, Nanos, StoreKind};
 use crate::coverage::{Branch, Step};
 use crate::draw::{Purpose, below, draw};
 use crate::judge::{Rule, name};
@@ -21,6 +21,7 @@ impl World<'_> {
         self.tell(|| format!("{} starts", name(x)));
         let node = &mut self.nodes[x];
         node.alive = true;
+        node.running_since = self.now;
         node.paused = 0;
         node.watch.cursor = self.store.index();
         let wanted = node.wanted;
@@ -54,6 +55,7 @@ impl World<'_> {
                     let node = &mut self.nodes[x];
                     node.flight = None;
                     node.gives_up = Nanos::MAX;
+                    node.count_setback(flying, &input);
                     self.tell(|| {
                         format!(
                             "{} is answered ({operation}): {}",
@@ -73,6 +75,9 @@ impl World<'_> {
             Local::Hint(watch, index) => {
                 if node.watch.number == watch && node.watch.stands {
                     let observed = self.store.observe(index, self.now);
+                    if index < self.named_at {
+                        self.nodes[x].misled_at = self.now;
+                    }
                     self.tell(|| {
                         format!("{} is pushed {}", name(x), crate::story::observed(&observed))
                     });
@@ -94,8 +99,9 @@ impl World<'_> {
     pub(crate) fn time_out(&mut self, x: usize) {
         let node = &mut self.nodes[x];
         node.gives_up = Nanos::MAX;
-        let Some(Flying { operation, step }) = node.flight.take() else { return };
+        let Some(Flying { operation, step, .. }) = node.flight.take() else { return };
         let write = step != Step::Read;
+        node.setbacks += 1;
         self.cover.unknown += 1;
         self.cover.note(Branch::unknown(step));
         self.draw_answer(x, Style::Unknown);
@@ -115,6 +121,11 @@ impl World<'_> {
                 self.nodes[x].wanted = true;
                 self.input(x, Input::Stand);
             }
+            Command::Exit if self.nodes[x].election.failure().is_some() => {
+                self.kill(x);
+                self.queue.push(self.now + 100 * MS, Event::Start(x));
+            }
+            Command::Exit => {}
             Command::Withdraw => {
                 self.nodes[x].wanted = false;
                 self.input(x, Input::Withdraw);
@@ -214,6 +225,12 @@ impl World<'_> {
             self.judge_belief(x);
         }
         if let Some(failure) = self.nodes[x].election.failure().cloned() {
+            let unreadable = matches!(failure, Failure::Corrupt(_)) && self.store.was_unreadable();
+            if unreadable {
+                self.cover.note(Branch::Corrupt);
+                self.queue.push(self.now, Event::Local(x, Local::Command(Command::Exit)));
+                return;
+            }
             self.violate(Rule::Failure, || format!("{} stops for good: {failure:?}", name(x)));
         }
     }
@@ -230,9 +247,16 @@ impl World<'_> {
             });
             // What a copy wrote, or an old assertion that came true late, looks like somebody else's.
             let wrote = stored.writer.is_some_and(|writer| writer.node == x) && !stored.late;
-            if is_ours && wrote && self.case.store != StoreKind::Forgets {
+            let failed = self.nodes[x].election.failure().is_some();
+            if is_ours && wrote && !failed && self.case.store != StoreKind::Forgets {
                 self.violate(Rule::Stability, || format!("{} gives up its own term", name(x)));
             }
+        }
+        let node = &self.nodes[x];
+        // P + 3T <= D: one lost reply costs a renewal, a read and a renewal.
+        let fits = node.timing.retry_period() >= node.timing.request_timeout();
+        if loss == Loss::Expired && node.setbacks <= u32::from(fits) {
+            self.violate(Rule::Stability, || format!("{} asks again too late", name(x)));
         }
         if self.bound {
             self.violate(Rule::Stability, || format!("{} loses term {token} ({loss:?})", name(x)));

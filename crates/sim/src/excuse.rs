@@ -133,6 +133,10 @@ impl World<'_> {
     /// The store has a new state. `old` is the term that it named before.
     pub(crate) fn displaces(&mut self, old: Option<Bound>, cause: Option<Cause>) {
         let new = self.store.named().map(|bound| bound.term);
+        if self.named.0 != new {
+            self.named = (new, self.now);
+            self.named_at = self.store.index();
+        }
         let Some(old) = old.filter(|old| Some(old.term) != new) else { return };
         let (now, longest) = (self.now, self.longest_term);
         let bound = Bound { last: self.excuses.touched, ..old };
@@ -169,7 +173,8 @@ impl World<'_> {
         for Displaced { term, at, cause, bound } in &displaced {
             let waits =
                 *cause == Some(Cause::Deleted) && told.is_some_and(|told| told.covers(bound));
-            let own = cause.filter(|_| !waits && *term != by);
+            // Where nothing is known of the past, two terms may have one token.
+            let own = cause.filter(|_| !waits && (*term != by || takes));
             let overlapping = || self.excuse_of(*term, by).map(|pair| pair.cause);
             let Some(cause) = own.or_else(overlapping) else { continue };
             let cause = match (by, cause) {
@@ -184,7 +189,8 @@ impl World<'_> {
                 self.excuses.pairs.push(pair);
             }
         }
-        displaced.retain(|displaced| now < displaced.at + self.longest_term);
+        displaced
+            .retain(|displaced| displaced.term != by && now < displaced.at + self.longest_term);
         self.excuses.displaced = displaced;
     }
 
@@ -240,18 +246,22 @@ impl World<'_> {
     /// Whether the overlap of two is expected now. Counts it once.
     pub(crate) fn excuses(&mut self, sides: [Side; 2], of: Of) -> bool {
         let [a, b] = sides;
-        if a.term == b.term && a.node != b.node {
-            return self.excuses_copies(a, b, of);
+        if a.term == b.term && a.node != b.node && self.excuses_copies(a, b, of) {
+            return true;
         }
         let now = self.now;
         for index in 0..self.excuses.pairs.len() {
             let pair = self.excuses.pairs[index];
-            let displaced = match (pair.displaced, pair.by) {
-                pair if pair == (a.term, b.term) => a,
-                pair if pair == (b.term, a.term) => b,
+            let lasts = match (pair.displaced, pair.by) {
+                // Two terms of one token: nobody can tell which was displaced.
+                both if both == (b.term, a.term) && a.term == b.term => {
+                    self.lasts(a.node, of).max(self.lasts(b.node, of))
+                }
+                both if both == (a.term, b.term) => self.lasts(a.node, of),
+                both if both == (b.term, a.term) => self.lasts(b.node, of),
                 _ => continue,
             };
-            if now < pair.at + self.lasts(displaced.node, of) {
+            if now < pair.at + lasts {
                 if !pair.counted {
                     self.cover.excuse(pair.cause);
                     self.excuses.pairs[index].counted = true;

@@ -2,12 +2,12 @@
 
 use leasehold_core::{Input, Record};
 
-use crate::case::{Kind, MS, StoreKind};
+use crate::case::{Floor, Kind, MS, StoreKind};
 use crate::draw::{Purpose, below, draw};
 use crate::excuse::Cause;
 use crate::judge::name;
 use crate::mutant::Mutant;
-use crate::node::{Watch, election};
+use crate::node::{PLENTY, Watch, election};
 use crate::queue::{Command, Event, Local};
 use crate::world::World;
 
@@ -21,12 +21,16 @@ impl World<'_> {
         self.targets[index] = x;
         self.active.push(index);
         self.cover.begin(fault.kind);
-        self.tell(|| format!("fault {index} begins: {:?} at {}", fault.kind, name(x)));
+        self.tell(|| match fault.kind.is_of_store() {
+            true => format!("fault {index} begins: {:?}", fault.kind),
+            false => format!("fault {index} begins: {:?} at {}", fault.kind, name(x)),
+        });
         match fault.kind {
             Kind::Pause | Kind::Suspend => {
                 let node = &mut self.nodes[x];
                 if node.alive {
                     node.paused += 1;
+                    node.setbacks = PLENTY;
                     node.paused_at = self.now;
                     // Work of a process that stands still stops no earlier than it is killed.
                     if let Some(work) = &mut node.work {
@@ -52,6 +56,12 @@ impl World<'_> {
             }
             Kind::AdminLabel => self.edit(false),
             Kind::AdminFree => self.edit(true),
+            Kind::Unreadable => {
+                let named = self.store.named();
+                self.spoiled = self.store.spoil(self.now).or(self.spoiled.take());
+                self.displaces(named, None);
+                self.changed();
+            }
             Kind::Resign => self.local(x, Local::Command(Command::Resign)),
             Kind::Withdraw => self.local(x, Local::Command(Command::Withdraw)),
             Kind::Drain => self.local(x, Local::Command(Command::Drain)),
@@ -69,6 +79,7 @@ impl World<'_> {
             Kind::Restart => self.start(x),
             Kind::WatchSilent | Kind::Partition if self.nodes[x].watch.dead => self.break_watch(x),
             Kind::Foreign => self.foreign_stops(),
+            Kind::Unreadable => self.put_right(),
             Kind::AdminLabel if self.case.store == StoreKind::Observer => self.edit(false),
             Kind::Withdraw | Kind::Drain => self.local(x, Local::Command(Command::Stand)),
             _ => {}
@@ -101,7 +112,7 @@ impl World<'_> {
         if slept && self.case.mutant == Some(Mutant::MonotonicClock) {
             node.clock.miss(self.now - node.paused_at);
         }
-        node.paused_at = self.now;
+        (node.paused_at, node.running_since) = (self.now, self.now);
         let inbox = std::mem::take(&mut node.inbox);
         // What the timers do and what has arrived meanwhile may come in either order.
         let timers_first = draw(self.case.seed, x, index as u64, Purpose::Resume) & 1 == 0;
@@ -120,7 +131,7 @@ impl World<'_> {
         }
     }
 
-    fn kill(&mut self, x: usize) {
+    pub(crate) fn kill(&mut self, x: usize) {
         let now = self.now;
         if !self.nodes[x].alive {
             return;
@@ -145,6 +156,10 @@ impl World<'_> {
         if let Some(belief) = node.belief.take() {
             node.over.push(belief.token);
         }
+        if self.case.floor == Floor::None {
+            node.over.clear();
+        }
+        node.setbacks = PLENTY;
         node.work = None;
         node.leaves = false;
         node.releasing = None;
@@ -192,6 +207,25 @@ impl World<'_> {
         if self.case.store == StoreKind::Forgets {
             self.changed();
         }
+    }
+
+    /// What could not be parsed is put back as it was.
+    fn put_right(&mut self) {
+        if self.store.state().unreadable
+            && let Some(record) = self.spoiled.take()
+        {
+            self.store.edit(self.now, record);
+            self.displaces(None, None);
+            self.changed();
+        }
+    }
+
+    /// Somebody edits a field that is not ours, again and again, also once the faults are over.
+    pub(crate) fn edit_on(&mut self) {
+        self.edit(false);
+        let leases = self.case.candidates.iter().map(|c| c.lease_duration_ms);
+        let pause = leases.min().unwrap_or(1000) / 2 * MS;
+        self.queue.push(self.now + pause, Event::Edit);
     }
 
     /// Somebody edits the record: something that is not ours, or the holder.

@@ -110,6 +110,7 @@ impl World<'_> {
         let (now, lease) = (self.now, self.foreign.lease * 3 / 2);
         let stored = self.store.state().record.as_ref();
         let free = match stored.map(|record| (record.holder.is_some(), record.nonce)) {
+            None if self.store.state().unreadable => false,
             None | Some((false, _)) => true,
             Some((true, _)) if self.case.store == StoreKind::Server => false,
             Some((true, nonce)) => match self.foreign.seen {

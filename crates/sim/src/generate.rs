@@ -35,7 +35,9 @@ pub fn generate_at(seed: u64, percent: u32) -> Case {
         StoreKind::Server => Floor::Revision,
         StoreKind::Forgets => Floor::Clock,
         StoreKind::Passed => Floor::Carried,
-        StoreKind::Observer => *draws.pick(&[Floor::Revision, Floor::Clock, Floor::Carried]),
+        StoreKind::Observer => {
+            *draws.pick(&[Floor::Revision, Floor::Clock, Floor::Carried, Floor::None])
+        }
     };
     let count = match draws.below(20) {
         0..8 => 2,
@@ -177,6 +179,7 @@ impl Kind {
             Self::Clone => case.store != StoreKind::Passed,
             Self::AdminLabel => !matches!(case.store, StoreKind::Server),
             Self::AdminFree => case.store != StoreKind::Server,
+            Self::Unreadable => case.store == StoreKind::Observer,
             Self::WatchSilent | Self::WatchLate | Self::WatchCut => pushes,
             Self::WatchLoss => case.push == PushKind::Hint,
             _ => true,

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use leasehold_core::{Change, Intent, Token, View};
 
-use crate::case::{MS, Nanos, StoreKind};
+use crate::case::{Floor, MS, Nanos, StoreKind};
 use crate::excuse::{Of, Side};
-use crate::node::{Belief, Work};
+use crate::node::{Belief, Node, Work};
 use crate::queue::Request;
 use crate::store::Replaced;
 use crate::world::World;
@@ -49,6 +49,8 @@ pub enum Rule {
     Spinning,
     /// Contending stops for a reason.
     Failure,
+    /// What cannot be parsed stays.
+    Overwritten,
 }
 
 /// What a release's and a renewal's sender has won.
@@ -177,10 +179,17 @@ impl World<'_> {
         let lineage = request.lineage;
         let new = self.store.state().record.as_ref();
         let token = new.map_or(change.record.token, |record| record.token);
+        if old.unreadable {
+            self.violate(Rule::Overwritten, || "what cannot be parsed is overwritten".into());
+        }
         match change.intent {
             Intent::Take => {
-                if token <= self.greatest {
-                    let greatest = self.greatest;
+                // Where nothing is known of the past, everybody goes by what it was told itself.
+                let greatest = match self.case.floor {
+                    Floor::None => self.nodes[request.node].known,
+                    _ => self.greatest,
+                };
+                if token <= greatest {
                     self.violate(Rule::Token, || format!("a Take of {token} after {greatest}"));
                 }
                 self.greatest = self.greatest.max(token);
@@ -222,7 +231,11 @@ impl World<'_> {
         let node = &self.nodes[x];
         let now = node.clock.show(self.now);
         let View::Held(record) = node.election.view(now) else {
+            let nobody = matches!(node.election.view(now), View::Nobody);
             self.nodes[x].viewed = None;
+            if nobody {
+                self.judge_nobody(x);
+            }
             return;
         };
         let (nonce, token, lease) = (record.nonce, record.token, record.lease_duration);
@@ -242,6 +255,23 @@ impl World<'_> {
         }
         if fell {
             self.violate(Rule::View, || format!("{} is told of the older term {token}", name(x)));
+        }
+    }
+
+    /// Who is told that nobody leads, while somebody has led by one record for longer than any news is on its way or
+    /// stays fresh.
+    fn judge_nobody(&mut self, x: usize) {
+        let (Some(term), since) = self.named else { return };
+        let node = &self.nodes[x];
+        let fresh = node.timing.lease_duration() + 3 * node.timing.request_timeout();
+        let late = 2 * self.case.longest_lease_ms() * MS;
+        let since = since.max(node.running_since).max(node.misled_at);
+        let known = since + node.real(self.case, fresh) + late;
+        let leads = |node: &Node| {
+            node.belief.is_some_and(|belief| belief.token == term && belief.until > self.now)
+        };
+        if self.now > known && self.nodes.iter().any(leads) {
+            self.violate(Rule::View, || format!("{} is told that nobody leads", name(x)));
         }
     }
 

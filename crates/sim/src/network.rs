@@ -47,7 +47,7 @@ impl World<'_> {
         let operation = self.nodes[x].operations;
         let node = &mut self.nodes[x];
         node.operations += 1;
-        node.flight = Some(Flying { operation, step: Step::of(&action) });
+        node.flight = Some(Flying { operation, step: Step::of(&action), sent: self.now });
         let timeout = node.clock.when(now + node.timing.request_timeout());
         node.gives_up = timeout;
         if let Action::Write { change, .. } = &mut action {

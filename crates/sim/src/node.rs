@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use leasehold_core::{
-    Candidate, Capabilities, Election, Expiry, Incarnation, InvalidTiming, Nonce, Observed, Time,
-    Timing, TimingSettings, Token,
+    Candidate, Capabilities, Election, Expiry, Incarnation, Input, InvalidTiming, Nonce, Observed,
+    Outcome, Time, Timing, TimingSettings, Token,
 };
 
 use crate::case::{Case, Nanos, StoreKind};
@@ -45,6 +45,9 @@ impl Work {
     }
 }
 
+/// More setbacks than a term has to survive.
+pub(crate) const PLENTY: u32 = 1000;
+
 /// A watch.
 #[derive(Clone, Debug)]
 pub(crate) struct Watch {
@@ -67,6 +70,8 @@ pub(crate) struct Flying {
     pub operation: u64,
     /// What it asks.
     pub step: Step,
+    /// When it was sent.
+    pub sent: Nanos,
 }
 
 /// A candidate or an observer.
@@ -102,6 +107,13 @@ pub(crate) struct Node {
     pub wakes: Nanos,
     /// When it gives up the operation in flight.
     pub gives_up: Nanos,
+    /// Requests of its term that failed since the last one that extended it; [`PLENTY`] after anything else that
+    /// costs time.
+    pub setbacks: u32,
+    /// Since when its process has run on.
+    pub running_since: Nanos,
+    /// When the watch showed it what was long gone.
+    pub misled_at: Nanos,
     /// What it believes.
     pub belief: Option<Belief>,
     /// The terms it believed in and no longer does.
@@ -153,6 +165,9 @@ impl Node {
             known: 0,
             wakes: Nanos::MAX,
             gives_up: Nanos::MAX,
+            setbacks: PLENTY,
+            running_since: 0,
+            misled_at: 0,
             belief: None,
             over: Vec::new(),
             work: None,
@@ -186,6 +201,21 @@ impl Node {
                 let last = observed.version.as_number().unwrap_or(0);
                 self.told = Some(Bound { term, token, lease, last });
             }
+        }
+    }
+
+    /// A request was answered: it extended the term, or cost time.
+    pub(crate) fn count_setback(&mut self, flying: Flying, input: &Input) {
+        match (flying.step, input) {
+            (Step::Renew, Input::Wrote(Ok(Outcome::Written(_))))
+                if flying.sent >= self.running_since =>
+            {
+                self.setbacks = 0;
+            }
+            // A Take may have been sent before, and what was answered to a process that stood still came late.
+            (_, Input::Wrote(Ok(Outcome::Written(_)))) => self.setbacks = PLENTY,
+            (Step::Read, Input::Read(Ok(_))) => {}
+            _ => self.setbacks += 1,
         }
     }
 

@@ -51,6 +51,8 @@ pub(crate) enum Local {
 pub(crate) enum Command {
     /// Contend.
     Stand,
+    /// Its process ends, if it had to stop contending; whoever watches over it starts another.
+    Exit,
     /// Contend no more; a term is dropped.
     Withdraw,
     /// Stop the work and release.
@@ -76,6 +78,8 @@ pub(crate) enum Event {
     FaultEnds(usize),
     /// The foreign client looks.
     Foreign,
+    /// Somebody edits a field that is not ours.
+    Edit,
     /// The faults are over.
     Quiet,
     /// By now somebody must have led.

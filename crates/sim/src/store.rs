@@ -15,6 +15,8 @@ pub(crate) struct State {
     pub number: u64,
     /// What is stored.
     pub record: Option<Record>,
+    /// Something is stored that is no record.
+    pub unreadable: bool,
     /// The store cannot vouch for this state.
     pub suspended: bool,
     /// Written by a foreign client.
@@ -31,8 +33,8 @@ impl State {
     /// Names the state.
     fn version(&self) -> Version {
         match self.record {
-            None => Version::absent(),
-            Some(_) => Version::number(self.number),
+            None if !self.unreadable => Version::absent(),
+            _ => Version::number(self.number),
         }
     }
 }
@@ -51,6 +53,8 @@ pub(crate) struct Writer {
 pub(crate) struct Replaced {
     /// Nothing was stored.
     pub absent: bool,
+    /// What was stored is no record.
+    pub unreadable: bool,
     /// Somebody held the lock.
     pub held: bool,
     /// The holder was the one that the write names.
@@ -68,7 +72,8 @@ impl Replaced {
     pub(crate) fn by(change: &Change, state: &State) -> Self {
         let holder = state.record.as_ref().and_then(|record| record.holder.as_ref());
         Self {
-            absent: state.record.is_none(),
+            absent: state.record.is_none() && !state.unreadable,
+            unreadable: state.unreadable,
             held: holder.is_some(),
             same_holder: state.record.is_some() && holder == change.record.holder.as_ref(),
             foreign: state.foreign && holder.is_some(),
@@ -134,6 +139,7 @@ impl Store {
     pub(crate) fn observe(&self, index: usize, now: Nanos) -> Observed {
         let state = &self.log[index];
         let contents = match &state.record {
+            None if state.unreadable => Contents::Unreadable("not a record".to_owned()),
             None => Contents::Absent,
             Some(record) => Contents::Record(record.clone()),
         };
@@ -164,6 +170,7 @@ impl Store {
             Floor::Revision => Some(self.revision()),
             Floor::Clock => Some(clock_floor(now)),
             Floor::Carried => self.state().floor,
+            Floor::None => None,
         }
     }
 
@@ -269,9 +276,9 @@ impl Store {
         let silently = self.mutant == Some(Mutant::SilentRewind);
         if self.kind == StoreKind::Forgets || silently {
             let index = self.index().saturating_sub(depth);
-            let State { record, writer, .. } = self.log[index].clone();
+            let State { record, writer, unreadable, .. } = self.log[index].clone();
             self.push(now, record, !silently);
-            self.mark(|state| state.writer = writer);
+            self.mark(|state| (state.writer, state.unreadable) = (writer, unreadable));
         }
     }
 
@@ -282,7 +289,7 @@ impl Store {
 
     /// An administrator deletes the record.
     pub(crate) fn delete(&mut self, now: Nanos) {
-        if self.state().record.is_some() {
+        if self.state().record.is_some() || self.state().unreadable {
             let nonce = self.state().record.as_ref().map(|record| record.nonce);
             self.leases.retain(|lease| Some(lease.nonce) != nonce);
             self.push(now, None, self.kind == StoreKind::Forgets);
@@ -294,6 +301,20 @@ impl Store {
         let State { suspended, foreign, writer, late, .. } = *self.state();
         self.push(now, Some(record), suspended);
         self.mark(|state| (state.foreign, state.writer, state.late) = (foreign, writer, late));
+    }
+
+    /// Somebody spoils the record. Returns what it was.
+    pub(crate) fn spoil(&mut self, now: Nanos) -> Option<Record> {
+        let record = self.state().record.clone()?;
+        self.push(now, None, false);
+        self.mark(|state| state.unreadable = true);
+        Some(record)
+    }
+
+    /// Whether what was stored could ever not be parsed.
+    #[must_use]
+    pub(crate) fn was_unreadable(&self) -> bool {
+        self.log.iter().any(|state| state.unreadable)
     }
 
     /// Notes something of the present state.
@@ -338,6 +359,7 @@ impl Store {
         let floor = match self.floor {
             Floor::Revision => Some(self.revision() + 1),
             Floor::Clock => Some(clock_floor(now)),
+            Floor::None => None,
             Floor::Carried if record.is_none() => None,
             Floor::Carried if created => Some(clock_floor(now)),
             Floor::Carried => self.state().floor,
@@ -346,6 +368,7 @@ impl Store {
         self.log.push(State {
             number,
             record,
+            unreadable: false,
             suspended,
             foreign: false,
             writer: None,

@@ -1,9 +1,10 @@
 //! The scheduler: one schedule from beginning to end.
 
-use leasehold_core::{Input, InvalidTiming, Token};
+use leasehold_core::{Input, InvalidTiming, Record, Token};
 
-use crate::case::{Case, Kind, MS, Nanos};
+use crate::case::{Case, Kind, MS, Nanos, StoreKind};
 use crate::coverage::Coverage;
+use crate::draw::{Purpose, draw};
 use crate::excuse::{Excuses, longest_term};
 use crate::foreign::Foreign;
 use crate::judge::{Rule, Violation, Won};
@@ -50,6 +51,12 @@ pub(crate) struct World<'a> {
     /// The longest time that work lasts once its term is displaced.
     pub(crate) longest_term: Nanos,
     pub(crate) greatest: Token,
+    /// The term that the store names, and since when.
+    pub(crate) named: (Option<Token>, Nanos),
+    /// The state in which it began to.
+    pub(crate) named_at: usize,
+    /// What was stored before it became unreadable.
+    pub(crate) spoiled: Option<Record>,
     pub(crate) won: Vec<Won>,
     pub(crate) violation: Option<Violation>,
     pub(crate) cover: Coverage,
@@ -84,7 +91,7 @@ impl<'a> World<'a> {
             use Kind::{AdminDelete, AdminFree, Clone, Foreign};
             matches!(kind, AdminDelete | AdminFree | Clone | Foreign)
         };
-        let forgets = case.store == crate::case::StoreKind::Forgets;
+        let forgets = case.store == StoreKind::Forgets;
         let mut world = Self {
             case,
             now: 0,
@@ -103,6 +110,9 @@ impl<'a> World<'a> {
             excuses: Excuses::default(),
             longest_term,
             greatest: 0,
+            named: (None, 0),
+            named_at: 0,
+            spoiled: None,
             won: Vec::new(),
             violation: None,
             cover: Coverage::default(),
@@ -130,6 +140,7 @@ impl<'a> World<'a> {
 
     fn play(&mut self) {
         let end = self.case.end_ms * MS;
+        self.draw();
         while self.violation.is_none() {
             let (mut wakes, mut sleeper) = (Nanos::MAX, 0);
             for (x, node) in self.nodes.iter().enumerate() {
@@ -171,6 +182,7 @@ impl<'a> World<'a> {
             Event::FaultBegins(index) => self.begin_fault(index),
             Event::FaultEnds(index) => self.end_fault(index),
             Event::Foreign => self.foreign_looks(),
+            Event::Edit => self.edit_on(),
             Event::Quiet => self.begin_quiet(),
             Event::QuietBound => {
                 self.bound = true;
@@ -206,9 +218,17 @@ impl<'a> World<'a> {
             if x < self.case.candidates.len() || self.nodes[x].config < self.case.candidates.len() {
                 self.local(x, Local::Command(Command::Stand));
             }
-            if self.nodes[x].watch.dead {
+            // A silently dead watch may stay so: its silence is a symptom.
+            let mends = draw(self.case.seed, x, 0, Purpose::Watch) & 1 == 0;
+            if self.nodes[x].watch.dead && mends {
                 self.break_watch(x);
             }
+        }
+        // What may have been brought back is waited for anew whenever its version changes.
+        let restarts = self.case.store == StoreKind::Forgets;
+        let edits = self.case.faults.iter().any(|fault| fault.kind == Kind::AdminLabel);
+        if edits && !restarts {
+            self.edit_on();
         }
     }
 
