@@ -208,8 +208,8 @@ impl World<'_> {
             node.releasing = None;
         }
         // Twice the request timeout, and once more if a Take in flight comes true meanwhile.
-        let overdue = 5 * node.timing.request_timeout() + std::time::Duration::from_nanos(2);
-        if node.releasing.is_some_and(|since| now > since + overdue) && node.paused == 0 {
+        let overdue = || 5 * node.timing.request_timeout() + std::time::Duration::from_nanos(2);
+        if node.releasing.is_some_and(|since| now > since + overdue()) && node.paused == 0 {
             self.nodes[x].releasing = None;
             if self.now > self.nodes[x].paused_at {
                 self.violate(Rule::Termination, || format!("{} releases without end", name(x)));
@@ -282,6 +282,10 @@ impl World<'_> {
             self.violate(Rule::Spinning, || format!("{} wants to wake at once", name(x)));
             return;
         }
-        node.wakes = if next <= now { Nanos::MAX } else { node.clock.when(next) };
+        if next <= now {
+            (node.wakes, node.wakes_at) = (Nanos::MAX, Time::NEVER);
+        } else if next != node.wakes_at {
+            (node.wakes, node.wakes_at) = (node.clock.when(next), next);
+        }
     }
 }

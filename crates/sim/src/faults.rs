@@ -1,6 +1,6 @@
 //! What a fault does when it begins and when it ends.
 
-use leasehold_core::{Input, Record};
+use leasehold_core::{Input, Record, Time};
 
 use crate::case::{Floor, Kind, MS, StoreKind};
 use crate::draw::{Purpose, below, draw};
@@ -20,6 +20,7 @@ impl World<'_> {
         let x = self.target(index);
         self.targets[index] = x;
         self.active.push(index);
+        self.count_faults(x);
         self.cover.begin(fault.kind);
         self.tell(|| match fault.kind.is_of_store() {
             true => format!("fault {index} begins: {:?}", fault.kind),
@@ -73,6 +74,7 @@ impl World<'_> {
         let kind = self.case.faults[index].kind;
         let x = self.targets[index];
         self.active.retain(|active| *active != index);
+        self.count_faults(x);
         self.tell(|| format!("fault {index} ends: {kind:?}"));
         match kind {
             Kind::Pause | Kind::Suspend => self.resume(x, index),
@@ -111,6 +113,11 @@ impl World<'_> {
         let slept = self.case.faults[index].kind == Kind::Suspend;
         if slept && self.case.mutant == Some(Mutant::MonotonicClock) {
             node.clock.miss(self.now - node.paused_at);
+            // What was mapped before is mapped anew.
+            node.wakes_at = Time::NEVER;
+            if let Some(belief) = &mut node.belief {
+                belief.deadline = Time::NEVER;
+            }
         }
         (node.paused_at, node.running_since) = (self.now, self.now);
         let inbox = std::mem::take(&mut node.inbox);
@@ -150,7 +157,7 @@ impl World<'_> {
         node.flight = None;
         node.told = None;
         node.known = 0;
-        node.wakes = u64::MAX;
+        (node.wakes, node.wakes_at) = (u64::MAX, Time::NEVER);
         node.gives_up = u64::MAX;
         node.paused = 0;
         if let Some(belief) = node.belief.take() {
@@ -180,6 +187,7 @@ impl World<'_> {
         self.tell(|| format!("{} is a copy of {}", name(copy), name(x)));
         self.copies(x, copy);
         let mut twin = self.nodes[x].clone();
+        twin.strengths = [0; Kind::ALL.len()];
         twin.paused = 0;
         twin.inbox.clear();
         twin.releasing = None;

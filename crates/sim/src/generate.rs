@@ -194,6 +194,12 @@ impl Case {
         self.candidates.iter().map(|c| c.lease_duration_ms).max().unwrap_or(1000)
     }
 
+    /// The longest request timeout of a candidate.
+    #[must_use]
+    pub(crate) fn longest_timeout_ms(&self) -> u64 {
+        self.candidates.iter().map(|c| c.request_timeout_ms).max().unwrap_or(0)
+    }
+
     /// The lease duration of the foreign client.
     #[must_use]
     pub fn foreign_lease_ms(&self) -> u64 {

@@ -83,8 +83,11 @@ impl World<'_> {
             }
             return;
         };
-        let (token, until) = (leadership.token, node.clock.when(leadership.until));
-        let killed = node.clock.when(leadership.kill_at);
+        let (token, deadline) = (leadership.token, leadership.until);
+        let real = |world: &Self| {
+            let clock = &world.nodes[x].clock;
+            (clock.when(deadline), clock.when(leadership.kill_at))
+        };
         match before {
             Some(belief) if belief.token == token => {
                 if now >= belief.until {
@@ -92,28 +95,36 @@ impl World<'_> {
                         format!("{} believes in term {token} again", name(x))
                     });
                 }
-                self.nodes[x].belief = Some(Belief { until, ..belief });
+                if belief.deadline == deadline {
+                    self.judge_overlap(x);
+                    return;
+                }
+                let (until, killed) = real(self);
+                self.nodes[x].belief = Some(Belief { until, deadline, ..belief });
                 if let Some(work) = &mut self.nodes[x].work {
                     work.killed = work.killed.max(killed);
                 }
             }
-            _ => self.begin_term(x, token, until, killed),
+            _ => {
+                let (until, killed) = real(self);
+                self.begin_term(x, Belief { token, start: now, until, deadline }, killed);
+            }
         }
         self.judge_overlap(x);
     }
 
-    fn begin_term(&mut self, x: usize, token: Token, until: Nanos, killed: Nanos) {
-        let now = self.now;
+    fn begin_term(&mut self, x: usize, belief: Belief, killed: Nanos) {
+        let (now, token) = (self.now, belief.token);
         self.tell(|| format!("{} LEADS with token {token}", name(x)));
         self.cover.terms += 1;
         self.led |= self.quiet;
         let node = &mut self.nodes[x];
-        if let Some(belief) = node.belief {
-            node.over.push(belief.token);
+        if let Some(last) = node.belief {
+            node.over.push(last.token);
         }
         let again = node.over.contains(&token);
         let own_work = node.work.filter(|work| work.end() > now);
-        node.belief = Some(Belief { token, start: now, until });
+        node.belief = Some(belief);
         node.work = Some(Work { token, killed, stops: None });
         if again {
             self.violate(Rule::Resurrection, || {
@@ -239,16 +250,15 @@ impl World<'_> {
             return;
         };
         let (nonce, token, lease) = (record.nonce, record.token, record.lease_duration);
-        let since = match node.viewed {
-            Some((viewed, since)) if viewed == nonce => since,
-            _ => now,
+        let bound = match node.viewed {
+            Some((viewed, bound)) if viewed == nonce => bound,
+            _ => now + leasehold_core::Timing::wait(lease) + Duration::from_nanos(1),
         };
-        let bound = since + leasehold_core::Timing::wait(lease) + Duration::from_nanos(1);
         let counts = self.case.store == StoreKind::Observer;
         let fell = token > 0 && token < node.greatest && self.calm;
         let stale = counts && now > bound;
         let node = &mut self.nodes[x];
-        node.viewed = Some((nonce, since));
+        node.viewed = Some((nonce, bound));
         node.greatest = node.greatest.max(token);
         if stale {
             self.violate(Rule::View, || format!("{} is told of a dead leader", name(x)));

@@ -27,14 +27,18 @@ impl World<'_> {
 
     /// How strong this kind of fault is for a node now; 0 if it is not there.
     pub(crate) fn strength(&self, kind: Kind, x: usize) -> u64 {
-        if self.active.is_empty() {
-            return 0;
+        u64::from(self.nodes[x].strengths[kind as usize])
+    }
+
+    /// A fault at this node has begun or ended.
+    pub(crate) fn count_faults(&mut self, x: usize) {
+        let mut strengths = [0; Kind::ALL.len()];
+        for index in self.active.iter().filter(|index| self.targets[**index] == x) {
+            let fault = &self.case.faults[*index];
+            let known = &mut strengths[fault.kind as usize];
+            *known = u8::try_from(fault.strength).unwrap_or(u8::MAX).max(*known);
         }
-        let faults = self
-            .active
-            .iter()
-            .filter(|index| self.case.faults[**index].kind == kind && self.targets[**index] == x);
-        faults.map(|index| self.case.faults[*index].strength).max().unwrap_or(0)
+        self.nodes[x].strengths = strengths;
     }
 
     fn hits(&self, kind: Kind, x: usize, operation: u64, purpose: Purpose) -> bool {
@@ -61,7 +65,7 @@ impl World<'_> {
         let lost_answer = self.hits(Kind::LostAnswers, x, operation, Purpose::LostAnswer);
         let refused = self.refusal(x, operation, &action);
         let (out, back) = self.legs(x, operation);
-        let mut request = Request {
+        let mut request = Box::new(Request {
             node: x,
             lineage: self.nodes[x].lineage,
             operation,
@@ -70,7 +74,7 @@ impl World<'_> {
             hold: 0,
             told: self.nodes[x].told,
             errs: false,
-        };
+        });
         match refused {
             Some((false, input)) => {
                 let at = self.now + out;
@@ -83,14 +87,15 @@ impl World<'_> {
         self.dispatch(request, out, lost);
     }
 
-    fn dispatch(&mut self, mut request: Request, out: Nanos, lost: bool) {
+    fn dispatch(&mut self, mut request: Box<Request>, out: Nanos, lost: bool) {
         let (x, operation) = (request.node, request.operation);
-        let lease = self.case.longest_lease_ms() * MS;
+        let lease = self.longest_lease;
         if self.hits(Kind::Duplicates, x, operation, Purpose::Duplicate) {
             let chance = self.chance(x, operation, Purpose::Duplicate);
-            let again = Request { answer: None, ..request.clone() };
+            let mut again = request.clone();
+            again.answer = None;
             let late = below(chance.rotate_left(17), 2 * lease);
-            self.queue.push(self.now + out + late, Event::Arrive(Box::new(again)));
+            self.queue.push(self.now + out + late, Event::Arrive(again));
         }
         if lost {
             self.tell(|| format!("request {operation} of {} is lost", name(x)));
@@ -107,15 +112,14 @@ impl World<'_> {
                 at += held;
             }
         }
-        self.queue.push(at, Event::Arrive(Box::new(request)));
+        self.queue.push(at, Event::Arrive(request));
     }
 
     fn legs(&self, x: usize, operation: u64) -> (Nanos, Nanos) {
         let mut out = self.leg(x, operation, Purpose::Request);
         let mut back = self.leg(x, operation, Purpose::Answer);
         // Up to twice the request timeout: on both sides of it.
-        let most =
-            2 * self.case.candidates.iter().map(|c| c.request_timeout_ms).max().unwrap_or(0) * MS;
+        let most = 2 * self.longest_timeout;
         let late = self.strength(Kind::LateRequests, x);
         if late > 0 {
             out += below(self.chance(x, operation, Purpose::LateRequest), most * late / 100);
@@ -157,10 +161,7 @@ impl World<'_> {
             node.requests = 0;
         }
         node.requests += 1;
-        let pace = node.timing.retry_period().min(node.timing.request_timeout());
-        let period = pace.as_millis().max(1);
-        let fair = 30 + u64::try_from(6000 / period).unwrap_or(u64::MAX);
-        if node.requests > fair {
+        if node.requests > node.fair {
             let count = node.requests;
             self.violate(Rule::Spinning, || {
                 format!("{} sends {count} requests in a second", name(x))
@@ -201,7 +202,7 @@ impl World<'_> {
             }
             return;
         }
-        self.commit(*request);
+        self.commit(request);
     }
 
     fn waits(&self, request: &Request) -> bool {
@@ -209,9 +210,9 @@ impl World<'_> {
     }
 
     /// The store does what a request asks, and answers.
-    pub(crate) fn commit(&mut self, request: Request) {
+    pub(crate) fn commit(&mut self, request: Box<Request>) {
         if self.stalled_until > self.now {
-            self.queue.push(self.stalled_until, Event::Commit(Box::new(request)));
+            self.queue.push(self.stalled_until, Event::Commit(request));
             return;
         }
         let input = match &request.action {

@@ -7,7 +7,7 @@ use leasehold_core::{
     Outcome, Time, Timing, TimingSettings, Token,
 };
 
-use crate::case::{Case, Nanos, StoreKind};
+use crate::case::{Case, Kind, Nanos, StoreKind};
 use crate::clock::LocalClock;
 use crate::coverage::Step;
 use crate::draw::{Purpose, draw};
@@ -24,6 +24,8 @@ pub(crate) struct Belief {
     pub start: Nanos,
     /// When its clock reaches the deadline.
     pub until: Nanos,
+    /// What its clock shows then.
+    pub deadline: Time,
 }
 
 /// What is done in a term.
@@ -105,6 +107,8 @@ pub(crate) struct Node {
     pub known: Token,
     /// When it wakes by itself.
     pub wakes: Nanos,
+    /// What its clock shows then.
+    pub wakes_at: Time,
     /// When it gives up the operation in flight.
     pub gives_up: Nanos,
     /// Requests of its term that failed since the last one that extended it; [`PLENTY`] after anything else that
@@ -128,11 +132,15 @@ pub(crate) struct Node {
     pub watch: Watch,
     /// When its work was drained, if the release is not settled.
     pub releasing: Option<Time>,
+    /// How strong every kind of fault is here now.
+    pub strengths: [u8; Kind::ALL.len()],
+    /// So many requests in a second are no hot loop.
+    pub fair: u64,
     /// Requests since `window`.
     pub requests: u64,
     /// The present second of the request count.
     pub window: Time,
-    /// The holder in view: nonce, and since when.
+    /// The holder in view: nonce, and until when at most.
     pub viewed: Option<(Nonce, Time)>,
     /// The greatest token in view.
     pub greatest: Token,
@@ -164,6 +172,7 @@ impl Node {
             told: None,
             known: 0,
             wakes: Nanos::MAX,
+            wakes_at: Time::NEVER,
             gives_up: Nanos::MAX,
             setbacks: PLENTY,
             running_since: 0,
@@ -175,6 +184,8 @@ impl Node {
             wanted: config < case.candidates.len(),
             watch: Watch { number: 0, stands: false, dead: false, cursor: 0, delivered: 0 },
             releasing: None,
+            strengths: [0; Kind::ALL.len()],
+            fair: 30 + 6000 / settings.retry_period_ms.min(settings.request_timeout_ms).max(1),
             requests: 0,
             viewed: None,
             greatest: 0,

@@ -34,6 +34,9 @@ pub(crate) struct World<'a> {
     pub(crate) store: Store,
     pub(crate) nodes: Vec<Node>,
     pub(crate) foreign: Foreign,
+    /// The longest lease and request timeout that are configured.
+    pub(crate) longest_lease: Nanos,
+    pub(crate) longest_timeout: Nanos,
     /// Faults that last now.
     pub(crate) active: Vec<usize>,
     /// Whom each fault hits.
@@ -99,6 +102,8 @@ impl<'a> World<'a> {
             store: Store::new(case.store, case.floor, case.server_rate, case.mutant),
             nodes,
             foreign,
+            longest_lease: case.longest_lease_ms() * MS,
+            longest_timeout: case.longest_timeout_ms() * MS,
             active: Vec::new(),
             targets: vec![0; case.faults.len()],
             stalled_until: 0,
@@ -176,7 +181,7 @@ impl<'a> World<'a> {
     fn happen(&mut self, event: Event) {
         match event {
             Event::Arrive(request) => self.arrive(request),
-            Event::Commit(request) => self.commit(*request),
+            Event::Commit(request) => self.commit(request),
             Event::Local(x, local) => self.local(x, local),
             Event::Start(x) => self.start(x),
             Event::FaultBegins(index) => self.begin_fault(index),
