@@ -118,6 +118,14 @@ pub(crate) struct Side {
     pub term: Token,
 }
 
+impl Excuses {
+    /// Whether no overlap is expected of anybody.
+    #[must_use]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.pairs.is_empty() && self.copies.is_empty()
+    }
+}
+
 impl Side {
     /// The foreign client's.
     pub(crate) const FOREIGN: Self = Self { node: None, term: FOREIGN };

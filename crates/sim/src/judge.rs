@@ -96,7 +96,10 @@ impl World<'_> {
                     });
                 }
                 if belief.deadline == deadline {
-                    self.judge_overlap(x);
+                    // Where nothing is excused, overlaps begin with a belief that begins or goes on.
+                    if !self.excuses.is_empty() {
+                        self.judge_overlap(x);
+                    }
                     return;
                 }
                 let (until, killed) = real(self);
