@@ -89,10 +89,19 @@ pub(crate) enum Event {
 /// The queue.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
-    heap: BinaryHeap<Reverse<(Nanos, u64, usize)>>,
+    /// One number for each event, so that two are compared at once: the moment, the count of insertions, the slot.
+    heap: BinaryHeap<Reverse<u128>>,
     slots: Vec<Option<Event>>,
     free: Vec<usize>,
     pushed: u64,
+}
+
+/// No more events than these wait at once.
+const SLOT_BITS: u32 = 20;
+const SLOTS: u128 = (1 << SLOT_BITS) - 1;
+
+fn moment(key: u128) -> Nanos {
+    Nanos::try_from(key >> 64).expect("the upper half")
 }
 
 impl Queue {
@@ -102,22 +111,25 @@ impl Queue {
             self.slots[slot] = Some(event);
             slot
         } else {
+            assert!(self.slots.len() as u128 <= SLOTS, "too many events wait");
             self.slots.push(Some(event));
             self.slots.len() - 1
         };
         self.pushed += 1;
-        self.heap.push(Reverse((at, self.pushed, slot)));
+        let order = u128::from(self.pushed) << SLOT_BITS | slot as u128;
+        self.heap.push(Reverse(u128::from(at) << 64 | order));
     }
 
     /// When the next event happens.
     #[must_use]
     pub(crate) fn next_at(&self) -> Nanos {
-        self.heap.peek().map_or(Nanos::MAX, |Reverse((at, ..))| *at)
+        self.heap.peek().map_or(Nanos::MAX, |Reverse(key)| moment(*key))
     }
 
     /// The next event.
     pub(crate) fn pop(&mut self) -> Option<Event> {
-        let Reverse((_, _, slot)) = self.heap.pop()?;
+        let Reverse(key) = self.heap.pop()?;
+        let slot = usize::try_from(key & SLOTS).expect("a slot is below 2^20");
         self.free.push(slot);
         self.slots[slot].take()
     }
