@@ -1,0 +1,24 @@
+//! The conformance suite: the same named cases for every backend, with faults.
+//!
+//! A [`target`] gives candidates for a lock; a [`cases`] function drives them through faults of their [`link`]; one
+//! clock stamps what happens ([`history`]); the [`judge`] checks every history for what must always hold; the
+//! [`runner`] compares each verdict with what is [`expected`] of the backend.
+//!
+//! What it does not show: that something never happens. A pass says that it did not happen in these schedules.
+
+pub mod candidate;
+mod canary;
+pub mod cases;
+pub mod catalogue;
+pub mod clock;
+pub mod command;
+pub mod expected;
+pub mod history;
+pub mod judge;
+pub mod link;
+pub mod report;
+pub mod runner;
+pub mod target;
+pub mod timeline;
+pub mod verdict;
+pub mod world;
