@@ -1,6 +1,7 @@
 //! A candidate in this process: an elector of the product over a link, whose terms are noted.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use leasehold::{
     Clock, Elector, ErrorKind, Held, LockBackend, Loss, Role, StopReason, Term, Time,
@@ -22,6 +23,17 @@ pub struct Setup {
     pub timing: TimingSettings,
     /// The rate of its clock, in parts of a million.
     pub rate: u64,
+}
+
+/// When the work of a candidate stops, once it should.
+#[derive(Clone, Copy, Debug)]
+pub enum Stop {
+    /// At once.
+    AtOnce,
+    /// After so long.
+    After(Duration),
+    /// Only when it is dropped.
+    Never,
 }
 
 /// A candidate. Clones are the same one.
@@ -52,7 +64,7 @@ impl Candidate {
         ledger: &Ledger,
         setup: Setup,
         tune: impl FnOnce(leasehold::Builder) -> leasehold::Builder,
-    ) -> Result<Self, Problem> {
+    ) -> Result<Self, leasehold::Error> {
         let name: Arc<str> = name.into();
         let gate = Gate::open();
         let clock = CandidateClock::new(base.clone(), gate.clone(), setup.rate);
@@ -107,21 +119,31 @@ impl Candidate {
 
     /// Contends, works and contends again until it is shut down.
     pub fn run(&self) -> JoinHandle<Result<(), ErrorKind>> {
+        self.run_until(Stop::AtOnce)
+    }
+
+    /// The same, with work that takes its time to stop.
+    pub fn run_until(&self, stop: Stop) -> JoinHandle<Result<(), ErrorKind>> {
         let candidate = self.clone();
         tokio::task::spawn_local(async move {
-            let run = candidate.elector.run(async |term: Term| candidate.work(term).await);
+            let run = candidate.elector.run(async |term: Term| candidate.work(term, stop).await);
             run.await.map_err(|error| error.kind())
         })
     }
 
-    /// Works until it should stop.
-    async fn work(&self, term: Term) {
+    async fn work(&self, term: Term, stop: Stop) {
         self.follow(term.clone());
         let work = Work::begin(self, term.clone());
-        if term.stopped().await == StopReason::Requested {
-            self.history.note(&self.name, What::Resigned { token: term.token() });
+        let reason = term.stopped().await;
+        match stop {
+            Stop::AtOnce => {}
+            Stop::After(drain) => self.clock.sleep_until(self.clock.now() + drain).await,
+            Stop::Never => std::future::pending().await,
         }
         drop(work);
+        if reason == StopReason::Requested {
+            self.history.note(&self.name, What::Resigned { token: term.token() });
+        }
     }
 
     /// The token under which it believes now that it leads.

@@ -16,6 +16,7 @@ pub mod expected;
 pub mod history;
 pub mod judge;
 pub mod link;
+pub mod process;
 pub mod report;
 pub mod runner;
 pub mod target;

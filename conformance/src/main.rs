@@ -5,6 +5,9 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    if let Some(ended) = leasehold_conformance::process::candidate_if_asked() {
+        return ended;
+    }
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match leasehold_conformance::command::run(&arguments, |text| println!("{text}")) {
         Ok(true) => ExitCode::SUCCESS,

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use leasehold::Clock;
 use leasehold::testing::VirtualClock;
-use leasehold::{BootClock, Clock};
 use tokio::task::LocalSet;
 
 use crate::canary::Canary;
@@ -205,11 +205,7 @@ fn world(target: &Arc<dyn Target>, run: Run, lock: String, seed: u64) -> (Found,
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("the kernel gives an event queue");
     let simulated = target.virtual_time().then(VirtualClock::new);
-    let clock: Arc<dyn Clock> = match &simulated {
-        Some(clock) => Arc::new(clock.clone()),
-        None => Arc::new(BootClock::new()),
-    };
-    let world = World::new(target.clone(), lock, clock, seed);
+    let world = World::new(target.clone(), lock, simulated.clone(), seed);
     let local = LocalSet::new();
     let outcome = local.block_on(&runtime, async {
         let limit = async {

@@ -4,16 +4,18 @@ use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::time::Duration;
 
+use leasehold::testing::VirtualClock;
 use leasehold::{
-    Change, Clock, Elector, Holder, Incarnation, Intent, Leader, LockBackend, Nonce, Observed,
+    BootClock, Change, Clock, Elector, Holder, Incarnation, Intent, Leader, LockBackend, Nonce, Observed,
     Observer, Outcome as Written, Record, Time, Timing, TimingSettings, Token, Version, Wall,
 };
 
 use crate::candidate::{Candidate, Lead, Setup};
 use crate::clock::Gate;
 use crate::history::{Event, History, What};
-use crate::judge::Property;
+use crate::judge::{Property, Span, spans};
 use crate::link::{Ledger, Link};
+use crate::process::Process;
 use crate::target::Target;
 use crate::verdict::{Problem, must};
 
@@ -29,6 +31,8 @@ pub struct World {
     target: Arc<dyn Target>,
     lock: String,
     clock: Arc<dyn Clock>,
+    /// The clock again, where time is simulated.
+    simulated: Option<VirtualClock>,
     ledger: Ledger,
     seed: u64,
     exempt: RefCell<Vec<Property>>,
@@ -39,18 +43,28 @@ impl World {
     pub(crate) fn new(
         target: Arc<dyn Target>,
         lock: String,
-        clock: Arc<dyn Clock>,
+        simulated: Option<VirtualClock>,
         seed: u64,
     ) -> Self {
+        let clock: Arc<dyn Clock> = match &simulated {
+            Some(clock) => Arc::new(clock.clone()),
+            None => Arc::new(BootClock::new()),
+        };
         let ledger = Ledger::new(History::new(clock.clone()));
         let (exempt, draws) = (RefCell::default(), Cell::new(0));
-        Self { target, lock, clock, ledger, seed, exempt, draws }
+        Self { target, lock, clock, simulated, ledger, seed, exempt, draws }
     }
 
     /// The store under test.
     #[must_use]
     pub fn target(&self) -> &dyn Target {
         self.target.as_ref()
+    }
+
+    /// The same, for a thread of its own.
+    #[must_use]
+    pub fn shared(&self) -> Arc<dyn Target> {
+        self.target.clone()
     }
 
     /// The name of the case's lock.
@@ -103,9 +117,86 @@ impl World {
         name: &str,
         setup: Setup,
     ) -> Result<Candidate, Problem> {
+        Ok(self.build(lock, name, setup).await?)
+    }
+
+    /// The same, for a case about what is refused.
+    ///
+    /// # Errors
+    /// The store or the timing is refused.
+    pub async fn build(
+        &self,
+        lock: &str,
+        name: &str,
+        setup: Setup,
+    ) -> Result<Candidate, leasehold::Error> {
         let store = self.target.open(lock, &self.clock).await?;
         let tune = |builder| self.target.tune(builder);
         Candidate::new(name, store, &self.clock, &self.ledger, setup, tune)
+    }
+
+    /// A candidate that contends at once and can be killed and stopped: a process where the store can be reached
+    /// from one, and else in this one.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub async fn mortal(&self, name: &str, identity: &str) -> Result<Mortal, Problem> {
+        let url = self.target.url(&self.lock).filter(|_| !self.target.virtual_time());
+        match url {
+            Some(url) => Process::start(name, identity, &url, LEASE, self.history()).map(Mortal::Process),
+            None => {
+                let identity = Some(identity.to_owned());
+                let candidate = self.candidate_with(name, Setup { identity, ..setup() }).await?;
+                candidate.run();
+                Ok(Mortal::Here(candidate))
+            }
+        }
+    }
+
+    /// Who believes now, by the history.
+    #[must_use]
+    pub fn leader(&self) -> Option<Span> {
+        let now = self.now();
+        let mut events = self.history().events();
+        // Belief reaches to the last event; make that now.
+        events.push(Event { at: now, node: "now".into(), what: What::Stopped(false) });
+        spans(&events).into_iter().rev().find(|span| span.end >= now)
+    }
+
+    /// The moment of the latest event of that kind.
+    #[must_use]
+    pub fn last(&self, is: impl Fn(&Event) -> bool) -> Option<Time> {
+        self.history().events().iter().rev().find(|event| is(event)).map(|event| event.at)
+    }
+
+    /// Waits until this node leads.
+    ///
+    /// # Errors
+    /// It does not within this bound and what the host may add.
+    pub async fn until_leads(&self, node: &str, limit: Duration) -> Result<Span, Problem> {
+        let what = format!("{node} leads");
+        let mut found = None;
+        let leads = || {
+            found = self.leader().filter(|span| &*span.node == node);
+            found.is_some()
+        };
+        self.until(&what, limit, leads).await?;
+        found.ok_or_else(|| Problem::Late(what))
+    }
+
+    /// Waits until some node leads whose name begins so.
+    ///
+    /// # Errors
+    /// None does within this bound and what the host may add.
+    pub async fn until_some_leads(&self, prefix: &str, limit: Duration) -> Result<Span, Problem> {
+        let what = format!("one of {prefix}… leads");
+        let mut found = None;
+        let leads = || {
+            found = self.leader().filter(|span| span.node.starts_with(prefix));
+            found.is_some()
+        };
+        self.until(&what, limit, leads).await?;
+        found.ok_or_else(|| Problem::Late(what))
     }
 
     /// Several candidates, named `prefix1` and so on.
@@ -175,6 +266,14 @@ impl World {
         self.clock.sleep_until(at).await;
     }
 
+    /// Lets time pass while nothing of this thread runs, as a busy work that never yields does.
+    pub fn block(&self, duration: Duration) {
+        match &self.simulated {
+            Some(clock) => clock.suspend(duration),
+            None => std::thread::sleep(duration),
+        }
+    }
+
     /// Now.
     #[must_use]
     pub fn now(&self) -> Time {
@@ -213,7 +312,7 @@ impl World {
             if self.now() > end {
                 return Err(late(what, limit));
             }
-            self.sleep(Duration::from_millis(2)).await;
+            self.sleep(Duration::from_millis(5)).await;
         }
         Ok(())
     }
@@ -299,6 +398,41 @@ impl World {
     /// The store fails.
     pub async fn record(&self) -> Result<Option<Record>, Problem> {
         Ok(self.store().await?.read().await?.record().cloned())
+    }
+}
+
+/// A candidate that can be killed and stopped.
+#[derive(Debug)]
+pub enum Mortal {
+    /// In a process of its own.
+    Process(Process),
+    /// In this one.
+    Here(Candidate),
+}
+
+impl Mortal {
+    /// Ends it, without a farewell.
+    pub fn kill(&mut self) {
+        match self {
+            Self::Process(process) => process.kill(),
+            Self::Here(candidate) => candidate.kill(),
+        }
+    }
+
+    /// Stops it.
+    pub fn freeze(&self) {
+        match self {
+            Self::Process(process) => process.freeze(),
+            Self::Here(candidate) => candidate.freeze(),
+        }
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) {
+        match self {
+            Self::Process(process) => process.thaw(),
+            Self::Here(candidate) => candidate.thaw(),
+        }
     }
 }
 

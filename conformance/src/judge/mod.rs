@@ -9,6 +9,7 @@ mod terms;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -69,13 +70,20 @@ impl fmt::Display for Violation {
     }
 }
 
-/// Everything that a history violates and the rules do not exempt.
+/// Everything that a history violates and the rules do not exempt. Nodes named `x/…` share a lock of their own.
 #[must_use]
 pub fn judge(events: &[Event], rules: &Rules) -> Vec<Violation> {
     let mut found = Findings(Vec::new());
-    terms::judge(events, rules, &mut found);
-    store::judge(events, &mut found);
-    requests::judge(events, rules, &mut found);
+    let mut locks: BTreeMap<&str, Vec<Event>> = BTreeMap::new();
+    for event in events {
+        let lock = event.node.split_once('/').map_or("", |(lock, _)| lock);
+        locks.entry(lock).or_default().push(event.clone());
+    }
+    for events in locks.values() {
+        terms::judge(events, rules, &mut found);
+        store::judge(events, &mut found);
+        requests::judge(events, rules, &mut found);
+    }
     found.0.retain(|violation| !rules.exempt.contains(&violation.property));
     found.0
 }

@@ -87,7 +87,8 @@ fn observers(events: &[Event], found: &mut Findings) {
     for event in events {
         match &event.what {
             What::Applied { intent: Intent::Take, token, .. } | What::Up { token, .. } => {
-                took.insert((&event.node, *token));
+                let name = event.node.rsplit('/').next().unwrap_or_default();
+                took.insert((name, *token));
             }
             _ => {}
         }

@@ -50,6 +50,10 @@ impl Target for FileTarget {
         "file"
     }
 
+    fn knows_deaths(&self) -> bool {
+        true
+    }
+
     async fn open(&self, lock: &str, _: &Arc<dyn Clock>) -> Result<Arc<dyn LockBackend>, Error> {
         Ok(Arc::new(FileLock::open(self.path(lock))?))
     }

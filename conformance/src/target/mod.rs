@@ -30,6 +30,11 @@ pub trait Target: fmt::Debug + Send + Sync {
         false
     }
 
+    /// Whether the store knows that a holder's process is gone, and then frees its lock at once.
+    fn knows_deaths(&self) -> bool {
+        false
+    }
+
     /// The lock of that name, as one more candidate opens it. `clock` is the case's.
     ///
     /// # Errors
