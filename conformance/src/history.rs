@@ -1,10 +1,17 @@
 //! What happened in a case, in order, stamped by one clock.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use leasehold::{Clock, Incarnation, Intent, Time, Token};
 use serde_json::{Map, Value, json};
+
+use crate::judge::Span;
+
+/// A leader gives a sign of life within that time.
+const RECENT: Duration = Duration::from_secs(60);
 
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -201,6 +208,42 @@ impl History {
     #[must_use]
     pub fn since(&self, mark: usize) -> Vec<Event> {
         self.lock().get(mark..).map(<[Event]>::to_vec).unwrap_or_default()
+    }
+
+    /// The last event of that kind to be noted.
+    #[must_use]
+    pub fn last(&self, is: impl Fn(&Event) -> bool) -> Option<Event> {
+        self.lock().iter().rev().find(|event| is(event)).cloned()
+    }
+
+    /// Who believes at `now`, which is not before the last event. Only signs of the last minute count.
+    #[must_use]
+    pub fn leader(&self, now: Time) -> Option<Span> {
+        let events = self.lock();
+        let (mut over, mut dead) = (HashSet::new(), HashSet::new());
+        let recent = |event: &&Event| event.at + RECENT >= now;
+        for Event { node, what, .. } in events.iter().rev().take_while(recent) {
+            match *what {
+                What::Down { token, .. } | What::Resigned { token } => {
+                    over.insert((node, token));
+                }
+                What::Died => {
+                    dead.insert(node);
+                }
+                What::Up { token, until } | What::Extended { token, until } => {
+                    let is_over = dead.contains(node) || !over.insert((node, token));
+                    if until > now && !is_over {
+                        let up = |event: &&Event| {
+                            event.node == *node && matches!(event.what, What::Up { token: t, .. } if t == token)
+                        };
+                        let begin = events.iter().rev().find(up)?.at;
+                        return Some(Span { node: node.clone(), token, begin, end: until });
+                    }
+                }
+                _ => {}
+            }
+        }
+        None
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Event>> {

@@ -5,6 +5,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::thread;
@@ -103,6 +104,17 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The project's own command: named by `LEASEHOLD_PROGRAM`, or built beside this program.
+#[must_use]
+pub fn command_under_test() -> Option<PathBuf> {
+    if let Some(named) = std::env::var_os("LEASEHOLD_PROGRAM") {
+        return Some(named.into());
+    }
+    let this = std::env::current_exe().ok()?;
+    // Tests lie one directory deeper.
+    this.ancestors().skip(1).take(2).map(|directory| directory.join("leasehold")).find(|it| it.is_file())
 }
 
 fn listen(output: impl BufRead, node: &Arc<str>, history: &History) {

@@ -13,7 +13,7 @@ use leasehold::{
 use crate::candidate::{Candidate, Lead, Setup};
 use crate::clock::Gate;
 use crate::history::{Event, History, What};
-use crate::judge::{Property, Span, spans};
+use crate::judge::{Property, Span};
 use crate::link::{Ledger, Link};
 use crate::process::Process;
 use crate::target::Target;
@@ -156,17 +156,19 @@ impl World {
     /// Who believes now, by the history.
     #[must_use]
     pub fn leader(&self) -> Option<Span> {
-        let now = self.now();
-        let mut events = self.history().events();
-        // Belief reaches to the last event; make that now.
-        events.push(Event { at: now, node: "now".into(), what: What::Stopped(false) });
-        spans(&events).into_iter().rev().find(|span| span.end >= now)
+        self.history().leader(self.now())
     }
 
     /// The moment of the latest event of that kind.
     #[must_use]
     pub fn last(&self, is: impl Fn(&Event) -> bool) -> Option<Time> {
-        self.history().events().iter().rev().find(|event| is(event)).map(|event| event.at)
+        self.history().last(is).map(|event| event.at)
+    }
+
+    /// From here on somebody else does something that may end a term.
+    pub fn disturb(&self, what: &str) {
+        let (id, what) = (self.ledger.number(), what.to_owned());
+        self.history().note(&"outside".into(), What::Fault { id, what, on: true });
     }
 
     /// Waits until this node leads.
@@ -268,6 +270,7 @@ impl World {
 
     /// Lets time pass while nothing of this thread runs, as a busy work that never yields does.
     pub fn block(&self, duration: Duration) {
+        self.disturb("the runtime's thread is blocked");
         match &self.simulated {
             Some(clock) => clock.suspend(duration),
             None => std::thread::sleep(duration),

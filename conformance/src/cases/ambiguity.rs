@@ -33,7 +33,7 @@ pub(super) async fn growing_delay(world: &World) -> Outcome {
             if delay > timeout {
                 must(!lead.check(), || format!("it leads over a delay of {delay:?}"))?;
                 let bound = world.failover() + LEASE;
-                world.within("b leads", bound, waiting).await?.map_err(Problem::violated)??;
+                let _lead = world.within("b leads", bound, waiting).await?.map_err(Problem::violated)??;
             }
         }
     }
@@ -61,19 +61,24 @@ pub(super) async fn take_without_answer(world: &World) -> Outcome {
 /// LA3.
 pub(super) async fn sent_twice(world: &World) -> Outcome {
     let [a, b] = [world.candidate("a").await?, world.candidate("b").await?];
-    let double = a.link().fault(Requests::Writes, Fault::Double);
-    let first = world.within("a leads", LEASE, a.campaign()).await??;
-    world.sleep(2 * LEASE).await;
-    must(first.check(), || "its own first request ended the term".to_owned())?;
-    let refused = world.count(|event| matches!(event.what, What::Refused { .. }));
-    // A renewal that stores nothing is as good twice.
-    if !world.target().by_server() {
-        world.happened("refusal of a second request", refused)?;
+    for intent in [Intent::Adopt, Intent::Take] {
+        // Kept until they strike: the guards go with the case.
+        std::mem::forget(a.link().fault_next(1, Requests::Only(intent), Fault::Double));
     }
+    let first = world.within("a leads", LEASE, a.campaign()).await??;
+    for _ in 0..3 {
+        let double = a.link().fault_next(1, Requests::Only(Intent::Renew), Fault::Double);
+        world.sleep(LEASE / 2).await;
+        double.lift();
+        must(first.check(), || "its own first request ended the term".to_owned())?;
+    }
+    let refused = world.count(|event| matches!(event.what, What::Refused { .. }));
+    world.happened("refusal of a second request", refused)?;
     let (token, waiting) = (first.token(), b.stand());
+    let double = a.link().fault_next(1, Requests::Only(Intent::Release), Fault::Double);
     first.resign().await?;
-    drop(double);
     let second = world.within("b leads", world.failover(), waiting).await?;
+    drop(double);
     grows(token, second.map_err(Problem::violated)??.token())?;
     Ok(Finding::Holds)
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use leasehold::Intent;
 
 use crate::history::{Event, What};
+use crate::link::{Fault, Requests};
 use crate::verdict::{Finding, Outcome, Problem, must};
 use crate::world::{LEASE, World, setup};
 
@@ -86,7 +87,11 @@ pub(super) async fn churn(world: &World) -> Outcome {
     let candidates = world.candidates("c", 5).await?;
     let end = world.now() + Duration::from_secs(60);
     let mut tasks = Vec::new();
+    let mut slow = Vec::new();
     for candidate in candidates {
+        // Without any latency no time would pass at all where it is virtual.
+        let delay = Fault::DelayAnswer(Duration::from_millis(5));
+        slow.push(candidate.link().fault(Requests::Writes, delay));
         let clock = world.clock().clone();
         tasks.push(tokio::task::spawn_local(async move {
             while clock.now() < end {

@@ -78,14 +78,20 @@ pub(super) async fn deleted(world: &World) -> Outcome {
     let second = world.led(&b).await?;
     grows(token, second.token())?;
     let token = second.token();
+    world.disturb("an operator deletes the lock");
     // While somebody leads: asserted again, or over, but never two.
     world.target().delete(world.lock()).await.map_err(Problem::NotApplicable)?;
+    let timing = world.timing();
+    world.sleep(timing.retry_period() + timing.request_timeout()).await;
+    let asserted = second.check();
+    // Where the store's own clock ends leases, absence is its word.
+    must(asserted || world.target().by_server(), || "its term ended with its record".to_owned())?;
     let c = world.candidate("c").await?;
     let waiting = c.stand();
     world.sleep(LEASE).await;
-    let still = second.check();
-    if !still {
-        must(world.target().by_server(), || "its term ended with its record".to_owned())?;
+    if asserted {
+        must(second.check() && c.leads().is_none(), || "what was asserted did not count".to_owned())?;
+    } else {
         let third = world.within("c leads", LEASE, waiting).await?.map_err(Problem::violated)??;
         grows(token, third.token())?;
     }
@@ -127,8 +133,8 @@ async fn one_term(world: &World, name: &str, resource: &Resource) -> Result<Toke
 pub(super) async fn token_of_a_child(world: &World) -> Outcome {
     let url = world.target().url(world.lock());
     let url = url.ok_or_else(|| Problem::NotApplicable("no other process reaches it".to_owned()))?;
-    let program = std::env::var_os("LEASEHOLD_PROGRAM").ok_or_else(|| {
-        Problem::Vacuous("LEASEHOLD_PROGRAM does not name the command under test".to_owned())
+    let program = crate::process::command_under_test().ok_or_else(|| {
+        Problem::Vacuous("the command leasehold is not built; LEASEHOLD_PROGRAM may name it".to_owned())
     })?;
     let mut command = tokio::process::Command::new(program);
     command.args(["run", "--lease-duration", "3s", "--lock", &url, "--", "sh", "-c"]);

@@ -82,7 +82,8 @@ pub(super) async fn revoked(world: &World) -> Outcome {
     must(error == Some(ErrorKind::Denied), || format!("its status says {error:?}"))?;
     let sent = world.sent("a") - before;
     must(sent <= 20, || format!("{sent} requests without a credential"))?;
-    world.within("b leads", world.failover(), waiting).await?.map_err(Problem::violated)??;
+    let _lead =
+        world.within("b leads", world.failover(), waiting).await?.map_err(Problem::violated)??;
     drop(lead);
     // It is a state and not the end: the credential may come back.
     let again = a.stand();

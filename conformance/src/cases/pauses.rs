@@ -97,6 +97,7 @@ pub(super) async fn blocked_runtime(world: &World) -> Outcome {
     world.happened("block beyond the deadline", usize::from(now >= until))?;
     must(answer.is_err(), || "check() says yes after the deadline while the runtime is blocked".to_owned())?;
     let waiting = b.stand();
-    world.within("b leads", world.failover(), waiting).await?.map_err(Problem::violated)??;
+    let _lead =
+        world.within("b leads", world.failover(), waiting).await?.map_err(Problem::violated)??;
     Ok(Finding::Holds)
 }

@@ -23,6 +23,7 @@ pub(super) async fn forged(world: &World) -> Outcome {
     let _waiting = b.stand();
     must(fenced.write(lead.token()), || "a leader's effect is refused".to_owned())?;
     let store = world.store().await?;
+    world.disturb("an intruder writes");
     let mut version = store.read().await?.version;
     if world.target().by_server() {
         put(&store, &version, Intent::Release, record_of("x", 0, 7)).await?;
@@ -108,7 +109,9 @@ pub(super) async fn absurd_fields(world: &World) -> Outcome {
     let long = Record { lease_duration: forever, ..record_of("long", 1, 6) };
     // An identity that is empty, a token beyond all, and a lease that never ends.
     let highest = record_of("highest", MAX_TOKEN, 8);
-    for (round, record) in [base, long, highest].into_iter().enumerate() {
+    // A store that mints tokens itself minds no token of a record.
+    let rounds = if world.target().by_server() { 2 } else { 3 };
+    for (round, record) in [base, long, highest].into_iter().take(rounds).enumerate() {
         let observed = store.read().await?;
         let mut record = record;
         record.token = record.token.max(observed.record().map_or(0, |now| now.token) + 1);
@@ -130,6 +133,8 @@ pub(super) async fn absurd_fields(world: &World) -> Outcome {
             _ => must(c.leads().is_none(), || "a token beyond all was given".to_owned())?,
         }
         campaign.abort();
+        drop(c);
+        world.sleep(world.timing().request_timeout()).await;
         let now = store.read().await?;
         let kept = if now.version.is_absent() { Version::absent() } else { now.version };
         let token = stored.record().map_or(0, |record| record.token);
