@@ -141,12 +141,7 @@ pub const CASES: &[Case] = &[
     fast("NP5", "requests held during a cut arrive after it"),
     except("S", slow("NP6", "the server that a client talks to is in the minority")),
     slow("NP7", "the store is split under replication"),
-    Case {
-        id: "NP8",
-        tier: Tier::Explore,
-        title: "a minute of random cuts, by seed",
-        not_on: "",
-    },
+    Case { id: "NP8", tier: Tier::Explore, title: "a minute of random cuts, by seed", not_on: "" },
     fast("SV1", "the server is killed and is back within the ride-through"),
     fast("SV2", "the server is back after two leases"),
     slow("SV3", "what was not yet on the server's disk is lost"),

@@ -146,7 +146,9 @@ mod tests {
         let left_out = |id: &str| {
             all_pass().replace(
                 &format!("\n{id} = \"pass\""),
-                &format!("\n{id} = {{ verdict = \"not applicable\", reason = \"it has none of that\" }}"),
+                &format!(
+                    "\n{id} = {{ verdict = \"not applicable\", reason = \"it has none of that\" }}"
+                ),
             )
         };
         assert_eq!(parse(&all_pass()), Ok(()));

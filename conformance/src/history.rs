@@ -234,7 +234,8 @@ impl History {
                     let is_over = dead.contains(node) || !over.insert((node, token));
                     if until > now && !is_over {
                         let up = |event: &&Event| {
-                            event.node == *node && matches!(event.what, What::Up { token: t, .. } if t == token)
+                            event.node == *node
+                                && matches!(event.what, What::Up { token: t, .. } if t == token)
                         };
                         let begin = events.iter().rev().find(up)?.at;
                         return Some(Span { node: node.clone(), token, begin, end: until });
@@ -273,9 +274,7 @@ impl Event {
 
 impl What {
     fn to_json(&self) -> Value {
-        let stamp = |stamp: &Stamp| {
-            json!({"holder": stamp.holder.map(|holder| holder.to_string()), "token": stamp.token})
-        };
+        let stamp = |stamp: &Stamp| json!({"holder": stamp.holder.map(|holder| holder.to_string()), "token": stamp.token});
         match self {
             Self::Sent { op, intent } => json!({"ev": "sent", "op": op, "kind": kind(*intent)}),
             Self::Answered { op, answer } => {

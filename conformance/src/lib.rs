@@ -6,8 +6,8 @@
 //!
 //! What it does not show: that something never happens. A pass says that it did not happen in these schedules.
 
-pub mod candidate;
 mod canary;
+pub mod candidate;
 pub mod cases;
 pub mod catalogue;
 pub mod clock;
@@ -17,6 +17,7 @@ pub mod history;
 pub mod judge;
 pub mod link;
 pub mod process;
+pub mod proxy;
 pub mod report;
 pub mod runner;
 pub mod target;

@@ -114,7 +114,11 @@ pub fn command_under_test() -> Option<PathBuf> {
     }
     let this = std::env::current_exe().ok()?;
     // Tests lie one directory deeper.
-    this.ancestors().skip(1).take(2).map(|directory| directory.join("leasehold")).find(|it| it.is_file())
+    this.ancestors()
+        .skip(1)
+        .take(2)
+        .map(|directory| directory.join("leasehold"))
+        .find(|it| it.is_file())
 }
 
 fn listen(output: impl BufRead, node: &Arc<str>, history: &History) {

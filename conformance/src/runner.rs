@@ -25,8 +25,8 @@ use crate::world::World;
 const REAL_LIMIT: Duration = Duration::from_secs(300);
 const VIRTUAL_LIMIT: Duration = Duration::from_secs(200_000);
 
-/// How much virtual time passes between two looks at the case; sleepers wake at their very moment.
-const STEP: Duration = Duration::from_millis(20);
+/// How much virtual time passes in one go; whoever sleeps wakes at the very moment.
+const STEP: Duration = Duration::from_secs(1);
 
 /// What to run, and how.
 #[derive(Clone, Debug)]

@@ -91,7 +91,8 @@ pub fn svg(title: &str, events: &[Event]) -> String {
         tick(event, &scale, top(&event.node), &mut body);
     }
     for node in &lanes {
-        let _ = writeln!(body, "<text x=\"4\" y=\"{:.1}\">{}</text>", top(node) + 20.0, escape(node));
+        let _ =
+            writeln!(body, "<text x=\"4\" y=\"{:.1}\">{}</text>", top(node) + 20.0, escape(node));
     }
     scale.axis(height, &mut body);
     format!(
@@ -164,12 +165,7 @@ fn overlaps(beliefs: &[Span], scale: &Scale, height: f64, body: &mut String) {
 }
 
 /// Shades the time of each fault, and of each stop of a process.
-fn faults(
-    events: &[Event],
-    scale: &Scale,
-    top: &impl Fn(&Arc<str>) -> f64,
-    body: &mut String,
-) {
+fn faults(events: &[Event], scale: &Scale, top: &impl Fn(&Arc<str>) -> f64, body: &mut String) {
     let end = events.last().map_or(Time(0), |event| event.at);
     let mut open: BTreeMap<(Arc<str>, u64), (Time, String)> = BTreeMap::new();
     let mut shaded: Vec<(Arc<str>, Time, Time, String)> = Vec::new();

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use leasehold::testing::VirtualClock;
 use leasehold::{
-    BootClock, Change, Clock, Elector, Holder, Incarnation, Intent, Leader, LockBackend, Nonce, Observed,
-    Observer, Outcome as Written, Record, Time, Timing, TimingSettings, Token, Version, Wall,
+    BootClock, Change, Clock, Elector, Holder, Incarnation, Intent, Leader, LockBackend, Nonce,
+    Observed, Observer, Outcome as Written, Record, Time, Timing, TimingSettings, Token, Version,
+    Wall,
 };
 
 use crate::candidate::{Candidate, Lead, Setup};
@@ -24,6 +25,9 @@ pub const LEASE: Duration = Duration::from_secs(3);
 
 /// What a slow host may add to any bound, where time is real.
 const SLACK: Duration = Duration::from_millis(600);
+
+/// How often a case looks whether what it waits for has happened.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// Where one case runs.
 #[derive(Debug)]
@@ -143,7 +147,9 @@ impl World {
     pub async fn mortal(&self, name: &str, identity: &str) -> Result<Mortal, Problem> {
         let url = self.target.url(&self.lock).filter(|_| !self.target.virtual_time());
         match url {
-            Some(url) => Process::start(name, identity, &url, LEASE, self.history()).map(Mortal::Process),
+            Some(url) => {
+                Process::start(name, identity, &url, LEASE, self.history()).map(Mortal::Process)
+            }
             None => {
                 let identity = Some(identity.to_owned());
                 let candidate = self.candidate_with(name, Setup { identity, ..setup() }).await?;
@@ -226,8 +232,7 @@ impl World {
     /// # Errors
     /// It cannot be opened.
     pub async fn linked(&self, name: &str) -> Result<(Link, Arc<dyn LockBackend>), Problem> {
-        let link =
-            Link::new(name.into(), self.clock.clone(), Gate::open(), self.ledger.clone());
+        let link = Link::new(name.into(), self.clock.clone(), Gate::open(), self.ledger.clone());
         let store = link.over(self.store().await?);
         Ok((link, store))
     }
@@ -315,7 +320,7 @@ impl World {
             if self.now() > end {
                 return Err(late(what, limit));
             }
-            self.sleep(Duration::from_millis(5)).await;
+            self.sleep(LOOK).await;
         }
         Ok(())
     }
@@ -340,7 +345,7 @@ impl World {
     /// What a slow host may add to a bound.
     #[must_use]
     pub fn slack(&self) -> Duration {
-        if self.target.virtual_time() { Duration::from_millis(10) } else { SLACK }
+        if self.target.virtual_time() { 2 * LOOK } else { SLACK }
     }
 
     /// Many where time is virtual, few where it is real.
@@ -525,7 +530,9 @@ pub async fn put(
 ) -> Result<Observed, Problem> {
     match store.write(expected, &Change { intent, record }).await? {
         Written::Written(observed) => Ok(observed),
-        Written::Conflict => Err(Problem::Violated("a write over the present version is refused".to_owned())),
+        Written::Conflict => {
+            Err(Problem::Violated("a write over the present version is refused".to_owned()))
+        }
     }
 }
 

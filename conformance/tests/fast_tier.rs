@@ -17,7 +17,8 @@ fn main() -> ExitCode {
     if let Some(ended) = candidate_if_asked() {
         return ended;
     }
-    let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    let words: Vec<String> =
+        std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     if std::env::args().any(|word| word == "--list") {
         println!("fast_tier: test");
         return ExitCode::SUCCESS;

@@ -12,32 +12,42 @@ use crate::world::{LEASE, World, grows, settings, setup};
 
 /// LA1.
 pub(super) async fn growing_delay(world: &World) -> Outcome {
+    let sides: [fn(Duration) -> Fault; 2] = [Fault::DelayRequest, Fault::DelayAnswer];
+    let steps = sides
+        .into_iter()
+        .enumerate()
+        .flat_map(|(side, fault)| (0..=4_u32).map(move |step| one_delay(world, side, step, fault)));
+    futures_util::future::try_join_all(steps).await?;
+    Ok(Finding::Holds)
+}
+
+async fn one_delay(
+    world: &World,
+    side: usize,
+    step: u32,
+    fault: fn(Duration) -> Fault,
+) -> Result<(), Problem> {
     let timing = world.timing();
     let (timeout, rides) = (timing.request_timeout(), timing.bounds().ride_through);
-    let sides: [fn(Duration) -> Fault; 2] = [Fault::DelayRequest, Fault::DelayAnswer];
-    for (side, fault) in sides.into_iter().enumerate() {
-        for step in 0..=4_u32 {
-            let lock = format!("{}-{side}-{step}", world.lock());
-            let names = [format!("{side}{step}/a"), format!("{side}{step}/b")];
-            let a = world.candidate_for(&lock, &names[0], setup()).await?;
-            let b = world.candidate_for(&lock, &names[1], setup()).await?;
-            let lead = world.led(&a).await?;
-            let waiting = b.stand();
-            let delay = timeout * step * 3 / 10;
-            let _delay = a.link().fault(Requests::All, fault(delay));
-            world.sleep(2 * LEASE).await;
-            // Every request takes less than its timeout: nothing is lost.
-            if delay < timeout && 2 * delay < rides {
-                must(lead.check(), || format!("a delay of {delay:?} ends the term"))?;
-            }
-            if delay > timeout {
-                must(!lead.check(), || format!("it leads over a delay of {delay:?}"))?;
-                let bound = world.failover() + LEASE;
-                let _lead = world.within("b leads", bound, waiting).await?.map_err(Problem::violated)??;
-            }
-        }
+    let lock = format!("{}-{side}-{step}", world.lock());
+    let names = [format!("{side}{step}/a"), format!("{side}{step}/b")];
+    let a = world.candidate_for(&lock, &names[0], setup()).await?;
+    let b = world.candidate_for(&lock, &names[1], setup()).await?;
+    let lead = world.led(&a).await?;
+    let waiting = b.stand();
+    let delay = timeout * step * 3 / 10;
+    let _delay = a.link().fault(Requests::All, fault(delay));
+    world.sleep(2 * LEASE).await;
+    // Every request takes less than its timeout: nothing is lost.
+    if delay < timeout && 2 * delay < rides {
+        must(lead.check(), || format!("a delay of {delay:?} ends the term"))?;
     }
-    Ok(Finding::Holds)
+    if delay > timeout {
+        must(!lead.check(), || format!("it leads over a delay of {delay:?}"))?;
+        let bound = world.failover() + LEASE;
+        let _lead = world.within("b leads", bound, waiting).await?.map_err(Problem::violated)??;
+    }
+    Ok(())
 }
 
 /// LA2.
@@ -49,11 +59,22 @@ pub(super) async fn take_without_answer(world: &World) -> Outcome {
     world.sleep(world.timing().request_timeout() / 2).await;
     must(!campaign.is_finished(), || "it leads without an answer".to_owned())?;
     lost.lift();
+    // Reads show its own take; that alone makes no leader.
+    let renewals = Requests::Only(Intent::Renew);
+    let refused = a.link().fault(renewals, Fault::Refuse(leasehold::ErrorKind::Unavailable));
+    let reads = |event: &Event| matches!(event.what, What::Sent { intent: None, .. });
+    let before = world.count(reads);
+    world.sleep(world.timing().request_timeout() * 2).await;
+    world.happened("read of its own take", world.count(reads) - before)?;
+    must(!campaign.is_finished(), || "it leads because a read names it".to_owned())?;
+    refused.lift();
     let lead = world.within("it leads", world.failover(), campaign).await?;
     let lead = lead.map_err(Problem::violated)??;
     let up = world.leader().ok_or_else(|| Problem::Vacuous("nobody leads".to_owned()))?;
     let applied = world.last(|event: &Event| matches!(event.what, What::Applied { .. }));
-    must(applied.is_some_and(|applied| applied <= up.begin), || "it leads on a read alone".to_owned())?;
+    must(applied.is_some_and(|applied| applied <= up.begin), || {
+        "it leads on a read alone".to_owned()
+    })?;
     must(lead.check(), || "its term is over".to_owned())?;
     Ok(Finding::Holds)
 }
@@ -90,8 +111,10 @@ pub(super) async fn request_timeouts(world: &World) -> Outcome {
         let retry_period = Some(Duration::from_millis(100));
         let timing = TimingSettings { retry_period, request_timeout: Some(timeout), ..settings() };
         let lock = format!("{}-{round}", world.lock());
-        let a = world.candidate_for(&lock, &format!("{round}/a"), Setup { timing, ..setup() }).await?;
-        let b = world.candidate_for(&lock, &format!("{round}/b"), Setup { timing, ..setup() }).await?;
+        let a =
+            world.candidate_for(&lock, &format!("{round}/a"), Setup { timing, ..setup() }).await?;
+        let b =
+            world.candidate_for(&lock, &format!("{round}/b"), Setup { timing, ..setup() }).await?;
         let _running = [a.run(), b.run()];
         world.until_some_leads(&format!("{round}/"), LEASE).await?;
         for _ in 0..world.rounds(20, 3) {

@@ -31,7 +31,8 @@ pub(super) async fn leads_alone(world: &World) -> Outcome {
 
 /// BA2.
 pub(super) async fn others_are_refused(world: &World) -> Outcome {
-    let [a, b, c] = [world.candidate("a").await?, world.candidate("b").await?, world.candidate("c").await?];
+    let [a, b, c] =
+        [world.candidate("a").await?, world.candidate("b").await?, world.candidate("c").await?];
     let lead = world.led(&a).await?;
     let _asking = [b.stand(), c.stand()];
     for _ in 0..20 {
@@ -127,7 +128,9 @@ async fn identities(world: &World) -> Outcome {
     let lead = world.led(&a).await?;
     let record = world.record().await?;
     let holder = record.and_then(|record| record.holder);
-    must(holder.is_some_and(|holder| holder.identity == odd), || "an identity was changed".to_owned())?;
+    must(holder.is_some_and(|holder| holder.identity == odd), || {
+        "an identity was changed".to_owned()
+    })?;
     drop(lead);
     Ok(Finding::Holds)
 }
@@ -142,7 +145,9 @@ pub(super) async fn dropped_and_cancelled(world: &World) -> Outcome {
     must(term.check() == Err(Loss::Dropped), || "a dropped owner still believes".to_owned())?;
     must(world.sent("a") == requests, || "a drop sends something".to_owned())?;
     world.sleep(Duration::from_millis(500)).await;
-    must(world.applied("a", Intent::Release) == 0, || "a drop releases: its work may run".to_owned())?;
+    must(world.applied("a", Intent::Release) == 0, || {
+        "a drop releases: its work may run".to_owned()
+    })?;
     panics(world).await?;
     cancelled(world).await
 }
@@ -186,7 +191,11 @@ async fn cancelled(world: &World) -> Outcome {
         }
         world.sleep(Duration::from_millis(1500)).await;
         must(c.leads().is_none(), || "a campaign that was dropped leads".to_owned())?;
-        if world.applied(&node, Intent::Take) > 0 && world.count(|event| &*event.node == node.as_str() && matches!(event.what, What::Up { .. })) == 0 {
+        if world.applied(&node, Intent::Take) > 0
+            && world.count(|event| {
+                &*event.node == node.as_str() && matches!(event.what, What::Up { .. })
+            }) == 0
+        {
             let store = world.target().open(&lock, world.clock()).await?;
             let observed = store.read().await?;
             let held = observed.record().is_some_and(|record| record.holder.is_some());

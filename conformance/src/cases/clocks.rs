@@ -25,7 +25,12 @@ fn slower(ratio: f64) -> u64 {
 }
 
 /// A slow holder is cut off, and another comes. How long both believed or worked is the judge's question.
-async fn under_partition(world: &World, round: usize, rate: u64, stop: Stop) -> Result<(), Problem> {
+async fn under_partition(
+    world: &World,
+    round: usize,
+    rate: u64,
+    stop: Stop,
+) -> Result<(), Problem> {
     let lock = format!("{}-{round}", world.lock());
     let slow = Setup { rate, ..setup() };
     let a = world.candidate_for(&lock, &format!("{round}/a"), slow).await?;
@@ -87,7 +92,9 @@ pub(super) async fn beyond_the_bound(world: &World) -> Outcome {
 pub(super) async fn wall_clocks(world: &World) -> Outcome {
     let [a, b] = [world.candidate("a").await?, world.candidate("b").await?];
     let hour: i64 = 3_600_000;
-    for step in [hour, -hour, 10 * 8766 * hour, -10 * 8766 * hour] {
+    // A machine without a clock that is kept running begins in 1970.
+    let to_1970 = -i64::try_from(world.clock().wall().0).unwrap_or(i64::MAX);
+    for step in [hour, -hour, 10 * 8766 * hour, -10 * 8766 * hour, to_1970] {
         let lead = world.led(&a).await?;
         let waiting = b.stand();
         for candidate in [&a, &b] {
@@ -97,7 +104,8 @@ pub(super) async fn wall_clocks(world: &World) -> Outcome {
             must(b.leads().is_none(), || format!("a step of {step} ms makes two leaders"))?;
         }
         must(lead.resign().await?, || "a release is not confirmed".to_owned())?;
-        let second = world.within("b leads", LEASE / 3, waiting).await?.map_err(Problem::violated)??;
+        let second =
+            world.within("b leads", LEASE / 3, waiting).await?.map_err(Problem::violated)??;
         must(second.resign().await?, || "a release is not confirmed".to_owned())?;
         a.clock().step_wall(0);
         b.clock().step_wall(0);
@@ -119,6 +127,8 @@ pub(super) async fn suspended(world: &World) -> Outcome {
     a.thaw();
     must(!first.check(), || "a term comes back after a suspend".to_owned())?;
     world.sleep(LEASE).await;
-    must(second.check() && a.leads().is_none(), || "the resumed one disturbs its successor".to_owned())?;
+    must(second.check() && a.leads().is_none(), || {
+        "the resumed one disturbs its successor".to_owned()
+    })?;
     Ok(Finding::Holds)
 }

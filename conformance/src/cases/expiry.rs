@@ -30,7 +30,8 @@ fn costs(world: &World) -> (Duration, Duration) {
 
 /// Who comes after a death must not come too early. The stamp of the last sign of life may be a little late.
 fn not_before(world: &World, sign: Time, wait: Duration, took: Time) -> Result<(), Problem> {
-    let early = if world.target().virtual_time() { Duration::ZERO } else { Duration::from_millis(50) };
+    let early =
+        if world.target().virtual_time() { Duration::ZERO } else { Duration::from_millis(50) };
     must(took + early >= sign + wait, || {
         format!("taken {:?} after the last sign of life, and not {wait:?}", took.since(sign))
     })
@@ -45,9 +46,11 @@ pub(super) async fn killed(world: &World) -> Outcome {
     world.sleep(LEASE).await;
     let marked = world.history().mark();
     let renewed = || {
-        world.history().since(marked).iter().any(|event| {
-            &*event.node == "a" && matches!(event.what, What::Extended { .. })
-        })
+        world
+            .history()
+            .since(marked)
+            .iter()
+            .any(|event| &*event.node == "a" && matches!(event.what, What::Extended { .. }))
     };
     world.until("a renews", LEASE, renewed).await?;
     a.kill();
@@ -86,7 +89,8 @@ pub(super) async fn late_renewal(world: &World) -> Outcome {
     let marked = world.history().mark();
     let held = a.link().fault_next(1, Requests::Only(Intent::Renew), Fault::HoldRequest);
     let sent = || {
-        let renew = |event: &Event| matches!(event.what, What::Sent { intent: Some(Intent::Renew), .. });
+        let renew =
+            |event: &Event| matches!(event.what, What::Sent { intent: Some(Intent::Renew), .. });
         world.history().since(marked).iter().any(|event| &*event.node == "a" && renew(event))
     };
     world.until("a renewal is sent", LEASE, sent).await?;
@@ -115,9 +119,8 @@ pub(super) async fn whose_duration(world: &World) -> Outcome {
         world.sleep(LEASE / 2).await;
         a.kill();
         let prefix = format!("{round}/a");
-        let sign = world.last(|event| {
-            *event.node == *prefix && matches!(event.what, What::Applied { .. })
-        });
+        let sign = world
+            .last(|event| *event.node == *prefix && matches!(event.what, What::Applied { .. }));
         let sign = sign.ok_or_else(|| Problem::Vacuous("no sign of life".to_owned()))?;
         let most = lease + lease / 100 + Duration::from_millis(100);
         let up = world.until_leads(&format!("{round}/b"), most).await?;
@@ -141,7 +144,8 @@ pub(super) async fn everybody_restarts(world: &World) -> Outcome {
         not_before(world, asked, least, up.begin)?;
     }
     world.sleep(LEASE / 2).await;
-    let ups = world.count(|event| matches!(event.what, What::Up { .. }) && event.node.starts_with('n'));
+    let ups =
+        world.count(|event| matches!(event.what, What::Up { .. }) && event.node.starts_with('n'));
     must(ups == 1, || format!("{ups} of three lead"))?;
     Ok(Finding::Holds)
 }
@@ -164,7 +168,8 @@ pub(super) async fn effective_lease(world: &World) -> Outcome {
         let _waiting = b.stand();
         world.sleep(asked / 2).await;
         a.kill();
-        let applied = |event: &Event| *event.node == *names[0] && matches!(event.what, What::Applied { .. });
+        let applied =
+            |event: &Event| *event.node == *names[0] && matches!(event.what, What::Applied { .. });
         let sign = world.last(applied).ok_or_else(|| Problem::Vacuous("no sign".to_owned()))?;
         let bounds = timed().timing.build().map_err(Problem::violated)?.bounds();
         let up = world.until_leads(&names[1], bounds.crash).await?;

@@ -90,11 +90,32 @@ pub(super) async fn deleted(world: &World) -> Outcome {
     let waiting = c.stand();
     world.sleep(LEASE).await;
     if asserted {
-        must(second.check() && c.leads().is_none(), || "what was asserted did not count".to_owned())?;
+        must(second.check() && c.leads().is_none(), || {
+            "what was asserted did not count".to_owned()
+        })?;
     } else {
         let third = world.within("c leads", LEASE, waiting).await?.map_err(Problem::violated)??;
         grows(token, third.token())?;
     }
+    deleted_unseen(world).await
+}
+
+/// The leader's watch is dead, and a newcomer takes what was deleted: both believe until the next renewal.
+async fn deleted_unseen(world: &World) -> Outcome {
+    world.exempt(crate::judge::Property::BeliefExclusion);
+    let lock = format!("{}-deaf", world.lock());
+    let a = world.candidate_for(&lock, "deaf/a", setup()).await?;
+    let first = world.led(&a).await?;
+    let _deaf = a.link().fault(crate::link::Requests::All, crate::link::Fault::Deafen);
+    world.sleep(LEASE / 2).await;
+    world.target().delete(&lock).await.map_err(Problem::NotApplicable)?;
+    let b = world.candidate_for(&lock, "deaf/b", setup()).await?;
+    let second = world.led(&b).await?;
+    grows(first.token(), second.token())?;
+    let timing = world.timing();
+    let bound = timing.retry_period() + timing.request_timeout();
+    world.within("the old term ends", bound, first.lost()).await?;
+    must(second.check(), || "the newcomer lost its term".to_owned())?;
     Ok(Finding::Holds)
 }
 
@@ -116,7 +137,8 @@ pub(super) async fn restored(world: &World) -> Outcome {
         return Err(Problem::NotShown(format!("token {token} after {last}")));
     }
     must(!fenced.write(token), || "the resource lets an old token in".to_owned())?;
-    let text = format!("after the restore token {token} came after {last}; the resource refuses it");
+    let text =
+        format!("after the restore token {token} came after {last}; the resource refuses it");
     Ok(Finding::Shown(text))
 }
 
@@ -132,9 +154,12 @@ async fn one_term(world: &World, name: &str, resource: &Resource) -> Result<Toke
 /// FE7. The child is this project's own command's.
 pub(super) async fn token_of_a_child(world: &World) -> Outcome {
     let url = world.target().url(world.lock());
-    let url = url.ok_or_else(|| Problem::NotApplicable("no other process reaches it".to_owned()))?;
+    let url =
+        url.ok_or_else(|| Problem::NotApplicable("no other process reaches it".to_owned()))?;
     let program = crate::process::command_under_test().ok_or_else(|| {
-        Problem::Vacuous("the command leasehold is not built; LEASEHOLD_PROGRAM may name it".to_owned())
+        Problem::Vacuous(
+            "the command leasehold is not built; LEASEHOLD_PROGRAM may name it".to_owned(),
+        )
     })?;
     let mut command = tokio::process::Command::new(program);
     command.args(["run", "--lease-duration", "3s", "--lock", &url, "--", "sh", "-c"]);
@@ -146,10 +171,9 @@ pub(super) async fn token_of_a_child(world: &World) -> Outcome {
     must(told.is_some() && told == stored, || {
         format!("the child was told {told:?}, and {stored:?} is stored")
     })?;
-    world.history().note(&"child".into(), What::Effect {
-        token: told.unwrap_or_default(),
-        fenced: true,
-        accepted: true,
-    });
+    world.history().note(
+        &"child".into(),
+        What::Effect { token: told.unwrap_or_default(), fenced: true, accepted: true },
+    );
     Ok(Finding::Holds)
 }

@@ -56,7 +56,9 @@ pub(super) async fn renewal_in_flight(world: &World) -> Outcome {
         let before = world.history().mark();
         let held = a.link().fault_next(1, RENEWALS, fault);
         let sent = || {
-            let renew = |event: &Event| matches!(event.what, What::Sent { intent: Some(Intent::Renew), .. });
+            let renew = |event: &Event| {
+                matches!(event.what, What::Sent { intent: Some(Intent::Renew), .. })
+            };
             world.history().since(before).iter().any(renew)
         };
         world.until("a renewal is in flight", LEASE, sent).await?;
@@ -98,9 +100,11 @@ pub(super) async fn deposed(world: &World) -> Outcome {
     let second = second.map_err(Problem::violated)??;
     a.elector().shutdown();
     cut.lift();
-    world.within("a's shutdown", LEASE, running).await?.map_err(Problem::violated)?.map_err(|kind| {
-        Problem::Violated(format!("a's run ended with {kind:?}"))
-    })?;
+    world
+        .within("a's shutdown", LEASE, running)
+        .await?
+        .map_err(Problem::violated)?
+        .map_err(|kind| Problem::Violated(format!("a's run ended with {kind:?}")))?;
     world.sleep(LEASE).await;
     must(second.check(), || "the successor's record was touched".to_owned())?;
     must(world.applied("a", Intent::Release) == 0, || "a deposed leader released".to_owned())?;
@@ -116,7 +120,9 @@ pub(super) async fn answer_lost(world: &World) -> Outcome {
     world.sleep(LEASE / 3).await;
     let _lost = a.link().fault_next(1, RELEASES, Fault::LoseAnswer);
     let resigned = tokio::task::spawn_local(lead.resign());
-    world.until("the release is applied", LEASE, || world.applied("a", Intent::Release) > 0).await?;
+    world
+        .until("the release is applied", LEASE, || world.applied("a", Intent::Release) > 0)
+        .await?;
     must(term.check() == Err(Loss::Resigned), || "belief outlives the release".to_owned())?;
     let second = world.within("b leads", AT_ONCE, waiting).await?;
     let second = second.map_err(Problem::violated)??;
@@ -136,10 +142,12 @@ pub(super) async fn late_release(world: &World) -> Outcome {
     let again = world.within("a leads again", world.failover() + LEASE, a.campaign()).await??;
     grows(token, again.token())?;
     world.sleep(2 * LEASE).await;
-    let before = world.count(|event| matches!(event.what, What::Applied { .. } | What::Refused { .. }));
+    let before =
+        world.count(|event| matches!(event.what, What::Applied { .. } | What::Refused { .. }));
     held.lift();
     let arrived = || {
-        world.count(|event| matches!(event.what, What::Applied { .. } | What::Refused { .. })) > before
+        world.count(|event| matches!(event.what, What::Applied { .. } | What::Refused { .. }))
+            > before
     };
     world.until("the late release arrives", AT_ONCE, arrived).await?;
     world.sleep(LEASE).await;
@@ -199,7 +207,10 @@ pub(super) async fn unfenced_work(world: &World) -> Outcome {
             world.sleep(Duration::from_millis(10)).await;
         }
         let leader = candidates.iter().find(|one| one.name() == &*up.node);
-        leader.ok_or_else(|| Problem::Vacuous("no leader to step down".to_owned()))?.elector().step_down();
+        leader
+            .ok_or_else(|| Problem::Vacuous("no leader to step down".to_owned()))?
+            .elector()
+            .step_down();
         let next = || world.leader().is_some_and(|next| next.token != up.token);
         world.until("the other leads", 2 * LEASE, next).await?;
     }

@@ -35,7 +35,10 @@ pub struct Implementation {
 /// The case of that name, if it is built.
 #[must_use]
 pub fn implementation(id: &str) -> Option<Implementation> {
-    BUILT.iter().find(|(known, ..)| *known == id).map(|&(_, run, fails_if)| Implementation { run, fails_if })
+    BUILT
+        .iter()
+        .find(|(known, ..)| *known == id)
+        .map(|&(_, run, fails_if)| Implementation { run, fails_if })
 }
 
 macro_rules! built {

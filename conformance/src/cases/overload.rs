@@ -24,7 +24,9 @@ pub(super) async fn throttled(world: &World) -> Outcome {
         world.sleep(world.timing().retry_period() + Duration::from_millis(600)).await;
         // Within its deadline a leader obeys; it never storms.
         let sent = world.sent(&node) - before;
-        must(sent <= 3, || format!("{sent} requests although asked for a pause of {retry_after:?}"))?;
+        must(sent <= 3, || {
+            format!("{sent} requests although asked for a pause of {retry_after:?}")
+        })?;
         fault.lift();
         world.sleep(LEASE).await;
         must(lead.check(), || format!("one refusal for {retry_after:?} ends the term"))?;
@@ -53,18 +55,21 @@ pub(super) async fn refused_for_an_hour(world: &World) -> Outcome {
     let [a, b] = [world.candidate("a").await?, world.candidate("b").await?];
     let _running = [a.run(), b.run()];
     world.until("somebody leads", LEASE, || world.leader().is_some()).await?;
-    let refusals = [&a, &b].map(|one| {
-        one.link().fault(Requests::All, Fault::Refuse(ErrorKind::Unavailable))
-    });
+    let refusals =
+        [&a, &b].map(|one| one.link().fault(Requests::All, Fault::Refuse(ErrorKind::Unavailable)));
     let hour = Duration::from_secs(3600);
     let before = world.sent("a") + world.sent("b");
     world.sleep(hour).await;
     let sent = world.sent("a") + world.sent("b") - before;
     let most = 2 * hour.as_millis() / world.timing().retry_period().as_millis() + 10;
-    must(sent as u128 <= most, || format!("{sent} requests in an hour of refusals, at most {most}"))?;
+    must(sent as u128 <= most, || {
+        format!("{sent} requests in an hour of refusals, at most {most}")
+    })?;
     world.happened("attempt", sent)?;
     drop(refusals);
-    world.until("somebody leads again", world.failover() + LEASE, || world.leader().is_some()).await?;
+    world
+        .until("somebody leads again", world.failover() + LEASE, || world.leader().is_some())
+        .await?;
     Ok(Finding::Holds)
 }
 
@@ -112,6 +117,8 @@ pub(super) async fn replayed(world: &World) -> Outcome {
     copies.lift();
     world.sleep(LEASE).await;
     must(second.check(), || "a replayed renewal ended another's term".to_owned())?;
-    must(world.applied("a", Intent::Renew) == applied, || "a replayed renewal was let in".to_owned())?;
+    must(world.applied("a", Intent::Renew) == applied, || {
+        "a replayed renewal was let in".to_owned()
+    })?;
     Ok(Finding::Holds)
 }

@@ -11,20 +11,29 @@ use crate::world::{LEASE, World};
 
 /// The leader is struck for two leases: its term is over by its deadline, one other leads, and after the fault it
 /// is a follower again. Returns when its belief ended.
-async fn struck(world: &World, fault: impl FnOnce(&crate::link::Link) -> Guard, bound: Duration) -> Outcome {
+async fn struck(
+    world: &World,
+    fault: impl FnOnce(&crate::link::Link) -> Guard,
+    bound: Duration,
+) -> Outcome {
     let [a, b] = [world.candidate("a").await?, world.candidate("b").await?];
     let first = world.led(&a).await?;
     let waiting = b.stand();
     world.sleep(LEASE / 2).await;
     let from = world.now();
     let guard = fault(a.link());
-    let loss = world.within("the leader's term ends", world.timing().renew_deadline(), first.lost()).await?;
+    let loss = world
+        .within("the leader's term ends", world.timing().renew_deadline(), first.lost())
+        .await?;
     must(loss == Loss::Expired, || format!("it ended as {loss:?}"))?;
     let second = world.within("b leads", bound, waiting).await?.map_err(Problem::violated)??;
     let sign = last_sign(world, "a").unwrap_or(from);
-    let early = if world.target().virtual_time() { Duration::ZERO } else { Duration::from_millis(50) };
+    let early =
+        if world.target().virtual_time() { Duration::ZERO } else { Duration::from_millis(50) };
     let up = world.leader().map_or(world.now(), |span| span.begin);
-    must(up + early >= sign + LEASE, || format!("taken {:?} after the last renewal applied", up.since(sign)))?;
+    must(up + early >= sign + LEASE, || {
+        format!("taken {:?} after the last renewal applied", up.since(sign))
+    })?;
     world.sleep_until(from + 2 * LEASE).await;
     guard.lift();
     drop(first);
@@ -115,7 +124,10 @@ pub(super) async fn random_cuts(world: &World) -> Outcome {
                 1 => link.fault(Requests::All, Fault::LoseRequest),
                 2 => link.fault(Requests::Writes, Fault::LoseAnswer),
                 3 => link.fault_next(2, Requests::Writes, Fault::HoldRequest),
-                4 => link.fault(Requests::All, Fault::DelayAnswer(Duration::from_millis(world.draw(600)))),
+                4 => link.fault(
+                    Requests::All,
+                    Fault::DelayAnswer(Duration::from_millis(world.draw(600))),
+                ),
                 _ => link.fault_next(3, Requests::Writes, Fault::Double),
             });
         }
@@ -127,6 +139,8 @@ pub(super) async fn random_cuts(world: &World) -> Outcome {
     guards.clear();
     let up = world.until_some_leads("c", world.failover() + LEASE).await?;
     world.sleep(2 * LEASE).await;
-    must(world.leader().is_some_and(|now| now.token == up.token), || "it does not settle".to_owned())?;
+    must(world.leader().is_some_and(|now| now.token == up.token), || {
+        "it does not settle".to_owned()
+    })?;
     Ok(Finding::Holds)
 }

@@ -7,7 +7,7 @@ use leasehold::{Clock, Intent};
 use crate::history::{Event, What};
 use crate::link::{Fault, Requests};
 use crate::verdict::{Finding, Outcome, Problem, must};
-use crate::world::{LEASE, World};
+use crate::world::{LEASE, World, setup};
 
 /// PA1.
 pub(super) async fn stopped_leader(world: &World) -> Outcome {
@@ -28,12 +28,23 @@ pub(super) async fn stopped_leader(world: &World) -> Outcome {
     Ok(Finding::Holds)
 }
 
-/// PA2.
+/// PA2. Whether answer or timeout is looked at first when the process goes on is chance: several rounds.
 pub(super) async fn stopped_while_taking(world: &World) -> Outcome {
-    let [a, b] = [world.candidate("a").await?, world.candidate("b").await?];
+    let rounds = world.rounds(8, 4);
+    let rounds = (0..rounds).map(|round| late_answer(world, round));
+    futures_util::future::try_join_all(rounds).await?;
+    Ok(Finding::Holds)
+}
+
+async fn late_answer(world: &World, round: usize) -> Result<(), Problem> {
+    let (lock, names) =
+        (format!("{}-{round}", world.lock()), [format!("{round}/a"), format!("{round}/b")]);
+    let a = world.candidate_for(&lock, &names[0], setup()).await?;
+    let b = world.candidate_for(&lock, &names[1], setup()).await?;
     let held = a.link().fault_next(1, Requests::Only(Intent::Take), Fault::HoldAnswer);
     let first = a.stand();
-    world.until("the take is applied", LEASE, || world.applied("a", Intent::Take) > 0).await?;
+    let taken = || world.applied(&names[0], Intent::Take) > 0;
+    world.until("the take is applied", LEASE, taken).await?;
     a.freeze();
     held.lift();
     let waiting = b.stand();
@@ -42,10 +53,12 @@ pub(super) async fn stopped_while_taking(world: &World) -> Outcome {
     a.thaw();
     world.sleep(LEASE).await;
     must(second.check(), || "the resumed one disturbs its successor".to_owned())?;
-    let early = world.count(|event| &*event.node == "a" && matches!(event.what, What::Up { .. }));
-    must(early == 0 && !first.is_finished(), || "an answer that came too late made a leader".to_owned())?;
+    let early = |event: &Event| *event.node == *names[0] && matches!(event.what, What::Up { .. });
+    must(world.count(early) == 0 && !first.is_finished(), || {
+        "an answer that came too late made a leader".to_owned()
+    })?;
     first.abort();
-    Ok(Finding::Holds)
+    Ok(())
 }
 
 /// PA3.
@@ -88,14 +101,17 @@ pub(super) async fn blocked_runtime(world: &World) -> Outcome {
     let lead = world.led(&a).await?;
     world.sleep(LEASE / 2).await;
     let term = lead.term();
-    let until = term.deadlines().until;
+    // Whatever is acknowledged was sent before this.
+    let until = a.clock().now() + world.timing().renew_deadline();
     world.block(world.timing().renew_deadline() + Duration::from_millis(50));
     // Nothing of the runtime has run since; another thread asks.
     let clock = a.clock().clone();
     let asked = std::thread::spawn(move || (clock.now(), term.check()));
     let (now, answer) = asked.join().map_err(|_panic| Problem::violated("check() panicked"))?;
     world.happened("block beyond the deadline", usize::from(now >= until))?;
-    must(answer.is_err(), || "check() says yes after the deadline while the runtime is blocked".to_owned())?;
+    must(answer.is_err(), || {
+        "check() says yes after the deadline while the runtime is blocked".to_owned()
+    })?;
     let waiting = b.stand();
     let _lead =
         world.within("b leads", world.failover(), waiting).await?.map_err(Problem::violated)??;

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use leasehold::{
-    Change, Contents, Intent, LockBackend, Outcome as Written, Version,
-};
+use leasehold::{Change, Contents, Intent, LockBackend, Outcome as Written, Version};
 use tokio::sync::Barrier;
 
 use crate::verdict::{Finding, Outcome, Problem, must};
@@ -70,7 +68,9 @@ async fn winner(
     }
     match <[Version; 1]>::try_from(winners) {
         Ok([version]) => Ok(version),
-        Err(winners) => Err(format!("{} of {} writes over one version won", winners.len(), stores.len())),
+        Err(winners) => {
+            Err(format!("{} of {} writes over one version won", winners.len(), stores.len()))
+        }
     }
 }
 
@@ -131,7 +131,8 @@ pub(super) async fn identical_writes(world: &World) -> Outcome {
         (first, second)
     };
     must(first.version != second.version, || "the same bytes twice are one version".to_owned())?;
-    refused(&store, &first.version, Intent::Renew, "a write over the first of two equal states").await?;
+    refused(&store, &first.version, Intent::Renew, "a write over the first of two equal states")
+        .await?;
     Ok(Finding::Holds)
 }
 
@@ -169,7 +170,8 @@ pub(super) async fn versions_never_repeat(world: &World) -> Outcome {
         let one = put(&store, &absent, first, record_of("a", cycle, 1)).await?;
         must(!seen.contains(&one.version), || format!("version {:?} came back", one.version))?;
         for old in &seen {
-            refused(&store, old, Intent::Renew, "a write over a version of an earlier life").await?;
+            refused(&store, old, Intent::Renew, "a write over a version of an earlier life")
+                .await?;
         }
         seen.push(one.version.clone());
         if world.target().by_server() {
@@ -183,4 +185,3 @@ pub(super) async fn versions_never_repeat(world: &World) -> Outcome {
     }
     Ok(Finding::Holds)
 }
-

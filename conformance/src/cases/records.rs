@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use leasehold::{
-    ErrorKind, Intent, Leader, MAX_TOKEN, Record, Version,
-};
+use leasehold::{ErrorKind, Intent, Leader, MAX_TOKEN, Record, Version};
 use serde_json::json;
 
 use crate::history::What;
@@ -35,14 +33,17 @@ pub(super) async fn forged(world: &World) -> Outcome {
     let loss = world.within("the leader notices", LEASE / 3, lead.lost()).await?;
     world.sleep(3 * LEASE).await;
     let blocked = a.leads().is_none() && b.leads().is_none();
-    let told = matches!(&b.elector().status().leader, Leader::Held(who) if who.identity == "intruder");
+    let told =
+        matches!(&b.elector().status().leader, Leader::Held(who) if who.identity == "intruder");
     must(told, || "it is not told who holds the lock".to_owned())?;
     let token = forged.record().map_or(0, |record| record.token);
     must(fenced.write(token), || "the resource knows no intruders, only tokens".to_owned())?;
     must(!fenced.write(lead.token()), || "the resource lets the old token in".to_owned())?;
     world.history().note(&"intruder".into(), What::Up { token, until: world.now() });
     if blocked {
-        let text = format!("a forged record ended the term ({loss:?}) and blocks everybody; it is told by name");
+        let text = format!(
+            "a forged record ended the term ({loss:?}) and blocks everybody; it is told by name"
+        );
         return Ok(Finding::Shown(text));
     }
     Err(Problem::NotShown("a forged record changed nothing".to_owned()))
@@ -86,9 +87,8 @@ async fn untouched(world: &World, round: usize, bytes: &[u8]) -> Result<(), Prob
     must(ended.is_err() && error == Some(ErrorKind::Corrupt), || {
         format!("bytes {round} give {error:?}")
     })?;
-    let wrote = world.count(|event| {
-        *event.node == *name && matches!(event.what, What::Applied { .. })
-    });
+    let wrote =
+        world.count(|event| *event.node == *name && matches!(event.what, What::Applied { .. }));
     must(wrote == 0, || format!("bytes {round} were overwritten"))?;
     // The tool of the store shows text only.
     if let Ok(shown) = world.target().show(world.lock()).await {
@@ -163,10 +163,15 @@ pub(super) async fn belongs_to_another(world: &World) -> Outcome {
 /// IN4.
 pub(super) async fn random_bytes(world: &World) -> Outcome {
     let good = Record {
-        extra: serde_json::Map::from_iter([("ask".to_owned(), json!({"step_down": [1, null, "x"]}))]),
+        extra: serde_json::Map::from_iter([(
+            "ask".to_owned(),
+            json!({"step_down": [1, null, "x"]}),
+        )]),
         ..record_of("node-\"a\"\\é", 42, 9)
     };
-    must(Record::from_json(&good.to_json()).as_ref() == Ok(&good), || "it does not survive".to_owned())?;
+    must(Record::from_json(&good.to_json()).as_ref() == Ok(&good), || {
+        "it does not survive".to_owned()
+    })?;
     let bytes = good.to_json();
     let (mut read, mut refused) = (0, 0);
     for _ in 0..world.rounds(200_000, 200_000) {

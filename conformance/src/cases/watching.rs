@@ -143,7 +143,8 @@ pub(super) async fn nobody_leads(world: &World) -> Outcome {
     let a = world.candidate("a").await?;
     let lead = world.led(&a).await?;
     world.sleep(LEASE / 2).await;
-    let named = |leader: &Leader| matches!(leader, Leader::Held(leading) if leading.identity == "a");
+    let named =
+        |leader: &Leader| matches!(leader, Leader::Held(leading) if leading.identity == "a");
     must(named(&observer.status().leader), || "it is not told of the leader".to_owned())?;
     a.kill();
     drop(lead);

@@ -102,7 +102,8 @@ fn observers(events: &[Event], found: &mut Findings) {
             found.add(Property::Observers, text);
         }
         if !took.contains(&(leader.as_str(), *token)) {
-            let text = format!("{} was told that {leader} leads under {token}: it never took", event.node);
+            let text =
+                format!("{} was told that {leader} leads under {token}: it never took", event.node);
             found.add(Property::Observers, text);
         }
     }

@@ -154,9 +154,8 @@ fn exclude(spans: &[Span], rules: &Rules, property: Property, verb: &str, found:
 }
 
 fn stability(events: &[Event], found: &mut Findings) {
-    let disturbed = |event: &&Event| {
-        matches!(event.what, What::Fault { .. } | What::Stopped(_) | What::Died)
-    };
+    let disturbed =
+        |event: &&Event| matches!(event.what, What::Fault { .. } | What::Stopped(_) | What::Died);
     if events.iter().any(|event| disturbed(&event)) {
         return;
     }

@@ -101,8 +101,12 @@ fn belief_ends_at_its_deadline_and_not_at_the_news_of_it() {
         (2600, "a", What::Checked { token: 1, leads: true }),
     ];
     assert_eq!(found(&flag), [Property::BeliefExclusion], "check() still said yes");
-    let killed =
-        [(0, "a", up(1, 9000)), (100, "a", What::Died), (150, "b", up(2, 2150)), (900, "b", effect(2))];
+    let killed = [
+        (0, "a", up(1, 9000)),
+        (100, "a", What::Died),
+        (150, "b", up(2, 2150)),
+        (900, "b", effect(2)),
+    ];
     assert_eq!(found(&killed), [], "the dead believe nothing");
 }
 
@@ -139,7 +143,8 @@ fn only_the_owner_of_a_term_renews_and_releases_it() {
 #[test]
 fn resources_observers_and_works() {
     assert_eq!(found(&[(0, "r", effect(2)), (1, "r", effect(1))]), [Property::FencedEffects]);
-    let back = [(0, "a", take(1)), (0, "a", take(2)), (1, "o", told("a", 2)), (2, "o", told("a", 1))];
+    let back =
+        [(0, "a", take(1)), (0, "a", take(2)), (1, "o", told("a", 2)), (2, "o", told("a", 1))];
     assert_eq!(found(&back), [Property::Observers]);
     assert_eq!(found(&[(1, "o", told("a", 2))]), [Property::Observers]);
     let long = [

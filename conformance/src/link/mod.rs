@@ -250,7 +250,9 @@ impl Strikes {
                     let why = "it was told to refuse";
                     return Err(Error::new(*kind, "reach the store", why));
                 }
-                Fault::DelayRequest(delay) => self.clock.sleep_until(self.clock.now() + *delay).await,
+                Fault::DelayRequest(delay) => {
+                    self.clock.sleep_until(self.clock.now() + *delay).await
+                }
                 // Its guard is gone: it is lifted.
                 Fault::HoldRequest => drop(lifted.wait_for(|lifted| *lifted).await),
                 _ => {}
@@ -266,11 +268,12 @@ impl Strikes {
         }
         for (fault, lifted) in &mut self.faults {
             match fault {
-                Fault::DelayAnswer(delay) => self.clock.sleep_until(self.clock.now() + *delay).await,
+                Fault::DelayAnswer(delay) => {
+                    self.clock.sleep_until(self.clock.now() + *delay).await
+                }
                 Fault::HoldAnswer => drop(lifted.wait_for(|lifted| *lifted).await),
                 _ => {}
             }
         }
     }
 }
-

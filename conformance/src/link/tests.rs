@@ -106,8 +106,7 @@ async fn a_watch_is_deaf_for_good_and_replays() {
     let mut watch = scene.lock.watch(&first);
     let mut version = Version::absent();
     for token in 1..=2 {
-        let Outcome::Written(now) = scene.clean.write(&version, &take(token)).await.unwrap()
-        else {
+        let Outcome::Written(now) = scene.clean.write(&version, &take(token)).await.unwrap() else {
             panic!("nobody else writes")
         };
         version = now.version;

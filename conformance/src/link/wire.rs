@@ -140,7 +140,8 @@ async fn carry_out(store: &Arc<dyn LockBackend>, link: &Link, op: u64, request: 
                     let replaced = ledger.stamps().get(expected).copied();
                     ledger.learn(observed);
                     let stored = observed.record();
-                    let holder = change.record.holder.as_ref().and_then(|holder| holder.incarnation);
+                    let holder =
+                        change.record.holder.as_ref().and_then(|holder| holder.incarnation);
                     let token = stored.map_or(change.record.token, |record| record.token);
                     let intent = change.intent;
                     link.note(What::Applied { op, intent, holder, token, replaced });
@@ -233,4 +234,3 @@ impl Reader {
         Some(event)
     }
 }
-

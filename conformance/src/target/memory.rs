@@ -10,7 +10,7 @@ use leasehold::{Builder, Clock, Error, LockBackend, MemoryLock};
 use super::Target;
 
 /// Puts something between a candidate and the store; for deliberate defects.
-pub type Wrap = fn(Arc<dyn LockBackend>) -> Arc<dyn LockBackend>;
+pub type Wrap = Box<dyn Fn(Arc<dyn LockBackend>) -> Arc<dyn LockBackend> + Send + Sync>;
 
 /// Locks in memory.
 pub struct MemoryTarget {
@@ -81,7 +81,7 @@ impl Target for MemoryTarget {
         clock: &Arc<dyn Clock>,
     ) -> Result<Arc<dyn LockBackend>, Error> {
         let lock: Arc<dyn LockBackend> = Arc::new(self.lock(lock, clock));
-        Ok(match self.wrap {
+        Ok(match &self.wrap {
             Some(wrap) => wrap(lock),
             None => lock,
         })
