@@ -9,14 +9,16 @@ use crate::catalogue::{CASES, Tier};
 use crate::expected::{Expectation, Expected};
 use crate::report::{Line, Report};
 use crate::runner::{self, Options};
-use crate::target::{FileTarget, MemoryTarget, Target};
+use crate::target::{FileTarget, MemoryTarget, Target, UrlTarget};
 use crate::timeline;
+use crate::verdict::Verdict;
 
 /// How it is called.
 pub const USAGE: &str = "\
 Usage: leasehold-conformance [OPTION...] [BACKEND [FILTER]]
 
-  BACKEND            memory, memory-server, file; without one, all of them
+  BACKEND            memory, memory-server, file, etcd, or the URL of a lock beside which locks may be made;
+                     without one, those that need no server
   FILTER             cases by name (EX4), group (EX) or words of their title, several by commas
 
   --list             name the cases, and what would make each fail; runs none
@@ -34,6 +36,7 @@ Usage: leasehold-conformance [OPTION...] [BACKEND [FILTER]]
 struct Request {
     backend: Option<String>,
     options: Options,
+    help: bool,
     list: bool,
     json: Option<PathBuf>,
     junit: Option<PathBuf>,
@@ -46,6 +49,10 @@ struct Request {
 /// It was called wrongly, or a file cannot be written.
 pub fn run(arguments: &[String], mut say: impl FnMut(&str)) -> Result<bool, String> {
     let request = parse(arguments)?;
+    if request.help {
+        say(USAGE.trim_end());
+        return Ok(true);
+    }
     if request.list {
         list(request.backend.as_deref(), &mut say)?;
         return Ok(true);
@@ -97,6 +104,61 @@ fn one(
     Ok(report)
 }
 
+/// A store of a user's own, and what to run there.
+#[derive(Clone)]
+pub struct Own {
+    /// A lock. The cases use locks beside it. May hold a password.
+    pub url: String,
+    /// As the command's filter.
+    pub filter: Option<String>,
+    /// The slow and the random tier too.
+    pub slow: bool,
+    /// Where randomness begins.
+    pub seed: u64,
+}
+
+/// Runs every case that needs no hand on the servers against a user's own store, and says what could not be tested;
+/// whether everything that ran was as expected.
+///
+/// # Errors
+/// The URL is wrong, or the store cannot be opened or read.
+pub fn own_store(own: &Own, mut say: impl FnMut(&str)) -> Result<bool, leasehold::Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| {
+        leasehold::Error::new(leasehold::ErrorKind::Unavailable, "start a runtime", error)
+    })?;
+    let target: Arc<dyn Target> = Arc::new(runtime.block_on(UrlTarget::open(&own.url))?);
+    let expected = Expected::of(target.backend()).or_else(|_none| Expected::of("file"));
+    let expected = expected.expect("this crate's own expectations are in order");
+    let (filter, slow, seed) = (own.filter.clone(), own.slow, own.seed);
+    let options = Options { filter, slow, seed, built_only: true, ..Options::default() };
+    let mut report = runner::run(&target, &expected, &options, |_| {});
+    // What an administrator would have to do is not ours to do on a store of theirs.
+    let (tested, untested): (Vec<Line>, Vec<Line>) = report
+        .lines
+        .into_iter()
+        .partition(|line| !matches!(line.verdict, Verdict::NotApplicable(_)));
+    report.lines = tested;
+    say(report.table().trim_end());
+    say("\nnot tested:");
+    for line in &untested {
+        say(&format!("  {:5} {}: {}", line.case.id, line.case.title, line.verdict.text()));
+    }
+    let missing: Vec<&str> = CASES
+        .iter()
+        .filter(|case| cases::implementation(case.id).is_none())
+        .map(|case| case.id)
+        .collect();
+    say(&format!("  not built yet, or for servers of the suite's own: {}", missing.join(" ")));
+    let faults = report.faults();
+    for fault in &faults {
+        say(&format!("NOT AS EXPECTED  {fault}"));
+    }
+    report.lines.extend(untested);
+    say(&format!("\n{}", report.closing()));
+    Ok(faults.is_empty())
+}
+
 /// Keeps every history, as a machine, a reader and a browser take it.
 fn histories(directory: &Path, report: &Report) -> Result<(), String> {
     let failed = |error: std::io::Error| format!("cannot make {}: {error}", directory.display());
@@ -125,7 +187,19 @@ fn target(backend: &str) -> Result<Arc<dyn Target>, String> {
             Ok(target) => Ok(Arc::new(target)),
             Err(error) => Err(format!("no temporary directory: {error}")),
         },
-        other => Err(format!("there is no backend {other:?} here")),
+        #[cfg(feature = "servers")]
+        "etcd" => match crate::target::EtcdTarget::start() {
+            Ok(target) => Ok(Arc::new(target)),
+            Err(error) => Err(format!("cannot start etcd: {error}")),
+        },
+        url if url.contains(':') => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let runtime = runtime.map_err(|error| format!("no runtime: {error}"))?;
+            let target =
+                runtime.block_on(UrlTarget::open(url)).map_err(|error| error.to_string())?;
+            Ok(Arc::new(target))
+        }
+        other => Err(format!("there is no backend {other:?}; a URL names a store of yours")),
     }
 }
 
@@ -156,6 +230,7 @@ fn parse(arguments: &[String]) -> Result<Request, String> {
         let mut value =
             || rest.next().cloned().ok_or_else(|| format!("{argument} needs a value after it"));
         match argument.as_str() {
+            "--help" | "-h" => request.help = true,
             "--list" => request.list = true,
             "--slow" => request.options.slow = true,
             "--built" => request.options.built_only = true,

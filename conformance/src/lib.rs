@@ -1,4 +1,4 @@
-//! The conformance suite: the same named cases for every backend, with faults.
+//! The conformance suite: the same named cases for every backend, with faults, over real servers.
 //!
 //! A [`target`] gives candidates for a lock; a [`cases`] function drives them through faults of their [`link`]; one
 //! clock stamps what happens ([`history`]); the [`judge`] checks every history for what must always hold; the
@@ -13,6 +13,8 @@ pub mod catalogue;
 pub mod clock;
 pub mod command;
 pub mod expected;
+#[cfg(feature = "servers")]
+pub mod fixture;
 pub mod history;
 pub mod judge;
 pub mod link;

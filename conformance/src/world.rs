@@ -1,6 +1,7 @@
 //! Where one case runs: its lock, its candidates, its time.
 
 use std::cell::{Cell, RefCell};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -331,7 +332,7 @@ impl World {
     /// It does not get one at once.
     pub async fn led(&self, candidate: &Candidate) -> Result<Lead, Problem> {
         let what = format!("{} leads", candidate.name());
-        self.within(&what, Duration::from_millis(500), candidate.campaign()).await?
+        self.within(&what, Duration::from_secs(1), candidate.campaign()).await?
     }
 
     /// The longest time from a crash until another leads, beside what the host may add.
@@ -500,9 +501,11 @@ impl Resource {
     }
 }
 
-/// A record by hand, as somebody else would write it.
+/// A record by hand, as somebody else would write it. Two calls never give the same nonce.
 #[must_use]
-pub fn record_of(identity: &str, token: Token, nonce: u128) -> Record {
+pub fn record_of(identity: &str, token: Token) -> Record {
+    let random = || RandomState::new().build_hasher().finish();
+    let nonce = u128::from(random()) << 64 | u128::from(random());
     Record {
         holder: Some(Holder {
             identity: identity.to_owned(),
@@ -516,6 +519,15 @@ pub fn record_of(identity: &str, token: Token, nonce: u128) -> Record {
         renewed: Wall(0),
         extra: serde_json::Map::new(),
     }
+}
+
+/// Frees by hand what is stored.
+///
+/// # Errors
+/// The store fails or refuses.
+pub async fn free(store: &Arc<dyn LockBackend>, held: &Observed) -> Result<Observed, Problem> {
+    let record = held.record().cloned().unwrap_or_else(|| record_of("nobody", 1));
+    put(store, &held.version, Intent::Release, Record { holder: None, ..record }).await
 }
 
 /// Writes by hand, and returns what is stored then.

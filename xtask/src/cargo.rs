@@ -18,10 +18,16 @@ pub(crate) fn target_directory() -> PathBuf {
     root().join(env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
 }
 
-/// The cargo that runs this, at the root of the checkout, without input.
+/// The cargo that runs this, at the root of the checkout, without input. It finds the `protoc` that the etcd client
+/// generates its code with, unless the caller names another.
 pub(crate) fn cargo<I: IntoIterator<Item: AsRef<OsStr>>>(arguments: I) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(arguments).current_dir(root()).stdin(Stdio::null());
+    if env::var_os("PROTOC").is_none()
+        && let Ok(protoc) = protoc_bin_vendored::protoc_bin_path()
+    {
+        command.env("PROTOC", protoc);
+    }
     command
 }
 

@@ -4,6 +4,8 @@
 //! - `test.rs`: the steps of `cargo xtask test`, in order.
 //! - `steps.rs`: runs named steps and counts them.
 //! - `cargo.rs`: cargo, called in this checkout.
+//! - `servers.rs`: the real servers of the conformance suite.
+//! - `conformance.rs`: the conformance suite.
 //! - `sim.rs`: simulation of the election.
 //! - `size.rs`: how long a release build takes from cold, and how large it is.
 //! - `tools.rs`: what a fresh machine lacks.
@@ -11,6 +13,8 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is a command for people")]
 
 mod cargo;
+mod conformance;
+mod servers;
 mod sim;
 mod size;
 mod steps;
@@ -25,6 +29,9 @@ Usage: cargo xtask <command>
   test [--quick] [STEP...]  run every check and test, or only the steps named
        --quick              without the slow tests and checks: the inner loop
        --list               name the steps and run none
+  servers [NAME]            install the servers that the conformance suite starts: etcd, etcd-go
+  conformance [OPTION...] [BACKEND|URL [FILTER]]
+                            run the conformance suite; --help says how
   sim [ARGUMENT...]         simulate the election; --help says how
   size [--check]            release build of the command from cold: seconds and bytes
        --check              fail above 90 s or 6 MB
@@ -36,6 +43,8 @@ type Outcome = Result<(), String>;
 enum Command {
     Help,
     Test(test::Options),
+    Servers(Option<String>),
+    Conformance(Vec<String>),
     Sim(Vec<String>),
     Size { check: bool },
 }
@@ -49,6 +58,8 @@ fn main() -> ExitCode {
             Ok(())
         }
         Ok(Command::Test(options)) => test::run(&options),
+        Ok(Command::Servers(name)) => servers::run(name.as_deref()),
+        Ok(Command::Conformance(arguments)) => conformance::run(&arguments),
         Ok(Command::Sim(arguments)) => sim::run(&arguments),
         Ok(Command::Size { check }) => size::run(check),
         Err(error) => {
@@ -69,12 +80,20 @@ fn parse(arguments: &[&str]) -> Result<Command, String> {
     match arguments {
         [] | ["help" | "--help" | "-h", ..] => Ok(Command::Help),
         ["test", rest @ ..] => test::Options::parse(rest).map(Command::Test),
-        ["sim", rest @ ..] => {
-            Ok(Command::Sim(rest.iter().map(|argument| (*argument).to_owned()).collect()))
+        ["servers"] => Ok(Command::Servers(None)),
+        ["servers", name] if !name.starts_with('-') => {
+            Ok(Command::Servers(Some((*name).to_owned())))
         }
+        ["servers", other, ..] => Err(format!("servers takes one name, not {other:?}")),
+        ["conformance", rest @ ..] => Ok(Command::Conformance(owned(rest))),
+        ["sim", rest @ ..] => Ok(Command::Sim(owned(rest))),
         ["size"] => Ok(Command::Size { check: false }),
         ["size", "--check"] => Ok(Command::Size { check: true }),
         ["size", other, ..] => Err(format!("size does not know {other:?}")),
         [other, ..] => Err(format!("there is no command {other:?}")),
     }
+}
+
+fn owned(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
 }

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use crate::cargo::{self, Counts, capture, cargo, count_tests, root};
 use crate::steps::{self, Step};
-use crate::{Outcome, sim, size, tools};
+use crate::{Outcome, servers, sim, size, tools};
 
 /// In the order they run: what fails fast comes first.
 const STEPS: &[Step] = &[
@@ -18,6 +18,8 @@ const STEPS: &[Step] = &[
     Step { name: "facade-alone", quick: false, run: facade_without_backends },
     Step { name: "tests", quick: true, run: tests },
     Step { name: "doc-tests", quick: true, run: doc_tests },
+    Step { name: "servers", quick: false, run: servers::step },
+    Step { name: "etcd-tests", quick: false, run: etcd_tests },
     Step { name: "simulation", quick: false, run: sim::schedules },
     Step { name: "mutants", quick: false, run: sim::mutants },
     Step { name: "slow-tests", quick: false, run: slow_tests },
@@ -28,6 +30,9 @@ const STEPS: &[Step] = &[
 
 /// An integration test whose file name begins so takes more than a few seconds; `--quick` leaves it out.
 const SLOW: &str = "slow_";
+
+/// One whose file name begins so needs the servers of `cargo xtask servers etcd`; `--quick` leaves it out too.
+const ETCD: &str = "etcd_";
 
 /// What may not be in the tree of a core without driver.
 const DRIVER_CRATES: [&str; 3] = ["tokio", "rustix", "getrandom"];
@@ -108,7 +113,9 @@ fn facade_without_backends() -> Result<String, String> {
 }
 
 fn tests() -> Result<String, String> {
-    let quick = test_targets()?.into_iter().filter(|name| !name.starts_with(SLOW));
+    let quick = test_targets()?
+        .into_iter()
+        .filter(|name| !name.starts_with(SLOW) && !name.starts_with(ETCD));
     let named: Vec<String> = quick.map(|name| format!("--test={name}")).collect();
     let mut command = cargo(["test", "--workspace", "--lib", "--bins", "--examples"]);
     counted(count_tests(command.args(named))?)
@@ -121,8 +128,20 @@ fn doc_tests() -> Result<String, String> {
 /// One at a time: these start processes, stop them and measure how long the others take. They print what they
 /// measured.
 fn slow_tests() -> Result<String, String> {
-    let slow = test_targets()?.into_iter().filter(|name| name.starts_with(SLOW));
-    let named: Vec<String> = slow.map(|name| format!("--test={name}")).collect();
+    one_at_a_time(SLOW)
+}
+
+/// As the slow ones, with a real cluster.
+fn etcd_tests() -> Result<String, String> {
+    one_at_a_time(ETCD)
+}
+
+fn one_at_a_time(prefix: &str) -> Result<String, String> {
+    let chosen = test_targets()?.into_iter().filter(|name| name.starts_with(prefix));
+    let named: Vec<String> = chosen.map(|name| format!("--test={name}")).collect();
+    if named.is_empty() {
+        return Err(format!("there is no test file {prefix}*.rs"));
+    }
     let mut command = cargo(["test", "--workspace"]);
     counted(count_tests(command.args(named).args(["--", "--test-threads=1", "--show-output"]))?)
 }

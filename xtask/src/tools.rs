@@ -62,7 +62,7 @@ pub(crate) fn cargo_deny() -> Result<Command, String> {
 }
 
 /// Where tools are kept between runs.
-fn cache() -> Result<PathBuf, String> {
+pub(crate) fn cache() -> Result<PathBuf, String> {
     cache_under(env::var_os("XDG_CACHE_HOME"), env::var_os("HOME"))
         .ok_or_else(|| "neither XDG_CACHE_HOME nor HOME names a directory".to_owned())
 }
@@ -107,7 +107,7 @@ fn answers(command: &mut Command) -> bool {
 }
 
 /// Whether a shell would find it.
-fn is_on_path(program: &str) -> bool {
+pub(crate) fn is_on_path(program: &str) -> bool {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path).any(|directory| is_executable(&directory.join(program)))
 }

@@ -103,7 +103,7 @@ pub(super) async fn strange_names(world: &World) -> Outcome {
     for (name, store) in &stores {
         let observed = store.read().await?;
         must(observed.version.is_absent(), || format!("{name:?} names another's lock"))?;
-        put(store, &observed.version, intent, record_of(name.trim(), 1, 1)).await?;
+        put(store, &observed.version, intent, record_of(name.trim(), 1)).await?;
     }
     for (name, store) in &stores {
         let observed = store.read().await?;

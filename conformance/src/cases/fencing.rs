@@ -163,14 +163,25 @@ pub(super) async fn token_of_a_child(world: &World) -> Outcome {
     })?;
     let mut command = tokio::process::Command::new(program);
     command.args(["run", "--lease-duration", "3s", "--lock", &url, "--", "sh", "-c"]);
-    command.arg("printf '%s' \"$LEASEHOLD_FENCING_TOKEN\"").kill_on_drop(true);
-    let output = world.within("the command ends", 2 * LEASE, command.output()).await?;
-    let output = output.map_err(Problem::violated)?;
-    let told: Option<Token> = String::from_utf8_lossy(&output.stdout).trim().parse().ok();
+    command.arg("printf '%s' \"$LEASEHOLD_FENCING_TOKEN\"; read _").kill_on_drop(true);
+    let mut child = command
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .map_err(Problem::violated)?;
+    let mut told = vec![0; 64];
+    let output = child.stdout.as_mut().expect("it is piped");
+    let read = tokio::io::AsyncReadExt::read(output, &mut told);
+    let count = world.within("the child tells its token", 2 * LEASE, read).await?;
+    told.truncate(count.map_err(Problem::violated)?);
+    let told: Option<Token> = String::from_utf8_lossy(&told).trim().parse().ok();
     let stored = world.record().await?.map(|record| record.token);
     must(told.is_some() && told == stored, || {
         format!("the child was told {told:?}, and {stored:?} is stored")
     })?;
+    // The end of its input ends the child, and that the command.
+    drop(child.stdin.take());
+    world.within("the command ends", 2 * LEASE, child.wait()).await?.map_err(Problem::violated)?;
     world.history().note(
         &"child".into(),
         What::Effect { token: told.unwrap_or_default(), fenced: true, accepted: true },

@@ -6,7 +6,7 @@ use leasehold::{Change, Contents, Intent, LockBackend, Outcome as Written, Versi
 use tokio::sync::Barrier;
 
 use crate::verdict::{Finding, Outcome, Problem, must};
-use crate::world::{World, put, record_of};
+use crate::world::{World, free, put, record_of};
 
 /// How many write at once.
 const CONNECTIONS: usize = 64;
@@ -50,9 +50,9 @@ async fn winner(
 ) -> Result<Version, String> {
     let barrier = Arc::new(Barrier::new(stores.len()));
     let mut writes = Vec::new();
-    for (store, nonce) in stores.iter().zip(1..) {
+    for store in stores {
         let (store, expected, barrier) = (store.clone(), expected.clone(), barrier.clone());
-        let change = Change { intent, record: record_of("racer", 1, nonce) };
+        let change = Change { intent, record: record_of("racer", 1) };
         writes.push(tokio::spawn(async move {
             barrier.wait().await;
             store.write(&expected, &change).await
@@ -79,13 +79,13 @@ pub(super) async fn wrong_versions(world: &World) -> Outcome {
     let store = world.store().await?;
     let absent = Version::absent();
     let first_intent = if world.target().by_server() { Intent::Take } else { Intent::Adopt };
-    let first = put(&store, &absent, first_intent, record_of("a", 1, 1)).await?;
+    let first = put(&store, &absent, first_intent, record_of("a", 1)).await?;
     refused(&store, &absent, first_intent, "a creation over what is there").await?;
     let gone = if world.target().by_server() {
-        put(&store, &first.version, Intent::Release, record_of("a", 1, 1)).await?;
+        free(&store, &first).await?;
         first
     } else {
-        let second = put(&store, &first.version, Intent::Take, record_of("a", 2, 2)).await?;
+        let second = put(&store, &first.version, Intent::Take, record_of("a", 2)).await?;
         refused(&store, &first.version, Intent::Take, "a write over an old version").await?;
         if let Err(why) = world.target().delete(world.lock()).await {
             return Err(Problem::NotApplicable(why));
@@ -108,7 +108,7 @@ async fn refused(
     intent: Intent,
     what: &str,
 ) -> Result<(), Problem> {
-    let change = Change { intent, record: record_of("thief", 9, 99) };
+    let change = Change { intent, record: record_of("thief", 9) };
     match store.write(expected, &change).await {
         Ok(Written::Conflict) => Ok(()),
         Ok(Written::Written(_)) => Err(Problem::Violated(format!("{what} is let in"))),
@@ -119,11 +119,11 @@ async fn refused(
 /// Q3.
 pub(super) async fn identical_writes(world: &World) -> Outcome {
     let store = world.store().await?;
-    let record = record_of("a", 1, 1);
+    let record = record_of("a", 1);
     let absent = Version::absent();
     let (first, second) = if world.target().by_server() {
         let first = put(&store, &absent, Intent::Take, record.clone()).await?;
-        put(&store, &first.version, Intent::Release, record.clone()).await?;
+        free(&store, &first).await?;
         (first, put(&store, &absent, Intent::Take, record).await?)
     } else {
         let first = put(&store, &absent, Intent::Adopt, record.clone()).await?;
@@ -141,13 +141,12 @@ pub(super) async fn reads_are_fresh(world: &World) -> Outcome {
     let (writer, reader) = (world.store().await?, world.store().await?);
     let mut version = writer.read().await?.version;
     for number in 1..=u64::try_from(world.rounds(1000, 200)).unwrap_or(1) {
-        let nonce = u128::from(number);
-        let record = record_of("a", number, nonce);
+        let record = record_of("a", number);
         if world.target().by_server() {
             let taken = put(&writer, &Version::absent(), Intent::Take, record.clone()).await?;
             let read = reader.read().await?;
             must(read.version == taken.version, || format!("read {number} misses a take"))?;
-            put(&writer, &taken.version, Intent::Release, record).await?;
+            free(&writer, &taken).await?;
             let read = reader.read().await?;
             must(read.contents == Contents::Absent, || format!("read {number} misses a release"))?;
         } else {
@@ -167,7 +166,7 @@ pub(super) async fn versions_never_repeat(world: &World) -> Outcome {
     for cycle in 1..=5 {
         let absent = Version::absent();
         let first = if world.target().by_server() { Intent::Take } else { Intent::Adopt };
-        let one = put(&store, &absent, first, record_of("a", cycle, 1)).await?;
+        let one = put(&store, &absent, first, record_of("a", cycle)).await?;
         must(!seen.contains(&one.version), || format!("version {:?} came back", one.version))?;
         for old in &seen {
             refused(&store, old, Intent::Renew, "a write over a version of an earlier life")
@@ -175,9 +174,9 @@ pub(super) async fn versions_never_repeat(world: &World) -> Outcome {
         }
         seen.push(one.version.clone());
         if world.target().by_server() {
-            put(&store, &one.version, Intent::Release, record_of("a", cycle, 1)).await?;
+            free(&store, &one).await?;
         } else {
-            let two = put(&store, &one.version, Intent::Take, record_of("a", cycle, 1)).await?;
+            let two = put(&store, &one.version, Intent::Take, record_of("a", cycle)).await?;
             must(!seen.contains(&two.version), || format!("version {:?} came back", two.version))?;
             seen.push(two.version);
             world.target().delete(world.lock()).await.map_err(Problem::NotApplicable)?;

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::history::What;
 use crate::judge::Property;
 use crate::verdict::{Finding, Outcome, Problem, must};
-use crate::world::{LEASE, Resource, World, put, record_of};
+use crate::world::{LEASE, Resource, World, free, put, record_of};
 
 /// SE5.
 pub(super) async fn forged(world: &World) -> Outcome {
@@ -18,18 +18,19 @@ pub(super) async fn forged(world: &World) -> Outcome {
     let fenced = Resource::new(world, true);
     let [a, b] = [world.candidate("a").await?, world.candidate("b").await?];
     let lead = world.led(&a).await?;
-    let _waiting = b.stand();
     must(fenced.write(lead.token()), || "a leader's effect is refused".to_owned())?;
     let store = world.store().await?;
     world.disturb("an intruder writes");
-    let mut version = store.read().await?.version;
+    let mut now = store.read().await?;
     if world.target().by_server() {
-        put(&store, &version, Intent::Release, record_of("x", 0, 7)).await?;
-        version = Version::absent();
+        // Its key, and not what a challenger could reach: an administrator's hand.
+        free(&store, &now).await?;
+        now.version = Version::absent();
     }
-    let mut record = record_of("intruder", lead.token() + 1, 7);
+    let mut record = record_of("intruder", lead.token() + 1);
     record.lease_duration = Duration::from_secs(1_000_000);
-    let forged = put(&store, &version, Intent::Take, record).await?;
+    let forged = put(&store, &now.version, Intent::Take, record).await?;
+    let _waiting = b.stand();
     let loss = world.within("the leader notices", LEASE / 3, lead.lost()).await?;
     world.sleep(3 * LEASE).await;
     let blocked = a.leads().is_none() && b.leads().is_none();
@@ -104,11 +105,11 @@ pub(super) async fn absurd_fields(world: &World) -> Outcome {
     let lead = world.led(&a).await?;
     must(lead.resign().await?, || "a release is not confirmed".to_owned())?;
     drop(a);
-    let base = record_of("", 1, 5);
+    let base = record_of("", 1);
     let forever = Duration::from_secs(1_000_000_000);
-    let long = Record { lease_duration: forever, ..record_of("long", 1, 6) };
+    let long = Record { lease_duration: forever, ..record_of("long", 1) };
     // An identity that is empty, a token beyond all, and a lease that never ends.
-    let highest = record_of("highest", MAX_TOKEN, 8);
+    let highest = record_of("highest", MAX_TOKEN);
     // A store that mints tokens itself minds no token of a record.
     let rounds = if world.target().by_server() { 2 } else { 3 };
     for (round, record) in [base, long, highest].into_iter().take(rounds).enumerate() {
@@ -132,14 +133,15 @@ pub(super) async fn absurd_fields(world: &World) -> Outcome {
             })?,
             _ => must(c.leads().is_none(), || "a token beyond all was given".to_owned())?,
         }
+        world.disturb("an operator frees the lock");
         campaign.abort();
-        drop(c);
+        drop((campaign, c));
         world.sleep(world.timing().request_timeout()).await;
         let now = store.read().await?;
         let kept = if now.version.is_absent() { Version::absent() } else { now.version };
         let token = stored.record().map_or(0, |record| record.token);
         if !kept.is_absent() && round < 2 {
-            let released = Record { holder: None, ..record_of("", token.max(1), 9) };
+            let released = Record { holder: None, ..record_of("", token.max(1)) };
             put(&store, &kept, Intent::Release, released).await?;
         }
     }
@@ -167,7 +169,7 @@ pub(super) async fn random_bytes(world: &World) -> Outcome {
             "ask".to_owned(),
             json!({"step_down": [1, null, "x"]}),
         )]),
-        ..record_of("node-\"a\"\\é", 42, 9)
+        ..record_of("node-\"a\"\\é", 42)
     };
     must(Record::from_json(&good.to_json()).as_ref() == Ok(&good), || {
         "it does not survive".to_owned()
@@ -205,6 +207,9 @@ pub(super) async fn random_bytes(world: &World) -> Outcome {
 /// UP1. The newer version writes a field that ours does not know.
 pub(super) async fn unknown_fields(world: &World) -> Outcome {
     let candidates = world.candidates("c", 3).await?;
+    if world.target().by_server() {
+        return after_a_newer_version(world, &candidates).await;
+    }
     let first = world.led(&candidates[0]).await?;
     let store = world.store().await?;
     let mut newer = Err(Problem::Vacuous("every write met a renewal".to_owned()));
@@ -231,5 +236,25 @@ pub(super) async fn unknown_fields(world: &World) -> Outcome {
         let kept = world.record().await?.and_then(|record| record.extra.get("history").cloned());
         must(kept == Some(json!(["x", 1])), || format!("the unknown field became {kept:?}"))?;
     }
+    Ok(Finding::Holds)
+}
+
+/// Where a renewal stores nothing, ours only read what the newer version wrote, and come after it.
+async fn after_a_newer_version(world: &World, ours: &[crate::candidate::Candidate]) -> Outcome {
+    let store = world.store().await?;
+    let mut record = record_of("newer", 1);
+    record.extra.insert("history".to_owned(), json!(["x", 1]));
+    let taken = put(&store, &Version::absent(), Intent::Take, record).await?;
+    let token = taken.record().map_or(0, |record| record.token);
+    let waiting: Vec<_> = ours.iter().map(|candidate| candidate.stand()).collect();
+    world.sleep(LEASE / 3).await;
+    for candidate in ours {
+        must(crate::world::says_leader(candidate.elector(), "newer", token), || {
+            format!("it is told {:?}", candidate.elector().status().leader)
+        })?;
+    }
+    let up = world.until_some_leads("c", world.failover()).await?;
+    crate::world::grows(token, up.token)?;
+    drop(waiting);
     Ok(Finding::Holds)
 }

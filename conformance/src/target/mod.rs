@@ -1,5 +1,7 @@
 //! What is tested: a store, and how a case gets candidates for its locks.
 
+#[cfg(feature = "servers")]
+mod etcd;
 mod file;
 mod memory;
 mod url;
@@ -10,6 +12,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use leasehold::{Builder, Clock, Error, LockBackend};
 
+#[cfg(feature = "servers")]
+pub use etcd::EtcdTarget;
 pub use file::FileTarget;
 pub use memory::{MemoryTarget, Wrap};
 pub use url::{UrlTarget, parse_url, with_suffix};
@@ -73,6 +77,15 @@ pub trait Target: fmt::Debug + Send + Sync {
     async fn show(&self, lock: &str) -> Result<String, String> {
         let _ = lock;
         Err("the store has no tool of its own".to_owned())
+    }
+
+    /// Makes the store forget what a watch could resume from, where it does not by itself after some hundred changes.
+    ///
+    /// # Errors
+    /// Why this cannot be done here.
+    async fn forget_history(&self, lock: &str) -> Result<(), String> {
+        let _ = lock;
+        Ok(())
     }
 
     /// Keeps what the store holds now for this lock; the closure puts it back.

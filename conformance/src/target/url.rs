@@ -54,8 +54,12 @@ pub fn with_suffix(url: &str, suffix: &str) -> String {
         Some((path, query)) => (path, format!("?{query}")),
         None => (url, String::new()),
     };
-    let escaped: String = suffix.bytes().map(escaped).collect();
-    format!("{path}.{escaped}{query}")
+    format!("{path}.{}{query}", escape(suffix))
+}
+
+/// A name as part of a URL's path.
+pub(super) fn escape(name: &str) -> String {
+    name.bytes().map(escaped).collect()
 }
 
 fn escaped(byte: u8) -> String {
@@ -67,6 +71,10 @@ fn escaped(byte: u8) -> String {
 impl Target for UrlTarget {
     fn backend(&self) -> &str {
         &self.backend
+    }
+
+    fn knows_deaths(&self) -> bool {
+        self.backend == "file"
     }
 
     fn by_server(&self) -> bool {

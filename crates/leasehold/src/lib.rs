@@ -103,6 +103,8 @@
 //! assert!(fence.admit(41).is_err(), "the old leader woke up: its write is refused");
 //! ```
 
+#[cfg(feature = "etcd")]
+pub mod etcd;
 mod url;
 
 use std::sync::Arc;
@@ -143,19 +145,24 @@ pub mod file {
 
 /// The schemes of this build.
 pub const SCHEMES: &[&str] = &[
+    #[cfg(feature = "etcd")]
+    "etcd",
+    #[cfg(feature = "etcd")]
+    "etcds",
     #[cfg(feature = "file")]
     "file",
     "mem",
 ];
 
 /// Schemes, and the feature that brings each.
-const FEATURES: &[(&str, &str)] = &[("file", "file")];
+const FEATURES: &[(&str, &str)] = &[("etcd", "etcd"), ("etcds", "etcd"), ("file", "file")];
 
 /// Opens the lock that `url` names.
 ///
 /// | URL | feature | what |
 /// |---|---|---|
 /// | `file:/path`, `file:path` | `file` (default) | one small file on this host |
+/// | `etcd://h1:2379,h2:2379/name`, `etcds://…` | `etcd` | an election of etcd, over TLS with `etcds` |
 /// | `mem:name` | – | a new lock in this process at every call; the name is for logs; for tests |
 ///
 /// # Errors
@@ -163,6 +170,8 @@ const FEATURES: &[(&str, &str)] = &[("file", "file")];
 pub async fn connect(url: &str) -> Result<Arc<dyn LockBackend>, Error> {
     let url = LockUrl::parse(url)?;
     match url.scheme() {
+        #[cfg(feature = "etcd")]
+        "etcd" | "etcds" => Ok(Arc::new(etcd::open(&url)?)),
         #[cfg(feature = "file")]
         "file" => Ok(Arc::new(file::open(&url)?)),
         "mem" => {

@@ -375,7 +375,8 @@ impl Election {
 
     fn stand(&mut self, now: Time) {
         self.standing = true;
-        self.failure = None;
+        // Nothing is written over what ended the last candidacy before it was read again.
+        self.look |= self.failure.take().is_some();
         // What is unreadable is read again, to be told to whoever stands now.
         let readable =
             self.observed().is_some_and(|seen| !matches!(seen.contents, Contents::Unreadable(_)));

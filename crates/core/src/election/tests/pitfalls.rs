@@ -205,6 +205,25 @@ fn a_rewound_store_ends_the_term_and_the_candidacy() {
     assert!(play.leadership().is_none());
 }
 
+/// The absence that told of the restore is no licence to take the lock in a later candidacy.
+#[test]
+fn who_stands_again_after_a_rewind_reads_first_and_is_refused_again() {
+    let mut play = Play::with(&Capabilities { floor_is_history: true, ..capabilities() });
+    (play.floor, play.expiry) = (Some(100), Expiry::ByServer);
+    play.input(Input::Stand);
+    play.run();
+    assert_eq!(play.leadership().unwrap().token, 101);
+    (play.floor, play.contents, play.version) = (Some(50), Contents::Absent, 0);
+    play.run_for(P + 2 * RTT);
+    let rewound = Failure::Rewound { floor: Some(50), before: 100 };
+    assert_eq!(play.election.failure(), Some(&rewound));
+    play.input(Input::Drained);
+    play.input(Input::Push(true));
+    play.input(Input::Stand);
+    assert_eq!(play.turn(), Some(Action::Read));
+    assert_eq!(play.election.failure(), Some(&rewound));
+}
+
 #[test]
 fn denied_ends_the_candidacy_only_before_the_first_read() {
     let mut play = Play::new();

@@ -1,0 +1,125 @@
+//! The names of an election: its prefix, its keys, its leases.
+
+use std::fmt;
+
+use leasehold_core::Nonce;
+
+/// The longest name, in bytes.
+const MAX: usize = 1024;
+
+/// Where a Kubernetes cluster keeps everything it is.
+const KUBERNETES: &str = "registry";
+
+/// The name of an election, as Go's `concurrency.NewElection` and `etcdctl elect` take it: keys lie under `NAME/`.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct ElectionName {
+    /// With the slash at its end.
+    prefix: String,
+}
+
+impl ElectionName {
+    /// Checks a name.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong with it.
+    pub fn parse(name: &str) -> Result<Self, String> {
+        if name.trim_matches('/').is_empty() {
+            return Err("it names no election; write etcd://host:2379/jobs/nightly".to_owned());
+        }
+        if name.ends_with('/') {
+            return Err(format!("the name {name:?} ends with '/', which the keys add themselves"));
+        }
+        if name.len() > MAX || name.chars().any(char::is_control) {
+            return Err(format!("a name has at most {MAX} bytes and no control characters"));
+        }
+        if name.trim_start_matches('/').split('/').next() == Some(KUBERNETES) {
+            return Err(format!(
+                "{name:?} is where a Kubernetes cluster keeps its objects: use a store of your own, or a k8s: lock"
+            ));
+        }
+        Ok(Self { prefix: format!("{name}/") })
+    }
+
+    /// What all keys of the election begin with, and nothing else may.
+    #[must_use]
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// The key of the candidate with this lease, as Go writes it.
+    #[must_use]
+    pub fn key(&self, lease: i64) -> String {
+        format!("{}{lease:x}", self.prefix)
+    }
+
+    /// Whether a key under the prefix is of an election whose name begins with ours.
+    pub(crate) fn is_nested(&self, key: &[u8]) -> bool {
+        key.get(self.prefix.len()..).is_some_and(|rest| rest.contains(&b'/'))
+    }
+}
+
+impl fmt::Display for ElectionName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.prefix.trim_end_matches('/'))
+    }
+}
+
+impl fmt::Debug for ElectionName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.prefix, f)
+    }
+}
+
+/// The lease of the term that the Take with this nonce begins: 63 of its bits, since negative ids once put members
+/// out of step, and never 0, which asks the server to choose.
+#[must_use]
+pub fn lease_id(nonce: Nonce) -> i64 {
+    let bits = nonce.0 & u128::from(i64::MAX.unsigned_abs());
+    i64::try_from(bits).unwrap_or(i64::MAX).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_spelled_as_go_spells_them() {
+        let name = ElectionName::parse("jobs/nightly").unwrap();
+        assert_eq!(name.key(0xab_cdef), "jobs/nightly/abcdef");
+        assert_eq!(name.to_string(), "jobs/nightly");
+        assert!(name.is_nested(b"jobs/nightly/sub/1"));
+        assert!(!name.is_nested(b"jobs/nightly/1"));
+    }
+
+    #[test]
+    fn names_that_would_do_harm_are_refused() {
+        for (name, says) in [
+            ("", "names no election"),
+            ("//", "names no election"),
+            ("jobs/", "ends with"),
+            ("a\nb", "control characters"),
+            ("registry", "Kubernetes"),
+            ("/registry/leases", "Kubernetes"),
+            ("registry/x", "Kubernetes"),
+        ] {
+            let error = ElectionName::parse(name).unwrap_err();
+            assert!(error.contains(says), "{name:?}: {error}");
+        }
+        assert!(ElectionName::parse("registry-jobs").is_ok());
+        assert!(ElectionName::parse("/jobs/registry").is_ok());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_lease_is_positive(nonce: u128) {
+            assert!(lease_id(Nonce(nonce)) > 0);
+        }
+    }
+
+    #[test]
+    fn different_nonces_have_different_leases() {
+        assert_eq!(lease_id(Nonce(7)), 7);
+        assert_eq!(lease_id(Nonce(0)), 1);
+        assert_eq!(lease_id(Nonce(u128::MAX)), i64::MAX);
+    }
+}

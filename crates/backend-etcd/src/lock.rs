@@ -1,0 +1,351 @@
+//! The backend: reading, and the three writes.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use etcd_client::{
+    Compare, CompareOp, GetOptions, LeaseGrantOptions, PutOptions, SortOrder, SortTarget, Txn,
+    TxnOp, TxnOpResponse, TxnResponse,
+};
+use leasehold_core::{
+    BoxStream, Capabilities, Change, Error, ErrorKind, Intent, LockBackend, MAX_TOKEN, Observed,
+    Outcome, Push, Record, TimingSettings, Token, Version,
+};
+
+use crate::election::{ElectionName, lease_id};
+use crate::failure::{Failure, Reason};
+use crate::pool::Pool;
+use crate::queue::{Entry, Queue, number};
+use crate::watch;
+
+const OPEN: &str = "open the lock";
+const READ: &str = "read the lock";
+const TAKE: &str = "take the lock";
+const RENEW: &str = "renew the lock";
+const RELEASE: &str = "release the lock";
+
+/// When a read that one member does not answer is sent to another.
+const HEDGE: Duration = Duration::from_millis(200);
+
+/// A lock in etcd: an election of this name.
+#[derive(Debug)]
+pub struct EtcdLock {
+    name: String,
+    keys: Keys,
+}
+
+/// What reading needs; a watch has its own.
+#[derive(Clone)]
+pub(crate) struct Keys {
+    pub(crate) election: ElectionName,
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) token_floor: Option<Token>,
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keys").field("election", &self.election).field("pool", &self.pool).finish()
+    }
+}
+
+impl EtcdLock {
+    pub(crate) fn new(name: String, election: ElectionName, pool: Arc<Pool>) -> Self {
+        Self { name, keys: Keys { election, pool, token_floor: None } }
+    }
+
+    /// Tokens up to this may have been used, whatever the store says: after it was restored. Nobody contends before
+    /// its revision has reached this.
+    ///
+    /// # Errors
+    /// `Invalid`: above 2^63 - 1.
+    pub fn token_floor(mut self, floor: Token) -> Result<Self, Error> {
+        if floor >= MAX_TOKEN {
+            let why = format!("token floor {floor} leaves no token above it: at most 2^63 - 1");
+            return Err(Error::new(ErrorKind::Invalid, OPEN, why));
+        }
+        self.keys.token_floor = Some(floor);
+        Ok(self)
+    }
+}
+
+#[async_trait]
+impl LockBackend for EtcdLock {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            push: Push::Resumable,
+            floor_is_history: true,
+            forgets: false,
+            // The server grants no less with its default election timeout of 1 s.
+            min_lease_duration: Duration::from_secs(2),
+            lease_duration_step: Duration::from_secs(1),
+            default_timing: TimingSettings::default(),
+        }
+    }
+
+    async fn read(&self) -> Result<Observed, Error> {
+        self.keys.read().await.map_err(|failure| failure.during(READ))
+    }
+
+    async fn write(&self, expected: &Version, change: &Change) -> Result<Outcome, Error> {
+        let record = &change.record;
+        let (operation, written) = match change.intent {
+            Intent::Adopt => {
+                let why = "etcd has no record without holder: absent is free";
+                return Err(Error::new(ErrorKind::Invalid, "adopt the lock", why));
+            }
+            Intent::Take => (TAKE, self.keys.take(expected, record).await),
+            Intent::Renew => (RENEW, self.keys.renew(expected, record).await),
+            Intent::Release => (RELEASE, self.keys.release(expected, record).await),
+        };
+        written.map_err(|failure| failure.during(operation))
+    }
+
+    fn watch(&self, after: &Observed) -> BoxStream<'static, Result<Observed, Error>> {
+        watch::watch(self.keys.clone(), after)
+    }
+}
+
+impl Keys {
+    /// A linearizable read of all candidates: never from one member's memory.
+    pub(crate) async fn read(&self) -> Result<Observed, Failure> {
+        let prefix = self.election.prefix();
+        let request = |client: etcd_client::Client| async move {
+            client.kv_client().get(prefix, Some(all())).await
+        };
+        let response = self.pool.hedged(HEDGE, request).await?;
+        let revision = self.pool.revision(response.header())?;
+        self.at_least_floor(revision)?;
+        Ok(self.observed(Queue::read(revision, &response)))
+    }
+
+    pub(crate) fn observed(&self, queue: Queue) -> Observed {
+        queue.observed(&self.election, self.token_floor)
+    }
+
+    /// A restored store may mint tokens again that were used before.
+    fn at_least_floor(&self, revision: i64) -> Result<(), Failure> {
+        match self.token_floor {
+            Some(floor) if number(revision) < floor => Err(Failure::new(
+                ErrorKind::Rewound,
+                Reason::Refused,
+                format!(
+                    "the cluster is at revision {revision} and tokens up to {floor} may have been used: restore it with etcdutl snapshot restore --bump-revision, or write until it is there"
+                ),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Grants a lease of its own to this term, and puts the key if the election is empty. Both come after the moment
+    /// that the term counts from.
+    async fn take(&self, expected: &Version, record: &Record) -> Result<Outcome, Failure> {
+        if !expected.is_absent() {
+            return Ok(Outcome::Conflict);
+        }
+        let lease = lease_id(record.nonce);
+        let seconds = seconds(record.lease_duration);
+        let granted = self.grant(lease, seconds).await?;
+        let behind = expected.cargo::<Queue>().is_some_and(|seen| granted.revision < seen.revision);
+        if granted.seconds < seconds || behind {
+            self.give_back(lease).await;
+            return Ok(Outcome::Conflict);
+        }
+        let key = self.election.key(lease);
+        // The token is the store's word, so none is stored.
+        let value = Record { token: 0, ..record.clone() }.to_json();
+        let put = PutOptions::new().with_lease(lease);
+        let txn = Txn::new()
+            .when([self.empty()])
+            .and_then([TxnOp::put(key.as_str(), value.clone(), Some(put))])
+            .or_else([TxnOp::get(key.as_str(), Some(GetOptions::new().with_keys_only()))]);
+        let request = |client: etcd_client::Client| {
+            let txn = txn.clone();
+            async move { client.kv_client().txn(txn).await }
+        };
+        let response = match self.pool.once(request).await {
+            // The lease is gone, so this Take is not and cannot be applied.
+            Err(failure) if failure.reason == Reason::NoLease => return Ok(Outcome::Conflict),
+            response => response?,
+        };
+        let revision = self.pool.revision(response.header())?;
+        if response.succeeded() {
+            let key = key.into_bytes();
+            let entry = Entry { key, created: revision, modified: revision, lease, value };
+            return Ok(Outcome::Written(self.observed(Queue::new(revision, vec![entry]))));
+        }
+        if first_get(&response).is_none_or(|queue| queue.first().is_none()) {
+            self.give_back(lease).await;
+        }
+        Ok(Outcome::Conflict)
+    }
+
+    /// Keeps the lease alive and asks, side by side, whether the key is still ours and the oldest: the store keeps a
+    /// lease alive too whose key somebody else deleted.
+    async fn renew(&self, expected: &Version, record: &Record) -> Result<Outcome, Failure> {
+        let Some(seen) = expected.cargo::<Queue>() else { return Ok(Outcome::Conflict) };
+        let Some(first) = seen.first() else { return Ok(Outcome::Conflict) };
+        let delay = hedge(record.lease_duration);
+        let lease = first.lease;
+        // A stream for every keep-alive: an answer says not which one it is for.
+        let keep_alive = self.pool.hedged(delay, |client: etcd_client::Client| async move {
+            client.lease_client().keep_alive(lease).await.map(|_stream| ())
+        });
+        let confirm = self.confirm(first, delay);
+        let (kept, confirmed) = tokio::join!(keep_alive, confirm);
+        let confirmed = confirmed?;
+        match kept {
+            Err(failure) if failure.reason == Reason::NoLease => return Ok(Outcome::Conflict),
+            kept => kept?,
+        }
+        Ok(match confirmed {
+            Some(queue) if queue.revision >= seen.revision => {
+                Outcome::Written(self.observed(queue))
+            }
+            Some(_) | None => Outcome::Conflict,
+        })
+    }
+
+    /// The candidates, if this key is as it was and the oldest.
+    async fn confirm(&self, first: &Entry, delay: Duration) -> Result<Option<Queue>, Failure> {
+        let (key, prefix) = (first.key.as_slice(), self.election.prefix());
+        let txn = Txn::new()
+            .when([
+                Compare::create_revision(key, CompareOp::Equal, first.created),
+                Compare::mod_revision(key, CompareOp::Equal, first.modified),
+                Compare::lease(key, CompareOp::Equal, first.lease),
+                Compare::create_revision(prefix, CompareOp::Greater, first.created - 1)
+                    .with_prefix(),
+            ])
+            .and_then([TxnOp::get(prefix, Some(all()))]);
+        let request = |client: etcd_client::Client| {
+            let txn = txn.clone();
+            async move { client.kv_client().txn(txn).await }
+        };
+        let response = self.pool.hedged(delay, request).await?;
+        self.pool.revision(response.header())?;
+        Ok(first_get(&response).filter(|_| response.succeeded()))
+    }
+
+    /// Ends the lease of a term, and with it the key. The lease is that term's alone, so nothing else can be hit,
+    /// however late this arrives.
+    async fn release(&self, expected: &Version, record: &Record) -> Result<Outcome, Failure> {
+        let of_term = expected.cargo::<Queue>().and_then(Queue::first).map(|first| first.lease);
+        let lease = match (&record.holder, of_term) {
+            // A Take that may have been applied is undone.
+            (Some(_), _) => lease_id(record.nonce),
+            (None, Some(lease)) => lease,
+            (None, None) => return Ok(Outcome::Conflict),
+        };
+        let revoked = self
+            .pool
+            .hedged(hedge(record.lease_duration), |client: etcd_client::Client| async move {
+                client.lease_client().revoke(lease).await
+            });
+        let revision = match revoked.await {
+            Ok(response) => self.pool.revision(response.header())?,
+            // It is gone already, be it by an earlier copy of this request.
+            Err(failure) if failure.reason == Reason::NoLease => {
+                expected.cargo::<Queue>().map_or(0, |seen| seen.revision)
+            }
+            Err(failure) => return Err(failure),
+        };
+        Ok(Outcome::Written(self.observed(Queue::new(revision, Vec::new()))))
+    }
+
+    async fn grant(&self, lease: i64, seconds: i64) -> Result<Granted, Failure> {
+        let request = |client: etcd_client::Client| async move {
+            let id = LeaseGrantOptions::new().with_id(lease);
+            client.lease_client().grant(seconds, Some(id)).await
+        };
+        match self.pool.once(request).await {
+            Ok(response) => {
+                let revision = self.pool.revision(response.header())?;
+                Ok(Granted { seconds: response.ttl(), revision })
+            }
+            // An earlier copy of the same Take granted it, after the moment that the term counts from.
+            Err(failure) if failure.reason == Reason::LeaseExists => {
+                let request = |client: etcd_client::Client| async move {
+                    client.lease_client().time_to_live(lease, None).await
+                };
+                let response = self.pool.hedged(HEDGE, request).await?;
+                let revision = self.pool.revision(response.header())?;
+                Ok(Granted { seconds: response.granted_ttl(), revision })
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// A lease that came to nothing. It runs out by itself if this fails.
+    async fn give_back(&self, lease: i64) {
+        let request =
+            |client: etcd_client::Client| async move { client.lease_client().revoke(lease).await };
+        let _ = self.pool.once(request).await;
+    }
+
+    /// True only if nobody contends.
+    fn empty(&self) -> Compare {
+        Compare::create_revision(self.election.prefix(), CompareOp::Equal, 0).with_prefix()
+    }
+}
+
+struct Granted {
+    seconds: i64,
+    /// The store's, when it granted.
+    revision: i64,
+}
+
+/// All candidates, the oldest first.
+fn all() -> GetOptions {
+    GetOptions::new().with_prefix().with_sort(SortTarget::Create, SortOrder::Ascend)
+}
+
+/// Leases are whole seconds; rounding up is the safe side.
+fn seconds(duration: Duration) -> i64 {
+    let seconds = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);
+    i64::try_from(seconds).unwrap_or(i64::MAX)
+}
+
+/// How long a renewal waits for one member before it asks another too: three can be asked within the request timeout
+/// that belongs to this lease.
+fn hedge(lease: Duration) -> Duration {
+    (lease / 40).clamp(Duration::from_millis(50), Duration::from_millis(400))
+}
+
+/// What the first operation of a transaction read.
+fn first_get(response: &TxnResponse) -> Option<Queue> {
+    let revision = response.header()?.revision();
+    match response.op_responses().first()? {
+        TxnOpResponse::Get(get) => Some(Queue::read(revision, get)),
+        TxnOpResponse::Put(_) | TxnOpResponse::Delete(_) | TxnOpResponse::Txn(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_is_never_shorter_than_asked() {
+        for (asked, granted) in [(2000, 2), (2001, 3), (15_000, 15), (14_999, 15)] {
+            assert_eq!(seconds(Duration::from_millis(asked)), granted);
+        }
+    }
+
+    #[test]
+    fn three_members_are_asked_within_the_request_timeout() {
+        for lease in [2, 3, 5, 15, 60, 3600] {
+            let timing = TimingSettings {
+                lease_duration: Some(Duration::from_secs(lease)),
+                ..TimingSettings::default()
+            };
+            let timeout = timing.build().unwrap().request_timeout();
+            assert!(hedge(Duration::from_secs(lease)) * 3 <= timeout, "{lease} s");
+        }
+    }
+}

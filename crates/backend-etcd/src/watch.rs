@@ -1,0 +1,156 @@
+//! The stream of changes: every state of the election after the one given.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use etcd_client::{WatchOptions, WatchResponse, WatchStream};
+use futures_util::stream::unfold;
+use leasehold_core::{BoxStream, Error, ErrorKind, Observed, Version};
+use tokio::time::timeout;
+
+use crate::failure::{Failure, Reason};
+use crate::lock::Keys;
+use crate::pool::Place;
+use crate::queue::Queue;
+
+const OPERATION: &str = "watch the lock";
+
+/// How long the server may take to begin.
+const BEGIN: Duration = Duration::from_secs(5);
+
+/// Yields the states after `after`; ends with the first error.
+pub(crate) fn watch(keys: Keys, after: &Observed) -> BoxStream<'static, Result<Observed, Error>> {
+    let seen = after.version.cargo::<Queue>().cloned();
+    let stage = Stage::New { keys, seen, yielded: after.version.clone() };
+    Box::pin(unfold(Some(stage), |stage| async {
+        let next = match stage? {
+            Stage::New { keys, seen, yielded } => Watch::from(keys, seen, yielded).await,
+            Stage::Running(watch) => Ok(watch),
+        };
+        let next = match next {
+            Ok(watch) => watch.next().await,
+            Err(failure) => Err(failure),
+        };
+        Some(match next {
+            Ok((seen, watch)) => (Ok(seen), Some(Stage::Running(watch))),
+            Err(failure) => (Err(failure.during(OPERATION)), None),
+        })
+    }))
+}
+
+enum Stage {
+    New { keys: Keys, seen: Option<Queue>, yielded: Version },
+    Running(Watch),
+}
+
+struct Watch {
+    keys: Keys,
+    stream: WatchStream,
+    place: Place,
+    /// The candidates after the last event.
+    queue: Queue,
+    /// States that nobody was told of yet.
+    news: VecDeque<Observed>,
+    yielded: Version,
+}
+
+impl Watch {
+    async fn from(keys: Keys, seen: Option<Queue>, yielded: Version) -> Result<Self, Failure> {
+        match seen {
+            Some(queue) => Self::after(keys, queue, yielded).await,
+            None => Self::listed(keys, yielded).await,
+        }
+    }
+
+    /// Reads what is there and goes on from it.
+    async fn listed(keys: Keys, yielded: Version) -> Result<Self, Failure> {
+        let seen = keys.read().await?;
+        let queue = seen.version.cargo::<Queue>().cloned().unwrap_or_default();
+        let mut watch = Self::after(keys, queue, yielded).await?;
+        watch.tell(seen);
+        Ok(watch)
+    }
+
+    async fn after(keys: Keys, queue: Queue, yielded: Version) -> Result<Self, Failure> {
+        let mut lent = keys.pool.lend().await?;
+        // From the next revision: a watch from the present one is served in arrears, every 100 ms.
+        let options = WatchOptions::new().with_prefix().with_start_revision(queue.revision + 1);
+        let prefix = keys.election.prefix();
+        let begun = timeout(BEGIN, lent.client.watch(prefix, Some(options))).await;
+        let stream = match begun {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return Err(keys.pool.failed(lent.place, &error)),
+            Err(_elapsed) => {
+                keys.pool.close(lent.place);
+                let text = format!("no watch began within {BEGIN:?}");
+                return Err(Failure::new(ErrorKind::Unavailable, Reason::Unanswered, text));
+            }
+        };
+        let place = lent.place;
+        Ok(Self { keys, stream, place, queue, news: VecDeque::new(), yielded })
+    }
+
+    async fn next(mut self) -> Result<(Observed, Self), Failure> {
+        loop {
+            if let Some(seen) = self.news.pop_front() {
+                return Ok((seen, self));
+            }
+            let message = match self.stream.message().await {
+                Ok(Some(message)) => message,
+                Ok(None) => {
+                    self.keys.pool.close(self.place);
+                    return Err(ended("the server ended it"));
+                }
+                Err(error) => return Err(self.keys.pool.failed(self.place, &error)),
+            };
+            self.keys.pool.revision(message.header())?;
+            if message.compact_revision() > 0 {
+                // What came in between is forgotten by the store.
+                self = Self::listed(self.keys, self.yielded).await?;
+            } else if message.canceled() {
+                return Err(canceled(&message));
+            } else {
+                self.take_in(&message);
+            }
+        }
+    }
+
+    /// One state for each revision.
+    fn take_in(&mut self, message: &WatchResponse) {
+        let changes: Vec<_> = message.events().iter().filter_map(|event| event.kv()).collect();
+        for of_one_revision in
+            changes.chunk_by(|one, next| one.mod_revision() == next.mod_revision())
+        {
+            let seen_at = self.queue.revision;
+            for change in of_one_revision.iter().filter(|new| new.mod_revision() > seen_at) {
+                self.queue.apply(change);
+            }
+            if let Some(last) = of_one_revision.last() {
+                self.queue.revision = self.queue.revision.max(last.mod_revision());
+            }
+            let seen = self.keys.observed(self.queue.clone());
+            self.tell(seen);
+        }
+    }
+
+    fn tell(&mut self, seen: Observed) {
+        if seen.version != self.yielded {
+            self.yielded = seen.version.clone();
+            self.news.push_back(seen);
+        }
+    }
+}
+
+/// The server's reasons are words only.
+fn canceled(message: &WatchResponse) -> Failure {
+    let reason = message.cancel_reason();
+    if reason.contains("permission denied") {
+        let text = format!("{reason}; grant the user's role read on the election's prefix");
+        return Failure::new(ErrorKind::Denied, Reason::Refused, text);
+    }
+    ended(if reason.is_empty() { "the server canceled it" } else { reason })
+}
+
+fn ended(why: &str) -> Failure {
+    Failure::new(ErrorKind::Unavailable, Reason::Unanswered, why)
+}

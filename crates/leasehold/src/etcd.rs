@@ -1,0 +1,207 @@
+//! The lock in etcd.
+
+use std::{env, fs};
+
+use percent_encoding::percent_decode_str;
+
+pub use leasehold_etcd::*;
+
+use crate::url::invalid;
+use crate::{Error, LockUrl};
+
+const PARAMETERS: &[&str] =
+    &["user", "password_env", "password_file", "ca", "cert", "key", "token_floor"];
+
+/// The port of an endpoint that names none.
+const PORT: u16 = 2379;
+
+/// Opens the lock that an `etcd:` or `etcds:` URL names: `etcd://h1:2379,h2:2379/jobs/nightly`.
+///
+/// The hosts are members of one cluster; name all of them, so that one may fail. The path without its first slash is
+/// the name of the election, as `etcdctl elect` takes it (`etcd://h//jobs` for a name that begins with a slash).
+/// `etcds:` speaks TLS.
+///
+/// | parameter | |
+/// |---|---|
+/// | `user` | log in as this user (or `etcd://user@host/…`) |
+/// | `password_env` | the environment variable with its password |
+/// | `password_file` | the file with its password, without a newline at the end |
+/// | `ca` | PEM file: trust only what it signed (else what the system trusts) |
+/// | `cert`, `key` | PEM files: show this certificate |
+/// | `token_floor` | tokens up to this may have been used; nobody contends before the store's revision is there |
+///
+/// # Errors
+/// `Invalid`: an unknown parameter, no host, no name, a file that cannot be read, or options that do not fit together.
+/// Contacts nobody.
+pub fn open(url: &LockUrl) -> Result<EtcdLock, Error> {
+    url.allow_parameters(PARAMETERS)?;
+    let authority = url.authority().unwrap_or_default();
+    let (login, hosts) = match authority.rsplit_once('@') {
+        Some((login, hosts)) => (Some(login), hosts),
+        None => (None, authority),
+    };
+    let hosts: Vec<&str> = hosts.split(',').filter(|host| !host.is_empty()).collect();
+    if hosts.is_empty() {
+        return Err(invalid("it names no host; write etcd://host:2379/jobs/nightly".to_owned()));
+    }
+    let mut options = Etcd::options(hosts.into_iter().map(with_port));
+    if let Some((user, password)) = credentials(url, login)? {
+        options = options.user(user, password);
+    }
+    let options = with_tls(url, options)?;
+    let path = url.path();
+    let path = path.to_str().ok_or_else(|| invalid("the name is not UTF-8".to_owned()))?;
+    let lock = options.build()?.lock(path.strip_prefix('/').unwrap_or(path))?;
+    match url.token_floor()? {
+        Some(floor) => lock.token_floor(floor),
+        None => Ok(lock),
+    }
+}
+
+fn with_port(host: &str) -> String {
+    let has_port = match host.rsplit_once(']') {
+        Some((_, after)) => after.starts_with(':'),
+        None => host.contains(':'),
+    };
+    if has_port { host.to_owned() } else { format!("{host}:{PORT}") }
+}
+
+/// Who logs in, and with what. A password is never repeated in a message.
+fn credentials(url: &LockUrl, login: Option<&str>) -> Result<Option<(String, String)>, Error> {
+    let decoded = |text: &str, what: &str| {
+        let decoded = percent_decode_str(text).decode_utf8();
+        decoded.map(Into::into).map_err(|_error| invalid(format!("the {what} is not UTF-8")))
+    };
+    let (in_url, password) = match login.map(|login| login.split_once(':').unwrap_or((login, ""))) {
+        Some((user, password)) => {
+            (Some(decoded(user, "user")?), Some(decoded(password, "password")?))
+        }
+        None => (None, None),
+    };
+    let password: Option<String> = password.filter(|password: &String| !password.is_empty());
+    let user: Option<String> = match (in_url, url.parameter("user")) {
+        (Some(_), Some(_)) => {
+            return Err(invalid("the user is named twice: before the '@' and by user=".to_owned()));
+        }
+        (user, None) => user,
+        (None, Some(user)) => Some(user.to_owned()),
+    };
+    let passwords = [
+        password,
+        url.parameter("password_env").map(from_environment).transpose()?,
+        url.parameter("password_file").map(from_file).transpose()?,
+    ];
+    let mut passwords = passwords.into_iter().flatten();
+    match (user, passwords.next(), passwords.next()) {
+        (_, _, Some(_)) => Err(invalid("the password is given twice".to_owned())),
+        (None, None, None) => Ok(None),
+        (None, Some(_), None) => {
+            Err(invalid("there is a password and no user: add user=NAME".to_owned()))
+        }
+        (Some(_), None, None) => Err(invalid(
+            "there is a user and no password: add password_file=PATH or password_env=NAME"
+                .to_owned(),
+        )),
+        (Some(user), Some(password), None) => Ok(Some((user, password))),
+    }
+}
+
+fn from_environment(name: &str) -> Result<String, Error> {
+    env::var(name).map_err(|_error| {
+        invalid(format!("password_env={name}: there is no such variable, or it is not UTF-8"))
+    })
+}
+
+fn from_file(path: &str) -> Result<String, Error> {
+    let bytes = read("password_file", path)?;
+    let text = String::from_utf8(bytes)
+        .map_err(|_error| invalid(format!("password_file={path} is not UTF-8")))?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+fn with_tls(url: &LockUrl, mut options: EtcdOptions) -> Result<EtcdOptions, Error> {
+    let [ca, cert, key] = ["ca", "cert", "key"].map(|name| url.parameter(name));
+    if url.scheme() != "etcds" {
+        return match [ca, cert, key].iter().flatten().next() {
+            Some(_) => Err(invalid("ca, cert and key are for TLS: write etcds://".to_owned())),
+            None => Ok(options),
+        };
+    }
+    options = options.tls();
+    if let Some(ca) = ca {
+        options = options.ca(read("ca", ca)?);
+    }
+    match (cert, key) {
+        (Some(cert), Some(key)) => Ok(options.identity(read("cert", cert)?, read("key", key)?)),
+        (None, None) => Ok(options),
+        _ => Err(invalid("cert and key go together: one of them is missing".to_owned())),
+    }
+}
+
+fn read(parameter: &str, path: &str) -> Result<Vec<u8>, Error> {
+    fs::read(path).map_err(|error| invalid(format!("cannot read {parameter}={path}: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::LockBackend;
+
+    use super::*;
+
+    fn opened(url: &str) -> Result<EtcdLock, Error> {
+        open(&LockUrl::parse(url).unwrap())
+    }
+
+    #[test]
+    fn a_url_names_members_and_an_election() {
+        for (url, name) in [
+            ("etcd://h1,h2:1/jobs/nightly", "etcd://h1:2379,h2:1/jobs/nightly"),
+            ("etcd://[::1]/a", "etcd://[::1]:2379/a"),
+            ("etcd://h//a?token_floor=7", "etcd://h:2379//a"),
+            ("etcd://h/a%2Fb%20c", "etcd://h:2379/a/b c"),
+        ] {
+            assert_eq!(opened(url).unwrap().name(), name);
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (url, says) in [
+            ("etcd:jobs", "names no host"),
+            ("etcd://h", "names no election"),
+            ("etcd://h/registry/x", "Kubernetes"),
+            ("etcd://h/a?ttl=3", "unknown parameter \"ttl\""),
+            ("etcd://h/a?password=x", "unknown parameter \"password\""),
+            ("etcd://h/a?ca=/x", "etcds://"),
+            ("etcds://h/a?ca=/no/such/file", "/no/such/file"),
+            ("etcds://h/a?cert=/dev/null", "go together"),
+            ("etcd://u@h/a", "no password"),
+            ("etcd://h/a?password_env=NO_SUCH_VARIABLE_HERE", "no such variable"),
+            ("etcd://h/a?password_file=/dev/null", "no user"),
+            ("etcd://u:p@h/a?user=v", "twice"),
+            ("etcd://u:p@h/a?password_file=/dev/null", "given twice"),
+            ("etcd://h/a?token_floor=x", "token_floor"),
+            ("etcd://h:0/a", "host:port"),
+        ] {
+            let error = opened(url).unwrap_err().to_string();
+            assert!(error.contains(says), "{url}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_password_is_read_and_never_shown() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("password");
+        fs::write(&file, "s3cret\n").unwrap();
+        let url = format!("etcd://me@h/a?password_file={}", file.display());
+        let lock = opened(&url).unwrap();
+        assert!(!format!("{lock:?}{}", lock.name()).contains("s3cret"));
+        let parsed = LockUrl::parse(&url).unwrap();
+        assert_eq!(
+            credentials(&parsed, Some("me")).unwrap(),
+            Some(("me".to_owned(), "s3cret".to_owned()))
+        );
+        let lock = opened("etcd://me:s3%40cret@h/a").unwrap();
+        assert!(!format!("{lock:?}{}", lock.name()).contains("s3"));
+    }
+}

