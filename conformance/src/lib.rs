@@ -15,9 +15,11 @@ pub mod command;
 pub mod expected;
 #[cfg(feature = "servers")]
 pub mod fixture;
+pub mod hand;
 pub mod history;
 pub mod judge;
 pub mod link;
+pub mod mortal;
 pub mod process;
 pub mod proxy;
 pub mod report;

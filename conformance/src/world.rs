@@ -1,15 +1,12 @@
 //! Where one case runs: its lock, its candidates, its time.
 
 use std::cell::{Cell, RefCell};
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
 use leasehold::testing::VirtualClock;
 use leasehold::{
-    BootClock, Change, Clock, Elector, Holder, Incarnation, Intent, Leader, LockBackend, Nonce,
-    Observed, Observer, Outcome as Written, Record, Time, Timing, TimingSettings, Token, Version,
-    Wall,
+    BootClock, Clock, Intent, Leader, LockBackend, Observer, Record, Time, Timing, TimingSettings,
 };
 
 use crate::candidate::{Candidate, Lead, Setup};
@@ -17,9 +14,10 @@ use crate::clock::Gate;
 use crate::history::{Event, History, What};
 use crate::judge::{Property, Span};
 use crate::link::{Ledger, Link};
+use crate::mortal::Mortal;
 use crate::process::Process;
 use crate::target::Target;
-use crate::verdict::{Problem, must};
+use crate::verdict::Problem;
 
 /// The lease duration of the fast cases.
 pub const LEASE: Duration = Duration::from_secs(3);
@@ -190,7 +188,7 @@ impl World {
             found.is_some()
         };
         self.until(&what, limit, leads).await?;
-        found.ok_or_else(|| Problem::Late(what))
+        found.ok_or(Problem::Late(what))
     }
 
     /// Waits until some node leads whose name begins so.
@@ -205,7 +203,7 @@ impl World {
             found.is_some()
         };
         self.until(&what, limit, leads).await?;
-        found.ok_or_else(|| Problem::Late(what))
+        found.ok_or(Problem::Late(what))
     }
 
     /// Several candidates, named `prefix1` and so on.
@@ -410,41 +408,6 @@ impl World {
     }
 }
 
-/// A candidate that can be killed and stopped.
-#[derive(Debug)]
-pub enum Mortal {
-    /// In a process of its own.
-    Process(Process),
-    /// In this one.
-    Here(Candidate),
-}
-
-impl Mortal {
-    /// Ends it, without a farewell.
-    pub fn kill(&mut self) {
-        match self {
-            Self::Process(process) => process.kill(),
-            Self::Here(candidate) => candidate.kill(),
-        }
-    }
-
-    /// Stops it.
-    pub fn freeze(&self) {
-        match self {
-            Self::Process(process) => process.freeze(),
-            Self::Here(candidate) => candidate.freeze(),
-        }
-    }
-
-    /// Lets it go on.
-    pub fn thaw(&self) {
-        match self {
-            Self::Process(process) => process.thaw(),
-            Self::Here(candidate) => candidate.thaw(),
-        }
-    }
-}
-
 /// Splits a seed into numbers that look random (`SplitMix64`).
 fn mix(seed: u64) -> u64 {
     let mixed = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
@@ -467,100 +430,4 @@ pub fn settings() -> TimingSettings {
 #[must_use]
 pub fn setup() -> Setup {
     Setup { identity: None, timing: settings(), rate: 1_000_000 }
-}
-
-/// The effect of a leader on the outside: resources that compare tokens, and ones that do not.
-#[derive(Debug)]
-pub struct Resource {
-    name: Arc<str>,
-    fence: Option<Cell<leasehold::Fence>>,
-    history: History,
-}
-
-impl Resource {
-    /// A resource, fenced or not.
-    #[must_use]
-    pub fn new(world: &World, fenced: bool) -> Self {
-        let name = if fenced { "fenced" } else { "unfenced" };
-        let fence = fenced.then(|| Cell::new(leasehold::Fence::default()));
-        Self { name: name.into(), fence, history: world.history().clone() }
-    }
-
-    /// Writes to it; whether it let the write in.
-    #[must_use]
-    pub fn write(&self, token: Token) -> bool {
-        let accepted = self.fence.as_ref().is_none_or(|cell| {
-            let mut fence = cell.get();
-            let admitted = fence.admit(token).is_ok();
-            cell.set(fence);
-            admitted
-        });
-        let fenced = self.fence.is_some();
-        self.history.note(&self.name, What::Effect { token, fenced, accepted });
-        accepted
-    }
-}
-
-/// A record by hand, as somebody else would write it. Two calls never give the same nonce.
-#[must_use]
-pub fn record_of(identity: &str, token: Token) -> Record {
-    let random = || RandomState::new().build_hasher().finish();
-    let nonce = u128::from(random()) << 64 | u128::from(random());
-    Record {
-        holder: Some(Holder {
-            identity: identity.to_owned(),
-            incarnation: Some(Incarnation(nonce)),
-            advertise: None,
-        }),
-        token,
-        lease_duration: LEASE,
-        nonce: Nonce(nonce),
-        acquired: Wall(0),
-        renewed: Wall(0),
-        extra: serde_json::Map::new(),
-    }
-}
-
-/// Frees by hand what is stored.
-///
-/// # Errors
-/// The store fails or refuses.
-pub async fn free(store: &Arc<dyn LockBackend>, held: &Observed) -> Result<Observed, Problem> {
-    let record = held.record().cloned().unwrap_or_else(|| record_of("nobody", 1));
-    put(store, &held.version, Intent::Release, Record { holder: None, ..record }).await
-}
-
-/// Writes by hand, and returns what is stored then.
-///
-/// # Errors
-/// The store fails or refuses.
-pub async fn put(
-    store: &Arc<dyn LockBackend>,
-    expected: &Version,
-    intent: Intent,
-    record: Record,
-) -> Result<Observed, Problem> {
-    match store.write(expected, &Change { intent, record }).await? {
-        Written::Written(observed) => Ok(observed),
-        Written::Conflict => {
-            Err(Problem::Violated("a write over the present version is refused".to_owned()))
-        }
-    }
-}
-
-/// Whether the elector says that this one leads.
-#[must_use]
-pub fn says_leader(elector: &Elector, identity: &str, token: Token) -> bool {
-    match elector.status().leader {
-        Leader::Held(leading) => leading.identity == identity && leading.token == Some(token),
-        _ => false,
-    }
-}
-
-/// Fails unless two tokens grow.
-///
-/// # Errors
-/// They do not.
-pub fn grows(before: Token, after: Token) -> Result<(), Problem> {
-    must(after > before, || format!("token {after} after {before}"))
 }

@@ -1,4 +1,5 @@
 //! What each fault of the proxy does to real connections.
+#![allow(clippy::unwrap_used, reason = "only tests are here")]
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -5,10 +5,11 @@ use std::time::Duration;
 use leasehold::{Intent, TimingSettings};
 
 use crate::candidate::Setup;
+use crate::hand::grows;
 use crate::history::{Event, What};
 use crate::link::{Fault, Requests};
 use crate::verdict::{Finding, Outcome, Problem, must};
-use crate::world::{LEASE, World, grows, settings, setup};
+use crate::world::{LEASE, World, settings, setup};
 
 /// LA1.
 pub(super) async fn growing_delay(world: &World) -> Outcome {

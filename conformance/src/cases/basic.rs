@@ -5,10 +5,11 @@ use std::time::Duration;
 use leasehold::{ErrorKind, Intent, LockBackend, Loss, Term, TimingSettings};
 
 use crate::candidate::Setup;
+use crate::hand::{put, record_of, says_leader};
 use crate::history::What;
 use crate::link::{Fault, Requests};
 use crate::verdict::{Finding, Outcome, Problem, must};
-use crate::world::{LEASE, World, put, record_of, says_leader, setup};
+use crate::world::{LEASE, World, setup};
 
 /// BA1.
 pub(super) async fn leads_alone(world: &World) -> Outcome {

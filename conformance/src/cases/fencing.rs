@@ -5,9 +5,10 @@ use std::time::Duration;
 use leasehold::Token;
 
 use crate::candidate::Setup;
+use crate::hand::{Resource, grows};
 use crate::history::What;
 use crate::verdict::{Finding, Outcome, Problem, must};
-use crate::world::{LEASE, Resource, World, grows, setup};
+use crate::world::{LEASE, World, setup};
 
 /// FE1.
 pub(super) async fn tokens_grow(world: &World) -> Outcome {

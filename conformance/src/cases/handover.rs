@@ -5,10 +5,11 @@ use std::time::Duration;
 use leasehold::{Intent, Loss, Token};
 
 use crate::candidate::{Lead, Stop};
+use crate::hand::{Resource, grows};
 use crate::history::{Event, What};
 use crate::link::{Fault, Requests};
 use crate::verdict::{Finding, Outcome, Problem, must};
-use crate::world::{LEASE, Resource, World, grows};
+use crate::world::{LEASE, World};
 
 const RELEASES: Requests = Requests::Only(Intent::Release);
 const RENEWALS: Requests = Requests::Only(Intent::Renew);

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use leasehold::{Change, Contents, Intent, LockBackend, Outcome as Written, Version};
 use tokio::sync::Barrier;
 
+use crate::hand::{free, put, record_of};
 use crate::verdict::{Finding, Outcome, Problem, must};
-use crate::world::{World, free, put, record_of};
+use crate::world::World;
 
 /// How many write at once.
 const CONNECTIONS: usize = 64;

@@ -5,10 +5,11 @@ use std::time::Duration;
 use leasehold::{ErrorKind, Intent, Leader, MAX_TOKEN, Record, Version};
 use serde_json::json;
 
+use crate::hand::{Resource, free, put, record_of};
 use crate::history::What;
 use crate::judge::Property;
 use crate::verdict::{Finding, Outcome, Problem, must};
-use crate::world::{LEASE, Resource, World, free, put, record_of};
+use crate::world::{LEASE, World};
 
 /// SE5.
 pub(super) async fn forged(world: &World) -> Outcome {
@@ -231,7 +232,7 @@ pub(super) async fn unknown_fields(world: &World) -> Outcome {
         let token = lead.token();
         must(lead.resign().await?, || "a release is not confirmed".to_owned())?;
         lead = world.led(candidate).await?;
-        crate::world::grows(token, lead.token())?;
+        crate::hand::grows(token, lead.token())?;
         world.sleep(LEASE / 3).await;
         let kept = world.record().await?.and_then(|record| record.extra.get("history").cloned());
         must(kept == Some(json!(["x", 1])), || format!("the unknown field became {kept:?}"))?;
@@ -249,12 +250,12 @@ async fn after_a_newer_version(world: &World, ours: &[crate::candidate::Candidat
     let waiting: Vec<_> = ours.iter().map(|candidate| candidate.stand()).collect();
     world.sleep(LEASE / 3).await;
     for candidate in ours {
-        must(crate::world::says_leader(candidate.elector(), "newer", token), || {
+        must(crate::hand::says_leader(candidate.elector(), "newer", token), || {
             format!("it is told {:?}", candidate.elector().status().leader)
         })?;
     }
     let up = world.until_some_leads("c", world.failover()).await?;
-    crate::world::grows(token, up.token)?;
+    crate::hand::grows(token, up.token)?;
     drop(waiting);
     Ok(Finding::Holds)
 }

@@ -6,10 +6,11 @@ use leasehold::{ErrorKind, Intent, LockBackend, Loss, Time, TimingSettings};
 use serde_json::json;
 
 use crate::candidate::{Candidate, Setup, Stop};
+use crate::hand::put;
 use crate::history::{Answer, Event, What};
 use crate::link::{Fault, Requests};
 use crate::verdict::{Finding, Outcome, Problem, must};
-use crate::world::{LEASE, World, put, settings, setup};
+use crate::world::{LEASE, World, settings, setup};
 
 const RENEWALS: Requests = Requests::Only(Intent::Renew);
 
@@ -129,7 +130,7 @@ pub(super) async fn around_the_deadline(world: &World) -> Outcome {
     let again = again.map_err(Problem::violated)??;
     must(term.check().is_err(), || "a late answer brings a term back".to_owned())?;
     must(world.count(is_extended) == extended, || "a late answer extends a term".to_owned())?;
-    crate::world::grows(token, again.token())?;
+    crate::hand::grows(token, again.token())?;
     Ok(Finding::Holds)
 }
 

@@ -5,10 +5,11 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use leasehold::{ErrorKind, Intent, Leader, Push, Version};
 
+use crate::hand::{free, put, record_of};
 use crate::history::{Event, What};
 use crate::link::{Fault, Requests};
 use crate::verdict::{Finding, Outcome, Problem, must};
-use crate::world::{LEASE, World, free, put, record_of};
+use crate::world::{LEASE, World};
 
 /// The tokens that an observer was told, in order.
 fn told(world: &World, node: &str) -> Vec<u64> {

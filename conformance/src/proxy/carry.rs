@@ -163,7 +163,7 @@ impl Shared {
     }
 
     async fn requests(&self, frames: &mut Frames, bytes: &[u8]) -> io::Result<()> {
-        let (preface, whole) = frames.from_client(bytes);
+        let (preface, whole) = frames.of_client(bytes);
         self.write(Direction::Requests, &preface).await?;
         for frame in whole {
             if frame.begins_request() && self.faults.borrow().has(Fault::LoseReplies) {
@@ -175,7 +175,7 @@ impl Shared {
     }
 
     async fn replies(&self, frames: &mut Frames, bytes: &[u8]) -> io::Result<()> {
-        for frame in frames.from_server(bytes) {
+        for frame in frames.of_server(bytes) {
             if frame.is_reply() && self.lost.lock().await.contains(&frame.stream()) {
                 if let Some(credit) = frame.credit() {
                     self.write(Direction::Requests, credit.bytes()).await?;

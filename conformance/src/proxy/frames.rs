@@ -78,7 +78,7 @@ impl Frame {
 
 impl Frames {
     /// Bytes from the client: what can go on now. The preface goes with the first frame.
-    pub(super) fn from_client(&mut self, bytes: &[u8]) -> (Vec<u8>, Vec<Frame>) {
+    pub(super) fn of_client(&mut self, bytes: &[u8]) -> (Vec<u8>, Vec<Frame>) {
         self.bytes.extend(bytes);
         let mut preface = Vec::new();
         if !self.begun {
@@ -92,7 +92,7 @@ impl Frames {
     }
 
     /// Bytes from the server: the frames that are whole now.
-    pub(super) fn from_server(&mut self, bytes: &[u8]) -> Vec<Frame> {
+    pub(super) fn of_server(&mut self, bytes: &[u8]) -> Vec<Frame> {
         self.bytes.extend(bytes);
         self.whole()
     }
@@ -129,7 +129,7 @@ mod tests {
         let mut seen = Vec::new();
         let mut preface = Vec::new();
         for byte in bytes {
-            let (first, whole) = frames.from_client(&[byte]);
+            let (first, whole) = frames.of_client(&[byte]);
             preface.extend(first);
             seen.extend(whole);
         }
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn only_data_is_credited() {
-        let whole = |bytes: &[u8]| Frames::default().from_server(bytes).remove(0);
+        let whole = |bytes: &[u8]| Frames::default().of_server(bytes).remove(0);
         let credit = whole(&frame(DATA, 5, b"abcd")).credit().unwrap();
         assert_eq!(credit.bytes(), frame(WINDOW_UPDATE, 0, &[0, 0, 0, 4]));
         assert_eq!(whole(&frame(HEADERS, 5, b"abcd")).credit(), None);

@@ -3,6 +3,8 @@
 //! Every line names the case that kills the twin. The same case holds without the defect, so that it is the defect
 //! that it found.
 
+#![expect(clippy::print_stdout, reason = "what kills each twin is worth a line")]
+
 use std::sync::Arc;
 
 use async_trait::async_trait;

@@ -17,8 +17,9 @@ fn main() -> ExitCode {
     if let Some(ended) = candidate_if_asked() {
         return ended;
     }
-    let words: Vec<String> =
-        std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    // Words are a filter; options of a harness mean nothing here.
+    let mut words: Vec<String> = std::env::args().skip(1).collect();
+    words.retain(|word| !word.starts_with('-') && word.parse::<u64>().is_err());
     if std::env::args().any(|word| word == "--list") {
         println!("fast_tier: test");
         return ExitCode::SUCCESS;
