@@ -6,8 +6,8 @@ mod common;
 use std::time::{Duration, Instant};
 
 use common::{cluster, elector, eventually, lock, spread};
-use leasehold::Leader;
 use leasehold::etcd::etcd_client::{Client, DeleteOptions};
+use leasehold::{Intent, Leader, LockBackend};
 use leasehold_conformance::fixture::Fixture;
 use leasehold_conformance::fixture::etcd::Etcd;
 
@@ -141,4 +141,33 @@ async fn a_deleted_key_ends_the_term_at_once() {
     println!(
         "key deleted: the term ended {median:?} after the request was sent (median of 5), {worst:?} (longest)"
     );
+}
+
+/// What each request costs, for people.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_request_is_a_matter_of_milliseconds() {
+    let etcd = cluster(3).await;
+    let ours = lock(&etcd, "jobs");
+    let mut times: [Vec<Duration>; 4] = Default::default();
+    for _ in 0..ROUNDS {
+        let began = Instant::now();
+        let seen = ours.read().await.unwrap();
+        times[0].push(began.elapsed());
+        let began = Instant::now();
+        let change = common::change(Intent::Take, "a", 15);
+        let taken = common::written(ours.write(&seen.version, &change).await);
+        times[1].push(began.elapsed());
+        let began = Instant::now();
+        common::written(common::renew(&ours, &taken.version, 15).await);
+        times[2].push(began.elapsed());
+        let began = Instant::now();
+        let change = common::change(Intent::Release, "a", 15);
+        common::written(ours.write(&taken.version, &change).await);
+        times[3].push(began.elapsed());
+    }
+    for (what, times) in ["read", "take", "renew", "release"].into_iter().zip(times) {
+        let (median, worst) = spread(times);
+        println!("{what}: {median:?} (median of {ROUNDS}), {worst:?} (longest)");
+        assert!(median < Duration::from_millis(100), "{what}: {median:?}");
+    }
 }
