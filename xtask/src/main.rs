@@ -4,9 +4,12 @@
 //! - `test.rs`: the steps of `cargo xtask test`, in order.
 //! - `steps.rs`: runs named steps and counts them.
 //! - `cargo.rs`: cargo, called in this checkout.
+//! - `safety.rs`: runs the proof and writes its counts into docs/SAFETY.md.
 //! - `servers.rs`: the real servers of the conformance suite.
 //! - `conformance.rs`: the conformance suite.
 //! - `sim.rs`: simulation of the election.
+//! - `model.rs`: model checking of the election.
+//! - `mutants.rs`: blind mutation of the election.
 //! - `size.rs`: how long a release build takes from cold, and how large it is.
 //! - `tools.rs`: what a fresh machine lacks.
 
@@ -14,6 +17,9 @@
 
 mod cargo;
 mod conformance;
+mod model;
+mod mutants;
+mod safety;
 mod servers;
 mod sim;
 mod size;
@@ -33,6 +39,10 @@ Usage: cargo xtask <command>
   conformance [OPTION...] [BACKEND|URL [FILTER]]
                             run the conformance suite; --help says how
   sim [ARGUMENT...]         simulate the election; --help says how
+  model [ARGUMENT...]       explore every state of two candidates; --help says how
+  mutants [FILE...]         change the election blindly; some test must fail. --help says how it differs from
+                            sim --mutants
+  safety                    run the proof and write its counts and pictures into docs/SAFETY.md
   size [--check]            release build of the command from cold: seconds and bytes
        --check              fail above 90 s or 6 MB
 ";
@@ -43,9 +53,12 @@ type Outcome = Result<(), String>;
 enum Command {
     Help,
     Test(test::Options),
+    Safety,
     Servers(Option<String>),
     Conformance(Vec<String>),
     Sim(Vec<String>),
+    Model(Vec<String>),
+    Mutants(Vec<String>),
     Size { check: bool },
 }
 
@@ -58,9 +71,14 @@ fn main() -> ExitCode {
             Ok(())
         }
         Ok(Command::Test(options)) => test::run(&options),
+        Ok(Command::Safety) => safety::run(),
         Ok(Command::Servers(name)) => servers::run(name.as_deref()),
         Ok(Command::Conformance(arguments)) => conformance::run(&arguments),
         Ok(Command::Sim(arguments)) => sim::run(&arguments),
+        Ok(Command::Model(arguments)) => model::run(&arguments),
+        Ok(Command::Mutants(arguments)) => {
+            mutants::run(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
+        }
         Ok(Command::Size { check }) => size::run(check),
         Err(error) => {
             eprintln!("error: {error}\n\n{USAGE}");
@@ -80,13 +98,17 @@ fn parse(arguments: &[&str]) -> Result<Command, String> {
     match arguments {
         [] | ["help" | "--help" | "-h", ..] => Ok(Command::Help),
         ["test", rest @ ..] => test::Options::parse(rest).map(Command::Test),
+        ["sim", rest @ ..] => Ok(Command::Sim(owned(rest))),
+        ["model", rest @ ..] => Ok(Command::Model(owned(rest))),
+        ["mutants", rest @ ..] => Ok(Command::Mutants(owned(rest))),
+        ["safety"] => Ok(Command::Safety),
+        ["safety", other, ..] => Err(format!("safety does not know {other:?}")),
         ["servers"] => Ok(Command::Servers(None)),
         ["servers", name] if !name.starts_with('-') => {
             Ok(Command::Servers(Some((*name).to_owned())))
         }
         ["servers", other, ..] => Err(format!("servers takes one name, not {other:?}")),
         ["conformance", rest @ ..] => Ok(Command::Conformance(owned(rest))),
-        ["sim", rest @ ..] => Ok(Command::Sim(owned(rest))),
         ["size"] => Ok(Command::Size { check: false }),
         ["size", "--check"] => Ok(Command::Size { check: true }),
         ["size", other, ..] => Err(format!("size does not know {other:?}")),
@@ -94,6 +116,6 @@ fn parse(arguments: &[&str]) -> Result<Command, String> {
     }
 }
 
-fn owned(words: &[&str]) -> Vec<String> {
-    words.iter().map(|word| (*word).to_owned()).collect()
+fn owned(arguments: &[&str]) -> Vec<String> {
+    arguments.iter().map(|argument| (*argument).to_owned()).collect()
 }

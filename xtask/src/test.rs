@@ -7,7 +7,7 @@ use std::process::Command;
 
 use crate::cargo::{self, Counts, capture, cargo, count_tests, root};
 use crate::steps::{self, Step};
-use crate::{Outcome, servers, sim, size, tools};
+use crate::{Outcome, model, servers, sim, size, tools};
 
 /// In the order they run: what fails fast comes first.
 const STEPS: &[Step] = &[
@@ -22,6 +22,7 @@ const STEPS: &[Step] = &[
     Step { name: "etcd-tests", quick: false, run: etcd_tests },
     Step { name: "simulation", quick: false, run: sim::schedules },
     Step { name: "mutants", quick: false, run: sim::mutants },
+    Step { name: "model", quick: false, run: model::complete },
     Step { name: "slow-tests", quick: false, run: slow_tests },
     Step { name: "docs", quick: false, run: documentation },
     Step { name: "dependencies", quick: false, run: dependencies },

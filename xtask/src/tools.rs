@@ -17,6 +17,8 @@ const COMPONENTS: [(&str, &str); 2] = [("fmt", "rustfmt"), ("clippy", "clippy")]
 
 const CARGO_DENY: &str = "0.20.2";
 
+const CARGO_MUTANTS: &str = "27.1.0";
+
 /// The step that makes a fresh machine fit.
 pub(crate) fn components_and_packages() -> Result<String, String> {
     let mut missing: Vec<&str> = Vec::new();
@@ -43,15 +45,25 @@ pub(crate) fn components_and_packages() -> Result<String, String> {
     }
 }
 
-/// The pinned cargo-deny, installed once per version into a cache outside the checkout.
+/// The pinned cargo-deny.
 pub(crate) fn cargo_deny() -> Result<Command, String> {
-    let home = cache()?.join("tools").join(format!("cargo-deny-{CARGO_DENY}"));
-    let program = home.join("bin").join("cargo-deny");
+    installed("cargo-deny", CARGO_DENY, &["--no-default-features"])
+}
+
+/// The pinned cargo-mutants.
+pub(crate) fn cargo_mutants() -> Result<Command, String> {
+    installed("cargo-mutants", CARGO_MUTANTS, &[])
+}
+
+/// A cargo subcommand, installed once per version into a cache outside the checkout.
+fn installed(name: &str, version: &str, options: &[&str]) -> Result<Command, String> {
+    let home = cache()?.join("tools").join(format!("{name}-{version}"));
+    let program = home.join("bin").join(name);
     if !program.exists() {
-        println!("installing cargo-deny {CARGO_DENY} into {}: some minutes, once", home.display());
-        let mut install = cargo(["install", "--quiet", "--locked", "--no-default-features"]);
-        install.args(["cargo-deny", "--version", CARGO_DENY, "--root"]).arg(&home);
-        // It runs for a second: build it fast rather than make it fast.
+        println!("installing {name} {version} into {}: some minutes, once", home.display());
+        let mut install = cargo(["install", "--quiet", "--locked"]);
+        install.args(options).args([name, "--version", version, "--root"]).arg(&home);
+        // It runs for a moment: build it fast rather than make it fast.
         install.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1");
         install.env("CARGO_PROFILE_RELEASE_LTO", "false");
         cargo::run(install.env_remove("CARGO_TARGET_DIR"))?;

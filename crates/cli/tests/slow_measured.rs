@@ -79,12 +79,13 @@ fn an_idle_follower_is_small_and_sleeps() {
     let before = switches(pid);
     std::thread::sleep(span);
     let woken = switches(pid) - before;
-    let resident = field(pid, "", "VmRSS:");
+    // The pages of the binary itself are shared, and this build has debug code and every backend that any test needs.
+    let (resident, own) = (field(pid, "", "VmRSS:"), field(pid, "", "RssAnon:"));
     println!(
-        "an idle follower: {resident} KiB resident, woken {woken} times in {span:?}, while the leader renewed {} times",
+        "an idle follower: {resident} KiB resident, {own} KiB of them its own, woken {woken} times in {span:?}, while the leader renewed {} times",
         span.as_secs() / 2
     );
-    assert!(resident < 10 * 1024, "{resident} KiB");
+    assert!((1..6 * 1024).contains(&own), "{own} KiB");
     assert!(woken < 40 * span.as_secs(), "{woken} wake-ups in {span:?}");
 }
 

@@ -17,14 +17,14 @@ impl Cell {
         Self(AtomicU64::new(until.0.max(LOSSES)))
     }
 
-    /// Whether the term is believed in at `now`. A check that sees the deadline poisons the word, so that an
+    /// Until when the term is believed in, as seen at `now`. A check that sees the deadline poisons the word, so that an
     /// acknowledgement on its way cannot bring the term back for anybody.
-    pub(crate) fn check(&self, now: Time) -> Result<(), Loss> {
+    pub(crate) fn check(&self, now: Time) -> Result<Time, Loss> {
         let mut word = self.0.load(Ordering::Acquire);
         loop {
             match decode(word) {
                 Err(loss) => return Err(loss),
-                Ok(until) if now < until => return Ok(()),
+                Ok(until) if now < until => return Ok(until),
                 Ok(_) => {}
             }
             // If this fails, an extension or an end came first, and is looked at instead.

@@ -7,7 +7,7 @@ use crate::time::Time;
 #[test]
 fn a_check_that_saw_the_deadline_never_says_ok_again() {
     let cell = Cell::new(Time(100));
-    assert_eq!(cell.check(Time(99)), Ok(()));
+    assert_eq!(cell.check(Time(99)), Ok(Time(100)));
     assert_eq!(cell.check(Time(100)), Err(Loss::Expired));
     assert_eq!(cell.extend(Time(200)), Err(Loss::Expired));
     assert_eq!(cell.check(Time(50)), Err(Loss::Expired));
@@ -29,7 +29,7 @@ fn a_deadline_never_moves_back() {
     let cell = Cell::new(Time(100));
     assert_eq!(cell.extend(Time(200)), Ok(()));
     assert_eq!(cell.extend(Time(150)), Ok(()));
-    assert_eq!(cell.check(Time(199)), Ok(()));
+    assert_eq!(cell.check(Time(199)), Ok(Time(200)));
 }
 
 #[test]
@@ -40,12 +40,14 @@ fn threads_agree_once_one_saw_the_deadline() {
             let checked = scope.spawn(|| cell.check(Time(100)));
             let extended = scope.spawn(|| cell.extend(Time(200)));
             match (checked.join().unwrap(), extended.join().unwrap()) {
-                (Ok(()), Ok(())) => assert_eq!(cell.check(Time(150)), Ok(())),
+                (Ok(seen), Ok(())) => {
+                    assert_eq!((seen, cell.check(Time(150))), (Time(200), Ok(Time(200))));
+                }
                 (Err(_), extended) => {
                     assert_eq!(extended, Err(Loss::Expired));
                     assert_eq!(cell.check(Time(150)), Err(Loss::Expired));
                 }
-                (Ok(()), Err(loss)) => panic!("{loss:?} out of nowhere"),
+                (Ok(_), Err(loss)) => panic!("{loss:?} out of nowhere"),
             }
         });
     }

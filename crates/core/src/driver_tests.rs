@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::backend::LockBackend;
+use crate::clock::Clock;
 use crate::driver::{Command, Driver, State};
 use crate::election::{Candidate, Election};
 use crate::memory::MemoryLock;
@@ -17,7 +18,11 @@ use crate::timing::Timing;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn start(lock: &MemoryLock, clock: &VirtualClock) -> mpsc::UnboundedSender<Command> {
+/// The driver of a candidate, not yet running.
+pub(crate) fn driver(
+    lock: &MemoryLock,
+    clock: impl Clock,
+) -> (Driver, mpsc::UnboundedSender<Command>) {
     let timing = Timing::default();
     let candidate = Candidate {
         identity: "a".to_owned(),
@@ -28,10 +33,10 @@ fn start(lock: &MemoryLock, clock: &VirtualClock) -> mpsc::UnboundedSender<Comma
     };
     let election = Election::new(candidate, &lock.capabilities());
     let (commands, receiver) = mpsc::unbounded_channel();
-    let first = Status::of(&election, crate::Clock::now(clock), None, Counters::default());
+    let first = Status::of(&election, clock.now(), None, Counters::default());
     let driver = Driver {
         lock: Arc::new(lock.clone()),
-        clock: Arc::new(clock.clone()),
+        clock: Arc::new(clock),
         timing,
         election,
         commands: receiver,
@@ -39,14 +44,14 @@ fn start(lock: &MemoryLock, clock: &VirtualClock) -> mpsc::UnboundedSender<Comma
         status: watch::channel(first).0,
         state: State::default(),
     };
-    tokio::spawn(driver.run());
-    commands
+    (driver, commands)
 }
 
 #[tokio::test]
 async fn the_end_of_another_terms_work_changes_nothing() {
     let (lock, clock) = (MemoryLock::new("m"), VirtualClock::new());
-    let commands = start(&lock, &clock);
+    let (driver, commands) = driver(&lock, clock.clone());
+    tokio::spawn(driver.run());
     let (reply, mut answer) = oneshot::channel();
     commands.send(Command::Campaign(reply)).unwrap();
     clock.advance(SECOND).await;

@@ -12,11 +12,14 @@
 //! The election itself ([`Election`]) is a pure state machine; [`Elector`] drives it over a [`LockBackend`].
 
 mod backend;
-/// What the cell is made of; a model checker puts its own in this place.
-#[cfg(feature = "driver")]
+/// What the cell is made of; tests that explore interleavings put their own in this place.
+#[cfg(all(feature = "driver", not(test)))]
 mod atomic {
     pub(crate) use std::sync::atomic::{AtomicU64, Ordering};
 }
+#[cfg(all(feature = "driver", test))]
+#[path = "handle_tests/atomic.rs"]
+mod atomic;
 #[cfg(feature = "driver")]
 mod cell;
 #[cfg(all(test, feature = "driver"))]
@@ -31,8 +34,12 @@ mod election;
 mod elector;
 mod error;
 mod fence;
+#[cfg(all(test, feature = "driver"))]
+mod handle_tests;
 #[cfg(feature = "driver")]
 mod memory;
+#[cfg(feature = "model")]
+pub mod model;
 mod record;
 #[cfg(feature = "driver")]
 mod status;

@@ -83,14 +83,14 @@ impl Term {
     /// # Errors
     /// The term is over.
     pub fn check(&self) -> Result<Token, Loss> {
-        self.shared.cell.check(self.shared.clock.now()).map(|()| self.shared.token)
+        self.until().map(|_| self.shared.token)
     }
 
     /// How long this term is believed in if no further renewal is acknowledged.
     #[must_use]
     pub fn remaining(&self) -> Duration {
-        match self.check() {
-            Ok(_) => self.deadlines().until.since(self.shared.clock.now()),
+        match self.until() {
+            Ok(until) => until.since(self.shared.clock.now()),
             Err(_) => Duration::ZERO,
         }
     }
@@ -119,14 +119,12 @@ impl Term {
         let mut term = self.clone();
         async move {
             loop {
-                if term.over().is_some() {
-                    return None;
-                }
+                let until = term.until().ok()?;
                 let deadlines = term.deadlines();
                 if deadlines.until > after {
                     return Some(deadlines);
                 }
-                term.news().await;
+                term.news(until).await;
             }
         }
     }
@@ -136,13 +134,14 @@ impl Term {
         let mut term = self.clone();
         async move {
             loop {
-                if let Some(loss) = term.over() {
-                    return StopReason::Lost(loss);
-                }
+                let until = match term.until() {
+                    Ok(until) => until,
+                    Err(loss) => return StopReason::Lost(loss),
+                };
                 if term.signal.borrow().draining {
                     return StopReason::Requested;
                 }
-                term.news().await;
+                term.news(until).await;
             }
         }
     }
@@ -152,26 +151,28 @@ impl Term {
         let mut term = self.clone();
         async move {
             loop {
-                if let Some(loss) = term.over() {
-                    return loss;
+                match term.until() {
+                    Ok(until) => term.news(until).await,
+                    Err(loss) => return loss,
                 }
-                term.news().await;
             }
         }
     }
 
-    fn over(&self) -> Option<Loss> {
-        self.check().err()
+    fn until(&self) -> Result<Time, Loss> {
+        self.shared.cell.check(self.shared.clock.now())
     }
 
     /// Waits for a signal or the deadline. The deadline has a timer of its own: it passes also when the
-    /// driver is stalled.
-    async fn news(&mut self) {
-        let until = self.deadlines().until;
+    /// driver is stalled. It is the word's: the signal of a renewal follows the word, and who counted from the
+    /// signal would spin until it came.
+    async fn news(&mut self, until: Time) {
         let deadline = self.shared.clock.sleep_until(until);
         tokio::select! {
+            // In a fixed order, so that a test can repeat what it found. Either way all is looked at again.
+            biased;
             changed = self.signal.changed() => {
-                if changed.is_err() && self.over().is_none() {
+                if changed.is_err() && self.check().is_ok() {
                     self.shared.cell.end(Loss::DriverGone);
                 }
             }
@@ -321,3 +322,7 @@ impl Deadlines {
         Self { until, kill_at, dead_by }
     }
 }
+
+#[cfg(test)]
+#[path = "handle_tests/term.rs"]
+mod tests;

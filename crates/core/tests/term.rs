@@ -120,6 +120,23 @@ fn a_waiting_campaign_that_is_dropped_stops_contending_at_once() {
 }
 
 #[test]
+fn campaigns_that_wait_together_lead_one_after_the_other() {
+    in_virtual_time(async |clock| {
+        let a = elector(&MemoryLock::new("m"), "a", &clock);
+        let campaigns = [a.clone(), a.clone()]
+            .map(|a| spawn_local(async move { a.campaign().await.map(|held| held.resign()) }));
+        clock.advance(SECOND).await;
+        let mut released = Vec::new();
+        for campaign in campaigns {
+            let resigned = campaign.now_or_never().expect("it leads").unwrap();
+            released.push(resigned.expect("nothing failed").await.ok());
+            clock.advance(P + SECOND).await;
+        }
+        assert_eq!(released, [Some(true), Some(true)]);
+    });
+}
+
+#[test]
 fn a_term_that_was_delivered_and_never_claimed_is_given_back() {
     in_virtual_time(async |clock| {
         let lock = MemoryLock::new("m");

@@ -15,6 +15,9 @@ pub(crate) const US: Nanos = 1_000;
 /// One millisecond.
 pub(crate) const MS: Nanos = 1_000_000;
 
+/// No moment of a schedule is later, in milliseconds: some hours.
+const LONGEST_MS: u64 = 20_000_000;
+
 /// A schedule: everything that decides what happens.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Case {
@@ -68,6 +71,31 @@ pub struct CandidateConfig {
     pub offset_ms: u64,
     /// When its process starts, in milliseconds.
     pub start_ms: u64,
+}
+
+impl Case {
+    /// Whether it can be run: a file may say anything.
+    ///
+    /// # Errors
+    /// What is wrong, in words.
+    pub fn check(&self) -> Result<(), String> {
+        let rates = self.candidates.iter().map(|candidate| candidate.rate);
+        for rate in rates.chain([self.server_rate]) {
+            if !(100_000..=10_000_000).contains(&rate) {
+                return Err(format!("a clock rate of {rate} is not between 100000 and 10000000"));
+            }
+        }
+        if !(1..=8).contains(&self.candidates.len()) {
+            return Err(format!("{} candidates; there may be 1 to 8", self.candidates.len()));
+        }
+        let moments = self.candidates.iter().flat_map(|c| [c.offset_ms, c.start_ms]);
+        let faults = self.faults.iter().flat_map(|fault| [fault.at_ms, fault.for_ms]);
+        let own = [self.chaos_ms, self.end_ms, self.latency_us];
+        match moments.chain(faults).chain(own).find(|moment| *moment > LONGEST_MS) {
+            Some(moment) => Err(format!("{moment} is too far in the future: at most {LONGEST_MS}")),
+            None => Ok(()),
+        }
+    }
 }
 
 impl CandidateConfig {

@@ -3,10 +3,12 @@
 use leasehold_core::{ErrorKind, Input, Loss, Nonce, Outcome, Time, Token};
 
 use crate::case::{Nanos, StoreKind};
+use crate::coverage::{Branch, Step};
 use crate::draw::{Purpose, below, draw};
 use crate::judge::{Rule, name};
+use crate::lanes::Style;
 use crate::mutant::Mutant;
-use crate::node::incarnation;
+use crate::node::{Flying, incarnation};
 use crate::queue::{Command, Event, Local};
 use crate::world::World;
 
@@ -43,7 +45,13 @@ impl World<'_> {
         match local {
             Local::Answer(operation, input) => {
                 let write = matches!(*input, Input::Wrote(_));
-                if node.flight == Some((operation, write)) {
+                let flying = node.flight.filter(|flying| {
+                    flying.operation == operation && (flying.step != Step::Read) == write
+                });
+                if let Some(flying) = flying {
+                    let style = self.cover.answered(flying.step, &input);
+                    self.draw_answer(x, style);
+                    let node = &mut self.nodes[x];
                     match &*input {
                         Input::Wrote(Ok(Outcome::Written(_))) => node.unsure = false,
                         // While the version stands the Take that went astray is sent again.
@@ -65,7 +73,7 @@ impl World<'_> {
                     if let Input::Read(Ok(seen)) | Input::Wrote(Ok(Outcome::Written(seen))) =
                         &*input
                     {
-                        self.nodes[x].note(self.case, self.now, seen);
+                        self.nodes[x].note(seen);
                     }
                     self.answered(x, &input);
                     self.input(x, *input);
@@ -79,7 +87,7 @@ impl World<'_> {
                     });
                     let token = observed.record().map_or(0, |record| record.token);
                     if token >= self.nodes[x].known {
-                        self.nodes[x].note(self.case, self.now, &observed);
+                        self.nodes[x].note(&observed);
                     }
                     self.input(x, Input::Hint(observed));
                 }
@@ -95,9 +103,12 @@ impl World<'_> {
     pub(crate) fn time_out(&mut self, x: usize) {
         let node = &mut self.nodes[x];
         node.gives_up = Nanos::MAX;
-        let Some((operation, write)) = node.flight.take() else { return };
+        let Some(Flying { operation, step }) = node.flight.take() else { return };
+        let write = step != Step::Read;
         node.unsure |= write;
         self.cover.unknown += 1;
+        self.cover.note(Branch::unknown(step));
+        self.draw_answer(x, Style::Unknown);
         self.tell(|| format!("{} gives up operation {operation}", name(x)));
         let unavailable = ErrorKind::Unavailable;
         let input =
@@ -178,8 +189,8 @@ impl World<'_> {
             let half = |purpose| u128::from(draw(seed, x, operation, purpose));
             Nonce(half(Purpose::NonceHigh) << 64 | half(Purpose::NonceLow))
         });
-        self.settle(x, now);
         if let Some(action) = action {
+            self.settle(x, now);
             self.send(x, now, action);
         }
         self.judge_view(x);
@@ -205,6 +216,7 @@ impl World<'_> {
         }
         if self.nodes[x].election.copied() {
             self.cover.copies += 1;
+            self.cover.note(Branch::CopyNoticed);
             self.tell(|| format!("{} sees a copy of itself", name(x)));
             self.numbers += 1;
             let incarnation = incarnation(self.case.seed, x, self.numbers);
@@ -218,6 +230,7 @@ impl World<'_> {
 
     fn ended(&mut self, x: usize, token: Token, loss: Loss) {
         self.tell(|| format!("the term {token} of {} ended: {loss:?}", name(x)));
+        self.cover.note(Branch::lost(loss));
         let node = &self.nodes[x];
         if loss == Loss::Superseded && !node.cloned {
             let stored = self.store.state();

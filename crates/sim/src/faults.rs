@@ -3,6 +3,7 @@
 use leasehold_core::{Input, Record};
 
 use crate::case::{Kind, MS, StoreKind};
+use crate::coverage::Step;
 use crate::draw::{Purpose, below, draw};
 use crate::judge::name;
 use crate::mutant::Mutant;
@@ -19,6 +20,7 @@ impl World<'_> {
         let x = self.target(index);
         self.targets[index] = x;
         self.active.push(index);
+        self.cover.begin(fault.kind);
         self.tell(|| format!("fault {index} begins: {:?} at {}", fault.kind, name(x)));
         match fault.kind {
             Kind::Pause | Kind::Suspend => {
@@ -135,9 +137,8 @@ impl World<'_> {
         node.inbox.clear();
         node.flight = None;
         node.unsure = false;
-        node.lease_seen = 0;
+        node.holder_seen = 0;
         node.known = 0;
-        node.life_seen = None;
         node.wakes = u64::MAX;
         node.gives_up = u64::MAX;
         node.paused = 0;
@@ -163,7 +164,7 @@ impl World<'_> {
         let copy = self.nodes.len();
         self.tell(|| format!("{} is a copy of {}", name(copy), name(x)));
         let node = &self.nodes[x];
-        let writes = node.flight.is_some_and(|(_, write)| write);
+        let writes = node.flight.is_some_and(|flying| flying.step != Step::Read);
         let stored = self.store.state().record.as_ref().and_then(|record| record.holder.as_ref());
         let held = stored.is_some_and(|h| h.incarnation == Some(node.election.incarnation()));
         let claims = held || node.belief.is_some() || node.unsure || writes || node.work.is_some();

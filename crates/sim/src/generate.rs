@@ -119,10 +119,10 @@ fn set_rates(
         .fold(2.0, f64::min)
         * f64::from(percent)
         / 100.0;
-    // In millionths, rounded down.
-    let root = Duration::from_secs_f64(ratio.sqrt()).as_micros();
+    // In millionths, rounded down. Two clocks differ by a factor of 1 at least.
+    let root = Duration::from_secs_f64(ratio.max(1.0).sqrt()).as_micros();
     let root = u64::try_from(root).unwrap_or(1_000_000);
-    let (low, high) = (1_000_000_000_000 / root + 1, root - 1);
+    let (low, high) = (1_000_000_000_000 / root + 1, (root - 1).max(1_000_000));
     let opposed = draws.chance(50);
     let mut rate = || match draws.below(4) {
         0 => low,

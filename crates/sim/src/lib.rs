@@ -6,12 +6,16 @@
 
 mod case;
 mod clock;
+mod coverage;
 mod draw;
+mod drawing;
 mod driver;
 mod faults;
 mod foreign;
 mod generate;
 mod judge;
+mod lanes;
+pub mod model;
 mod mutant;
 mod network;
 mod node;
@@ -23,8 +27,10 @@ mod watch;
 mod world;
 
 pub use case::{CandidateConfig, Case, Fault, Floor, Kind, Nanos, PushKind, StoreKind};
+pub use coverage::{Branch, Coverage};
 pub use generate::{generate, generate_at};
 pub use judge::{Rule, Violation};
+pub use lanes::{Bar, Lane, Lanes, Style};
 pub use mutant::Mutant;
 pub use shrink::shrink;
-pub use world::{Coverage, Report, run};
+pub use world::{Report, run};

@@ -40,7 +40,7 @@ mutants! {
         ConstantNonce, TrustsWallTime, OwnByIncarnation, LeadsOnRead, NoDeadline, ReleasesAnything,
         TimerOnEveryRead, TimerOnVersion, TimerContinues, TokenReset, TimeoutIsSuccess, ClientGoTiming,
         BeliefIsAFlag, NoMargin, OwnDuration, AcceptsLate, Resurrects, DeadlineFromAnswer,
-        WaitsFromSend, TakesAbsent, PushEnds, AdoptedIsRelease, HoldsOnUnavailable, ReleasesForever,
+        WaitsFromSend, TakesAbsent, PushEnds, AdoptedIsRelease, VanishedCountsFromLife, HoldsOnUnavailable, ReleasesForever,
     }
     model {
         /// A restarted process keeps its incarnation, and recognises its record by it.
@@ -90,6 +90,7 @@ impl Mutant {
             Self::ForeignBelieved | Self::SilentRewind => store == StoreKind::Observer,
             Self::TimerContinues => store == StoreKind::Forgets,
             Self::TakesAbsent | Self::AdoptedIsRelease | Self::BlindPut => !server,
+            Self::VanishedCountsFromLife => !server,
             Self::WaitsFromSend | Self::OwnDuration | Self::TimerOnVersion => !server,
             _ => true,
         }

@@ -5,9 +5,11 @@ use std::time::Duration;
 use leasehold_core::{Action, Change, ErrorKind, Input, Intent, Outcome, Time, Wall};
 
 use crate::case::{Kind, MS, Nanos, StoreKind, US};
+use crate::coverage::{Branch, Step};
 use crate::draw::{Purpose, below, draw};
 use crate::judge::{Rule, name};
 use crate::mutant::Mutant;
+use crate::node::Flying;
 use crate::queue::{Event, Local, Request};
 use crate::store::{Admin, Replaced};
 use crate::story;
@@ -44,7 +46,7 @@ impl World<'_> {
         let operation = self.nodes[x].operations;
         let node = &mut self.nodes[x];
         node.operations += 1;
-        node.flight = Some((operation, matches!(action, Action::Write { .. })));
+        node.flight = Some(Flying { operation, step: Step::of(&action) });
         let timeout = node.clock.when(now + node.timing.request_timeout());
         node.gives_up = timeout;
         if let Action::Write { expected, change } = &mut action {
@@ -52,6 +54,7 @@ impl World<'_> {
             change.record.renewed = Wall(now.0 / MS);
         }
         self.tell(|| format!("{} asks ({operation}): {}", name(x), story::action(&action)));
+        self.draw_request(x, Step::of(&action));
         self.judge_request(x, now, &action);
         let lost = self.strength(Kind::Partition, x) > 0
             || self.hits(Kind::LostRequests, x, operation, Purpose::LostRequest);
@@ -65,7 +68,8 @@ impl World<'_> {
             action,
             answer: (!lost_answer).then_some(back),
             hold: 0,
-            informed: self.nodes[x].lease_seen > self.now,
+            holder_seen: self.nodes[x].holder_seen,
+            lease_seen: self.nodes[x].lease_seen,
             errs: false,
         };
         match refused {
@@ -202,7 +206,7 @@ impl World<'_> {
     }
 
     fn waits(&self, request: &Request) -> bool {
-        self.nodes[request.node].flight.is_some_and(|(flying, _)| flying == request.operation)
+        self.nodes[request.node].flight.is_some_and(|flying| flying.operation == request.operation)
     }
 
     /// The store does what a request asks, and answers.
@@ -277,20 +281,20 @@ impl World<'_> {
         let revoked = change.intent == Intent::Release && change.record.holder.is_some();
         if !self.waits(request) {
             self.cover.zombies += 1;
+            self.cover.note(Branch::late(Step::of(&request.action)));
         }
         match change.intent {
-            // After a deletion only who saw no holder before it may take before that lease is over.
-            Intent::Take
-                if self.case.store != StoreKind::Server
-                    && old.by_admin == Some(Admin::Deleted)
-                    && request.informed => {}
+            Intent::Take if self.case.store != StoreKind::Server && waits_out(request, old) => {}
             Intent::Take if old.by_admin.is_some() => self.excuse_others(Some(x)),
             Intent::Adopt => self.cover.adopted += 1,
             Intent::Release => self.cover.released += 1,
             Intent::Renew => {
                 let own = old.same_holder;
-                self.cover.reasserted += u64::from(!own);
-                if !own || old.suspended {
+                if !own {
+                    self.cover.reasserted += 1;
+                    self.cover.note(Branch::Reasserted);
+                }
+                if !own || old.restored {
                     self.prolong_excuses(x);
                 }
                 if !own && old.by_admin.is_some() {
@@ -305,6 +309,16 @@ impl World<'_> {
         }
         self.judge_write(request.lineage, change, old, revoked);
     }
+}
+
+/// Who was told of a holder before a deletion, and of a lease as long as that of the last one, waits it out, and
+/// overlaps nobody.
+fn waits_out(request: &Request, old: &Replaced) -> bool {
+    matches!(
+        old.by_admin,
+        Some(Admin::Deleted { last, lease })
+            if request.holder_seen > last && request.lease_seen >= lease
+    )
 }
 
 fn failed(action: &Action, kind: ErrorKind) -> Input {

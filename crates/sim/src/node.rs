@@ -1,5 +1,7 @@
 //! One candidate's process: the real election, a clock, and what the driver keeps beside it.
 
+use std::time::Duration;
+
 use leasehold_core::{
     Candidate, Capabilities, Election, Expiry, Incarnation, InvalidTiming, Nonce, Observed, Time,
     Timing, TimingSettings, Token, Version,
@@ -7,7 +9,9 @@ use leasehold_core::{
 
 use crate::case::{Case, Nanos, StoreKind};
 use crate::clock::LocalClock;
+use crate::coverage::Step;
 use crate::draw::{Purpose, draw};
+use crate::judge::name;
 use crate::queue::Local;
 
 /// What a candidate believes: leader with this token from `start` until `until`, in real time.
@@ -55,6 +59,15 @@ pub(crate) struct Watch {
     pub delivered: Nanos,
 }
 
+/// An operation that was not answered yet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Flying {
+    /// Which.
+    pub operation: u64,
+    /// What it asks.
+    pub step: Step,
+}
+
 /// A candidate or an observer.
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
@@ -81,15 +94,15 @@ pub(crate) struct Node {
     /// Operations so far, over all its lives.
     pub operations: u64,
     /// The operation in flight.
-    pub flight: Option<(u64, bool)>,
+    pub flight: Option<Flying>,
     /// A write's outcome is unknown.
     pub unsure: bool,
-    /// When the lease of the last other holder it was told of ends; and that holder's sign of life.
-    pub lease_seen: Nanos,
+    /// The state in which it was last told of a holder that it has not been told to be gone; 0 if there is none.
+    pub holder_seen: u64,
+    /// That holder's lease.
+    pub lease_seen: Duration,
     /// The greatest token it was told of: what the watch replays below it is old.
     pub known: Token,
-    /// The sign of life.
-    pub life_seen: Option<Nonce>,
     /// What the last write was to replace.
     pub asked: Option<Version>,
     /// When it wakes by itself.
@@ -150,9 +163,9 @@ impl Node {
             flight: None,
             unsure: false,
             asked: None,
-            lease_seen: 0,
+            holder_seen: 0,
+            lease_seen: Duration::ZERO,
             known: 0,
-            life_seen: None,
             wakes: Nanos::MAX,
             gives_up: Nanos::MAX,
             belief: None,
@@ -171,22 +184,18 @@ impl Node {
     }
 
     /// It is told of a state of the store.
-    pub(crate) fn note(&mut self, case: &Case, now: Nanos, observed: &Observed) {
+    pub(crate) fn note(&mut self, observed: &Observed) {
         let Some(record) = observed.record() else { return };
         self.known = self.known.max(record.token);
-        let Some(holder) = &record.holder else {
-            if record.token > 0 {
-                self.lease_seen = 0;
-            }
-            return;
+        let gone = match &record.holder {
+            None => record.token > 0,
+            Some(_) => observed.expiry == Expiry::Passed,
         };
-        if observed.expiry == Expiry::Passed {
-            self.lease_seen = 0;
-        } else if holder.incarnation != Some(self.election.incarnation())
-            && self.life_seen != Some(record.nonce)
-        {
-            self.life_seen = Some(record.nonce);
-            self.lease_seen = now + self.real(case, record.lease_duration);
+        if gone {
+            self.holder_seen = 0;
+        } else if record.holder.is_some() {
+            self.holder_seen = observed.version.as_number().unwrap_or(0);
+            self.lease_seen = record.lease_duration;
         }
     }
 
@@ -201,7 +210,7 @@ impl Node {
 
     /// A duration on its own clock in real time.
     #[must_use]
-    pub(crate) fn real(&self, case: &Case, duration: std::time::Duration) -> Nanos {
+    pub(crate) fn real(&self, case: &Case, duration: Duration) -> Nanos {
         let rate = case.candidates[self.config.min(case.candidates.len() - 1)].rate;
         let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX / 2_000_000);
         nanos * 1_000_000 / rate + 1
@@ -228,18 +237,18 @@ pub(crate) fn election(
 ) -> Election {
     let jitter = case.candidates.get(config).map_or(0, |c| c.hand_over_jitter_ms);
     let candidate = Candidate {
-        identity: format!("node-{config}"),
+        identity: name(config),
         advertise: None,
         incarnation: incarnation(case.seed, node, life),
         timing,
-        hand_over_jitter: std::time::Duration::from_millis(jitter),
+        hand_over_jitter: Duration::from_millis(jitter),
     };
     let capabilities = Capabilities {
         push: case.push.capability(),
         floor_is_history: case.floor == crate::case::Floor::Revision,
         forgets: case.store == StoreKind::Forgets,
-        min_lease_duration: std::time::Duration::ZERO,
-        lease_duration_step: std::time::Duration::from_nanos(1),
+        min_lease_duration: Duration::ZERO,
+        lease_duration_step: Duration::from_nanos(1),
         default_timing: TimingSettings::default(),
     };
     let mutant = case.mutant.and_then(crate::mutant::Mutant::core);

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::time::Duration;
 
 use leasehold_core::{Action, Input, Token};
 
@@ -22,8 +23,10 @@ pub(crate) struct Request {
     pub answer: Option<Nanos>,
     /// How long the second half of a Take is held at a server that ends leases itself.
     pub hold: Nanos,
-    /// The sender had been told of another holder whose lease was not over.
-    pub informed: bool,
+    /// The state in which the sender was last told of a holder that it was not told to be gone; 0 if none.
+    pub holder_seen: u64,
+    /// That holder's lease.
+    pub lease_seen: Duration,
     /// The store answers with an error, although it did what was asked.
     pub errs: bool,
 }

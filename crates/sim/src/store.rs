@@ -1,5 +1,7 @@
 //! The model of a store: one register with every way of ending a lease.
 
+use std::time::Duration;
+
 use leasehold_core::{
     Change, Contents, Expiry, Incarnation, Intent, Nonce, Observed, Outcome, Record, Token, Version,
 };
@@ -11,7 +13,12 @@ use crate::mutant::Mutant;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Admin {
     /// Deleted the record: who saw its holder still waits.
-    Deleted,
+    Deleted {
+        /// The state that an administrator left the time before; 0 if there was none.
+        last: u64,
+        /// The lease of the holder that was deleted; zero if there was none.
+        lease: Duration,
+    },
     /// Removed the holder, which looks like a release.
     Freed,
 }
@@ -29,6 +36,8 @@ pub(crate) struct State {
     pub by_admin: Option<Admin>,
     /// Written by a foreign client.
     pub foreign: bool,
+    /// An adoption of what the store may have gone back to.
+    pub adopted: bool,
     /// What is known of the past in this state.
     pub floor: Option<Token>,
 }
@@ -56,8 +65,8 @@ pub(crate) struct Replaced {
     pub foreign: bool,
     /// The token that was stored.
     pub token: Token,
-    /// The store could not vouch for the state.
-    pub suspended: bool,
+    /// The store could not vouch for the state, or somebody has adopted it since.
+    pub restored: bool,
     /// See [`State::by_admin`].
     pub by_admin: Option<Admin>,
 }
@@ -72,7 +81,7 @@ impl Replaced {
             same_holder: state.record.is_some() && holder == change.record.holder.as_ref(),
             foreign: state.foreign && holder.is_some(),
             token: state.record.as_ref().map_or(0, |record| record.token),
-            suspended: state.suspended,
+            restored: state.suspended || state.adopted,
             by_admin: state.by_admin,
         }
     }
@@ -97,6 +106,8 @@ pub(crate) struct Store {
     leases: Vec<Lease>,
     /// Incarnations whose process is gone (`Passed`).
     dead: Vec<Incarnation>,
+    /// The state that an administrator left last.
+    touched: u64,
     mutant: Option<Mutant>,
 }
 
@@ -111,6 +122,7 @@ impl Store {
             log: Vec::with_capacity(128),
             leases: Vec::new(),
             dead: Vec::new(),
+            touched: 0,
             mutant,
         };
         store.push(0, None, kind == StoreKind::Forgets, None);
@@ -184,6 +196,9 @@ impl Store {
         }
         let by_admin = self.state().by_admin.filter(|_| change.intent == Intent::Adopt);
         self.push(now, Some(change.record.clone()), false, by_admin);
+        if let Some(state) = self.log.last_mut() {
+            state.adopted = change.intent == Intent::Adopt;
+        }
         Outcome::Written(self.observe(self.index(), now))
     }
 
@@ -285,7 +300,12 @@ impl Store {
         if self.state().record.is_some() {
             let nonce = self.state().record.as_ref().map(|record| record.nonce);
             self.leases.retain(|lease| Some(lease.nonce) != nonce);
-            self.push(now, None, self.kind == StoreKind::Forgets, Some(Admin::Deleted));
+            let last = self.touched;
+            self.touched = self.revision();
+            let record = self.state().record.as_ref().filter(|record| record.holder.is_some());
+            let lease = record.map_or(Duration::ZERO, |record| record.lease_duration);
+            let deleted = Some(Admin::Deleted { last, lease });
+            self.push(now, None, self.kind == StoreKind::Forgets, deleted);
         }
     }
 
@@ -293,6 +313,9 @@ impl Store {
     pub(crate) fn edit(&mut self, now: Nanos, record: Record, frees: bool) {
         let State { suspended, .. } = *self.state();
         let by_admin = if frees { Some(Admin::Freed) } else { self.state().by_admin };
+        if frees {
+            self.touched = self.revision();
+        }
         self.push(now, Some(record), suspended, by_admin);
     }
 
@@ -343,7 +366,15 @@ impl Store {
         let number = self.revision();
         let free = record.as_ref().is_none_or(|record| record.holder.is_none());
         let by_admin = by_admin.filter(|_| free);
-        self.log.push(State { number, record, suspended, by_admin, foreign: false, floor });
+        self.log.push(State {
+            number,
+            record,
+            suspended,
+            by_admin,
+            foreign: false,
+            adopted: false,
+            floor,
+        });
     }
 }
 

@@ -1,67 +1,15 @@
 //! The scheduler: one schedule from beginning to end.
 
-use std::fmt;
-
 use leasehold_core::{Input, InvalidTiming, Token};
 
 use crate::case::{Case, Kind, MS, Nanos};
+use crate::coverage::Coverage;
 use crate::foreign::Foreign;
 use crate::judge::{Rule, Violation, Won};
+use crate::lanes::Lanes;
 use crate::node::Node;
 use crate::queue::{Command, Event, Local, Queue};
 use crate::store::Store;
-
-/// What happened in a schedule, counted: a proof that it was worth running.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Coverage {
-    /// Events.
-    pub events: u64,
-    /// Terms begun.
-    pub terms: u64,
-    /// Writes refused.
-    pub conflicts: u64,
-    /// Operations that timed out.
-    pub unknown: u64,
-    /// Writes applied after their sender gave up.
-    pub zombies: u64,
-    /// Renewals over something that was not the sender's.
-    pub reasserted: u64,
-    /// Releases applied.
-    pub released: u64,
-    /// Adoptions applied.
-    pub adopted: u64,
-    /// Copies that noticed.
-    pub copies: u64,
-    /// Overlaps explained by their cause.
-    pub excused: u64,
-}
-
-impl Coverage {
-    /// Adds another schedule's.
-    pub fn add(&mut self, other: &Self) {
-        self.events += other.events;
-        self.terms += other.terms;
-        self.conflicts += other.conflicts;
-        self.unknown += other.unknown;
-        self.zombies += other.zombies;
-        self.reasserted += other.reasserted;
-        self.released += other.released;
-        self.adopted += other.adopted;
-        self.copies += other.copies;
-        self.excused += other.excused;
-    }
-}
-
-impl fmt::Display for Coverage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { events, terms, conflicts, unknown, zombies, .. } = self;
-        let Self { reasserted, released, adopted, copies, excused, .. } = self;
-        write!(
-            f,
-            "{events} events, {terms} terms, {conflicts} conflicts, {unknown} unknown outcomes, {zombies} late writes, {reasserted} re-assertions, {released} releases, {adopted} adoptions, {copies} copies noticed, {excused} overlaps explained"
-        )
-    }
-}
 
 /// How a schedule ended.
 #[derive(Clone, Debug)]
@@ -72,6 +20,8 @@ pub struct Report {
     pub cover: Coverage,
     /// The story, if it was asked for.
     pub story: Vec<String>,
+    /// The same as a picture.
+    pub lanes: Option<Lanes>,
 }
 
 /// A running schedule.
@@ -101,6 +51,7 @@ pub(crate) struct World<'a> {
     pub(crate) violation: Option<Violation>,
     pub(crate) cover: Coverage,
     pub(crate) story: Option<Vec<String>>,
+    pub(crate) lanes: Option<Lanes>,
 }
 
 /// Runs a schedule.
@@ -110,10 +61,12 @@ pub(crate) struct World<'a> {
 pub fn run(case: &Case, tell: bool) -> Result<Report, InvalidTiming> {
     let mut world = World::new(case, tell)?;
     world.play();
+    world.draw();
     Ok(Report {
         violation: world.violation,
         cover: world.cover,
         story: world.story.unwrap_or_default(),
+        lanes: world.lanes,
     })
 }
 
@@ -147,6 +100,7 @@ impl<'a> World<'a> {
             violation: None,
             cover: Coverage::default(),
             story: tell.then(Vec::new),
+            lanes: tell.then(|| Lanes::new(case)),
         };
         world.prepare();
         Ok(world)
@@ -193,6 +147,7 @@ impl<'a> World<'a> {
             } else if let Some(event) = self.queue.pop() {
                 self.happen(event);
             }
+            self.draw();
         }
         if self.violation.is_none() {
             self.now = end;

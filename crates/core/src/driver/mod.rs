@@ -117,16 +117,19 @@ impl Driver {
 
     /// Brings the outside in line with the election, until nothing more is due.
     fn turn(&mut self) {
-        self.state.waiting.retain(|campaign| !campaign.is_closed());
-        self.rebirth();
-        // First, so that a term that was just won is handed to somebody or given back, not merely dropped.
-        self.publish();
-        self.withdraw();
-        self.watch();
-        self.request();
-        // The request was begun at a later moment, by which a term may have ended.
-        self.publish();
+        // One moment for all of it. A request of a later one could be the Take of a new term after a lease that
+        // ran out in between, whose work nobody has told to stop.
         let now = self.clock.now();
+        self.state.waiting.retain(|campaign| !campaign.is_closed());
+        self.rebirth(now);
+        // First, so that a term that was just won is handed to somebody or given back, not merely dropped.
+        self.publish(now);
+        self.withdraw(now);
+        self.watch(now);
+        self.request(now);
+        // By now a term may have ended.
+        let now = self.clock.now();
+        self.publish(now);
         let error = self.state.store_error.clone().or_else(|| unreadable(&self.election));
         let status = Status::of(&self.election, now, error, self.state.counters);
         if self.state.closing && !self.has_work() {
@@ -145,11 +148,11 @@ impl Driver {
     }
 
     /// Nobody waits for a term or may have one yet, and none runs.
-    fn withdraw(&mut self) {
+    fn withdraw(&mut self, now: Time) {
         let state = &self.state;
         let waits = !state.waiting.is_empty() && state.working.is_none();
         if !waits && state.live.is_none() && self.election.standing() {
-            self.input(Input::Withdraw);
+            self.election.handle(now, Input::Withdraw);
         }
     }
 
@@ -176,6 +179,7 @@ impl Driver {
     }
 
     fn obey(&mut self, command: Command) {
+        let now = self.clock.now();
         match command {
             Command::Campaign(reply) if self.state.closing => {
                 // Whoever no longer listens need not be told.
@@ -183,29 +187,29 @@ impl Driver {
             }
             Command::Campaign(reply) => {
                 self.state.waiting.push_back(reply);
-                self.stand();
+                self.stand(now);
             }
             Command::Abandoned => {}
-            Command::Drained { token, reply } => self.drained(token, reply),
+            Command::Drained { token, reply } => self.drained(now, token, reply),
             Command::Dropped { token } => {
                 if self.state.live.as_ref().is_some_and(|live| live.token() == token) {
-                    self.input(Input::Withdraw);
+                    self.election.handle(now, Input::Withdraw);
                 }
                 self.state.working = self.state.working.filter(|working| *working != token);
-                self.stand();
+                self.stand(now);
             }
-            Command::Stop => self.input(Input::Stop),
+            Command::Stop => self.election.handle(now, Input::Stop),
             Command::Shutdown => {
                 self.state.closing = true;
                 for campaign in self.state.waiting.drain(..) {
                     let _ = campaign.send(Err(shut_down()));
                 }
-                self.input(Input::Stop);
+                self.election.handle(now, Input::Stop);
             }
         }
     }
 
-    fn drained(&mut self, token: Token, reply: Option<oneshot::Sender<bool>>) {
+    fn drained(&mut self, now: Time, token: Token, reply: Option<oneshot::Sender<bool>>) {
         if self.state.working != Some(token) {
             if let Some(reply) = reply {
                 let _ = reply.send(false);
@@ -214,12 +218,12 @@ impl Driver {
         }
         self.state.working = None;
         // First, so that a lost term that is still ours is taken anew if somebody waits, and else released.
-        self.stand();
-        let leads = self.election.leadership(self.clock.now()).is_some();
+        self.stand(now);
+        let leads = self.election.leadership(now).is_some();
         if self.state.waiting.is_empty() && !leads {
-            self.input(Input::Withdraw);
+            self.election.handle(now, Input::Withdraw);
         }
-        self.input(Input::Drained);
+        self.election.handle(now, Input::Drained);
         if self.election.releasing() {
             self.state.release = reply;
         } else if let Some(reply) = reply {
@@ -228,37 +232,36 @@ impl Driver {
     }
 
     /// A copy of this process runs: go on as somebody else.
-    fn rebirth(&mut self) {
+    fn rebirth(&mut self, now: Time) {
         if self.election.copied() {
             let incarnation = Incarnation(random());
             error!(
                 lock = self.lock.name(), %incarnation,
                 "a copy of this process holds the lock under our own incarnation; going on under a new one"
             );
-            self.input(Input::Reborn(incarnation));
+            self.election.handle(now, Input::Reborn(incarnation));
         }
     }
 
     /// Tells owners and readers what became of their terms and releases.
-    fn publish(&mut self) {
-        let now = self.clock.now();
+    fn publish(&mut self, now: Time) {
         let leadership = self.election.leadership(now);
         if let Some(live) = &self.state.live {
             match &leadership {
                 Some(leadership) if leadership.token == live.token() => {
                     // Other losses are the owner's doing, and its command is on its way.
                     if live.update(leadership) == Err(Loss::Expired) {
-                        self.input(Input::Expired);
-                        return self.publish();
+                        self.election.handle(now, Input::Expired);
+                        return self.publish(now);
                     }
                 }
-                _ => self.end_term(),
+                _ => self.end_term(now),
             }
         }
         if let (Some(leadership), None) = (&leadership, &self.state.live) {
             let Some(commands) = self.handle.upgrade() else {
                 // Nobody is left to be told, so no work of this term ever ran.
-                return self.input(Input::Drained);
+                return self.election.handle(now, Input::Drained);
             };
             let (live, held) = Live::begin(leadership, self.clock.clone(), commands);
             info!(lock = self.lock.name(), token = leadership.token, "leading");
@@ -280,7 +283,7 @@ impl Driver {
         }
     }
 
-    fn end_term(&mut self) {
+    fn end_term(&mut self, now: Time) {
         let Some(live) = self.state.live.take() else { return };
         let loss = self.election.take_ended().map_or(Loss::Expired, |(_, loss)| loss);
         let loss = live.end(loss);
@@ -291,24 +294,22 @@ impl Driver {
             self.state.counters.losses += 1;
             warn!(lock, token, ?loss, "term lost");
         }
-        self.stand();
+        self.stand(now);
     }
 
     /// Contends for whoever waits, but not while work of a lost term may still run here.
-    fn stand(&mut self) {
+    fn stand(&mut self, now: Time) {
         let state = &self.state;
         if !state.waiting.is_empty() && state.live.is_none() && state.working.is_none() {
-            self.input(Input::Stand);
+            self.election.handle(now, Input::Stand);
         }
     }
 
     /// Hands the term to the first campaign that still waits. If none does, its `Held` gives it back.
-    fn deliver(&mut self, held: Held) {
-        let mut undelivered = Some(held);
-        while let (Some(held), Some(campaign)) =
-            (undelivered.take(), self.state.waiting.pop_front())
-        {
-            undelivered = campaign.send(Ok(held)).err().and_then(Result::ok);
+    fn deliver(&mut self, mut held: Held) {
+        while let Some(campaign) = self.state.waiting.pop_front() {
+            let Err(Ok(undelivered)) = campaign.send(Ok(held)) else { return };
+            held = undelivered;
         }
     }
 }

@@ -6,13 +6,12 @@ use crate::backend::{Change, Intent, Observed, Outcome, Push};
 use crate::election::{Action, Input};
 use crate::error::{Error, ErrorKind};
 use crate::record::{Nonce, Record};
-use crate::time::Wall;
+use crate::time::{Time, Wall};
 
 use super::{Answer, Driver, random};
 
 impl Driver {
-    pub(super) fn watch(&mut self) {
-        let now = self.clock.now();
+    pub(super) fn watch(&mut self, now: Time) {
         let due = self.state.watch_at.is_none_or(|at| now >= at);
         if self.lock.capabilities().push == Push::None || self.state.watch.is_some() || !due {
             return;
@@ -20,7 +19,7 @@ impl Driver {
         if let Some(observed) = self.election.observed() {
             self.state.watch = Some(self.lock.watch(observed));
             self.state.watch_at = None;
-            self.input(Input::Push(true));
+            self.election.handle(now, Input::Push(true));
         }
     }
 
@@ -50,11 +49,10 @@ impl Driver {
         }
     }
 
-    pub(super) fn request(&mut self) {
+    pub(super) fn request(&mut self, now: Time) {
         if self.state.request.is_some() {
             return;
         }
-        let now = self.clock.now();
         let Some(action) = self.election.poll(now, || Nonce(random())) else { return };
         let timeout = self.clock.sleep_until(now + self.timing.request_timeout());
         let lock = self.lock.clone();

@@ -94,7 +94,8 @@ impl Election {
                     self.write_at = sent + self.pace();
                 }
                 self.refused = Some(attempt.expected.clone());
-                self.unresolved(now, Attempt { refused: attempt.first_sent == sent, ..attempt });
+                let refused = attempt.refused || attempt.first_sent == sent;
+                self.unresolved(now, Attempt { refused, ..attempt });
             }
             Err(kind) => {
                 self.write_at = sent + self.pace();
@@ -188,12 +189,15 @@ impl Election {
         if let Phase::Leading(term) = &mut self.phase {
             term.renew_at = now;
         }
-        let known = self.own.attempt(attempt.nonce()).is_some();
         let revocation =
             attempt.change.intent == Intent::Release && attempt.change.record.holder.is_some();
-        // An adoption names nobody, so it does not matter whose it was; a revocation is kept as the ghost.
-        if !known && !revocation && attempt.change.intent != Intent::Adopt {
-            self.own.unresolved.push(attempt);
+        let known = self.own.unresolved.iter_mut().find(|known| known.nonce() == attempt.nonce());
+        match known {
+            // Refused once, sent again and lost: now it may land.
+            Some(known) => known.refused = attempt.refused,
+            // An adoption names nobody, so it does not matter whose it was; a revocation is kept as the ghost.
+            None if revocation || attempt.change.intent == Intent::Adopt => {}
+            None => self.own.unresolved.push(attempt),
         }
     }
 }

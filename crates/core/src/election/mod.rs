@@ -9,6 +9,7 @@
 //! - `answers.rs`: what the store's answers change.
 //! - `settle.rs`: what a record that was read means (whose it is).
 //! - `plan.rs`: what is to be done next, and when.
+//! - `visit.rs`: what the model checker renames.
 
 mod answers;
 mod mutant;
@@ -17,6 +18,8 @@ mod settle;
 #[cfg(test)]
 mod tests;
 mod types;
+#[cfg(feature = "model")]
+mod visit;
 
 use std::time::Duration;
 
@@ -150,6 +153,9 @@ struct Held {
     token: Token,
     lease_duration: Duration,
     received: Time,
+    /// The record is gone without a release. The holder may have renewed unseen before that: the timer has
+    /// started anew.
+    vanished: bool,
     /// The state was `Suspended`: the timer starts from zero once it no longer is.
     suspended: bool,
 }

@@ -53,6 +53,8 @@ pub enum Mutant {
     PushEnds,
     /// An adopted record counts as a release.
     AdoptedIsRelease,
+    /// What vanished is waited out from the last sign of life.
+    VanishedCountsFromLife,
     /// Believes on while the store is unavailable.
     HoldsOnUnavailable,
     /// A release is tried for ever.

@@ -1,6 +1,6 @@
 //! What an observation means: whose record it is, and what that changes.
 
-use crate::backend::{Contents, Expiry, Intent, Observed};
+use crate::backend::{Contents, Expiry, Intent, Observed, Version};
 use crate::record::{Nonce, Record, Token};
 use crate::time::Time;
 
@@ -86,9 +86,14 @@ impl Election {
     }
 
     fn settle_ours(&mut self, now: Time, observed: &Observed) {
-        let Some(nonce) = observed.record().map(|record| record.nonce) else {
+        let Some(Record { nonce, token: stored, .. }) = observed.record() else {
             return;
         };
+        let nonce = *nonce;
+        if let Phase::Claiming { token } = &mut self.phase {
+            // Our Take may have come true again meanwhile (`ByServer` mints the token), with others in between.
+            *token = *stored;
+        }
         if self.own.attempt(nonce).is_some() {
             self.own.previous = self.own.acknowledged;
             self.own.acknowledged = Some(nonce);
@@ -219,10 +224,10 @@ impl Election {
         match &observed.contents {
             Contents::Unreadable(_) => return,
             Contents::Absent if observed.expiry == Expiry::ByServer => self.held = None,
-            Contents::Absent => {}
+            Contents::Absent => self.note_vanished(now, &observed.version),
             Contents::Record(record) => match &record.holder {
                 None if self.is_release_of_held(record) && !suspended => self.held = None,
-                None => {}
+                None => self.note_vanished(now, &observed.version),
                 Some(_) if observed.expiry == Expiry::Passed => self.held = None,
                 Some(holder) => {
                     if *holder != self.me {
@@ -239,6 +244,21 @@ impl Election {
         }
         if let Some(held) = &mut self.held {
             held.suspended = suspended;
+        }
+    }
+
+    /// What is gone without a release: the holder may have renewed unseen before. The adoption of what is absent
+    /// says nothing new of it.
+    fn note_vanished(&mut self, now: Time, version: &Version) {
+        let last = self.seen.as_ref().map(|seen| &seen.observed.version);
+        let told = last.is_some_and(|last| last.is_absent() || last == version);
+        let counts = !self.is(Mutant::VanishedCountsFromLife);
+        if let Some(held) = &mut self.held
+            && counts
+            && !(held.vanished && told)
+        {
+            held.vanished = true;
+            held.received = now;
         }
     }
 
@@ -267,6 +287,7 @@ impl Election {
                     token: record.token,
                     lease_duration: record.lease_duration,
                     received: now,
+                    vanished: false,
                     suspended,
                 });
             }

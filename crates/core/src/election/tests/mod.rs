@@ -1,5 +1,7 @@
 //! The election against a register that is played by hand.
 
+mod edges;
+mod idle;
 mod pitfalls;
 mod races;
 mod rules;
@@ -122,9 +124,9 @@ impl Play {
     }
 
     fn observed(&self) -> Observed {
-        let version = match (&self.contents, self.version) {
-            (Contents::Absent, 0) => Version::absent(),
-            (_, number) => Version::number(number),
+        let version = match &self.contents {
+            Contents::Absent => Version::absent(),
+            _ => Version::number(self.version),
         };
         let contents = self.contents.clone();
         Observed { version, contents, expiry: self.expiry, token_floor: self.floor }

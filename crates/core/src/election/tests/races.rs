@@ -117,3 +117,21 @@ fn by_server_a_take_that_came_true_twice_is_another_term() {
     assert!(play.leadership().is_none_or(|leadership| leadership.token > 1));
     assert_eq!(play.election.take_ended(), Some((1, Loss::Superseded)));
 }
+
+#[test]
+fn by_server_a_claim_whose_take_came_true_again_is_of_the_second_term() {
+    let mut play = Play::new();
+    play.expiry = Expiry::ByServer;
+    play.input(Input::Stand);
+    play.turn();
+    let take = play.poll().unwrap();
+    let late = play.apply(&take);
+    play.wait(D);
+    // Known too late to lead by; then its lease ended, another led with token 2, and the same Take landed again.
+    play.input(late);
+    let mut again = play.stored().clone();
+    again.token = 3;
+    play.store(again);
+    play.run();
+    assert_eq!(play.leadership().map(|leadership| leadership.token), Some(3));
+}

@@ -183,9 +183,48 @@ fn rule_13_who_saw_a_holder_neither_takes_nor_adopts_what_vanished() {
     play.version += 1;
     let actions = play.run_for(L - P);
     assert!(actions.iter().all(|action| *action == Action::Read), "{actions:?}");
-    let actions = play.run_for(2 * P);
+    let actions = play.run_for(3 * P);
     assert!(intents(&actions).contains(&Some(Intent::Adopt)));
     assert_eq!(play.leadership().unwrap().token, 6);
+}
+
+/// The holder may have renewed between the sign of life that we saw and the deletion.
+#[test]
+fn rule_13_the_lease_of_what_vanished_counts_from_when_it_was_missed() {
+    let adopted = Contents::Record(record(None, 0, 6));
+    for vanished in [Contents::Absent, adopted.clone()] {
+        let mut play = Play::new();
+        play.store(record(Some(holder(7)), 5, 5));
+        play.input(Input::Stand);
+        play.run();
+        // Cut off for nearly a lease, in which the holder renews; then the record is deleted.
+        play.now = play.now + L - P;
+        play.contents = vanished;
+        play.version += 1;
+        let actions = play.run_for(L - RTT);
+        assert!(actions.iter().all(|action| *action == Action::Read), "{actions:?}");
+        play.run_for(L / 50);
+        assert_eq!(play.leadership().unwrap().token, 6);
+    }
+}
+
+#[test]
+fn rule_13_an_adoption_does_not_prolong_the_wait_and_another_version_does() {
+    for (last, waits) in [(Contents::Absent, false), (Contents::Record(record(None, 0, 8)), true)] {
+        let mut play = Play::new();
+        play.store(record(Some(holder(7)), 5, 5));
+        play.input(Input::Stand);
+        play.run();
+        play.contents = last;
+        play.version += 1;
+        play.run_for(L / 2);
+        // Somebody else adopted what was absent, or there may have been another holder meanwhile.
+        play.store(record(None, 0, 6));
+        play.run_for(L / 2 + 2 * P);
+        assert_eq!(play.leadership().is_none(), waits);
+        play.run_for(L / 2);
+        assert_eq!(play.leadership().unwrap().token, 6);
+    }
 }
 
 #[test]

@@ -39,6 +39,17 @@ fn row_1_every_unresolved_renewal_is_kept_until_the_version_moves() {
 }
 
 #[test]
+fn row_1_a_renewal_after_a_lost_one_is_kept_too() {
+    let mut play = Play::leading();
+    play.wait(P);
+    play.lose_request();
+    play.turn();
+    play.lose_answer();
+    play.turn();
+    assert!(play.leadership().is_some() && !play.election.copied());
+}
+
+#[test]
 fn row_2_an_unresolved_take_leads_only_when_a_renewal_is_acknowledged() {
     let mut play = Play::new();
     play.store(record(None, 1, 1));

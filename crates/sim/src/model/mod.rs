@@ -1,0 +1,31 @@
+//! Exhaustive exploration of two candidates over one register.
+//!
+//! The state is the very [`Election`](leasehold_core::Election) of the product, twice, with what is on the way and
+//! what is stored. Every order of steps is explored, breadth first, until no new state is found.
+//!
+//! - `setup.rs`, `runs.rs`: what a run contains, and the runs.
+//! - `world.rs`, `register.rs`: the state. `step.rs`: what may happen next.
+//! - `prune.rs`, `rename.rs`: why there are finitely many states.
+//! - `check.rs`, `story.rs`: stateright, and what it found.
+//!
+//! Where the model is coarser than the world, it is the worse for safety: a store ends a lease at its very first
+//! moment and grants one when the Take is sent. Where it is smaller, it proves nothing: no watch, no store that
+//! forgets, equal lease durations, no jitter, G is zero, and a candidate that is not `late` asks for its next request
+//! without delay.
+
+mod check;
+mod prune;
+mod register;
+mod rename;
+mod runs;
+mod setup;
+mod step;
+mod story;
+mod world;
+
+pub use check::{Counts, Limits, Outcome, Unfinished, explore};
+pub use runs::{Run, all};
+pub use setup::{ANY, Mode, Rates, Setup};
+pub use step::{Event, Events, Step};
+pub use story::tell;
+pub use world::{Rule, World};

@@ -1,0 +1,362 @@
+//! What may happen next, and what it does.
+
+use leasehold_core::{Action, ErrorKind, Input, Nonce, Observed, Outcome, Token, Version};
+
+use super::register::is_revocation;
+use super::setup::{ANY, Setup, incarnation};
+use super::world::{Node, Reply, Rule, Wire, World, Write};
+
+/// What happens next. Candidates are 0 and 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Step {
+    /// All clocks advance.
+    Tick,
+    /// The write of a candidate arrives and is applied.
+    /// Or its read arrives only now, and not when it was sent.
+    Arrive(usize),
+    /// The answer arrives.
+    Answer(usize),
+    /// The candidate gives up its request, and may be told nothing of it; it may still arrive.
+    GiveUp(usize),
+    /// The same, and the request is lost; an older one may still arrive.
+    Lose(usize),
+    /// A request that was given up arrives.
+    Haunt(usize),
+    /// The work is told to stop.
+    Stop(usize),
+    /// The work has stopped.
+    Drained(usize),
+    /// Somebody saw the deadline pass.
+    Expired(usize),
+    /// A leader's owner is dropped, and nobody else waits: the candidate withdraws.
+    Withdraw(usize),
+    /// It stands again.
+    Stand(usize),
+    /// The process dies, and starts again as another.
+    Restart(usize),
+    /// An administrator deletes the record.
+    Delete,
+}
+
+/// What must happen at least once, lest a run without violation prove nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A candidate whose term is over reads that the other one holds the lock.
+    HandOver,
+    /// A write is applied after its sender gave it up.
+    ZombieApplied,
+    /// A write whose outcome was unknown is read, and recognised.
+    AmbiguousThenOwn,
+    /// A leader asserts its record again where it was not.
+    Reassertion,
+}
+
+impl Event {
+    /// All of them, in order.
+    pub const ALL: [Self; 4] =
+        [Self::HandOver, Self::ZombieApplied, Self::AmbiguousThenOwn, Self::Reassertion];
+
+    /// How often it happened is said with this word.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::HandOver => "hand-overs",
+            Self::ZombieApplied => "zombies applied",
+            Self::AmbiguousThenOwn => "ambiguous then own",
+            Self::Reassertion => "re-assertions",
+        }
+    }
+}
+
+/// What happened in one step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Events([bool; 4]);
+
+impl Events {
+    /// Whether this happened.
+    #[must_use]
+    pub fn has(self, event: Event) -> bool {
+        self.0[event as usize]
+    }
+
+    fn note(&mut self, event: Event, happened: bool) {
+        self.0[event as usize] |= happened;
+    }
+}
+
+impl World {
+    /// Every step that is possible.
+    pub fn steps(&self, setup: &Setup, steps: &mut Vec<Step>) {
+        if Rule::ALL.iter().any(|(rule, _)| !self.keeps(*rule)) {
+            return;
+        }
+        let gives_up_first = |node: &Node| !setup.late && node.wire != Wire::Idle;
+        if !self.nodes.iter().any(gives_up_first) {
+            steps.push(Step::Tick);
+        }
+        for x in 0..2 {
+            self.steps_of(x, setup, steps);
+        }
+        if self.deletes > 0 && self.is_holder_known() {
+            steps.push(Step::Delete);
+        }
+    }
+
+    fn steps_of(&self, x: usize, setup: &Setup, steps: &mut Vec<Step>) {
+        let node = &self.nodes[x];
+        match node.wire {
+            Wire::Idle => {}
+            Wire::Asked(_) => steps.extend([Step::Arrive(x), Step::GiveUp(x)]),
+            Wire::Answered(_) => steps.extend([Step::Answer(x), Step::GiveUp(x)]),
+        }
+        if let Wire::Answered(Reply::Read(observed)) = &node.wire
+            && observed.version != self.register.version
+        {
+            steps.push(Step::Arrive(x));
+        }
+        if node.zombie.is_some() {
+            steps.push(Step::Haunt(x));
+        }
+        if matches!(node.wire, Wire::Asked(_)) && self.displaces(x, setup) {
+            steps.push(Step::Lose(x));
+        }
+        let leadership = node.election.leadership(node.now);
+        let draining = leadership.is_some_and(|leadership| leadership.draining);
+        if leadership.is_some() && !draining && setup.resigns {
+            steps.push(Step::Stop(x));
+        }
+        if node.working && (draining || leadership.is_none()) {
+            steps.push(Step::Drained(x));
+        }
+        if leadership.is_some() && setup.expires {
+            steps.push(Step::Expired(x));
+        }
+        // As the driver does it: nobody stands while work of the last term may run here.
+        if setup.withdraws && leadership.is_some() {
+            steps.push(Step::Withdraw(x));
+        }
+        if !node.election.standing() && !node.working {
+            steps.push(Step::Stand(x));
+        }
+        if self.restarts > 0 {
+            steps.push(Step::Restart(x));
+        }
+    }
+
+    /// Whether a write of this candidate that is given up takes the place of one that was given up before.
+    fn displaces(&self, x: usize, setup: &Setup) -> bool {
+        let all = setup.zombies == 1 && self.nodes.iter().any(|node| node.zombie.is_some());
+        all || self.nodes[x].zombie.is_some()
+    }
+
+    /// Both candidates have seen the present holder.
+    fn is_holder_known(&self) -> bool {
+        let Some(stored) = self.register.record.as_ref().filter(|stored| stored.holder.is_some())
+        else {
+            return false;
+        };
+        self.nodes.iter().all(|node| {
+            let seen = node.election.observed().and_then(Observed::record);
+            seen.is_some_and(|seen| seen.holder == stored.holder && seen.token == stored.token)
+        })
+    }
+
+    /// Takes a step that [`steps`](Self::steps) named.
+    pub fn take(&mut self, setup: &Setup, step: Step) -> Events {
+        let mut events = Events::default();
+        match step {
+            Step::Tick => self.tick(setup),
+            Step::Arrive(x) => self.arrive(x, &mut events),
+            Step::Answer(x) => {
+                if let Wire::Answered(reply) =
+                    std::mem::replace(&mut self.nodes[x].wire, Wire::Idle)
+                {
+                    self.answer(x, reply, &mut events);
+                }
+            }
+            Step::GiveUp(x) => self.give_up(x, setup.zombies),
+            Step::Lose(x) => self.give_up(x, 0),
+            Step::Haunt(x) => {
+                if let Some(zombie) = self.nodes[x].zombie.take() {
+                    let applied = self.apply(&zombie, &mut events).is_some();
+                    events.note(Event::ZombieApplied, applied);
+                }
+            }
+            Step::Stop(x) => self.input(x, Input::Stop),
+            Step::Drained(x) => {
+                self.nodes[x].working = false;
+                self.input(x, Input::Drained);
+            }
+            Step::Expired(x) => self.input(x, Input::Expired),
+            Step::Withdraw(x) => self.input(x, Input::Withdraw),
+            Step::Stand(x) => self.input(x, Input::Stand),
+            Step::Restart(x) => self.restart(x, setup),
+            Step::Delete => {
+                self.deletes -= 1;
+                self.register.delete();
+            }
+        }
+        events
+    }
+
+    fn tick(&mut self, setup: &Setup) {
+        let before = [self.leads(0), self.leads(1)];
+        for x in 0..2 {
+            let node = &mut self.nodes[x];
+            node.now = node.now + setup.tick() * u32::from(self.rates.candidates[x]);
+        }
+        // What ends with time alone has ended before anybody does anything.
+        for (x, before) in before.into_iter().enumerate() {
+            self.compare(x, before);
+        }
+        self.register.advance(self.rates.store, setup.lease);
+        for x in 0..2 {
+            self.input(x, Input::Tick);
+        }
+    }
+
+    fn arrive(&mut self, x: usize, events: &mut Events) {
+        let wire = std::mem::replace(&mut self.nodes[x].wire, Wire::Idle);
+        self.nodes[x].wire = match wire {
+            Wire::Idle => Wire::Idle,
+            Wire::Answered(_) => Wire::Answered(Reply::Read(self.register.observe())),
+            Wire::Asked(write) => {
+                let written = self.apply(&write, events);
+                Wire::Answered(Reply::Wrote(written.map_or(Outcome::Conflict, Outcome::Written)))
+            }
+        };
+    }
+
+    fn apply(&mut self, write: &Write, events: &mut Events) -> Option<Observed> {
+        let Self { register, fresh, broken, .. } = self;
+        let version = || {
+            fresh.version += 1;
+            Version::number(fresh.version - 1)
+        };
+        let effect = register.write(&write.expected, &write.change, version)?;
+        *broken = broken.or(effect.broken);
+        events.note(Event::Reassertion, effect.reasserted);
+        Some(register.observe())
+    }
+
+    fn answer(&mut self, x: usize, reply: Reply, events: &mut Events) {
+        let input = match reply {
+            Reply::Read(observed) => {
+                self.note_read(x, &observed, events);
+                Input::Read(Ok(observed))
+            }
+            Reply::Wrote(outcome) => Input::Wrote(Ok(outcome)),
+        };
+        self.input(x, input);
+    }
+
+    fn note_read(&self, x: usize, observed: &Observed, events: &mut Events) {
+        let Some(record) = observed.record() else { return };
+        let other = Some(self.nodes[1 - x].election.incarnation());
+        let is_others = record.holder.as_ref().is_some_and(|holder| holder.incarnation == other);
+        let over = self.nodes[x].over.is_some_and(|over| over < record.token);
+        events.note(Event::HandOver, is_others && over);
+        let awaited = self.nodes[x].election.awaits(record.nonce);
+        events.note(Event::AmbiguousThenOwn, awaited);
+    }
+
+    /// The outcome of the request in flight stays unknown to its sender.
+    fn give_up(&mut self, x: usize, zombies: u8) {
+        let node = &mut self.nodes[x];
+        let unavailable = ErrorKind::Unavailable;
+        let input = match std::mem::replace(&mut node.wire, Wire::Idle) {
+            Wire::Idle => return,
+            Wire::Answered(Reply::Read(_)) => Input::Read(Err(unavailable)),
+            Wire::Asked(write) => {
+                self.haunt_later(x, write, zombies);
+                Input::Wrote(Err(unavailable))
+            }
+            Wire::Answered(Reply::Wrote(_)) => Input::Wrote(Err(unavailable)),
+        };
+        self.input(x, input);
+    }
+
+    /// A write may still arrive although nobody waits for it.
+    fn haunt_later(&mut self, x: usize, write: Write, zombies: u8) {
+        // What cannot be applied takes nobody's place.
+        let revokes = is_revocation(&write.change);
+        if !revokes && !self.register.may_apply(&write, self.deletes > 0, true) {
+            return;
+        }
+        if zombies == 1 {
+            self.nodes[1 - x].zombie = None;
+        }
+        if zombies > 0 {
+            self.nodes[x].zombie = Some(write);
+        }
+    }
+
+    fn restart(&mut self, x: usize, setup: &Setup) {
+        if self.restarts != ANY {
+            self.restarts -= 1;
+        }
+        let number = self.fresh.incarnation;
+        self.fresh.incarnation += 1;
+        let node = &mut self.nodes[x];
+        node.election = setup.election(number).expect("the first of this timing was built");
+        if let Wire::Asked(write) = std::mem::replace(&mut node.wire, Wire::Idle) {
+            self.haunt_later(x, write, setup.zombies);
+        }
+        let node = &mut self.nodes[x];
+        node.working = false;
+        node.over = None;
+        self.input(x, Input::Stand);
+    }
+
+    /// Hands an input to the election and does what the driver does after every input.
+    pub(crate) fn input(&mut self, x: usize, input: Input) {
+        let before = self.leads(x);
+        let now = self.nodes[x].now;
+        self.nodes[x].election.handle(now, input);
+        self.compare(x, before);
+        let Self { nodes, fresh, register, .. } = self;
+        let node = &mut nodes[x];
+        if node.wire == Wire::Idle {
+            let action = node.election.poll(now, || {
+                fresh.nonce += 1;
+                Nonce(u128::from(fresh.nonce - 1))
+            });
+            node.wire = match action {
+                None => Wire::Idle,
+                Some(Action::Read) => Wire::Answered(Reply::Read(register.observe())),
+                Some(Action::Write { expected, change }) => {
+                    register.grant(&change);
+                    Wire::Asked(Write { expected, change })
+                }
+            };
+        }
+        // Whoever runs it takes these out after every input.
+        let _ = (node.election.take_ended(), node.election.take_released());
+        if node.election.failure().is_some() {
+            self.broken = self.broken.or(Some(Rule::Failure));
+        }
+        if node.election.copied() {
+            let life = incarnation(fresh.incarnation);
+            fresh.incarnation += 1;
+            self.broken = self.broken.or(self.copies.then_some(Rule::Copy));
+            // Who was just born leads nothing.
+            self.input(x, Input::Reborn(life));
+        }
+    }
+
+    /// Compares what a candidate believes with what it believed.
+    fn compare(&mut self, x: usize, before: Option<Token>) {
+        let after = self.leads(x);
+        if before == after {
+            return;
+        }
+        let node = &mut self.nodes[x];
+        node.over = node.over.max(before);
+        if let Some(token) = after {
+            node.working = true;
+            if node.over.is_some_and(|over| token <= over) {
+                self.broken = self.broken.or(Some(Rule::Resurrection));
+            }
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! The command as a person runs it.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn sim(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_leasehold-sim"))
+        .args(arguments)
+        .output()
+        .expect("the command is built")
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).expect("text")
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).expect("text")
+}
+
+/// The line without the rate, which differs from run to run.
+fn closing(output: &Output) -> String {
+    let text = stdout(output);
+    let line = text.lines().last().expect("a line");
+    assert!(line.ends_with(" per second and core"), "{line}");
+    line.rsplit_once(", ").expect("a comma").0.to_owned()
+}
+
+#[test]
+fn many_cores_do_the_same_as_one() {
+    let one = sim(&["--seeds", "1000", "--threads", "1"]);
+    let two = sim(&["--seeds", "1000", "--threads", "2"]);
+    assert!(one.status.success() && two.status.success());
+    assert_eq!(closing(&one), "1000 schedules, 0 violations");
+    assert_eq!(closing(&two), closing(&one));
+    assert_eq!(stdout(&one).lines().next(), stdout(&two).lines().next());
+    // No progress line where nobody looks.
+    assert_eq!(stderr(&one), "");
+}
+
+#[test]
+fn a_violation_is_told_kept_shrunk_and_drawn() {
+    let directory = tempfile::tempdir().unwrap();
+    let failures = directory.path().to_str().unwrap();
+    let beyond = sim(&["--seeds", "3000", "--rates", "120", "--failures", failures]);
+    assert_eq!(beyond.status.code(), Some(1));
+    let text = stdout(&beyond);
+    assert!(text.contains("shrunk to "), "{text}");
+    let kept = std::fs::read_dir(directory.path()).unwrap().next().unwrap().unwrap().path();
+    let replayed = sim(&["--replay", kept.to_str().unwrap()]);
+    assert_eq!(replayed.status.code(), Some(1));
+    assert!(stdout(&replayed).contains("VIOLATION"));
+    let drawn = std::fs::read_to_string(kept.with_extension("svg")).unwrap();
+    assert!(drawn.contains("two believe") || drawn.contains("two works run"), "{drawn}");
+    assert!(drawn.trim_end().ends_with("</svg>"), "{drawn}");
+}
+
+#[test]
+fn a_mutant_is_killed_by_name() {
+    let killed = sim(&["--mutant", "no-deadline"]);
+    assert!(killed.status.success());
+    assert_eq!(stdout(&killed).lines().last(), Some("1 mutants, 1 killed, 0 survived"));
+    let survived = sim(&["--mutant", "no-deadline", "--budget", "0"]);
+    assert_eq!(survived.status.code(), Some(1));
+    assert_eq!(stdout(&survived).lines().last(), Some("1 mutants, 0 killed, 1 survived"));
+}
+
+#[test]
+fn overlaps_begin_at_the_bound() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("rates.svg");
+    let plot = sim(&["--plot", file.to_str().unwrap(), "--seeds", "2000"]);
+    assert!(plot.status.success(), "{}", stdout(&plot));
+    assert!(std::fs::read_to_string(file).unwrap().contains("percent of the bound"));
+}
+
+#[test]
+fn bad_input_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let good = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/mutants/no-deadline.json");
+    let good = std::fs::read_to_string(good).unwrap();
+    let nobody = {
+        let mut value: serde_json::Value = serde_json::from_str(&good).unwrap();
+        value["candidates"] = serde_json::json!([]);
+        file("nobody.json", &value.to_string())
+    };
+    let broken = file("broken.json", &good[..40]);
+    for (arguments, says) in [
+        (&["--bogus"][..], "unexpected argument '--bogus'"),
+        (&["--mutant", "nope"], "there are: constant-nonce"),
+        (&["--seeds", "many"], "invalid digit"),
+        (&["--replay", "no/such/file"], "no/such/file"),
+        (&["--replay", &broken], "broken.json is not a schedule"),
+        (&["--replay", &nobody], "0 candidates"),
+    ] {
+        let output = sim(arguments);
+        assert_eq!(output.status.code(), Some(64), "{arguments:?}");
+        assert!(stderr(&output).contains(says), "{arguments:?}: {}", stderr(&output));
+    }
+}
