@@ -1,4 +1,4 @@
-//! Every case of the fast tier that is built, on the locks that need no server.
+//! Every case of the fast tier, on the locks that need no server. One that nobody has built fails.
 //!
 //! This is a program and not a set of test functions: a case that kills a process starts this program again as a
 //! candidate. It prints what a test harness prints, so that whoever counts tests counts these.
@@ -25,7 +25,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let filter = (!words.is_empty()).then(|| words.join(","));
-    let options = Options { filter, built_only: true, parallel: 24, ..Options::default() };
+    let options = Options { filter, parallel: 24, ..Options::default() };
     let file = FileTarget::new().expect("there is room for a temporary directory");
     let targets: [Arc<dyn Target>; 3] = [
         Arc::new(MemoryTarget::new()),
