@@ -122,8 +122,8 @@ impl World<'_> {
                 self.input(x, Input::Stand);
             }
             Command::Exit if self.nodes[x].election.failure().is_some() => {
-                self.kill(x);
-                self.queue.push(self.now + 100 * MS, Event::Start(x));
+                // The same process stands again.
+                self.input(x, Input::Stand);
             }
             Command::Exit => {}
             Command::Withdraw => {
@@ -228,7 +228,11 @@ impl World<'_> {
             let unreadable = matches!(failure, Failure::Corrupt(_)) && self.store.was_unreadable();
             if unreadable {
                 self.cover.note(Branch::Corrupt);
-                self.queue.push(self.now, Event::Local(x, Local::Command(Command::Exit)));
+                if self.nodes[x].stands_again <= self.now {
+                    let at = self.now + 100 * MS;
+                    self.nodes[x].stands_again = at;
+                    self.queue.push(at, Event::Local(x, Local::Command(Command::Exit)));
+                }
                 return;
             }
             self.violate(Rule::Failure, || format!("{} stops for good: {failure:?}", name(x)));

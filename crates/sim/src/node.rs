@@ -128,6 +128,8 @@ pub(crate) struct Node {
     pub leaves: bool,
     /// Whether its owner wants it to contend.
     pub wanted: bool,
+    /// When its process stands again after a failure.
+    pub stands_again: Nanos,
     /// Its watch.
     pub watch: Watch,
     /// When its work was drained, if the release is not settled.
@@ -182,6 +184,7 @@ impl Node {
             work: None,
             leaves: false,
             wanted: config < case.candidates.len(),
+            stands_again: 0,
             watch: Watch { number: 0, stands: false, dead: false, cursor: 0, delivered: 0 },
             releasing: None,
             strengths: [0; Kind::ALL.len()],

@@ -32,7 +32,7 @@ impl Election {
                 }
                 self.observe(now, observed);
                 self.doubt &= !moved;
-                if !self.doubt {
+                if !self.doubt && !self.must_read {
                     self.schedule_read(now);
                 }
             }
@@ -50,6 +50,7 @@ impl Election {
             Ok(observed) if overtaken && self.is_other_than_seen(&observed) => self.read_at = now,
             Ok(observed) => {
                 self.doubt = false;
+                self.must_read = false;
                 let received = if self.is(Mutant::WaitsFromSend) { sent } else { now };
                 self.settle(received, observed, floor);
                 self.schedule_read(now);

@@ -58,6 +58,8 @@ pub struct Election {
     doubt: bool,
     /// The watch showed something that a read must decide.
     look: bool,
+    /// The last candidacy ended by a failure: nothing is written before a read was answered, whatever is pushed.
+    must_read: bool,
     /// When the next read is due.
     read_at: Time,
     /// No write before this moment: paces attempts that fail fast.
@@ -194,6 +196,7 @@ impl Election {
             held: None,
             doubt: false,
             look: false,
+            must_read: false,
             read_at: Time(0),
             write_at: Time(0),
             refused: None,
@@ -385,11 +388,11 @@ impl Election {
     fn stand(&mut self, now: Time) {
         self.standing = true;
         // Nothing is written over what ended the last candidacy before it was read again.
-        self.look |= self.failure.take().is_some();
+        self.must_read |= self.failure.take().is_some();
         // What is unreadable is read again, to be told to whoever stands now.
         let readable =
             self.observed().is_some_and(|seen| !matches!(seen.contents, Contents::Unreadable(_)));
-        let informed = self.push && readable && self.phase == Phase::Following;
+        let informed = self.push && readable && self.phase == Phase::Following && !self.must_read;
         if !informed {
             self.read_at = self.read_at.min(now);
         }

@@ -29,7 +29,7 @@ impl Election {
             return (Time::NEVER, Step::Read);
         }
         let read = (if self.look { Time(0) } else { self.read_at }, Step::Read);
-        if self.look || self.doubt || self.seen.is_none() {
+        if self.look || self.doubt || self.must_read || self.seen.is_none() {
             return read;
         }
         let (at, step) = self.next_write();

@@ -179,12 +179,14 @@ impl Election {
                 .is_some_and(|record| in_flight(record.nonce) || self.own.recognises(record.nonce))
     }
 
-    /// Whether a pushed observation may stand without a read. It may be old: a lower token than one seen, or
-    /// an absence that is nobody's word, is looked up.
+    /// Whether a pushed observation may stand without a read. It may be old: a lower token than one seen, an
+    /// absence that is nobody's word, or one from before what is known of the store's past, is looked up.
     pub(super) fn is_trusted_hint(&self, observed: &Observed) -> bool {
         match (&observed.contents, observed.expiry) {
             (_, Expiry::Suspended) | (Contents::Unreadable(_), _) => false,
-            (Contents::Absent, expiry) => expiry == Expiry::ByServer,
+            (Contents::Absent, expiry) => {
+                expiry == Expiry::ByServer && observed.token_floor >= self.floor
+            }
             (Contents::Record(record), _) => record.token >= self.highest,
         }
     }

@@ -91,6 +91,7 @@ impl Visit for Election {
             held,
             doubt: _,
             look: _,
+            must_read: _,
             read_at,
             write_at,
             refused,

@@ -225,6 +225,62 @@ fn who_stands_again_after_a_rewind_reads_first_and_is_refused_again() {
 }
 
 #[test]
+fn who_stands_again_writes_nothing_before_a_read_was_answered() {
+    let mut play = Play::with(&Capabilities { floor_is_history: true, ..capabilities() });
+    (play.floor, play.expiry) = (Some(100), Expiry::ByServer);
+    play.input(Input::Push(true));
+    play.input(Input::Stand);
+    play.run();
+    (play.floor, play.contents, play.version) = (Some(50), Contents::Absent, 0);
+    play.run_for(4 * L);
+    assert!(matches!(play.election.failure(), Some(Failure::Rewound { .. })));
+    play.input(Input::Drained);
+    play.input(Input::Stand);
+    for _ in 0..5 {
+        assert_eq!(play.poll(), Some(Action::Read));
+        play.input(Input::Read(Err(ErrorKind::Unavailable)));
+        // Even what looks newer than all that was known.
+        play.input(Input::Hint(Observed { token_floor: Some(200), ..play.observed() }));
+        play.wait(P);
+    }
+}
+
+/// Its Take was stored and needs a renewal to count; meanwhile the record became unreadable.
+#[test]
+fn who_stands_again_after_a_failed_claim_does_not_renew_over_what_it_cannot_read() {
+    let mut play = Play::leading();
+    let token = play.stored().token;
+    play.election.phase = Phase::Claiming { token };
+    play.contents = Contents::Unreadable("garbage".into());
+    play.version += 1;
+    play.input(Input::Hint(play.observed()));
+    assert_eq!(play.turn(), Some(Action::Read));
+    assert_eq!(play.election.failure(), Some(&Failure::Corrupt("garbage".into())));
+    play.input(Input::Stand);
+    assert_eq!(play.poll(), Some(Action::Read));
+    play.input(Input::Read(Err(ErrorKind::Unavailable)));
+    for _ in 0..5 {
+        play.wait(P);
+        assert_eq!(play.poll(), Some(Action::Read));
+        play.input(Input::Read(Err(ErrorKind::Unavailable)));
+    }
+}
+
+#[test]
+fn an_absence_from_before_what_is_known_is_looked_up() {
+    let mut play = Play::new();
+    (play.floor, play.expiry) = (Some(100), Expiry::ByServer);
+    play.input(Input::Push(true));
+    play.store(record(Some(holder(7)), 100, 5));
+    play.input(Input::Stand);
+    play.run();
+    let gone = Observed { contents: Contents::Absent, ..play.observed() };
+    play.input(Input::Hint(Observed { token_floor: Some(99), ..gone.clone() }));
+    assert!(matches!(play.election.view(play.now), View::Held(_)));
+    assert_eq!(play.poll(), Some(Action::Read));
+}
+
+#[test]
 fn denied_ends_the_candidacy_only_before_the_first_read() {
     let mut play = Play::new();
     play.input(Input::Stand);
