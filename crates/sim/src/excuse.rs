@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use leasehold_core::Token;
 
-use crate::case::{Case, Nanos, StoreKind};
+use crate::case::{Case, Floor, Nanos, StoreKind};
 use crate::node::Node;
 use crate::store::Writer;
 use crate::world::World;
@@ -150,8 +150,10 @@ impl World<'_> {
         let bound = Bound { last: self.excuses.touched, ..old };
         let displaced = &mut self.excuses.displaced;
         displaced.retain(|displaced| now < displaced.at + longest);
-        // Named again without having written since: nothing is believed for longer by that.
-        match displaced.iter_mut().find(|displaced| displaced.term == old.term) {
+        // Named again without having written since: nothing is believed for longer by that. Where nothing is known of
+        // the past, it may be another term.
+        let alike = self.case.floor == Floor::None;
+        match displaced.iter_mut().find(|displaced| displaced.term == old.term && !alike) {
             Some(known) => known.cause = known.cause.or(cause),
             None => displaced.push(Displaced { term: old.term, at: now, cause, bound }),
         }
@@ -174,8 +176,10 @@ impl World<'_> {
         }
         let now = self.now;
         let mut displaced = std::mem::take(&mut self.excuses.displaced);
-        // Who writes is displaced no more; the foreign client's terms all look alike.
-        if !takes || by == FOREIGN {
+        // Who writes is displaced no more; the foreign client's terms all look alike. Where nothing is known of the
+        // past, another term may have the token of the displaced.
+        let alike = self.case.floor == Floor::None;
+        if by == FOREIGN || !takes && !alike {
             displaced.retain(|displaced| displaced.term != by);
         }
         for Displaced { term, at, cause, bound } in &displaced {
@@ -197,8 +201,9 @@ impl World<'_> {
                 self.excuses.pairs.push(pair);
             }
         }
-        displaced
-            .retain(|displaced| displaced.term != by && now < displaced.at + self.longest_term);
+        displaced.retain(|displaced| {
+            (alike || displaced.term != by) && now < displaced.at + self.longest_term
+        });
         self.excuses.displaced = displaced;
     }
 
@@ -242,6 +247,17 @@ impl World<'_> {
             let both = (a, b) == (x, writer.node) || (b, a) == (x, writer.node);
             both && writer.renews && writer.operation >= copies.shared
         })
+    }
+
+    /// A copy asserts itself over what a forgetful store may have gone back to, whatever another copy wrote since: a
+    /// second cause, if they are expected to overlap by now.
+    pub(crate) fn copies_are_forgotten(&mut self, x: usize) {
+        let (now, lasts) = (self.now, self.lasts(Some(x), Of::Belief));
+        for copies in &mut self.excuses.copies {
+            if copies.nodes.contains(&x) && now < copies.at + lasts {
+                copies.at = now;
+            }
+        }
     }
 
     /// Whether another copy of this process may be in a term of its own.

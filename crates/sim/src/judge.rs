@@ -200,7 +200,7 @@ impl World<'_> {
             Intent::Take => {
                 // Where nothing is known of the past, everybody goes by what it was told itself.
                 let greatest = match self.case.floor {
-                    Floor::None => self.nodes[request.node].known,
+                    Floor::None => request.known,
                     _ => self.greatest,
                 };
                 if token <= greatest {
@@ -233,6 +233,9 @@ impl World<'_> {
         let stores = matches!(self.case.store, StoreKind::Observer | StoreKind::Passed);
         if old.same_holder && copies.is_some() && stores {
             self.violate(Rule::Extension, || format!("a copy renews term {token} over another's"));
+        }
+        if old.suspended {
+            self.copies_are_forgotten(request.node);
         }
     }
 

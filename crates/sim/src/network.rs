@@ -73,6 +73,7 @@ impl World<'_> {
             answer: (!lost_answer).then_some(back),
             hold: 0,
             told: self.nodes[x].told,
+            known: self.nodes[x].known,
             errs: false,
         });
         match refused {

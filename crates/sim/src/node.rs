@@ -218,6 +218,12 @@ impl Node {
         }
     }
 
+    fn is_own(&self, seen: &Observed) -> bool {
+        let holder = seen.record().and_then(|record| record.holder.as_ref());
+        let own = Some(self.election.incarnation());
+        seen.expiry != Expiry::Suspended && holder.is_some_and(|holder| holder.incarnation == own)
+    }
+
     /// A request was answered: it extended the term, or cost time.
     pub(crate) fn count_setback(&mut self, flying: Flying, input: &Input) {
         match (flying.step, input) {
@@ -228,7 +234,9 @@ impl Node {
             }
             // A Take may have been sent before, and what was answered to a process that stood still came late.
             (_, Input::Wrote(Ok(Outcome::Written(_)))) => self.setbacks = PLENTY,
-            (Step::Read, Input::Read(Ok(_))) => {}
+            (Step::Read, Input::Read(Ok(seen))) if self.is_own(seen) => {}
+            // What somebody did to the record has to be looked at and mended, which takes longer.
+            (Step::Read, Input::Read(Ok(_))) => self.setbacks = PLENTY,
             _ => self.setbacks += 1,
         }
     }

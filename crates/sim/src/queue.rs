@@ -25,6 +25,8 @@ pub(crate) struct Request {
     pub hold: Nanos,
     /// The last term that the sender was told of, and not told to be gone.
     pub told: Option<Bound>,
+    /// The greatest token that the sender knew.
+    pub known: Token,
     /// The store answers with an error, although it did what was asked.
     pub errs: bool,
 }
