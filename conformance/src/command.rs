@@ -57,6 +57,11 @@ pub fn run(arguments: &[String], mut say: impl FnMut(&str)) -> Result<bool, Stri
         list(request.backend.as_deref(), &mut say)?;
         return Ok(true);
     }
+    if let Some(url) = request.backend.as_ref().filter(|backend| backend.contains(':')) {
+        let Options { filter, slow, seed, .. } = request.options;
+        let own = Own { url: url.clone(), filter, slow, seed };
+        return own_store(&own, say).map_err(|error| error.to_string());
+    }
     let backends = match &request.backend {
         Some(backend) => vec![backend.as_str()],
         None => vec!["memory", "memory-server", "file"],
@@ -192,13 +197,6 @@ fn target(backend: &str) -> Result<Arc<dyn Target>, String> {
             Ok(target) => Ok(Arc::new(target)),
             Err(error) => Err(format!("cannot start etcd: {error}")),
         },
-        url if url.contains(':') => {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            let runtime = runtime.map_err(|error| format!("no runtime: {error}"))?;
-            let target =
-                runtime.block_on(UrlTarget::open(url)).map_err(|error| error.to_string())?;
-            Ok(Arc::new(target))
-        }
         other => Err(format!("there is no backend {other:?}; a URL names a store of yours")),
     }
 }

@@ -11,8 +11,10 @@ use leasehold::{
 
 use crate::candidate::{Candidate, Lead, Setup};
 use crate::clock::Gate;
+#[cfg(feature = "servers")]
+use crate::fixture::{Fixture, Tls, Wish};
 use crate::history::{Event, History, What};
-use crate::judge::{Property, Span};
+use crate::judge::{Exemption, Property, Span};
 use crate::link::{Ledger, Link};
 use crate::mortal::Mortal;
 use crate::process::Process;
@@ -38,7 +40,8 @@ pub struct World {
     simulated: Option<VirtualClock>,
     ledger: Ledger,
     seed: u64,
-    exempt: RefCell<Vec<Property>>,
+    exempt: RefCell<Vec<Exemption>>,
+    notes: RefCell<Vec<String>>,
     draws: Cell<u64>,
 }
 
@@ -54,8 +57,8 @@ impl World {
             None => Arc::new(BootClock::new()),
         };
         let ledger = Ledger::new(History::new(clock.clone()));
-        let (exempt, draws) = (RefCell::default(), Cell::new(0));
-        Self { target, lock, clock, simulated, ledger, seed, exempt, draws }
+        let (exempt, notes, draws) = (RefCell::default(), RefCell::default(), Cell::new(0));
+        Self { target, lock, clock, simulated, ledger, seed, exempt, notes, draws }
     }
 
     /// The store under test.
@@ -134,8 +137,49 @@ impl World {
         setup: Setup,
     ) -> Result<Candidate, leasehold::Error> {
         let store = self.target.open(lock, &self.clock).await?;
+        self.candidate_over(store, name, setup)
+    }
+
+    /// A candidate for a lock of this URL.
+    ///
+    /// # Errors
+    /// The URL, the store or the timing is refused.
+    pub async fn candidate_at(
+        &self,
+        url: &str,
+        name: &str,
+        setup: Setup,
+    ) -> Result<Candidate, Problem> {
+        Ok(self.candidate_over(leasehold::connect(url).await?, name, setup)?)
+    }
+
+    fn candidate_over(
+        &self,
+        store: Arc<dyn LockBackend>,
+        name: &str,
+        setup: Setup,
+    ) -> Result<Candidate, leasehold::Error> {
         let tune = |builder| self.target.tune(builder);
         Candidate::new(name, store, &self.clock, &self.ledger, setup, tune)
+    }
+
+    /// Servers of the case's own.
+    ///
+    /// # Errors
+    /// The target has none, or they do not start.
+    #[cfg(feature = "servers")]
+    pub async fn servers(&self, members: usize, tls: Tls) -> Result<Box<dyn Fixture>, Problem> {
+        let servers = self.target.servers(Wish { members, tls }).await;
+        servers.map_err(Problem::NotApplicable)
+    }
+
+    /// Adds a line to what the report says of this case.
+    pub fn say(&self, text: impl Into<String>) {
+        self.notes.borrow_mut().push(text.into());
+    }
+
+    pub(crate) fn notes(&self) -> Vec<String> {
+        self.notes.borrow().clone()
     }
 
     /// A candidate that contends at once and can be killed and stopped: a process where the store can be reached
@@ -241,7 +285,20 @@ impl World {
     /// # Errors
     /// It cannot be built.
     pub async fn observer(&self, name: &str) -> Result<(Link, Observer), Problem> {
-        let (link, store) = self.linked(name).await?;
+        self.observer_of(name, self.store().await?)
+    }
+
+    /// The same, of this store.
+    ///
+    /// # Errors
+    /// It cannot be built.
+    pub fn observer_of(
+        &self,
+        name: &str,
+        store: Arc<dyn LockBackend>,
+    ) -> Result<(Link, Observer), Problem> {
+        let link = Link::new(name.into(), self.clock.clone(), Gate::open(), self.ledger.clone());
+        let store = link.over(store);
         let clock = crate::clock::CandidateClock::new(self.clock.clone(), Gate::open(), 1_000_000);
         let observer = Observer::with_clock(store, clock)?;
         let changes = observer.changes();
@@ -384,10 +441,16 @@ impl World {
 
     /// The case shows this to be violated: the judge lets it pass.
     pub fn exempt(&self, property: Property) {
-        self.exempt.borrow_mut().push(property);
+        self.exempt.borrow_mut().push(Exemption { property, lock: None, at_most: None });
     }
 
-    pub(crate) fn exempted(&self) -> Vec<Property> {
+    /// The same, for the nodes named `lock/…` only, and for no longer than this at a time.
+    pub fn exempt_on(&self, lock: &'static str, property: Property, at_most: Duration) {
+        let (lock, at_most) = (Some(lock), Some(at_most));
+        self.exempt.borrow_mut().push(Exemption { property, lock, at_most });
+    }
+
+    pub(crate) fn exempted(&self) -> Vec<Exemption> {
         self.exempt.borrow().clone()
     }
 

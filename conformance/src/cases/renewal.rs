@@ -44,7 +44,9 @@ fn announced(world: &World, node: &str) -> Option<Time> {
 fn counts_from_the_send(world: &World, node: &str) -> Result<Time, Problem> {
     let allowed = deadline(world, node);
     let allowed = allowed.ok_or_else(|| Problem::Vacuous("nothing was acknowledged".to_owned()))?;
-    let said = announced(world, node).unwrap_or(Time::NEVER);
+    let said = announced(world, node).filter(|said| *said < Time::NEVER);
+    let said =
+        said.ok_or_else(|| Problem::Violated(format!("{node} announces no end of its belief")))?;
     // The request is noted a little after the candidate stamped it.
     must(said <= allowed, || {
         format!(

@@ -10,7 +10,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use leasehold::{Builder, Clock, Error, LockBackend};
+use leasehold::{Builder, Clock, Error, LockBackend, Token};
+
+#[cfg(feature = "servers")]
+use crate::fixture::{Fixture, Wish};
 
 #[cfg(feature = "servers")]
 pub use etcd::EtcdTarget;
@@ -97,10 +100,51 @@ pub trait Target: fmt::Debug + Send + Sync {
         Err("the store keeps no backup".to_owned())
     }
 
+    /// For a term of this token that leads now: a way to write data beside the lock, which the store lets in only while
+    /// the lock still is this very term's.
+    ///
+    /// # Errors
+    /// Why this cannot be done here.
+    async fn guarded(&self, lock: &str, token: Token) -> Result<Box<dyn Guarded>, String> {
+        let _ = (lock, token);
+        Err("the store holds nothing beside the lock that a write could guard".to_owned())
+    }
+
+    /// Whether [`servers`](Self::servers) gives any.
+    fn has_servers(&self) -> bool {
+        false
+    }
+
+    /// Servers of the case's own, of the kind that this target has: to be killed, and to be given users.
+    ///
+    /// # Errors
+    /// Why there are none.
+    #[cfg(feature = "servers")]
+    async fn servers(&self, wish: Wish) -> Result<Box<dyn Fixture>, String> {
+        let _ = wish;
+        Err("it has no servers that the suite could start".to_owned())
+    }
+
     /// The last say on a candidate before it is built; for deliberate defects.
     fn tune(&self, builder: Builder) -> Builder {
         builder
     }
+}
+
+/// Writes of one term to data beside its lock.
+#[async_trait]
+pub trait Guarded: Send + Sync {
+    /// Writes this; whether the store let it in.
+    ///
+    /// # Errors
+    /// The store failed.
+    async fn write(&self, value: &str) -> Result<bool, String>;
+
+    /// What is stored there now.
+    ///
+    /// # Errors
+    /// The store failed.
+    async fn read(&self) -> Result<String, String>;
 }
 
 /// Puts a backup back.
