@@ -15,7 +15,7 @@ use crate::clock::Gate;
 use crate::fixture::{Fixture, Tls, Wish};
 use crate::history::{Event, History, What};
 use crate::judge::{Exemption, Property, Span};
-use crate::link::{Ledger, Link};
+use crate::link::{Ledger, Link, Network};
 use crate::mortal::Mortal;
 use crate::process::Process;
 use crate::target::Target;
@@ -42,6 +42,7 @@ pub struct World {
     seed: u64,
     exempt: RefCell<Vec<Exemption>>,
     notes: RefCell<Vec<String>>,
+    networked: Cell<bool>,
     draws: Cell<u64>,
 }
 
@@ -57,8 +58,9 @@ impl World {
             None => Arc::new(BootClock::new()),
         };
         let ledger = Ledger::new(History::new(clock.clone()));
-        let (exempt, notes, draws) = (RefCell::default(), RefCell::default(), Cell::new(0));
-        Self { target, lock, clock, simulated, ledger, seed, exempt, notes, draws }
+        let (exempt, notes) = (RefCell::default(), RefCell::default());
+        let (networked, draws) = (Cell::new(false), Cell::new(0));
+        Self { target, lock, clock, simulated, ledger, seed, exempt, notes, networked, draws }
     }
 
     /// The store under test.
@@ -136,8 +138,16 @@ impl World {
         name: &str,
         setup: Setup,
     ) -> Result<Candidate, leasehold::Error> {
-        let store = self.target.open(lock, &self.clock).await?;
-        self.candidate_over(store, name, setup)
+        let (store, network) = match self.networked.get() {
+            true => self.target.open_apart(lock, &self.clock).await?,
+            false => (self.target.open(lock, &self.clock).await?, None),
+        };
+        self.candidate_over(store, network, name, setup)
+    }
+
+    /// From here on every candidate gets a network of its own, where the target has one: the case is about networks.
+    pub fn over_network(&self) {
+        self.networked.set(true);
     }
 
     /// A candidate for a lock of this URL.
@@ -150,17 +160,18 @@ impl World {
         name: &str,
         setup: Setup,
     ) -> Result<Candidate, Problem> {
-        Ok(self.candidate_over(leasehold::connect(url).await?, name, setup)?)
+        Ok(self.candidate_over(leasehold::connect(url).await?, None, name, setup)?)
     }
 
     fn candidate_over(
         &self,
         store: Arc<dyn LockBackend>,
+        network: Option<Network>,
         name: &str,
         setup: Setup,
     ) -> Result<Candidate, leasehold::Error> {
         let tune = |builder| self.target.tune(builder);
-        Candidate::new(name, store, &self.clock, &self.ledger, setup, tune)
+        Candidate::new(name, (store, network), &self.clock, &self.ledger, setup, tune)
     }
 
     /// Servers of the case's own.

@@ -1,21 +1,42 @@
 //! A real etcd cluster of three members.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use leasehold::etcd::etcd_client::{self, Client};
-use leasehold::etcd::etcd_client::{Compare, CompareOp, GetOptions, PutOptions, Txn, TxnOp};
-use leasehold::{Clock, Error, LockBackend, Token};
+use leasehold::etcd::etcd_client::{
+    Certificate, Compare, CompareOp, ConnectOptions, GetOptions, Identity, Permission, PutOptions,
+    TlsOptions, Txn, TxnOp, UserAddOptions,
+};
+use leasehold::{Clock, Error, ErrorKind, Intent, LockBackend, Token};
 
 use super::url::escape;
 use super::{Guarded, Target};
+use crate::fixture::certificates::Validity;
 use crate::fixture::etcd::{Etcd, Options};
-use crate::fixture::{Failure, Fixture, Wish};
+use crate::fixture::{Access, Failure, Fixture, Login, Tls, User, Wish};
+use crate::link::Network;
+use crate::proxy::Protocol;
 
 /// Locks in a cluster that goes with this value.
 #[derive(Debug)]
 pub struct EtcdTarget {
     cluster: Etcd,
+    /// Everybody is somebody who may use one lock and nothing else.
+    least: Option<Least>,
+}
+
+/// A user for every lock, whose role has read-write on exactly that election's keys. A certificate names it: a change of
+/// anybody's rights makes logins by password void, and every case begins with one.
+#[derive(Debug, Default)]
+struct Least {
+    /// The URL of every lock that has its user.
+    known: Mutex<HashMap<String, String>>,
 }
 
 impl EtcdTarget {
@@ -27,11 +48,77 @@ impl EtcdTarget {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.expect("the kernel gives an event queue");
         let cluster = runtime.block_on(Etcd::start(Options::default()))?;
-        Ok(Self { cluster })
+        Ok(Self { cluster, least: None })
     }
 
-    fn lock_url(&self, lock: &str) -> String {
-        self.cluster.url(&self.cluster.endpoints(), &escape(lock))
+    /// The same, where nobody may do more than a candidate must.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_least() -> Result<Self, Failure> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.expect("the kernel gives an event queue");
+        let cluster = runtime.block_on(async {
+            let mut cluster =
+                Etcd::start(Options { tls: Tls::Mutual, ..Options::default() }).await?;
+            // From then on strangers may do nothing.
+            let nobody = User { name: "nobody".to_owned(), password: "of-a-test".to_owned() };
+            cluster.grant(&nobody, "nothing", Access::Read).await?.required()?;
+            Ok::<_, Failure>(cluster)
+        })?;
+        Ok(Self { cluster, least: Some(Least::default()) })
+    }
+
+    /// The URL of a lock, for whoever may use it. Waits by blocking: the first time a user is made.
+    fn lock_url(&self, lock: &str) -> Result<String, String> {
+        let plain = self.cluster.url(&self.cluster.endpoints(), &escape(lock));
+        let Some(least) = &self.least else { return Ok(plain) };
+        let mut known = least.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(url) = known.get(lock) {
+            return Ok(url.clone());
+        }
+        let name = format!("user{}", known.len());
+        let pair = self.cluster.issue(&name, Validity::Valid).map_err(|it| it.to_string())?;
+        let login = Login { pair: Some(pair), ..self.cluster.login() };
+        let url = self.cluster.url_as(&escape(lock), &login).map_err(|it| it.to_string())?;
+        let granting = || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let runtime = runtime.map_err(|error| error.to_string())?;
+            runtime.block_on(self.grant(&name, lock)).map_err(|error| error.to_string())
+        };
+        // The caller's thread may have a runtime already.
+        let granted = std::thread::scope(|scope| scope.spawn(granting).join());
+        granted.map_err(|_panic| "granting panicked".to_owned())??;
+        known.insert(lock.to_owned(), url.clone());
+        Ok(url)
+    }
+
+    /// What docs/ETCD.md says a candidate needs, and nothing else.
+    async fn grant(&self, user: &str, lock: &str) -> Result<(), etcd_client::Error> {
+        let mut admin = self.admin().await?.auth_client();
+        let keys = Permission::read_write(format!("{lock}/")).with_prefix();
+        admin.role_add(user).await?;
+        admin.role_grant_permission(user, keys).await?;
+        admin.user_add(user, "", Some(UserAddOptions::new().with_no_pwd())).await?;
+        admin.user_grant_role(user, user).await?;
+        Ok(())
+    }
+
+    /// The administrator's own client.
+    async fn admin(&self) -> Result<Client, etcd_client::Error> {
+        let login = self.cluster.login();
+        let read = |path: &Path| fs::read(path).map_err(etcd_client::Error::IoError);
+        let scheme = if login.tls { "https" } else { "http" };
+        let endpoints = self.cluster.endpoints();
+        let endpoints: Vec<String> =
+            endpoints.iter().map(|one| format!("{scheme}://{one}")).collect();
+        let (Some(ca), Some(pair)) = (&login.ca, &login.pair) else {
+            return Client::connect(endpoints, None).await;
+        };
+        let identity = Identity::from_pem(read(&pair.certificate)?, read(&pair.key)?);
+        let tls = TlsOptions::new().ca_certificate(Certificate::from_pem(read(ca)?));
+        let options = ConnectOptions::new().with_tls(tls.identity(identity));
+        Client::connect(endpoints, Some(options)).await
     }
 
     async fn etcdctl(&self, arguments: &[&str]) -> Result<String, String> {
@@ -42,7 +129,7 @@ impl EtcdTarget {
 #[async_trait]
 impl Target for EtcdTarget {
     fn backend(&self) -> &str {
-        "etcd"
+        if self.least.is_some() { "etcd-least" } else { "etcd" }
     }
 
     fn by_server(&self) -> bool {
@@ -50,11 +137,46 @@ impl Target for EtcdTarget {
     }
 
     async fn open(&self, lock: &str, _: &Arc<dyn Clock>) -> Result<Arc<dyn LockBackend>, Error> {
-        leasehold::connect(&self.lock_url(lock)).await
+        let plain = self.cluster.url(&self.cluster.endpoints(), &escape(lock));
+        // What is no name of a lock is refused before anybody is asked.
+        leasehold::connect(&plain).await?;
+        let refused = |why| Error::new(ErrorKind::Unavailable, "make a user", why);
+        let url = self.lock_url(lock).map_err(refused)?;
+        leasehold::connect(&url).await
+    }
+
+    async fn open_apart(
+        &self,
+        lock: &str,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<(Arc<dyn LockBackend>, Option<Network>), Error> {
+        if self.least.is_some() {
+            // The proxies read no TLS.
+            return Ok((self.open(lock, clock).await?, None));
+        }
+        let servers: Vec<SocketAddr> =
+            self.cluster.endpoints().iter().filter_map(|one| one.parse().ok()).collect();
+        let network = Network::start(&servers, Protocol::Http2, on_the_wire);
+        let network = network.map_err(|error| Error::new(ErrorKind::Unavailable, OPEN, error))?;
+        let endpoints: Vec<String> = network.addresses().map(|one| one.to_string()).collect();
+        let lock = leasehold::connect(&self.cluster.url(&endpoints, &escape(lock))).await?;
+        Ok((lock, Some(network)))
+    }
+
+    async fn left(&self, lock: &str) -> Result<Duration, String> {
+        let left = async {
+            let mut client = self.admin().await?;
+            let options = GetOptions::new().with_prefix();
+            let got = client.get(format!("{lock}/"), Some(options)).await?;
+            let lease = got.kvs().first().map_or(0, etcd_client::KeyValue::lease);
+            Ok(client.lease_client().time_to_live(lease, None).await?.ttl())
+        };
+        let left = left.await.map_err(|error: etcd_client::Error| error.to_string())?;
+        Ok(Duration::from_secs(u64::try_from(left).unwrap_or(0)))
     }
 
     fn url(&self, lock: &str) -> Option<String> {
-        Some(self.lock_url(lock))
+        self.lock_url(lock).ok()
     }
 
     async fn delete(&self, lock: &str) -> Result<(), String> {
@@ -63,7 +185,7 @@ impl Target for EtcdTarget {
 
     async fn forget_history(&self, lock: &str) -> Result<(), String> {
         let get = async {
-            let mut client = Client::connect(self.cluster.endpoints(), None).await?;
+            let mut client = self.admin().await?;
             let got = client.get(format!("{lock}/"), None).await?;
             let revision = got.header().map_or(0, etcd_client::ResponseHeader::revision);
             client.compact(revision, None).await
@@ -75,7 +197,7 @@ impl Target for EtcdTarget {
     async fn overwrite(&self, lock: &str, bytes: &[u8]) -> Result<(), String> {
         self.delete(lock).await?;
         let put = async {
-            let mut client = Client::connect(self.cluster.endpoints(), None).await?;
+            let mut client = self.admin().await?;
             client.put(format!("{lock}/foreign"), bytes, None).await
         };
         put.await.map(drop).map_err(|error: etcd_client::Error| error.to_string())
@@ -83,7 +205,7 @@ impl Target for EtcdTarget {
 
     async fn show(&self, lock: &str) -> Result<String, String> {
         let get = async {
-            let mut client = Client::connect(self.cluster.endpoints(), None).await?;
+            let mut client = self.admin().await?;
             let options = etcd_client::GetOptions::new().with_prefix();
             client.get(format!("{lock}/"), Some(options)).await
         };
@@ -106,7 +228,7 @@ impl Target for EtcdTarget {
         let (prefix, data) = (format!("{lock}/"), format!("{lock}-data"));
         let created = i64::try_from(token).map_err(|error| error.to_string())?;
         let find = async {
-            let mut client = Client::connect(self.cluster.endpoints(), None).await?;
+            let mut client = self.admin().await?;
             let got = client.get(prefix.as_str(), Some(GetOptions::new().with_prefix())).await?;
             let key = got.kvs().iter().find(|pair| pair.create_revision() == created);
             Ok((key.map(|pair| pair.key().to_vec()), client))
@@ -114,6 +236,21 @@ impl Target for EtcdTarget {
         let (key, client) = find.await.map_err(|error: etcd_client::Error| error.to_string())?;
         let key = key.ok_or_else(|| format!("no key of {lock} was created at {created}"))?;
         Ok(Box::new(Transaction { client, prefix, key, created, data }))
+    }
+}
+
+const OPEN: &str = "open the lock over proxies";
+
+/// The path of the request, in the code that HTTP/2 packs strings with: a transaction takes, and a revocation releases.
+fn on_the_wire(intent: Intent) -> Option<&'static [u8]> {
+    match intent {
+        Intent::Take => Some(
+            b"\x60\xa9\x24\x88\x2d\x9d\xcb\x65\x71\xaf\x9b\x8b\x1b\xfc\xd5",
+        ),
+        Intent::Release => Some(
+            b"\x60\xa9\x24\x88\x2d\x9d\xcb\x65\x71\xaf\x9c\xa3\x41\x58\xce\x51\xa0\xbb\x4b\xdc\xfd\x4b",
+        ),
+        Intent::Adopt | Intent::Renew => None,
     }
 }
 

@@ -8,12 +8,14 @@ mod url;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use leasehold::{Builder, Clock, Error, LockBackend, Token};
 
 #[cfg(feature = "servers")]
 use crate::fixture::{Fixture, Wish};
+use crate::link::Network;
 
 #[cfg(feature = "servers")]
 pub use etcd::EtcdTarget;
@@ -48,6 +50,27 @@ pub trait Target: fmt::Debug + Send + Sync {
     /// The store refuses such a name, or cannot be opened.
     async fn open(&self, lock: &str, clock: &Arc<dyn Clock>)
     -> Result<Arc<dyn LockBackend>, Error>;
+
+    /// The same over a network of the candidate's own, which can fail; without one if this target has none.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    async fn open_apart(
+        &self,
+        lock: &str,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<(Arc<dyn LockBackend>, Option<Network>), Error> {
+        Ok((self.open(lock, clock).await?, None))
+    }
+
+    /// For how long the store would still keep what is held, if nothing came any more: whole seconds, rounded down.
+    ///
+    /// # Errors
+    /// Why it cannot say.
+    async fn left(&self, lock: &str) -> Result<Duration, String> {
+        let _ = lock;
+        Err("the store counts no lease".to_owned())
+    }
 
     /// The lock's URL, for candidates in processes of their own. `None`: only this process reaches it.
     fn url(&self, lock: &str) -> Option<String> {
