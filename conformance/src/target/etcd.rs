@@ -31,13 +31,17 @@ pub struct EtcdTarget {
     least: Option<Least>,
 }
 
-/// A user for every lock, whose role has read-write on exactly that election's keys. A certificate names it: a change of
-/// anybody's rights makes logins by password void, and every case begins with one.
-#[derive(Debug, Default)]
+/// Elections that are there before the first case, each with a user whose role has read-write on exactly its keys: a
+/// change of anybody's rights fails what others have in flight. A certificate names the user.
+#[derive(Debug)]
 struct Least {
-    /// The URL of every lock that has its user.
-    known: Mutex<HashMap<String, String>>,
+    logins: Vec<Login>,
+    /// Which election stands for a lock of that name.
+    known: Mutex<HashMap<String, usize>>,
 }
+
+/// More locks than a run of the fast tier opens.
+const ELECTIONS: usize = 250;
 
 impl EtcdTarget {
     /// Starts three members on loopback.
@@ -58,50 +62,50 @@ impl EtcdTarget {
     pub fn start_least() -> Result<Self, Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.expect("the kernel gives an event queue");
-        let cluster = runtime.block_on(async {
+        runtime.block_on(async {
             let mut cluster =
                 Etcd::start(Options { tls: Tls::Mutual, ..Options::default() }).await?;
             // From then on strangers may do nothing.
             let nobody = User { name: "nobody".to_owned(), password: "of-a-test".to_owned() };
             cluster.grant(&nobody, "nothing", Access::Read).await?.required()?;
-            Ok::<_, Failure>(cluster)
-        })?;
-        Ok(Self { cluster, least: Some(Least::default()) })
+            let mut target = Self { cluster, least: None };
+            let logins = target.logins().await?;
+            target.least = Some(Least { logins, known: Mutex::default() });
+            Ok(target)
+        })
     }
 
-    /// The URL of a lock, for whoever may use it. Waits by blocking: the first time a user is made.
-    fn lock_url(&self, lock: &str) -> Result<String, String> {
-        let plain = self.cluster.url(&self.cluster.endpoints(), &escape(lock));
-        let Some(least) = &self.least else { return Ok(plain) };
-        let mut known = least.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(url) = known.get(lock) {
-            return Ok(url.clone());
+    async fn logins(&self) -> Result<Vec<Login>, Failure> {
+        let failed = |error: etcd_client::Error| Failure::new(format!("no users: {error}"));
+        let admin = self.admin().await.map_err(failed)?;
+        let mut logins = Vec::new();
+        for number in 0..ELECTIONS {
+            let user = format!("user{number}");
+            grant(&admin, &user, &named(number)).await.map_err(failed)?;
+            let pair = Some(self.cluster.issue(&user, Validity::Valid)?);
+            logins.push(Login { pair, ..self.cluster.login() });
         }
-        let name = format!("user{}", known.len());
-        let pair = self.cluster.issue(&name, Validity::Valid).map_err(|it| it.to_string())?;
-        let login = Login { pair: Some(pair), ..self.cluster.login() };
-        let url = self.cluster.url_as(&escape(lock), &login).map_err(|it| it.to_string())?;
-        let granting = || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            let runtime = runtime.map_err(|error| error.to_string())?;
-            runtime.block_on(self.grant(&name, lock)).map_err(|error| error.to_string())
-        };
-        // The caller's thread may have a runtime already.
-        let granted = std::thread::scope(|scope| scope.spawn(granting).join());
-        granted.map_err(|_panic| "granting panicked".to_owned())??;
-        known.insert(lock.to_owned(), url.clone());
-        Ok(url)
+        Ok(logins)
     }
 
-    /// What docs/ETCD.md says a candidate needs, and nothing else.
-    async fn grant(&self, user: &str, lock: &str) -> Result<(), etcd_client::Error> {
-        let mut admin = self.admin().await?.auth_client();
-        let keys = Permission::read_write(format!("{lock}/")).with_prefix();
-        admin.role_add(user).await?;
-        admin.role_grant_permission(user, keys).await?;
-        admin.user_add(user, "", Some(UserAddOptions::new().with_no_pwd())).await?;
-        admin.user_grant_role(user, user).await?;
-        Ok(())
+    /// The election of a lock, and who may use it.
+    fn election(&self, lock: &str) -> Result<(String, Login), String> {
+        let Some(least) = &self.least else { return Ok((lock.to_owned(), self.cluster.login())) };
+        let mut known = least.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = known.len();
+        let number = *known.entry(lock.to_owned()).or_insert(next);
+        let login = least.logins.get(number).cloned();
+        Ok((named(number), login.ok_or_else(|| format!("there are {ELECTIONS} elections"))?))
+    }
+
+    fn lock_url(&self, lock: &str) -> Result<String, String> {
+        let (election, login) = self.election(lock)?;
+        self.cluster.url_as(&escape(&election), &login).map_err(|failure| failure.to_string())
+    }
+
+    /// What begins the keys of a lock.
+    fn prefix(&self, lock: &str) -> Result<String, String> {
+        Ok(format!("{}/", self.election(lock)?.0))
     }
 
     /// The administrator's own client.
@@ -140,7 +144,7 @@ impl Target for EtcdTarget {
         let plain = self.cluster.url(&self.cluster.endpoints(), &escape(lock));
         // What is no name of a lock is refused before anybody is asked.
         leasehold::connect(&plain).await?;
-        let refused = |why| Error::new(ErrorKind::Unavailable, "make a user", why);
+        let refused = |why| Error::new(ErrorKind::Unavailable, "find its user", why);
         let url = self.lock_url(lock).map_err(refused)?;
         leasehold::connect(&url).await
     }
@@ -164,10 +168,11 @@ impl Target for EtcdTarget {
     }
 
     async fn left(&self, lock: &str) -> Result<Duration, String> {
+        let prefix = self.prefix(lock)?;
         let left = async {
             let mut client = self.admin().await?;
             let options = GetOptions::new().with_prefix();
-            let got = client.get(format!("{lock}/"), Some(options)).await?;
+            let got = client.get(prefix.as_str(), Some(options)).await?;
             let lease = got.kvs().first().map_or(0, etcd_client::KeyValue::lease);
             Ok(client.lease_client().time_to_live(lease, None).await?.ttl())
         };
@@ -180,13 +185,14 @@ impl Target for EtcdTarget {
     }
 
     async fn delete(&self, lock: &str) -> Result<(), String> {
-        self.etcdctl(&["del", "--prefix", &format!("{lock}/")]).await.map(drop)
+        self.etcdctl(&["del", "--prefix", &self.prefix(lock)?]).await.map(drop)
     }
 
     async fn forget_history(&self, lock: &str) -> Result<(), String> {
+        let prefix = self.prefix(lock)?;
         let get = async {
             let mut client = self.admin().await?;
-            let got = client.get(format!("{lock}/"), None).await?;
+            let got = client.get(prefix.as_str(), None).await?;
             let revision = got.header().map_or(0, etcd_client::ResponseHeader::revision);
             client.compact(revision, None).await
         };
@@ -196,18 +202,20 @@ impl Target for EtcdTarget {
     /// Without a lease, as a program that knows nothing of elections does.
     async fn overwrite(&self, lock: &str, bytes: &[u8]) -> Result<(), String> {
         self.delete(lock).await?;
+        let prefix = self.prefix(lock)?;
         let put = async {
             let mut client = self.admin().await?;
-            client.put(format!("{lock}/foreign"), bytes, None).await
+            client.put(format!("{prefix}foreign"), bytes, None).await
         };
         put.await.map(drop).map_err(|error: etcd_client::Error| error.to_string())
     }
 
     async fn show(&self, lock: &str) -> Result<String, String> {
+        let prefix = self.prefix(lock)?;
         let get = async {
             let mut client = self.admin().await?;
             let options = etcd_client::GetOptions::new().with_prefix();
-            client.get(format!("{lock}/"), Some(options)).await
+            client.get(prefix.as_str(), Some(options)).await
         };
         let got = get.await.map_err(|error: etcd_client::Error| error.to_string())?;
         let first = got.kvs().first().ok_or("there is nothing")?;
@@ -225,7 +233,7 @@ impl Target for EtcdTarget {
     }
 
     async fn guarded(&self, lock: &str, token: Token) -> Result<Box<dyn Guarded>, String> {
-        let (prefix, data) = (format!("{lock}/"), format!("{lock}-data"));
+        let (prefix, data) = (self.prefix(lock)?, format!("{lock}-data"));
         let created = i64::try_from(token).map_err(|error| error.to_string())?;
         let find = async {
             let mut client = self.admin().await?;
@@ -237,6 +245,20 @@ impl Target for EtcdTarget {
         let key = key.ok_or_else(|| format!("no key of {lock} was created at {created}"))?;
         Ok(Box::new(Transaction { client, prefix, key, created, data }))
     }
+}
+
+fn named(number: usize) -> String {
+    format!("least/{number}")
+}
+
+/// What docs/ETCD.md says a candidate needs, and nothing else.
+async fn grant(admin: &Client, user: &str, election: &str) -> Result<(), etcd_client::Error> {
+    let mut admin = admin.auth_client();
+    let keys = Permission::read_write(format!("{election}/")).with_prefix();
+    admin.role_add(user).await?;
+    admin.role_grant_permission(user, keys).await?;
+    admin.user_add(user, "", Some(UserAddOptions::new().with_no_pwd())).await?;
+    admin.user_grant_role(user, user).await.map(drop)
 }
 
 const OPEN: &str = "open the lock over proxies";
