@@ -1,5 +1,7 @@
 //! Where one case runs: its lock, its candidates, its time.
 
+mod waiting;
+
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +11,7 @@ use leasehold::{
     BootClock, Clock, Intent, Leader, LockBackend, Observer, Record, Time, Timing, TimingSettings,
 };
 
-use crate::candidate::{Candidate, Lead, Setup};
+use crate::candidate::{Candidate, Setup};
 use crate::clock::Gate;
 #[cfg(feature = "servers")]
 use crate::fixture::{Fixture, Tls, Wish};
@@ -20,15 +22,13 @@ use crate::mortal::Mortal;
 use crate::process::Process;
 use crate::target::Target;
 use crate::verdict::Problem;
+use waiting::LOOK;
 
 /// The lease duration of the fast cases.
 pub const LEASE: Duration = Duration::from_secs(3);
 
 /// What a slow host may add to any bound, where time is real.
 const SLACK: Duration = Duration::from_millis(600);
-
-/// How often a case looks whether what it waits for has happened.
-const LOOK: Duration = Duration::from_millis(10);
 
 /// Where one case runs.
 #[derive(Debug)]
@@ -231,36 +231,6 @@ impl World {
         self.history().note(&"outside".into(), What::Fault { id, what, on: true });
     }
 
-    /// Waits until this node leads.
-    ///
-    /// # Errors
-    /// It does not within this bound and what the host may add.
-    pub async fn until_leads(&self, node: &str, limit: Duration) -> Result<Span, Problem> {
-        let what = format!("{node} leads");
-        let mut found = None;
-        let leads = || {
-            found = self.leader().filter(|span| &*span.node == node);
-            found.is_some()
-        };
-        self.until(&what, limit, leads).await?;
-        found.ok_or(Problem::Late(what))
-    }
-
-    /// Waits until some node leads whose name begins so.
-    ///
-    /// # Errors
-    /// None does within this bound and what the host may add.
-    pub async fn until_some_leads(&self, prefix: &str, limit: Duration) -> Result<Span, Problem> {
-        let what = format!("one of {prefix}… leads");
-        let mut found = None;
-        let leads = || {
-            found = self.leader().filter(|span| span.node.starts_with(prefix));
-            found.is_some()
-        };
-        self.until(&what, limit, leads).await?;
-        found.ok_or(Problem::Late(what))
-    }
-
     /// Several candidates, named `prefix1` and so on.
     ///
     /// # Errors
@@ -330,75 +300,10 @@ impl World {
         Ok((link, observer))
     }
 
-    /// Lets time pass.
-    pub async fn sleep(&self, duration: Duration) {
-        self.clock.sleep_until(self.clock.now() + duration).await;
-    }
-
-    /// Lets time pass until that moment.
-    pub async fn sleep_until(&self, at: Time) {
-        self.clock.sleep_until(at).await;
-    }
-
-    /// Lets time pass while nothing of this thread runs, as a busy work that never yields does.
-    pub fn block(&self, duration: Duration) {
-        self.disturb("the runtime's thread is blocked");
-        match &self.simulated {
-            Some(clock) => clock.suspend(duration),
-            None => std::thread::sleep(duration),
-        }
-    }
-
     /// Now.
     #[must_use]
     pub fn now(&self) -> Time {
         self.clock.now()
-    }
-
-    /// What the future gives, if it does within this bound and what the host may add.
-    ///
-    /// # Errors
-    /// It does not.
-    pub async fn within<T>(
-        &self,
-        what: &str,
-        limit: Duration,
-        future: impl Future<Output = T>,
-    ) -> Result<T, Problem> {
-        tokio::select! {
-            biased;
-            value = future => Ok(value),
-            () = self.sleep(limit + self.slack()) => Err(late(what, limit)),
-        }
-    }
-
-    /// Waits until the condition holds, within this bound and what the host may add.
-    ///
-    /// # Errors
-    /// It does not.
-    pub async fn until(
-        &self,
-        what: &str,
-        limit: Duration,
-        mut holds: impl FnMut() -> bool,
-    ) -> Result<(), Problem> {
-        let end = self.now() + limit + self.slack();
-        while !holds() {
-            if self.now() > end {
-                return Err(late(what, limit));
-            }
-            self.sleep(LOOK).await;
-        }
-        Ok(())
-    }
-
-    /// A term of this candidate on a free lock.
-    ///
-    /// # Errors
-    /// It does not get one at once.
-    pub async fn led(&self, candidate: &Candidate) -> Result<Lead, Problem> {
-        let what = format!("{} leads", candidate.name());
-        self.within(&what, Duration::from_secs(1), candidate.campaign()).await?
     }
 
     /// The longest time from a crash until another leads, beside what the host may add.
@@ -488,10 +393,6 @@ fn mix(seed: u64) -> u64 {
     let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     mixed ^ (mixed >> 31)
-}
-
-fn late(what: &str, limit: Duration) -> Problem {
-    Problem::Late(format!("not within {limit:?}: {what}"))
 }
 
 /// The timing of the fast cases.

@@ -276,7 +276,7 @@ fn on_the_wire(intent: Intent) -> Option<&'static [u8]> {
     }
 }
 
-/// The guard of docs/ETCD.md: this key, created at this revision, is there and is the oldest.
+/// The guard that docs/ETCD.md tells of: this key, created at this revision, is there and is the oldest.
 struct Transaction {
     client: Client,
     prefix: String,
