@@ -57,6 +57,11 @@ pub fn run(arguments: &[String], mut say: impl FnMut(&str)) -> Result<bool, Stri
         list(request.backend.as_deref(), &mut say)?;
         return Ok(true);
     }
+    if let Some(filter) = request.options.filter.as_deref()
+        && request.options.chosen().is_empty()
+    {
+        return Err(no_case(filter));
+    }
     if let Some(url) = request.backend.as_ref().filter(|backend| backend.contains(':')) {
         let Options { filter, slow, seed, .. } = request.options;
         let own = Own { url: url.clone(), filter, slow, seed };
@@ -137,6 +142,10 @@ pub fn own_store(own: &Own, mut say: impl FnMut(&str)) -> Result<bool, leasehold
     let expected = expected.expect("this crate's own expectations are in order");
     let (filter, slow, seed) = (own.filter.clone(), own.slow, own.seed);
     let options = Options { filter, slow, seed, built_only: true, ..Options::default() };
+    if options.chosen().is_empty() {
+        let why = no_case(options.filter.as_deref().unwrap_or_default());
+        return Err(leasehold::Error::new(leasehold::ErrorKind::Invalid, "choose cases", why));
+    }
     let mut report = runner::run(&target, &expected, &options, |_| {});
     // What an administrator would have to do is not ours to do on a store of theirs.
     let (tested, untested): (Vec<Line>, Vec<Line>) = report
@@ -162,6 +171,12 @@ pub fn own_store(own: &Own, mut say: impl FnMut(&str)) -> Result<bool, leasehold
     report.lines.extend(untested);
     say(&format!("\n{}", report.closing()));
     Ok(faults.is_empty())
+}
+
+fn no_case(filter: &str) -> String {
+    format!(
+        "no case that can run is named by {filter:?}: write a name (EX4), a group (EX) or words of a title"
+    )
 }
 
 /// Keeps every history, as a machine, a reader and a browser take it.
@@ -288,6 +303,8 @@ mod tests {
             let error = parsed(line).unwrap_err();
             assert!(error.contains(says), "{error}");
         }
+        let nothing = ["memory".to_owned(), "NOSUCH".to_owned()];
+        assert!(run(&nothing, |_| {}).unwrap_err().contains("NOSUCH"));
         assert!(run(&["zk".to_owned()], |_| {}).unwrap_err().contains("no backend"));
     }
 }
