@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 
 use crate::clock::{CandidateClock, Gate};
 use crate::history::{History, What};
-use crate::link::{Ledger, Link};
+use crate::link::{Ledger, Link, Network};
 use crate::verdict::Problem;
 
 /// How a candidate differs from the others.
@@ -59,7 +59,7 @@ pub struct Lead {
 impl Candidate {
     pub(crate) fn new(
         name: &str,
-        store: Arc<dyn LockBackend>,
+        (store, network): (Arc<dyn LockBackend>, Option<Network>),
         base: &Arc<dyn Clock>,
         ledger: &Ledger,
         setup: Setup,
@@ -68,11 +68,12 @@ impl Candidate {
         let name: Arc<str> = name.into();
         let gate = Gate::open();
         let clock = CandidateClock::new(base.clone(), gate.clone(), setup.rate);
-        let link = Link::new(name.clone(), base.clone(), gate.clone(), ledger.clone());
+        let (node, base, ledger) = (name.clone(), base.clone(), ledger.clone());
+        let history = ledger.history.clone();
+        let link = Link::over_network(node, base, gate.clone(), ledger, network);
         let identity = setup.identity.unwrap_or_else(|| name.to_string());
         let builder = Elector::builder(link.over(store)).identity(identity).timing(setup.timing);
         let elector = tune(builder.clock(clock.clone())).build()?;
-        let history = ledger.history.clone();
         Ok(Self { name, elector, link, gate, clock, history })
     }
 

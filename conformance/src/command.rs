@@ -17,8 +17,8 @@ use crate::verdict::Verdict;
 pub const USAGE: &str = "\
 Usage: leasehold-conformance [OPTION...] [BACKEND [FILTER]]
 
-  BACKEND            memory, memory-server, file, etcd, or the URL of a lock beside which locks may be made;
-                     without one, those that need no server
+  BACKEND            memory, memory-server, file, etcd, etcd-least (everybody may use one lock and nothing else), or
+                     the URL of a lock beside which locks may be made; without one, those that need no server
   FILTER             cases by name (EX4), group (EX) or words of their title, several by commas
 
   --list             name the cases, and what would make each fail; runs none
@@ -56,6 +56,16 @@ pub fn run(arguments: &[String], mut say: impl FnMut(&str)) -> Result<bool, Stri
     if request.list {
         list(request.backend.as_deref(), &mut say)?;
         return Ok(true);
+    }
+    if let Some(filter) = request.options.filter.as_deref()
+        && request.options.chosen().is_empty()
+    {
+        return Err(no_case(filter));
+    }
+    if let Some(url) = request.backend.as_ref().filter(|backend| backend.contains(':')) {
+        let Options { filter, slow, seed, .. } = request.options;
+        let own = Own { url: url.clone(), filter, slow, seed };
+        return own_store(&own, say).map_err(|error| error.to_string());
     }
     let backends = match &request.backend {
         Some(backend) => vec![backend.as_str()],
@@ -132,6 +142,10 @@ pub fn own_store(own: &Own, mut say: impl FnMut(&str)) -> Result<bool, leasehold
     let expected = expected.expect("this crate's own expectations are in order");
     let (filter, slow, seed) = (own.filter.clone(), own.slow, own.seed);
     let options = Options { filter, slow, seed, built_only: true, ..Options::default() };
+    if options.chosen().is_empty() {
+        let why = no_case(options.filter.as_deref().unwrap_or_default());
+        return Err(leasehold::Error::new(leasehold::ErrorKind::Invalid, "choose cases", why));
+    }
     let mut report = runner::run(&target, &expected, &options, |_| {});
     // What an administrator would have to do is not ours to do on a store of theirs.
     let (tested, untested): (Vec<Line>, Vec<Line>) = report
@@ -157,6 +171,12 @@ pub fn own_store(own: &Own, mut say: impl FnMut(&str)) -> Result<bool, leasehold
     report.lines.extend(untested);
     say(&format!("\n{}", report.closing()));
     Ok(faults.is_empty())
+}
+
+fn no_case(filter: &str) -> String {
+    format!(
+        "no case that can run is named by {filter:?}: write a name (EX4), a group (EX) or words of a title"
+    )
 }
 
 /// Keeps every history, as a machine, a reader and a browser take it.
@@ -188,17 +208,15 @@ fn target(backend: &str) -> Result<Arc<dyn Target>, String> {
             Err(error) => Err(format!("no temporary directory: {error}")),
         },
         #[cfg(feature = "servers")]
+        "etcd-least" => match crate::target::EtcdTarget::start_least() {
+            Ok(target) => Ok(Arc::new(target)),
+            Err(error) => Err(format!("cannot start etcd: {error}")),
+        },
+        #[cfg(feature = "servers")]
         "etcd" => match crate::target::EtcdTarget::start() {
             Ok(target) => Ok(Arc::new(target)),
             Err(error) => Err(format!("cannot start etcd: {error}")),
         },
-        url if url.contains(':') => {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            let runtime = runtime.map_err(|error| format!("no runtime: {error}"))?;
-            let target =
-                runtime.block_on(UrlTarget::open(url)).map_err(|error| error.to_string())?;
-            Ok(Arc::new(target))
-        }
         other => Err(format!("there is no backend {other:?}; a URL names a store of yours")),
     }
 }
@@ -285,6 +303,8 @@ mod tests {
             let error = parsed(line).unwrap_err();
             assert!(error.contains(says), "{error}");
         }
+        let nothing = ["memory".to_owned(), "NOSUCH".to_owned()];
+        assert!(run(&nothing, |_| {}).unwrap_err().contains("NOSUCH"));
         assert!(run(&["zk".to_owned()], |_| {}).unwrap_err().contains("no backend"));
     }
 }

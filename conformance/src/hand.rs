@@ -92,6 +92,25 @@ pub async fn put(
     }
 }
 
+/// Waits until what is stored names this holder, or none: the store's own word, whoever heard an answer.
+///
+/// # Errors
+/// It does not within a lease, or the store fails.
+pub async fn until_held_by(world: &World, holder: Option<&str>) -> Result<(), Problem> {
+    let end = world.now() + LEASE;
+    loop {
+        let record = world.record().await?;
+        let stored = record.as_ref().and_then(|record| record.holder.as_ref());
+        if stored.map(|stored| stored.identity.as_str()) == holder {
+            return Ok(());
+        }
+        if world.now() > end {
+            return Err(Problem::Late(format!("{holder:?} does not hold the lock: {stored:?}")));
+        }
+        world.sleep(std::time::Duration::from_millis(5)).await;
+    }
+}
+
 /// Whether the elector says that this one leads.
 #[must_use]
 pub fn says_leader(elector: &Elector, identity: &str, token: Token) -> bool {

@@ -21,6 +21,8 @@ pub struct Line {
     pub verdict: Verdict,
     /// How long that took.
     pub took: Duration,
+    /// What it said beside its verdict.
+    pub notes: Vec<String>,
     /// What happened.
     pub events: Vec<Event>,
 }
@@ -115,8 +117,9 @@ impl Report {
                 "{mark} {:5} {word:16} {seconds:6.1} s  {}",
                 line.case.id, line.case.title
             );
-            if !line.verdict.text().is_empty() {
-                let _ = writeln!(text, "          {}", line.verdict.text());
+            let notes = line.notes.iter().map(String::as_str);
+            for note in notes.chain([line.verdict.text()]).filter(|note| !note.is_empty()) {
+                let _ = writeln!(text, "          {note}");
             }
         }
         text
@@ -131,7 +134,7 @@ impl Report {
             .map(|line| {
                 json!({
                     "id": line.case.id, "title": line.case.title, "tier": line.case.tier.to_string(),
-                    "verdict": line.verdict.word(), "text": line.verdict.text(),
+                    "verdict": line.verdict.word(), "text": line.verdict.text(), "notes": line.notes,
                     "expected": line.expectation.word(), "seconds": line.took.as_secs_f64(),
                 })
             })
@@ -218,6 +221,7 @@ mod tests {
                 expectation: Expectation::Pass,
                 verdict: verdict.clone(),
                 took: Duration::ZERO,
+                notes: Vec::new(),
                 events: Vec::new(),
             })
             .collect();

@@ -134,15 +134,16 @@ fn one(
 ) -> Line {
     let began = Instant::now();
     let expectation = expected.case(case.id).clone();
+    let without = |expectation, verdict| {
+        let (notes, events) = (Vec::new(), Vec::new());
+        Line { case, expectation, verdict, took: began.elapsed(), notes, events }
+    };
     let run = match (&expectation, cases::implementation(case.id)) {
         (Expectation::NotApplicable(reason), _) => {
             let verdict = Verdict::NotApplicable(reason.clone());
-            return Line { case, expectation, verdict, took: began.elapsed(), events: Vec::new() };
+            return without(expectation, verdict);
         }
-        (_, None) => {
-            let (verdict, took) = (Verdict::Missing, began.elapsed());
-            return Line { case, expectation, verdict, took, events: Vec::new() };
-        }
+        (_, None) => return without(expectation, Verdict::Missing),
         (_, Some(implementation)) => implementation.run,
     };
     let mut attempt = 0;
@@ -150,14 +151,27 @@ fn one(
         attempt += 1;
         let start = Instant::now();
         let lock = format!("{}-{seed}-{attempt}", case.id.to_lowercase());
-        let (verdict, events) = isolated(target, run, lock, seed);
+        let Ended { found, notes, events } = isolated(target, run, lock, seed);
         let slow = !target.virtual_time() && canary.is_too_slow_since(start);
-        let verdict = excuse(verdict, slow);
+        let verdict = excuse(found, slow);
         // Once more with the same seed, and then it is said.
         if attempt == 1 && matches!(verdict, Verdict::Inconclusive(_)) {
             continue;
         }
-        return Line { case, expectation, verdict, took: began.elapsed(), events };
+        return Line { case, expectation, verdict, took: began.elapsed(), notes, events };
+    }
+}
+
+/// A case that ended.
+struct Ended {
+    found: Found,
+    notes: Vec<String>,
+    events: Vec<Event>,
+}
+
+impl Ended {
+    fn early(verdict: Verdict) -> Self {
+        Self { found: Found::Verdict(verdict), notes: Vec::new(), events: Vec::new() }
     }
 }
 
@@ -180,25 +194,25 @@ fn excuse(found: Found, slow: bool) -> Verdict {
 }
 
 /// Runs one case in a thread of its own, so that neither a panic nor a hang takes the others along.
-fn isolated(target: &Arc<dyn Target>, run: Run, lock: String, seed: u64) -> (Found, Vec<Event>) {
+fn isolated(target: &Arc<dyn Target>, run: Run, lock: String, seed: u64) -> Ended {
     let (sender, receiver) = mpsc::channel();
     let target = target.clone();
     let name = lock.clone();
     let thread = thread::Builder::new().name(name).spawn(move || {
         let outcome = catch_unwind(AssertUnwindSafe(|| world(&target, run, lock, seed)));
         let outcome = outcome.unwrap_or_else(|panic| {
-            (Found::Verdict(Verdict::Fail(format!("panicked: {}", said(&*panic)))), Vec::new())
+            Ended::early(Verdict::Fail(format!("panicked: {}", said(&*panic))))
         });
         // The runner waits no longer than its limit.
         let _ = sender.send(outcome);
     });
     if let Err(error) = thread {
         let text = format!("no thread for it: {error}");
-        return (Found::Verdict(Verdict::Inconclusive(text)), Vec::new());
+        return Ended::early(Verdict::Inconclusive(text));
     }
     receiver.recv_timeout(REAL_LIMIT + Duration::from_secs(10)).unwrap_or_else(|_timeout| {
         let text = format!("it hangs: no end within {REAL_LIMIT:?}");
-        (Found::Verdict(Verdict::Fail(text)), Vec::new())
+        Ended::early(Verdict::Fail(text))
     })
 }
 
@@ -208,7 +222,7 @@ fn said(panic: &(dyn std::any::Any + Send)) -> String {
         .unwrap_or_else(|| "without a word".to_owned())
 }
 
-fn world(target: &Arc<dyn Target>, run: Run, lock: String, seed: u64) -> (Found, Vec<Event>) {
+fn world(target: &Arc<dyn Target>, run: Run, lock: String, seed: u64) -> Ended {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("the kernel gives an event queue");
     let simulated = target.virtual_time().then(VirtualClock::new);
@@ -228,11 +242,11 @@ fn world(target: &Arc<dyn Target>, run: Run, lock: String, seed: u64) -> (Found,
         }
     });
     let (history, rules): (History, Rules) = (world.history().clone(), rules(&world));
-    let events = history.events();
+    let (events, notes) = (history.events(), world.notes());
     // Whatever still runs belongs to this case, and goes with it.
     drop(local);
     runtime.shutdown_background();
-    (judged(outcome, &events, &rules), events)
+    Ended { found: judged(outcome, &events, &rules), notes, events }
 }
 
 /// Lets virtual time run while the case waits for it.
@@ -279,5 +293,5 @@ pub fn run_on(target: MemoryTarget, id: &str, seed: u64) -> Verdict {
     let target: Arc<dyn Target> = Arc::new(target);
     let run = cases::implementation(id).expect("the case is built").run;
     let lock = format!("{}-{seed}-1", id.to_lowercase());
-    excuse(isolated(&target, run, lock, seed).0, false)
+    excuse(isolated(&target, run, lock, seed).found, false)
 }

@@ -92,6 +92,14 @@ impl From<leasehold::Error> for Problem {
     }
 }
 
+/// A server that did not do as it was told: the case says nothing.
+#[cfg(feature = "servers")]
+impl From<crate::fixture::Failure> for Problem {
+    fn from(failure: crate::fixture::Failure) -> Self {
+        Self::Vacuous(failure.to_string())
+    }
+}
+
 /// Fails the case unless the condition holds.
 ///
 /// # Errors

@@ -1,5 +1,7 @@
 //! Where one case runs: its lock, its candidates, its time.
 
+mod waiting;
+
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,24 +11,24 @@ use leasehold::{
     BootClock, Clock, Intent, Leader, LockBackend, Observer, Record, Time, Timing, TimingSettings,
 };
 
-use crate::candidate::{Candidate, Lead, Setup};
+use crate::candidate::{Candidate, Setup};
 use crate::clock::Gate;
+#[cfg(feature = "servers")]
+use crate::fixture::{Fixture, Tls, Wish};
 use crate::history::{Event, History, What};
-use crate::judge::{Property, Span};
-use crate::link::{Ledger, Link};
+use crate::judge::{Exemption, Property, Span};
+use crate::link::{Ledger, Link, Network};
 use crate::mortal::Mortal;
 use crate::process::Process;
 use crate::target::Target;
 use crate::verdict::Problem;
+use waiting::LOOK;
 
 /// The lease duration of the fast cases.
 pub const LEASE: Duration = Duration::from_secs(3);
 
 /// What a slow host may add to any bound, where time is real.
 const SLACK: Duration = Duration::from_millis(600);
-
-/// How often a case looks whether what it waits for has happened.
-const LOOK: Duration = Duration::from_millis(10);
 
 /// Where one case runs.
 #[derive(Debug)]
@@ -38,7 +40,9 @@ pub struct World {
     simulated: Option<VirtualClock>,
     ledger: Ledger,
     seed: u64,
-    exempt: RefCell<Vec<Property>>,
+    exempt: RefCell<Vec<Exemption>>,
+    notes: RefCell<Vec<String>>,
+    networked: Cell<bool>,
     draws: Cell<u64>,
 }
 
@@ -54,8 +58,9 @@ impl World {
             None => Arc::new(BootClock::new()),
         };
         let ledger = Ledger::new(History::new(clock.clone()));
-        let (exempt, draws) = (RefCell::default(), Cell::new(0));
-        Self { target, lock, clock, simulated, ledger, seed, exempt, draws }
+        let (exempt, notes) = (RefCell::default(), RefCell::default());
+        let (networked, draws) = (Cell::new(false), Cell::new(0));
+        Self { target, lock, clock, simulated, ledger, seed, exempt, notes, networked, draws }
     }
 
     /// The store under test.
@@ -133,9 +138,59 @@ impl World {
         name: &str,
         setup: Setup,
     ) -> Result<Candidate, leasehold::Error> {
-        let store = self.target.open(lock, &self.clock).await?;
+        let (store, network) = match self.networked.get() {
+            true => self.target.open_apart(lock, &self.clock).await?,
+            false => (self.target.open(lock, &self.clock).await?, None),
+        };
+        self.candidate_over(store, network, name, setup)
+    }
+
+    /// From here on every candidate gets a network of its own, where the target has one: the case is about networks.
+    pub fn over_network(&self) {
+        self.networked.set(true);
+    }
+
+    /// A candidate for a lock of this URL.
+    ///
+    /// # Errors
+    /// The URL, the store or the timing is refused.
+    pub async fn candidate_at(
+        &self,
+        url: &str,
+        name: &str,
+        setup: Setup,
+    ) -> Result<Candidate, Problem> {
+        Ok(self.candidate_over(leasehold::connect(url).await?, None, name, setup)?)
+    }
+
+    fn candidate_over(
+        &self,
+        store: Arc<dyn LockBackend>,
+        network: Option<Network>,
+        name: &str,
+        setup: Setup,
+    ) -> Result<Candidate, leasehold::Error> {
         let tune = |builder| self.target.tune(builder);
-        Candidate::new(name, store, &self.clock, &self.ledger, setup, tune)
+        Candidate::new(name, (store, network), &self.clock, &self.ledger, setup, tune)
+    }
+
+    /// Servers of the case's own.
+    ///
+    /// # Errors
+    /// The target has none, or they do not start.
+    #[cfg(feature = "servers")]
+    pub async fn servers(&self, members: usize, tls: Tls) -> Result<Box<dyn Fixture>, Problem> {
+        let servers = self.target.servers(Wish { members, tls }).await;
+        servers.map_err(Problem::NotApplicable)
+    }
+
+    /// Adds a line to what the report says of this case.
+    pub fn say(&self, text: impl Into<String>) {
+        self.notes.borrow_mut().push(text.into());
+    }
+
+    pub(crate) fn notes(&self) -> Vec<String> {
+        self.notes.borrow().clone()
     }
 
     /// A candidate that contends at once and can be killed and stopped: a process where the store can be reached
@@ -176,36 +231,6 @@ impl World {
         self.history().note(&"outside".into(), What::Fault { id, what, on: true });
     }
 
-    /// Waits until this node leads.
-    ///
-    /// # Errors
-    /// It does not within this bound and what the host may add.
-    pub async fn until_leads(&self, node: &str, limit: Duration) -> Result<Span, Problem> {
-        let what = format!("{node} leads");
-        let mut found = None;
-        let leads = || {
-            found = self.leader().filter(|span| &*span.node == node);
-            found.is_some()
-        };
-        self.until(&what, limit, leads).await?;
-        found.ok_or(Problem::Late(what))
-    }
-
-    /// Waits until some node leads whose name begins so.
-    ///
-    /// # Errors
-    /// None does within this bound and what the host may add.
-    pub async fn until_some_leads(&self, prefix: &str, limit: Duration) -> Result<Span, Problem> {
-        let what = format!("one of {prefix}… leads");
-        let mut found = None;
-        let leads = || {
-            found = self.leader().filter(|span| span.node.starts_with(prefix));
-            found.is_some()
-        };
-        self.until(&what, limit, leads).await?;
-        found.ok_or(Problem::Late(what))
-    }
-
     /// Several candidates, named `prefix1` and so on.
     ///
     /// # Errors
@@ -241,7 +266,20 @@ impl World {
     /// # Errors
     /// It cannot be built.
     pub async fn observer(&self, name: &str) -> Result<(Link, Observer), Problem> {
-        let (link, store) = self.linked(name).await?;
+        self.observer_of(name, self.store().await?)
+    }
+
+    /// The same, of this store.
+    ///
+    /// # Errors
+    /// It cannot be built.
+    pub fn observer_of(
+        &self,
+        name: &str,
+        store: Arc<dyn LockBackend>,
+    ) -> Result<(Link, Observer), Problem> {
+        let link = Link::new(name.into(), self.clock.clone(), Gate::open(), self.ledger.clone());
+        let store = link.over(store);
         let clock = crate::clock::CandidateClock::new(self.clock.clone(), Gate::open(), 1_000_000);
         let observer = Observer::with_clock(store, clock)?;
         let changes = observer.changes();
@@ -262,75 +300,10 @@ impl World {
         Ok((link, observer))
     }
 
-    /// Lets time pass.
-    pub async fn sleep(&self, duration: Duration) {
-        self.clock.sleep_until(self.clock.now() + duration).await;
-    }
-
-    /// Lets time pass until that moment.
-    pub async fn sleep_until(&self, at: Time) {
-        self.clock.sleep_until(at).await;
-    }
-
-    /// Lets time pass while nothing of this thread runs, as a busy work that never yields does.
-    pub fn block(&self, duration: Duration) {
-        self.disturb("the runtime's thread is blocked");
-        match &self.simulated {
-            Some(clock) => clock.suspend(duration),
-            None => std::thread::sleep(duration),
-        }
-    }
-
     /// Now.
     #[must_use]
     pub fn now(&self) -> Time {
         self.clock.now()
-    }
-
-    /// What the future gives, if it does within this bound and what the host may add.
-    ///
-    /// # Errors
-    /// It does not.
-    pub async fn within<T>(
-        &self,
-        what: &str,
-        limit: Duration,
-        future: impl Future<Output = T>,
-    ) -> Result<T, Problem> {
-        tokio::select! {
-            biased;
-            value = future => Ok(value),
-            () = self.sleep(limit + self.slack()) => Err(late(what, limit)),
-        }
-    }
-
-    /// Waits until the condition holds, within this bound and what the host may add.
-    ///
-    /// # Errors
-    /// It does not.
-    pub async fn until(
-        &self,
-        what: &str,
-        limit: Duration,
-        mut holds: impl FnMut() -> bool,
-    ) -> Result<(), Problem> {
-        let end = self.now() + limit + self.slack();
-        while !holds() {
-            if self.now() > end {
-                return Err(late(what, limit));
-            }
-            self.sleep(LOOK).await;
-        }
-        Ok(())
-    }
-
-    /// A term of this candidate on a free lock.
-    ///
-    /// # Errors
-    /// It does not get one at once.
-    pub async fn led(&self, candidate: &Candidate) -> Result<Lead, Problem> {
-        let what = format!("{} leads", candidate.name());
-        self.within(&what, Duration::from_secs(1), candidate.campaign()).await?
     }
 
     /// The longest time from a crash until another leads, beside what the host may add.
@@ -384,10 +357,16 @@ impl World {
 
     /// The case shows this to be violated: the judge lets it pass.
     pub fn exempt(&self, property: Property) {
-        self.exempt.borrow_mut().push(property);
+        self.exempt.borrow_mut().push(Exemption { property, lock: None, at_most: None });
     }
 
-    pub(crate) fn exempted(&self) -> Vec<Property> {
+    /// The same, for the nodes named `lock/…` only, and for no longer than this at a time.
+    pub fn exempt_on(&self, lock: &'static str, property: Property, at_most: Duration) {
+        let (lock, at_most) = (Some(lock), Some(at_most));
+        self.exempt.borrow_mut().push(Exemption { property, lock, at_most });
+    }
+
+    pub(crate) fn exempted(&self) -> Vec<Exemption> {
         self.exempt.borrow().clone()
     }
 
@@ -414,10 +393,6 @@ fn mix(seed: u64) -> u64 {
     let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     mixed ^ (mixed >> 31)
-}
-
-fn late(what: &str, limit: Duration) -> Problem {
-    Problem::Late(format!("not within {limit:?}: {what}"))
 }
 
 /// The timing of the fast cases.

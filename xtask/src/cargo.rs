@@ -66,29 +66,48 @@ pub(crate) struct Counts {
 /// # Errors
 /// As [`run`].
 pub(crate) fn count_tests(command: &mut Command) -> Result<Counts, String> {
+    let mut counts = Counts::default();
+    each_line(command, |line| counts.count(line))?;
+    Ok(counts)
+}
+
+/// Runs a command, passes its output on and returns the last line.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn last_line(command: &mut Command) -> Result<String, String> {
+    let mut last = String::new();
+    each_line(command, |line| line.clone_into(&mut last))?;
+    Ok(last)
+}
+
+fn each_line(command: &mut Command, mut see: impl FnMut(&str)) -> Result<(), String> {
     let mut child =
         command.stdout(Stdio::piped()).spawn().map_err(|error| cannot_start(command, &error))?;
     let output = child.stdout.take().expect("it is piped");
-    let mut counts = Counts::default();
     for line in BufReader::new(output).split(b'\n') {
-        let line = line.map_err(|error| format!("cannot read the output of the tests: {error}"))?;
+        let line = line.map_err(|error| format!("cannot read its output: {error}"))?;
         let line = String::from_utf8_lossy(&line);
-        counts.add(&line);
+        see(&line);
         println!("{line}");
     }
     let status = child.wait().map_err(|error| format!("cannot wait for cargo: {error}"))?;
     // A closed pipe is no reason to call a test run failed.
     let _ = std::io::stdout().flush();
-    if status.success() {
-        Ok(counts)
-    } else {
-        Err(format!("{} ended with {status}", line(command)))
+    if status.success() { Ok(()) } else { Err(format!("{} ended with {status}", line(command))) }
+}
+
+impl std::ops::Add for Counts {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { passed: self.passed + other.passed, ignored: self.ignored + other.ignored }
     }
 }
 
 impl Counts {
     /// Reads a line such as `test result: ok. 3 passed; 0 failed; 1 ignored; …`.
-    fn add(&mut self, line: &str) {
+    fn count(&mut self, line: &str) {
         let Some(result) = line.strip_prefix("test result: ") else {
             return;
         };
@@ -128,7 +147,7 @@ mod tests {
             "test says_2_passed ... ok",
             "test result: FAILED. 40 passed; 2 failed; 0 ignored; 0 measured; 7 filtered out",
         ] {
-            counts.add(line);
+            counts.count(line);
         }
         assert_eq!(counts, Counts { passed: 43, ignored: 1 });
     }

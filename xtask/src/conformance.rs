@@ -1,15 +1,28 @@
 //! `cargo xtask conformance`: the same cases against every backend.
 
+use std::process::Command;
+
 use crate::cargo::{self, cargo, target_directory};
 use crate::{Outcome, servers};
 
-/// Builds the command whose children the cases look at, installs the servers that are asked for, and runs the suite.
+/// Installs the servers that are asked for, and runs the suite.
 pub(crate) fn run(arguments: &[String]) -> Outcome {
-    cargo::run(&mut cargo(["build", "--quiet", "-p", "leasehold-cli", "--features", "etcd"]))?;
-    if arguments.iter().any(|argument| argument == "etcd") {
+    if arguments.iter().any(|argument| argument.starts_with("etcd") && !argument.contains(':')) {
         servers::run(Some("etcd"))?;
     }
+    let mut suite = suite()?;
+    cargo::run(suite.args(arguments))
+}
+
+/// The step of `cargo xtask test`: the fast tier on real servers. Those without are among the slow tests.
+pub(crate) fn step() -> Result<String, String> {
+    cargo::last_line(suite()?.arg("etcd"))
+}
+
+/// The suite's command, and beside it the one whose children the cases look at.
+fn suite() -> Result<Command, String> {
+    cargo::run(&mut cargo(["build", "--quiet", "-p", "leasehold-cli", "--features", "etcd"]))?;
     let mut suite = cargo(["run", "--quiet", "--package", "leasehold-conformance", "--"]);
     suite.env("LEASEHOLD_PROGRAM", target_directory().join("debug").join("leasehold"));
-    cargo::run(suite.args(arguments))
+    Ok(suite)
 }

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use crate::cargo::{self, Counts, capture, cargo, count_tests, root};
 use crate::steps::{self, Step};
-use crate::{Outcome, model, servers, sim, size, tools};
+use crate::{Outcome, conformance, model, servers, sim, size, tools};
 
 /// In the order they run: what fails fast comes first.
 const STEPS: &[Step] = &[
@@ -22,6 +22,7 @@ const STEPS: &[Step] = &[
     beside("mutants", sim::mutants),
     beside("model", model::complete),
     full("servers", servers::step),
+    full("conformance", conformance::step),
     full("etcd-tests", etcd_tests),
     full("slow-tests", slow_tests),
     full("docs", documentation),
@@ -48,6 +49,12 @@ const SLOW: &str = "slow_";
 
 /// One whose file name begins so needs the servers of `cargo xtask servers etcd`; `--quick` leaves it out too.
 const ETCD: &str = "etcd_";
+
+/// Of these, the ones that measure how long something takes: one at a time. The others stand side by side.
+const MEASURES: &str = "etcd_pace";
+
+/// How many clusters of three members the machine carries beside each other.
+const SIDE_BY_SIDE: &str = "--test-threads=5";
 
 /// What may not be in the tree of a core without driver.
 const DRIVER_CRATES: [&str; 3] = ["tokio", "rustix", "getrandom"];
@@ -143,22 +150,26 @@ fn doc_tests() -> Result<String, String> {
 /// One at a time: these start processes, stop them and measure how long the others take. They print what they
 /// measured.
 fn slow_tests() -> Result<String, String> {
-    one_at_a_time(SLOW)
+    counted(files("slow_*", |name| name.starts_with(SLOW), "--test-threads=1")?)
 }
 
-/// As the slow ones, with a real cluster.
+/// With a real cluster each.
 fn etcd_tests() -> Result<String, String> {
-    one_at_a_time(ETCD)
+    let measures = |name: &str| name.starts_with(MEASURES);
+    let others = |name: &str| name.starts_with(ETCD) && !name.starts_with(MEASURES);
+    let one_by_one = files("etcd_pace*", measures, "--test-threads=1")?;
+    let beside = files("etcd_*", others, SIDE_BY_SIDE)?;
+    counted(one_by_one + beside)
 }
 
-fn one_at_a_time(prefix: &str) -> Result<String, String> {
-    let chosen = test_targets()?.into_iter().filter(|name| name.starts_with(prefix));
+fn files(what: &str, chosen: impl Fn(&str) -> bool, threads: &str) -> Result<Counts, String> {
+    let chosen = test_targets()?.into_iter().filter(|name| chosen(name));
     let named: Vec<String> = chosen.map(|name| format!("--test={name}")).collect();
     if named.is_empty() {
-        return Err(format!("there is no test file {prefix}*.rs"));
+        return Err(format!("there is no test file {what}.rs"));
     }
     let mut command = cargo(["test", "--workspace"]);
-    counted(count_tests(command.args(named).args(["--", "--test-threads=1", "--show-output"]))?)
+    count_tests(command.args(named).args(["--", threads, "--show-output"]))
 }
 
 fn documentation() -> Result<String, String> {

@@ -5,19 +5,20 @@ use std::time::Duration;
 use leasehold::{Intent, TimingSettings};
 
 use crate::candidate::Setup;
-use crate::hand::grows;
+use crate::hand::{grows, until_held_by};
 use crate::history::{Event, What};
-use crate::link::{Fault, Requests};
+use crate::link::{Fault, Outage, Requests};
 use crate::verdict::{Finding, Outcome, Problem, must};
 use crate::world::{LEASE, World, settings, setup};
 
 /// LA1.
 pub(super) async fn growing_delay(world: &World) -> Outcome {
-    let sides: [fn(Duration) -> Fault; 2] = [Fault::DelayRequest, Fault::DelayAnswer];
+    world.over_network();
+    let sides: [fn(Duration) -> Outage; 2] = [Outage::SlowRequests, Outage::SlowAnswers];
     let steps = sides
         .into_iter()
         .enumerate()
-        .flat_map(|(side, fault)| (0..=4_u32).map(move |step| one_delay(world, side, step, fault)));
+        .flat_map(|(side, one)| (0..=4_u32).map(move |step| one_delay(world, side, step, one)));
     futures_util::future::try_join_all(steps).await?;
     Ok(Finding::Holds)
 }
@@ -26,7 +27,7 @@ async fn one_delay(
     world: &World,
     side: usize,
     step: u32,
-    fault: fn(Duration) -> Fault,
+    outage: fn(Duration) -> Outage,
 ) -> Result<(), Problem> {
     let timing = world.timing();
     let (timeout, rides) = (timing.request_timeout(), timing.bounds().ride_through);
@@ -37,7 +38,7 @@ async fn one_delay(
     let lead = world.led(&a).await?;
     let waiting = b.stand();
     let delay = timeout * step * 3 / 10;
-    let _delay = a.link().fault(Requests::All, fault(delay));
+    let _delay = a.link().strike(outage(delay));
     world.sleep(2 * LEASE).await;
     // Every request takes less than its timeout: nothing is lost. What the store itself takes comes on top.
     let spare = if world.target().virtual_time() { Duration::ZERO } else { timeout / 3 };
@@ -54,10 +55,11 @@ async fn one_delay(
 
 /// LA2.
 pub(super) async fn take_without_answer(world: &World) -> Outcome {
+    world.over_network();
     let a = world.candidate("a").await?;
-    let lost = a.link().fault_next(1, Requests::Only(Intent::Take), Fault::LoseAnswer);
+    let lost = a.link().strike(Outage::AnswerLost(Intent::Take));
     let campaign = a.stand();
-    world.until("the take is applied", LEASE, || world.applied("a", Intent::Take) > 0).await?;
+    until_held_by(world, Some("a")).await?;
     world.sleep(world.timing().request_timeout() / 2).await;
     must(!campaign.is_finished(), || "it leads without an answer".to_owned())?;
     lost.lift();
@@ -108,6 +110,7 @@ pub(super) async fn sent_twice(world: &World) -> Outcome {
 
 /// LA5. As far as the timing's rules let it: `P + 3T <= D`.
 pub(super) async fn request_timeouts(world: &World) -> Outcome {
+    world.over_network();
     for (round, share) in [8, 16, 24, 31].into_iter().enumerate() {
         let timeout = world.timing().renew_deadline() * share / 100;
         let retry_period = Some(Duration::from_millis(100));
@@ -123,9 +126,9 @@ pub(super) async fn request_timeouts(world: &World) -> Outcome {
             let one = if world.draw(2) == 0 { &a } else { &b };
             let delay = Duration::from_millis(world.draw(2500));
             let fault = match world.draw(3) {
-                0 => one.link().fault(Requests::All, Fault::DelayAnswer(delay)),
-                1 => one.link().fault(Requests::All, Fault::DelayRequest(delay)),
-                _ => one.link().cut(),
+                0 => one.link().strike(Outage::SlowAnswers(delay)),
+                1 => one.link().strike(Outage::SlowRequests(delay)),
+                _ => one.link().strike(Outage::Cut),
             };
             world.sleep(Duration::from_millis(world.draw(5000))).await;
             fault.lift();

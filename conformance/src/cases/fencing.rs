@@ -103,7 +103,9 @@ pub(super) async fn deleted(world: &World) -> Outcome {
 
 /// The leader's watch is dead, and a newcomer takes what was deleted: both believe until the next renewal.
 async fn deleted_unseen(world: &World) -> Outcome {
-    world.exempt(crate::judge::Property::BeliefExclusion);
+    let timing = world.timing();
+    let bound = timing.retry_period() + timing.request_timeout();
+    world.exempt_on("deaf", crate::judge::Property::BeliefExclusion, bound + world.slack());
     let lock = format!("{}-deaf", world.lock());
     let a = world.candidate_for(&lock, "deaf/a", setup()).await?;
     let first = world.led(&a).await?;
@@ -113,10 +115,11 @@ async fn deleted_unseen(world: &World) -> Outcome {
     let b = world.candidate_for(&lock, "deaf/b", setup()).await?;
     let second = world.led(&b).await?;
     grows(first.token(), second.token())?;
-    let timing = world.timing();
-    let bound = timing.retry_period() + timing.request_timeout();
     world.within("the old term ends", bound, first.lost()).await?;
+    let up = world.leader().map_or(world.now(), |span| span.begin);
     must(second.check(), || "the newcomer lost its term".to_owned())?;
+    let overlap = world.now().since(up);
+    world.say(format!("without a watch two believed for {overlap:?}, at most P + T = {bound:?}"));
     Ok(Finding::Holds)
 }
 
@@ -154,6 +157,39 @@ async fn one_term(world: &World, name: &str, resource: &Resource) -> Result<Toke
     Ok(token)
 }
 
+/// FE6. Data in the store itself needs no resource that compares tokens.
+pub(super) async fn guarded_write(world: &World) -> Outcome {
+    let [a, b] = [world.candidate("a").await?, world.candidate("b").await?];
+    let first = world.led(&a).await?;
+    let (target, lock) = (world.target(), world.lock());
+    let by_a = target.guarded(lock, first.token()).await.map_err(Problem::NotApplicable)?;
+    let stored = Problem::Violated;
+    must(by_a.write("a1").await.map_err(stored)?, || "a leader's write is refused".to_owned())?;
+    let waiting = b.stand();
+    world.sleep(LEASE / 3).await;
+    must(by_a.write("a2").await.map_err(stored)?, || "a renewal shuts its term out".to_owned())?;
+    a.freeze();
+    let second = world.within("b leads", world.failover(), waiting).await?;
+    let second = second.map_err(Problem::violated)??;
+    must(!by_a.write("a3").await.map_err(stored)?, || {
+        "a stale leader's write is let in".to_owned()
+    })?;
+    let by_b = target.guarded(lock, second.token()).await.map_err(Problem::Violated)?;
+    must(by_b.write("b1").await.map_err(stored)?, || "a leader's write is refused".to_owned())?;
+    // Between two terms too: nobody leads, and nobody's write is let in.
+    must(second.resign().await?, || "a release is not confirmed".to_owned())?;
+    let late = [&by_a, &by_b].map(|guarded| guarded.write("late"));
+    for late in futures_util::future::try_join_all(late).await.map_err(stored)? {
+        must(!late, || "a write of a term that is over is let in".to_owned())?;
+    }
+    let kept = by_b.read().await.map_err(stored)?;
+    must(kept == "b1", || format!("{kept:?} is stored"))?;
+    a.thaw();
+    world.sleep(LEASE / 3).await;
+    must(!first.check(), || "the stale leader believes".to_owned())?;
+    Ok(Finding::Holds)
+}
+
 /// FE7. The child is this project's own command's.
 pub(super) async fn token_of_a_child(world: &World) -> Outcome {
     let url = world.target().url(world.lock());
@@ -170,6 +206,8 @@ pub(super) async fn token_of_a_child(world: &World) -> Outcome {
     let mut child = command
         .stdin(std::process::Stdio::piped())
         .stdout(std::process::Stdio::piped())
+        // What it logs is no news.
+        .stderr(std::process::Stdio::null())
         .spawn()
         .map_err(Problem::violated)?;
     let mut told = vec![0; 64];

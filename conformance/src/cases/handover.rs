@@ -7,7 +7,7 @@ use leasehold::{Intent, Loss, Token};
 use crate::candidate::{Lead, Stop};
 use crate::hand::{Resource, grows};
 use crate::history::{Event, What};
-use crate::link::{Fault, Requests};
+use crate::link::{Fault, Outage, Requests};
 use crate::verdict::{Finding, Outcome, Problem, must};
 use crate::world::{LEASE, World};
 
@@ -91,12 +91,13 @@ async fn resigned_in_time(
 
 /// HO3.
 pub(super) async fn deposed(world: &World) -> Outcome {
+    world.over_network();
     let [a, b] = [world.candidate("a").await?, world.candidate("b").await?];
     let running = a.run();
     world.until_leads("a", LEASE).await?;
     let waiting = b.stand();
     world.sleep(LEASE / 2).await;
-    let cut = a.link().cut();
+    let cut = a.link().strike(Outage::Cut);
     let second = world.within("b leads", world.failover(), waiting).await?;
     let second = second.map_err(Problem::violated)??;
     a.elector().shutdown();
@@ -114,16 +115,18 @@ pub(super) async fn deposed(world: &World) -> Outcome {
 
 /// HO4.
 pub(super) async fn answer_lost(world: &World) -> Outcome {
+    world.over_network();
     let [a, b] = [world.candidate("a").await?, world.candidate("b").await?];
     let lead = world.led(&a).await?;
     let term = lead.term();
     let waiting = b.stand();
     world.sleep(LEASE / 3).await;
-    let _lost = a.link().fault_next(1, RELEASES, Fault::LoseAnswer);
+    let _lost = a.link().strike(Outage::AnswerLost(Intent::Release));
     let resigned = tokio::task::spawn_local(lead.resign());
-    world
-        .until("the release is applied", LEASE, || world.applied("a", Intent::Release) > 0)
-        .await?;
+    // The store tells of the release by its successor, while its own answer is still awaited.
+    let applied = || waiting.is_finished();
+    world.until("the release is applied", AT_ONCE, applied).await?;
+    world.happened("release without an answer", usize::from(!resigned.is_finished()))?;
     must(term.check() == Err(Loss::Resigned), || "belief outlives the release".to_owned())?;
     let second = world.within("b leads", AT_ONCE, waiting).await?;
     let second = second.map_err(Problem::violated)??;
@@ -158,11 +161,12 @@ pub(super) async fn late_release(world: &World) -> Outcome {
 
 /// HO6.
 pub(super) async fn hung_store(world: &World) -> Outcome {
+    world.over_network();
     let a = world.candidate("a").await?;
     let lead = world.led(&a).await?;
     let term = lead.term();
     world.sleep(LEASE / 3).await;
-    let _cut = a.link().cut();
+    let _cut = a.link().strike(Outage::Cut);
     let asked = world.now();
     let confirmed = resigned_in_time(world, tokio::task::spawn_local(lead.resign())).await?;
     must(!confirmed, || "a release that never arrived is confirmed".to_owned())?;

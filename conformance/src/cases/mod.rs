@@ -13,6 +13,10 @@ mod pauses;
 mod qualification;
 mod records;
 mod renewal;
+#[cfg(feature = "servers")]
+mod security;
+#[cfg(feature = "servers")]
+mod servers;
 mod watching;
 
 use futures_util::future::LocalBoxFuture;
@@ -35,20 +39,37 @@ pub struct Implementation {
 /// The case of that name, if it is built.
 #[must_use]
 pub fn implementation(id: &str) -> Option<Implementation> {
-    BUILT
-        .iter()
+    built()
         .find(|(known, ..)| *known == id)
         .map(|&(_, run, fails_if)| Implementation { run, fails_if })
 }
 
+type Built = (&'static str, Run, &'static str);
+
+fn built() -> impl Iterator<Item = &'static Built> {
+    #[cfg(feature = "servers")]
+    return BUILT.iter().chain(BUILT_ON_SERVERS);
+    #[cfg(not(feature = "servers"))]
+    BUILT.iter()
+}
+
 macro_rules! built {
-    ($($id:literal $group:ident::$case:ident $fails_if:literal)*) => {
-        const BUILT: &[(&str, Run, &str)] =
-            &[$(($id, |world| Box::pin($group::$case(world)), $fails_if)),*];
+    ($name:ident: $($id:literal $group:ident::$case:ident $fails_if:literal)*) => {
+        const $name: &[Built] = &[$(($id, |world| Box::pin($group::$case(world)), $fails_if)),*];
     };
 }
 
-built! {
+#[cfg(feature = "servers")]
+built! { BUILT_ON_SERVERS:
+    "SV1" servers::back_in_time "a term ends over an outage that it must ride through, or an answer of a dead server counts"
+    "SV2" servers::back_too_late "belief outlives the servers, two lead after their return, or a token comes back"
+    "SE1" security::smallest_credential "more than the documented permission is needed, or an error does not say which is missing"
+    "SE2" security::certificates "a certificate that does not fit is let in, goes unnamed, or is tried again and again"
+    "SE3" security::rotated "a login is kept for ever, so that a new password ends the term"
+    "SE6" security::no_secret "a log, an error, an argument or the Debug of anything holds a password"
+}
+
+built! { BUILT:
     "Q1" qualification::one_winner "compare and write are two steps: several writers over one version win"
     "Q2" qualification::wrong_versions "a write over a version that is gone is let in, or brings a deleted lock back"
     "Q3" qualification::identical_writes "equal bytes give an equal version: a renewal cannot be told from none"
@@ -91,6 +112,7 @@ built! {
     "FE3" fencing::restarts_under_its_name "a restarted candidate recognises itself by its name"
     "FE4" fencing::deleted "tokens begin anew after a deletion, or a leader gives up for it"
     "FE5" fencing::restored "a fenced resource lets an old token in; shown when tokens go back"
+    "FE6" fencing::guarded_write "a write of a leader of the past changes what its successor guards"
     "FE7" fencing::token_of_a_child "the child is given another token than the stored one"
     "WA1" watching::ten_in_order "an observer misses a leader that led, or is told late"
     "WA2" watching::half_open "a follower trusts a watch that says nothing for longer than L/3 + T"
@@ -136,10 +158,10 @@ mod tests {
 
     #[test]
     fn every_case_that_is_built_is_of_the_catalogue_and_says_what_fails_it() {
-        for (at, (id, _, fails_if)) in BUILT.iter().enumerate() {
+        for (at, (id, _, fails_if)) in built().enumerate() {
             assert!(case(id).is_some(), "{id}");
             assert!(fails_if.len() > 15, "{id}: {fails_if}");
-            assert!(BUILT[..at].iter().all(|(other, ..)| other != id), "{id} twice");
+            assert!(built().take(at).all(|(other, ..)| other != id), "{id} twice");
         }
     }
 }

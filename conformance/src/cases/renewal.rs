@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::candidate::{Candidate, Setup, Stop};
 use crate::hand::put;
 use crate::history::{Answer, Event, What};
-use crate::link::{Fault, Requests};
+use crate::link::{Fault, Outage, Requests};
 use crate::verdict::{Finding, Outcome, Problem, must};
 use crate::world::{LEASE, World, settings, setup};
 
@@ -44,7 +44,9 @@ fn announced(world: &World, node: &str) -> Option<Time> {
 fn counts_from_the_send(world: &World, node: &str) -> Result<Time, Problem> {
     let allowed = deadline(world, node);
     let allowed = allowed.ok_or_else(|| Problem::Vacuous("nothing was acknowledged".to_owned()))?;
-    let said = announced(world, node).unwrap_or(Time::NEVER);
+    let said = announced(world, node).filter(|said| *said < Time::NEVER);
+    let said =
+        said.ok_or_else(|| Problem::Violated(format!("{node} announces no end of its belief")))?;
     // The request is noted a little after the candidate stamped it.
     must(said <= allowed, || {
         format!(
@@ -160,18 +162,19 @@ async fn answer_held(world: &World, a: &Candidate) -> Result<(Time, crate::link:
 
 /// RN4.
 pub(super) async fn ride_through(world: &World) -> Outcome {
+    world.over_network();
     let a = world.candidate("a").await?;
     let lead = world.led(&a).await?;
     let rides = world.timing().bounds().ride_through;
     world.sleep(LEASE / 2).await;
     after_renewal(world).await?;
-    let cut = a.link().cut();
+    let cut = a.link().strike(Outage::Cut);
     world.sleep(rides - Duration::from_millis(200)).await;
     cut.lift();
     world.sleep(LEASE / 2).await;
     must(lead.check(), || format!("an outage shorter than {rides:?} ends the term"))?;
     after_renewal(world).await?;
-    let cut = a.link().cut();
+    let cut = a.link().strike(Outage::Cut);
     world.sleep(world.timing().renew_deadline() + Duration::from_millis(20)).await;
     must(!lead.check(), || "it leads without store beyond its deadline".to_owned())?;
     cut.lift();

@@ -7,7 +7,7 @@ use leasehold::{ErrorKind, Intent, Leader, Push, Version};
 
 use crate::hand::{free, put, record_of};
 use crate::history::{Event, What};
-use crate::link::{Fault, Requests};
+use crate::link::{Fault, Outage, Requests};
 use crate::verdict::{Finding, Outcome, Problem, must};
 use crate::world::{LEASE, World};
 
@@ -50,11 +50,12 @@ pub(super) async fn ten_in_order(world: &World) -> Outcome {
 
 /// WA2.
 pub(super) async fn half_open(world: &World) -> Outcome {
+    world.over_network();
     let [a, b] = [world.candidate("a").await?, world.candidate("b").await?];
     let lead = world.led(&a).await?;
     let waiting = b.stand();
     world.sleep(LEASE / 2).await;
-    let _deaf = b.link().fault(Requests::All, Fault::Deafen);
+    let _deaf = b.link().strike(Outage::Silent);
     world.sleep(LEASE / 3).await;
     must(lead.resign().await?, || "the release is not confirmed".to_owned())?;
     let timeout = world.timing().request_timeout();
@@ -134,6 +135,10 @@ pub(super) async fn late_and_twice(world: &World) -> Outcome {
 
 /// WA5.
 pub(super) async fn never_writes(world: &World) -> Outcome {
+    #[cfg(feature = "servers")]
+    if world.target().has_servers() {
+        return super::security::read_only(world).await;
+    }
     let (link, _observer) = world.observer("o").await?;
     let _read_only = link.fault(Requests::Writes, Fault::Refuse(ErrorKind::Denied));
     let tokens = ten_hand_overs(world).await?;

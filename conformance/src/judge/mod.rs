@@ -52,7 +52,26 @@ pub struct Rules {
     /// The longest time that a request may take.
     pub request_limit: Duration,
     /// What the case shows to be violated.
-    pub exempt: Vec<Property>,
+    pub exempt: Vec<Exemption>,
+}
+
+/// What a case shows to be violated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exemption {
+    /// What.
+    pub property: Property,
+    /// Among the nodes of which lock (`lock/…`); `None` is all.
+    pub lock: Option<&'static str>,
+    /// For how long at a time; `None` says nothing of it.
+    pub at_most: Option<Duration>,
+}
+
+impl Exemption {
+    fn covers(&self, lock: &str, violation: &Violation) -> bool {
+        self.property == violation.property
+            && self.lock.is_none_or(|only| only == lock)
+            && self.at_most.is_none_or(|most| violation.lasted.is_some_and(|it| it <= most))
+    }
 }
 
 /// One violation.
@@ -62,6 +81,8 @@ pub struct Violation {
     pub property: Property,
     /// What was seen.
     pub text: String,
+    /// How long it lasted, where that can be told.
+    pub lasted: Option<Duration>,
 }
 
 impl fmt::Display for Violation {
@@ -73,19 +94,22 @@ impl fmt::Display for Violation {
 /// Everything that a history violates and the rules do not exempt. Nodes named `x/…` share a lock of their own.
 #[must_use]
 pub fn judge(events: &[Event], rules: &Rules) -> Vec<Violation> {
-    let mut found = Findings(Vec::new());
+    let mut all = Vec::new();
     let mut locks: BTreeMap<&str, Vec<Event>> = BTreeMap::new();
     for event in events {
         let lock = event.node.split_once('/').map_or("", |(lock, _)| lock);
         locks.entry(lock).or_default().push(event.clone());
     }
-    for events in locks.values() {
-        terms::judge(events, rules, &mut found);
-        store::judge(events, &mut found);
-        requests::judge(events, rules, &mut found);
+    for (lock, events) in locks {
+        let mut found = Findings(Vec::new());
+        terms::judge(&events, rules, &mut found);
+        store::judge(&events, &mut found);
+        requests::judge(&events, rules, &mut found);
+        let exempt =
+            |violation: &Violation| rules.exempt.iter().any(|it| it.covers(lock, violation));
+        all.extend(found.0.into_iter().filter(|violation| !exempt(violation)));
     }
-    found.0.retain(|violation| !rules.exempt.contains(&violation.property));
-    found.0
+    all
 }
 
 /// What was found so far.
@@ -93,6 +117,10 @@ struct Findings(Vec<Violation>);
 
 impl Findings {
     fn add(&mut self, property: Property, text: String) {
-        self.0.push(Violation { property, text });
+        self.0.push(Violation { property, text, lasted: None });
+    }
+
+    fn add_lasting(&mut self, property: Property, text: String, lasted: Duration) {
+        self.0.push(Violation { property, text, lasted: Some(lasted) });
     }
 }

@@ -144,7 +144,7 @@ fn exclude(spans: &[Span], rules: &Rules, property: Property, verb: &str, found:
                     "{} under {} and {} under {} {verb} at once for {overlap:?}",
                     other.node, other.token, span.node, span.token
                 );
-                found.add(property, text);
+                found.add_lasting(property, text, overlap);
             }
         }
         if latest.is_none_or(|other| span.end > other.end) {

@@ -1,5 +1,6 @@
 //! The way between one candidate and its store, where requests and answers can be lost, late, doubled and held.
 
+mod network;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -15,7 +16,9 @@ use tokio::sync::watch;
 
 use crate::clock::Gate;
 use crate::history::{History, Stamp, What};
+use crate::proxy;
 
+pub use network::Network;
 pub use wire::Linked;
 
 /// Which requests a fault strikes.
@@ -58,6 +61,30 @@ pub enum Fault {
     DelayEvents(Duration),
 }
 
+/// What is wrong with the way to the store. It strikes on the network where the way has one, and in this process where
+/// it has none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outage {
+    /// Nothing passes, in either direction.
+    Cut,
+    /// Requests are lost; what is on its way back arrives.
+    RequestsLost,
+    /// Requests are carried out, and nothing comes back.
+    AnswersLost,
+    /// Everything is kept, and arrives when the outage ends, whoever still waits.
+    Held,
+    /// Requests take so much longer.
+    SlowRequests(Duration),
+    /// Answers take so much longer.
+    SlowAnswers(Duration),
+    /// What stands seems to stand, and says nothing more: of a network the connections, else the watch.
+    Silent,
+    /// Nobody listens.
+    Refused,
+    /// The answer to the next write for this is lost.
+    AnswerLost(Intent),
+}
+
 /// One candidate's way to its store. Clones are the same way.
 #[derive(Clone)]
 pub struct Link(Arc<Inner>);
@@ -68,6 +95,7 @@ struct Inner {
     gate: Gate,
     ledger: Ledger,
     rules: Mutex<Vec<Rule>>,
+    network: Option<Network>,
 }
 
 struct Rule {
@@ -92,6 +120,8 @@ pub struct Ledger {
 pub struct Guard {
     link: Link,
     ids: Vec<u64>,
+    /// Lifted with it.
+    on_network: Vec<proxy::Guard>,
 }
 
 impl Ledger {
@@ -120,7 +150,49 @@ impl Ledger {
 
 impl Link {
     pub(crate) fn new(node: Arc<str>, clock: Arc<dyn Clock>, gate: Gate, ledger: Ledger) -> Self {
-        Self(Arc::new(Inner { node, clock, gate, ledger, rules: Mutex::default() }))
+        Self::over_network(node, clock, gate, ledger, None)
+    }
+
+    pub(crate) fn over_network(
+        node: Arc<str>,
+        clock: Arc<dyn Clock>,
+        gate: Gate,
+        ledger: Ledger,
+        network: Option<Network>,
+    ) -> Self {
+        Self(Arc::new(Inner { node, clock, gate, ledger, rules: Mutex::default(), network }))
+    }
+
+    /// The network that this way goes over, where it is one that can fail.
+    #[must_use]
+    pub fn network(&self) -> Option<&Network> {
+        self.0.network.as_ref()
+    }
+
+    /// Puts the outage on until the guard goes.
+    pub fn strike(&self, outage: Outage) -> Guard {
+        if let Some(on_network) = self.network().and_then(|network| network.strike(outage)) {
+            let id = self.0.ledger.number();
+            self.note(What::Fault { id, what: format!("{outage:?} (network)"), on: true });
+            return Guard { link: self.clone(), ids: vec![id], on_network };
+        }
+        let all = |fault| (Requests::All, fault);
+        match outage {
+            Outage::Cut => self.cut(),
+            Outage::RequestsLost => self.fault(Requests::All, Fault::LoseRequest),
+            Outage::AnswersLost => self.fault(Requests::Writes, Fault::LoseAnswer),
+            Outage::Held => {
+                let held = (Requests::Writes, Fault::HoldRequest);
+                self.faults(&[held, all(Fault::Deafen)], None)
+            }
+            Outage::SlowRequests(delay) => self.fault(Requests::All, Fault::DelayRequest(delay)),
+            Outage::SlowAnswers(delay) => self.fault(Requests::All, Fault::DelayAnswer(delay)),
+            Outage::Silent => self.fault(Requests::All, Fault::Deafen),
+            Outage::Refused => self.fault(Requests::All, Fault::Refuse(ErrorKind::Unavailable)),
+            Outage::AnswerLost(intent) => {
+                self.fault_next(1, Requests::Only(intent), Fault::LoseAnswer)
+            }
+        }
     }
 
     /// The store, over this way.
@@ -153,7 +225,7 @@ impl Link {
             self.rules().push(Rule { id, requests, fault, left, lifted });
             ids.push(id);
         }
-        Guard { link: self.clone(), ids }
+        Guard { link: self.clone(), ids, on_network: Vec::new() }
     }
 
     fn rules(&self) -> MutexGuard<'_, Vec<Rule>> {
@@ -197,6 +269,12 @@ impl Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         let link = &self.link;
+        if !self.on_network.is_empty() {
+            self.on_network.clear();
+            for &id in &self.ids {
+                link.note(What::Fault { id, what: "network".to_owned(), on: false });
+            }
+        }
         let gone: Vec<Rule> = {
             let mut rules = link.rules();
             let (gone, kept) = rules.drain(..).partition(|rule| self.ids.contains(&rule.id));

@@ -2,25 +2,28 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, mpsc, watch};
+use tokio::time::Instant;
 
-use super::frames::Frames;
-use super::{Direction, Fault, Faults, Protocol};
+use super::frames::{Frame, Frames};
+use super::{Direction, Ends, Fault, Faults, Protocol};
 
 /// What both directions of a connection know.
 struct Shared {
-    protocol: Protocol,
+    ends: Ends,
     faults: watch::Receiver<Faults>,
     /// The number of the last fault before this connection.
     born: u64,
-    /// Something was lost: nothing passes any more.
-    dead: watch::Sender<bool>,
+    /// Something was lost in this direction: nothing passes there any more.
+    dead: [AtomicBool; 2],
+    /// Something was held: it shall arrive, whatever became of the client.
+    held: AtomicBool,
     /// Streams whose replies are to be lost.
     lost: Mutex<HashSet<u32>>,
     to_server: Mutex<OwnedWriteHalf>,
@@ -29,12 +32,11 @@ struct Shared {
 
 pub(super) async fn connection(
     client: TcpStream,
-    server: SocketAddr,
-    protocol: Protocol,
+    ends: Ends,
     faults: watch::Receiver<Faults>,
     born: u64,
 ) {
-    let Ok(server) = TcpStream::connect(server).await else { return reset(&client) };
+    let Ok(server) = TcpStream::connect(ends.server).await else { return reset(&client) };
     let quick = |stream: &TcpStream| stream.set_nodelay(true);
     if quick(&client).and_then(|()| quick(&server)).is_err() {
         return;
@@ -46,10 +48,11 @@ pub(super) async fn connection(
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
     let shared = Arc::new(Shared {
-        protocol,
+        ends,
         faults: faults.clone(),
         born,
-        dead: watch::Sender::new(false),
+        dead: [AtomicBool::new(false), AtomicBool::new(false)],
+        held: AtomicBool::new(false),
         lost: Mutex::default(),
         to_server: Mutex::new(to_server),
         to_client: Mutex::new(to_client),
@@ -74,66 +77,118 @@ async fn refused(mut faults: watch::Receiver<Faults>) {
     let _ = faults.wait_for(|faults| faults.has(Fault::Refuse)).await;
 }
 
-async fn carry(
+/// How many reads may wait for their time.
+const WAITING: usize = 256;
+
+/// What was read when, or why there is no more.
+type Heard = (Instant, io::Result<Vec<u8>>);
+
+async fn carry(direction: Direction, from: OwnedReadHalf, shared: Arc<Shared>) -> io::Result<()> {
+    let (heard, waiting) = mpsc::channel(WAITING);
+    let listening = async {
+        listen(from, heard).await;
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        ended = pass_on(direction, waiting, shared) => ended,
+        () = listening => Ok(()),
+    }
+}
+
+/// Reads on while something waits, so that a delay is the same for all.
+async fn listen(mut from: OwnedReadHalf, heard: mpsc::Sender<Heard>) {
+    let mut buffer = vec![0; 16 * 1024];
+    loop {
+        let (bytes, more) = match from.read(&mut buffer).await {
+            Ok(0) => return,
+            Ok(count) => (Ok(buffer[..count].to_vec()), true),
+            Err(error) => (Err(error), false),
+        };
+        if heard.send((Instant::now(), bytes)).await.is_err() || !more {
+            return;
+        }
+    }
+}
+
+async fn pass_on(
     direction: Direction,
-    mut from: OwnedReadHalf,
+    mut waiting: mpsc::Receiver<Heard>,
     shared: Arc<Shared>,
 ) -> io::Result<()> {
     let mut frames = Frames::default();
-    let mut buffer = vec![0; 16 * 1024];
     let mut cut: Option<(u64, u64)> = None;
-    loop {
-        let count = from.read(&mut buffer).await?;
-        if count == 0 {
-            return shared.end(direction).await;
-        }
-        let mut bytes = &buffer[..count];
-        shared.passage(direction).await;
+    while let Some((at, bytes)) = waiting.recv().await {
+        let bytes = match bytes {
+            Ok(bytes) => bytes,
+            // The client is gone, and what it sent before shall be carried out.
+            Err(_) if shared.held.load(Ordering::Relaxed) => break,
+            Err(error) => return Err(error),
+        };
+        let mut bytes = bytes.as_slice();
+        let was_held = shared.passage(direction, at).await;
         let allowed = shared.allowed(direction, &mut cut);
         let over = allowed.is_some_and(|allowed| allowed < bytes.len());
         if let (Some(allowed), Some((_, left))) = (allowed, &mut cut) {
             bytes = &bytes[..allowed.min(bytes.len())];
             *left -= u64::try_from(bytes.len()).unwrap_or(*left);
         }
-        match (shared.protocol, direction) {
-            (Protocol::Bytes, _) => shared.write(direction, bytes).await?,
-            (Protocol::Http2, Direction::Requests) => shared.requests(&mut frames, bytes).await?,
-            (Protocol::Http2, Direction::Replies) => shared.replies(&mut frames, bytes).await?,
+        let passed = match (shared.ends.protocol, direction) {
+            (Protocol::Bytes, _) => shared.write(direction, bytes).await,
+            (Protocol::Http2, Direction::Requests) => shared.requests(&mut frames, bytes).await,
+            (Protocol::Http2, Direction::Replies) => shared.replies(&mut frames, bytes).await,
+        };
+        match passed {
+            Ok(()) if was_held => {
+                let count = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+                shared.ends.late.fetch_add(count, Ordering::Relaxed);
+            }
+            // A client that is gone hears nothing.
+            Err(_) if direction == Direction::Replies && shared.held.load(Ordering::Relaxed) => {}
+            passed => passed?,
         }
         if over {
             return Err(io::ErrorKind::ConnectionReset.into());
         }
     }
+    shared.end(direction).await
 }
 
 impl Shared {
-    /// Waits until bytes may pass; for ever if they never may.
-    async fn passage(&self, direction: Direction) {
+    /// Waits until bytes that were read then may pass; for ever if they never may. Whether they were held.
+    async fn passage(&self, direction: Direction, read: Instant) -> bool {
         let mut faults = self.faults.clone();
-        let (delay, lost) = {
+        let hold = Fault::Hold(direction);
+        let (delay, dead, held) = {
             let faults = faults.borrow();
             let delay = faults.find(|fault| match fault {
                 Fault::Delay(side, delay) if side == direction => Some(delay),
                 _ => None,
             });
             let half_open = faults.half_open().is_some_and(|id| id > self.born);
-            let plain = self.protocol == Protocol::Bytes && direction == Direction::Replies;
-            let lost = half_open
-                || faults.has(Fault::Blackhole)
-                || plain && faults.has(Fault::LoseReplies);
-            (delay, lost)
+            let plain = self.ends.protocol == Protocol::Bytes && direction == Direction::Replies;
+            let lost =
+                faults.has(Fault::Lose(direction)) || plain && faults.has(Fault::LoseReplies);
+            let all = half_open || faults.has(Fault::Blackhole);
+            let other = match direction {
+                Direction::Requests => Direction::Replies,
+                Direction::Replies => Direction::Requests,
+            };
+            let both = all || plain && faults.has(Fault::LoseReplies);
+            (delay, [(direction, lost || all), (other, both)], faults.has(hold))
         };
-        if lost {
-            self.dead.send_replace(true);
+        for (side, dead) in dead {
+            self.dead[side as usize].fetch_or(dead, Ordering::Relaxed);
         }
-        if *self.dead.borrow() {
+        if self.dead[direction as usize].load(Ordering::Relaxed) {
             std::future::pending::<()>().await;
         }
+        self.held.fetch_or(held, Ordering::Relaxed);
         if let Some(delay) = delay {
-            tokio::time::sleep(delay).await;
+            tokio::time::sleep_until(read + delay).await;
         }
         // A proxy that is gone carries nothing any more.
-        let _ = faults.wait_for(|faults| !faults.has(Fault::Hold(direction))).await;
+        let _ = faults.wait_for(|faults| !faults.has(hold)).await;
+        held
     }
 
     /// How many bytes may still pass before the cut.
@@ -162,11 +217,20 @@ impl Shared {
         }
     }
 
+    fn loses_reply_to(&self, request: &Frame) -> bool {
+        let loses = |fault| match fault {
+            Fault::LoseReplies => Some(()),
+            Fault::LoseRepliesTo(path) => request.holds(path).then_some(()),
+            _ => None,
+        };
+        self.faults.borrow().find(loses).is_some()
+    }
+
     async fn requests(&self, frames: &mut Frames, bytes: &[u8]) -> io::Result<()> {
         let (preface, whole) = frames.of_client(bytes);
         self.write(Direction::Requests, &preface).await?;
         for frame in whole {
-            if frame.begins_request() && self.faults.borrow().has(Fault::LoseReplies) {
+            if frame.begins_request() && self.loses_reply_to(&frame) {
                 self.lost.lock().await.insert(frame.stream());
             }
             self.write(Direction::Requests, frame.bytes()).await?;

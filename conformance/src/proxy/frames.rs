@@ -64,7 +64,12 @@ impl Frame {
         Some(Self(credit))
     }
 
-    /// A client's settings, with an empty compression table.
+    /// Whether these bytes are part of it.
+    pub(super) fn holds(&self, bytes: &[u8]) -> bool {
+        self.0[HEADER..].windows(bytes.len()).any(|window| window == bytes)
+    }
+
+    /// Settings, with an empty compression table.
     fn without_table(mut self) -> Self {
         let is_settings = self.kind() == SETTINGS && self.0[4] & ACK == 0;
         if is_settings {
@@ -94,7 +99,8 @@ impl Frames {
     /// Bytes from the server: the frames that are whole now.
     pub(super) fn of_server(&mut self, bytes: &[u8]) -> Vec<Frame> {
         self.bytes.extend(bytes);
-        self.whole()
+        // So that a request, too, refers to no earlier one, and shows its path.
+        self.whole().into_iter().map(Frame::without_table).collect()
     }
 
     fn whole(&mut self) -> Vec<Frame> {

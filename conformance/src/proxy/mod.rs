@@ -9,6 +9,7 @@ mod frames;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -48,6 +49,11 @@ pub enum Fault {
     CutAfter(Direction, u64),
     /// What goes in this direction is kept, and goes on when the fault is lifted, whoever still listens.
     Hold(Direction),
+    /// Everything in this direction is lost; a connection that lost something this way stays dead in it.
+    Lose(Direction),
+    /// As [`LoseReplies`](Self::LoseReplies), over HTTP/2 only: those of requests whose header block holds these bytes.
+    /// The block is kept free of references to earlier ones, so that a path is there as it is encoded.
+    LoseRepliesTo(&'static [u8]),
     /// Requests are carried out and their replies lost. Over HTTP/2 only those of requests sent during the fault; over
     /// plain bytes every reply, and the connection stays dead.
     LoseReplies,
@@ -58,7 +64,8 @@ pub enum Fault {
 pub struct Proxy {
     address: SocketAddr,
     faults: Arc<watch::Sender<Faults>>,
-    /// Its end ends the thread.
+    late: Arc<AtomicU64>,
+    /// Its end ends its part of the thread.
     _alive: oneshot::Sender<()>,
 }
 
@@ -83,24 +90,46 @@ impl Proxy {
     /// # Errors
     /// There is no port or no thread.
     pub fn start(server: SocketAddr, protocol: Protocol) -> io::Result<Self> {
+        let one = Self::start_each(&[server], protocol)?.pop();
+        one.ok_or_else(|| io::ErrorKind::InvalidInput.into())
+    }
+
+    /// A proxy in front of each of these servers, all on one thread.
+    ///
+    /// # Errors
+    /// There is no port or no thread.
+    pub fn start_each(servers: &[SocketAddr], protocol: Protocol) -> io::Result<Vec<Self>> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        listener.set_nonblocking(true)?;
-        let address = listener.local_addr()?;
-        let faults = Arc::new(watch::Sender::new(Faults::default()));
-        let (alive, over) = oneshot::channel();
-        let watched = faults.subscribe();
-        thread::Builder::new().name("conformance-proxy".to_owned()).spawn(move || {
-            runtime.block_on(async move {
+        let (mut proxies, mut serving) = (Vec::new(), Vec::new());
+        for &server in servers {
+            let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+            listener.set_nonblocking(true)?;
+            let address = listener.local_addr()?;
+            let faults = Arc::new(watch::Sender::new(Faults::default()));
+            let (alive, over) = oneshot::channel::<()>();
+            let late = Arc::<AtomicU64>::default();
+            let ends = Ends { address, server, protocol, late: late.clone() };
+            let watched = faults.subscribe();
+            serving.push(async move {
                 // Without it nobody listens, which its clients will tell.
                 let Ok(listener) = TcpListener::from_std(listener) else { return };
                 tokio::select! {
-                    () = serve(listener, address, server, protocol, watched) => {}
+                    () = serve(listener, ends, watched) => {}
                     _ = over => {}
                 }
             });
+            proxies.push(Self { address, faults, late, _alive: alive });
+        }
+        thread::Builder::new().name("conformance-proxy".to_owned()).spawn(move || {
+            runtime.block_on(futures_util::future::join_all(serving));
         })?;
-        Ok(Self { address, faults, _alive: alive })
+        Ok(proxies)
+    }
+
+    /// How many bytes went on that had been held.
+    #[must_use]
+    pub fn late(&self) -> u64 {
+        self.late.load(Ordering::Relaxed)
     }
 
     /// Where clients connect.
@@ -157,13 +186,16 @@ async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(256)
 }
 
-async fn serve(
-    first: TcpListener,
+/// What a proxy stands between.
+#[derive(Clone)]
+struct Ends {
     address: SocketAddr,
     server: SocketAddr,
     protocol: Protocol,
-    mut faults: watch::Receiver<Faults>,
-) {
+    late: Arc<AtomicU64>,
+}
+
+async fn serve(first: TcpListener, ends: Ends, mut faults: watch::Receiver<Faults>) {
     let mut listener = Some(first);
     loop {
         let refuse = faults.borrow_and_update().has(Fault::Refuse);
@@ -171,13 +203,13 @@ async fn serve(
             listener = None;
         } else if listener.is_none() {
             // Somebody else may hold the port for a moment.
-            listener = listen(address).await.ok();
+            listener = listen(ends.address).await.ok();
         }
         tokio::select! {
             accepted = accepted(listener.as_ref()) => match accepted {
                 Ok(client) => {
                     let number = faults.borrow().next;
-                    tokio::spawn(carry::connection(client, server, protocol, faults.clone(), number));
+                    tokio::spawn(carry::connection(client, ends.clone(), faults.clone(), number));
                 }
                 Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
             },

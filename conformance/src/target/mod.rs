@@ -8,9 +8,14 @@ mod url;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
-use leasehold::{Builder, Clock, Error, LockBackend};
+use leasehold::{Builder, Clock, Error, LockBackend, Token};
+
+#[cfg(feature = "servers")]
+use crate::fixture::{Fixture, Wish};
+use crate::link::Network;
 
 #[cfg(feature = "servers")]
 pub use etcd::EtcdTarget;
@@ -45,6 +50,27 @@ pub trait Target: fmt::Debug + Send + Sync {
     /// The store refuses such a name, or cannot be opened.
     async fn open(&self, lock: &str, clock: &Arc<dyn Clock>)
     -> Result<Arc<dyn LockBackend>, Error>;
+
+    /// The same over a network of the candidate's own, which can fail; without one if this target has none.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    async fn open_apart(
+        &self,
+        lock: &str,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<(Arc<dyn LockBackend>, Option<Network>), Error> {
+        Ok((self.open(lock, clock).await?, None))
+    }
+
+    /// For how long the store would still keep what is held, if nothing came any more: whole seconds, rounded down.
+    ///
+    /// # Errors
+    /// Why it cannot say.
+    async fn left(&self, lock: &str) -> Result<Duration, String> {
+        let _ = lock;
+        Err("the store counts no lease".to_owned())
+    }
 
     /// The lock's URL, for candidates in processes of their own. `None`: only this process reaches it.
     fn url(&self, lock: &str) -> Option<String> {
@@ -97,10 +123,51 @@ pub trait Target: fmt::Debug + Send + Sync {
         Err("the store keeps no backup".to_owned())
     }
 
+    /// For a term of this token that leads now: a way to write data beside the lock, which the store lets in only while
+    /// the lock still is this very term's.
+    ///
+    /// # Errors
+    /// Why this cannot be done here.
+    async fn guarded(&self, lock: &str, token: Token) -> Result<Box<dyn Guarded>, String> {
+        let _ = (lock, token);
+        Err("the store holds nothing beside the lock that a write could guard".to_owned())
+    }
+
+    /// Whether [`servers`](Self::servers) gives any.
+    fn has_servers(&self) -> bool {
+        false
+    }
+
+    /// Servers of the case's own, of the kind that this target has: to be killed, and to be given users.
+    ///
+    /// # Errors
+    /// Why there are none.
+    #[cfg(feature = "servers")]
+    async fn servers(&self, wish: Wish) -> Result<Box<dyn Fixture>, String> {
+        let _ = wish;
+        Err("it has no servers that the suite could start".to_owned())
+    }
+
     /// The last say on a candidate before it is built; for deliberate defects.
     fn tune(&self, builder: Builder) -> Builder {
         builder
     }
+}
+
+/// Writes of one term to data beside its lock.
+#[async_trait]
+pub trait Guarded: Send + Sync {
+    /// Writes this; whether the store let it in.
+    ///
+    /// # Errors
+    /// The store failed.
+    async fn write(&self, value: &str) -> Result<bool, String>;
+
+    /// What is stored there now.
+    ///
+    /// # Errors
+    /// The store failed.
+    async fn read(&self) -> Result<String, String>;
 }
 
 /// Puts a backup back.

@@ -25,6 +25,8 @@ pub(crate) enum Reason {
     Closed,
     /// The server does not know our login any more: a new connection logs in again.
     StaleLogin,
+    /// The server does not know our user or password: the next connection comes with what it is then.
+    WrongLogin,
     /// The server said no; another member would say the same.
     Refused,
     /// There is no such lease.
@@ -83,9 +85,10 @@ impl Failure {
             Code::InvalidArgument if said.contains("user name is empty") => {
                 Self::denied(member, said, "the cluster asks for a user: name one")
             }
-            Code::InvalidArgument if said.contains("authentication failed") => {
-                Self::denied(member, said, "mend the user or its password")
-            }
+            Code::InvalidArgument if said.contains("authentication failed") => Self {
+                reason: Reason::WrongLogin,
+                ..Self::denied(member, said, "mend the user or its password")
+            },
             // Whoever was logged in before a change of the rights must log in again.
             Code::Unauthenticated => {
                 Self::new(ErrorKind::Unavailable, Reason::StaleLogin, format!("{member}: {said}"))
@@ -145,7 +148,10 @@ impl Failure {
 
     /// Whether every member would say the same.
     pub(crate) fn is_definite(&self) -> bool {
-        matches!(self.reason, Reason::Refused | Reason::NoLease | Reason::LeaseExists)
+        matches!(
+            self.reason,
+            Reason::Refused | Reason::WrongLogin | Reason::NoLease | Reason::LeaseExists
+        )
     }
 
     pub(crate) fn during(self, operation: &'static str) -> Error {
@@ -206,7 +212,7 @@ mod tests {
                 Code::InvalidArgument,
                 "etcdserver: authentication failed, invalid user ID or password",
                 Denied,
-                Reason::Refused,
+                Reason::WrongLogin,
             ),
             (
                 Code::InvalidArgument,

@@ -9,7 +9,7 @@ use leasehold_core::{Error, ErrorKind};
 
 use crate::election::ElectionName;
 use crate::lock::EtcdLock;
-use crate::pool::Pool;
+use crate::pool::{How, Pool};
 
 const OPEN: &str = "open the lock";
 
@@ -36,9 +36,12 @@ pub struct Etcd {
 #[must_use]
 pub struct EtcdOptions {
     endpoints: Vec<String>,
-    login: Option<(String, String)>,
+    login: Option<(String, Password)>,
     tls: Option<Tls>,
 }
+
+/// Asked for at every login.
+type Password = Arc<dyn Fn() -> Result<String, String> + Send + Sync>;
 
 #[derive(Clone, Default)]
 struct Tls {
@@ -85,8 +88,19 @@ impl Etcd {
 
 impl EtcdOptions {
     /// Log in as this user. Without it, a client certificate names the user, or nobody does.
-    pub fn user(mut self, name: impl Into<String>, password: impl Into<String>) -> Self {
-        self.login = Some((name.into(), password.into()));
+    pub fn user(self, name: impl Into<String>, password: impl Into<String>) -> Self {
+        let password = password.into();
+        self.user_with(name, move || Ok(password.clone()))
+    }
+
+    /// The same, with a password that is asked for at every login, since it may change meanwhile. An error is a text
+    /// without it.
+    pub fn user_with(
+        mut self,
+        name: impl Into<String>,
+        password: impl Fn() -> Result<String, String> + Send + Sync + 'static,
+    ) -> Self {
+        self.login = Some((name.into(), Arc::new(password)));
         self
     }
 
@@ -124,11 +138,11 @@ impl EtcdOptions {
         }
         let word = if self.tls.is_some() { "etcds" } else { "etcd" };
         let name = format!("{word}://{}", self.endpoints.join(","));
-        let how = self.how();
+        let how: How = Arc::new(move || self.how());
         Ok(Etcd { pool: Arc::new(Pool::new(urls, &how, DEADLINE)), name: name.into() })
     }
 
-    fn how(&self) -> ConnectOptions {
+    fn how(&self) -> Result<ConnectOptions, String> {
         let mut how = ConnectOptions::new()
             .with_keep_alive(PING.0, PING.1)
             .with_keep_alive_while_idle(false)
@@ -136,9 +150,9 @@ impl EtcdOptions {
             // A member that has lost its cluster says so instead of waiting for it.
             .with_require_leader(true);
         if let Some((user, password)) = &self.login {
-            how = how.with_user(user, password).with_auto_token_refresh(true);
+            how = how.with_user(user, password()?).with_auto_token_refresh(true);
         }
-        let Some(tls) = &self.tls else { return how };
+        let Some(tls) = &self.tls else { return Ok(how) };
         let options = TlsOptions::new().timeout(CONNECT);
         let mut options = match &tls.ca {
             Some(pem) => options.ca_certificate(Certificate::from_pem(pem)),
@@ -147,7 +161,7 @@ impl EtcdOptions {
         if let Some((certificate, key)) = &tls.identity {
             options = options.identity(Identity::from_pem(certificate, key));
         }
-        how.with_tls(options)
+        Ok(how.with_tls(options))
     }
 }
 

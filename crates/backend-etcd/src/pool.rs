@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use etcd_client::{Client, ConnectOptions, Error as ClientError, ResponseHeader};
@@ -34,8 +34,11 @@ struct Member {
     name: String,
     connection: Mutex<Connection>,
     /// `None` where the caller brought the client.
-    how: Option<ConnectOptions>,
+    how: Option<How>,
 }
+
+/// What a new connection is made with: a password may have changed since the last one.
+pub(crate) type How = Arc<dyn Fn() -> Result<ConnectOptions, String> + Send + Sync>;
 
 struct Connection {
     client: Option<Client>,
@@ -67,7 +70,7 @@ pub(crate) struct Place {
 
 impl Pool {
     /// Connects when it is used. `deadline` ends every request.
-    pub(crate) fn new(urls: Vec<String>, how: &ConnectOptions, deadline: Duration) -> Self {
+    pub(crate) fn new(urls: Vec<String>, how: &How, deadline: Duration) -> Self {
         let member = |name| Member {
             name,
             connection: Mutex::new(Connection { client: None, generation: 0, answered: false }),
@@ -248,6 +251,9 @@ impl Pool {
                 let failure = Failure::of(&error, name);
                 if failure.is_definite() {
                     self.note_answer(lent.place);
+                    if failure.reason == Reason::WrongLogin {
+                        self.close(lent.place);
+                    }
                     return Err(failure);
                 }
                 let is_known = lock(&self.members[member].connection).answered;
@@ -275,7 +281,9 @@ impl Pool {
             }
             connection.generation
         };
-        let connecting = Client::connect([&member.name], member.how.clone());
+        let how = member.how.as_ref().map(|how| how()).transpose();
+        let how = how.map_err(|why| Failure::new(ErrorKind::Denied, Reason::NotSent, why))?;
+        let connecting = Client::connect([&member.name], how);
         let client = connecting.await.map_err(|error| Failure::of(&error, &member.name))?;
         let mut connection = lock(&member.connection);
         if connection.generation == generation && connection.client.is_none() {

@@ -25,7 +25,7 @@ const PORT: u16 = 2379;
 /// |---|---|
 /// | `user` | log in as this user (or `etcd://user@host/…`) |
 /// | `password_env` | the environment variable with its password |
-/// | `password_file` | the file with its password, without a newline at the end |
+/// | `password_file` | the file with its password, without a newline at the end; read at every login |
 /// | `ca` | PEM file: trust only what it signed (else what the system trusts) |
 /// | `cert`, `key` | PEM files: show this certificate |
 /// | `token_floor` | tokens up to this may have been used; nobody contends before the store's revision is there |
@@ -46,7 +46,13 @@ pub fn open(url: &LockUrl) -> Result<EtcdLock, Error> {
     }
     let mut options = Etcd::options(hosts.into_iter().map(with_port));
     if let Some((user, password)) = credentials(url, login)? {
-        options = options.user(user, password);
+        options = match url.parameter("password_file").map(str::to_owned) {
+            // Read at every login: whoever rotates the password replaces the file.
+            Some(file) => {
+                options.user_with(user, move || from_file(&file).map_err(|e| e.to_string()))
+            }
+            None => options.user(user, password),
+        };
     }
     let options = with_tls(url, options)?;
     let path = url.path();

@@ -1,0 +1,346 @@
+//! Credentials and certificates, on servers that ask for them.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use futures_util::future::try_join_all;
+use leasehold::{Change, Error, ErrorKind, Intent, Loss, Record, TimingSettings, Version};
+
+use crate::candidate::Setup;
+use crate::fixture::certificates::{Authority, Validity};
+use crate::fixture::{Access, Fixture, Login, Tls, User};
+use crate::hand::record_of;
+use crate::history::{Event, What};
+use crate::verdict::{Finding, Outcome, Problem, must};
+use crate::world::{LEASE, World, setup};
+
+const LOCK: &str = "jobs";
+
+/// Looks like nothing else that is printed, and must be escaped where it is part of a URL.
+const PASSWORD: &str = "p@ss/w0rd?1-zq";
+
+fn user(name: &str) -> User {
+    User { name: name.to_owned(), password: PASSWORD.to_owned() }
+}
+
+/// A user who may do that, and the URL that names it.
+async fn granted(
+    servers: &mut dyn Fixture,
+    name: &str,
+    access: Access,
+) -> Result<(User, String), Problem> {
+    let user = user(name);
+    servers.grant(&user, LOCK, access).await?.required()?;
+    let url = url_of(servers, &user)?;
+    Ok((user, url))
+}
+
+fn url_of(servers: &dyn Fixture, user: &User) -> Result<String, Problem> {
+    let login = Login { user: Some(user.clone()), ..servers.login() };
+    Ok(servers.url_as(LOCK, &login)?)
+}
+
+fn denied<T: std::fmt::Debug>(
+    what: &str,
+    answer: Result<T, Error>,
+    says: &str,
+) -> Result<(), Problem> {
+    match answer {
+        Ok(answer) => Err(Problem::Violated(format!("{what} is let in: {answer:?}"))),
+        Err(error) => {
+            let text = error.to_string();
+            must(error.kind() == ErrorKind::Denied && text.contains(says), || {
+                format!("{what} is refused as {:?}: {text}", error.kind())
+            })?;
+            must(!text.contains(PASSWORD), || format!("{what}: the error holds the password"))
+        }
+    }
+}
+
+/// SE1.
+pub(super) async fn smallest_credential(world: &World) -> Outcome {
+    let mut servers = world.servers(1, Tls::Off).await?;
+    let nobody = leasehold::connect(&servers.url_as(LOCK, &Login::default())?).await?;
+    nobody.read().await?;
+    let (candidate, enough) = granted(servers.as_mut(), "candidate", Access::ReadWrite).await?;
+    let (_, reading) = granted(servers.as_mut(), "observer", Access::Read).await?;
+    let (_, writing) = granted(servers.as_mut(), "writer", Access::Write).await?;
+    // With it everything works: to take, to renew, to watch and to release.
+    let [a, b] = [
+        world.candidate_at(&enough, "a", setup()).await?,
+        world.candidate_at(&enough, "b", setup()).await?,
+    ];
+    let (_link, observer) = world.observer_of("o", leasehold::connect(&reading).await?)?;
+    let lead = world.led(&a).await?;
+    let waiting = b.stand();
+    world.sleep(LEASE).await;
+    must(lead.check(), || "the smallest credential is not enough to renew".to_owned())?;
+    must(lead.resign().await?, || "it is not enough to release".to_owned())?;
+    let second = world.within("b leads", LEASE, waiting).await?.map_err(Problem::violated)??;
+    let told = |status: leasehold::Status| match status.leader {
+        leasehold::Leader::Held(leading) => leading.token == Some(second.token()),
+        _ => false,
+    };
+    let seen = || told(observer.status());
+    world.until("an observer that may only read is told", LEASE / 3, seen).await?;
+    // Without any part of it: what the documentation says.
+    let held = leasehold::connect(&reading).await?.read().await?;
+    let seeing = leasehold::connect(&reading).await?;
+    for intent in [Intent::Take, Intent::Renew, Intent::Release] {
+        let record = held.record().cloned().unwrap_or_else(|| record_of("o", 1));
+        let holder = record.holder.clone().filter(|_| intent != Intent::Release);
+        let change = Change { intent, record: Record { holder, ..record } };
+        let absent = Version::absent();
+        let expected = if intent == Intent::Take { &absent } else { &held.version };
+        let wrote = seeing.write(expected, &change).await;
+        denied(&format!("a {intent:?} with permission to read"), wrote, "readwrite")?;
+    }
+    let blind = leasehold::connect(&writing).await?;
+    denied("a read with permission to write", blind.read().await, "permission denied")?;
+    let change = Change { intent: Intent::Take, record: record_of("w", 1) };
+    let wrote = blind.write(&Version::absent(), &change).await;
+    denied("a take with permission to write", wrote, "readwrite")?;
+    let elsewhere = Login { user: Some(candidate.clone()), ..servers.login() };
+    let elsewhere = leasehold::connect(&servers.url_as("other", &elsewhere)?).await?;
+    denied("a read of another lock", elsewhere.read().await, "permission denied")?;
+    denied("a read by nobody", nobody.read().await, "name one")?;
+    let wrong = User { password: "wrong".to_owned(), name: "observer".to_owned() };
+    let wrong = leasehold::connect(&url_of(servers.as_ref(), &wrong)?).await?;
+    denied("a read with a wrong password", wrong.read().await, "password")?;
+    must(second.check(), || "a refused write ended a term".to_owned())?;
+    Ok(Finding::Holds)
+}
+
+/// Who comes with what, and what its error says.
+struct Stranger {
+    what: &'static str,
+    url: String,
+    says: &'static str,
+    /// Ours is the refusal, so its kind is known. A server's may be lost with its connection.
+    ours: bool,
+}
+
+/// SE2.
+pub(super) async fn certificates(world: &World) -> Outcome {
+    let (mutual, expired, other, tls, plain) = futures_util::try_join!(
+        world.servers(1, Tls::Mutual),
+        world.servers(1, Tls::Expired),
+        world.servers(1, Tls::OtherName),
+        world.servers(1, Tls::Server),
+        world.servers(1, Tls::Off),
+    )?;
+    let failed = |error: std::io::Error| Problem::Vacuous(format!("no directory: {error}"));
+    let directory = tempfile::tempdir().map_err(failed)?;
+    let authority = Authority::new(directory.path(), "stranger")?;
+    let good = mutual.login();
+    leasehold::connect(&mutual.url_as(LOCK, &good)?).await?.read().await?;
+    let theirs = authority.client("theirs", Validity::Valid)?;
+    let old = mutual.issue("old", Validity::Expired)?;
+    let wrong_ca: Option<PathBuf> = Some(authority.certificate().to_owned());
+    let stranger = |what, url, says, ours| Stranger { what, url, says, ours };
+    let with = |login: Login| mutual.url_as(LOCK, &login);
+    let cases = [
+        ("a wrong CA", Login { ca: wrong_ca, ..good.clone() }, true),
+        ("the system's CAs", Login { ca: None, ..good.clone() }, true),
+        ("an expired certificate", Login { pair: Some(old), ..good.clone() }, false),
+        ("a certificate of another CA", Login { pair: Some(theirs), ..good.clone() }, false),
+        ("no certificate", Login { pair: None, ..good.clone() }, false),
+    ];
+    let mut strangers = Vec::new();
+    for (what, login, ours) in cases {
+        strangers.push(stranger(what, with(login)?, "certificate", ours));
+    }
+    let own = |servers: &dyn Fixture| servers.url_as(LOCK, &servers.login());
+    strangers.push(stranger("an expired server", own(expired.as_ref())?, "xpired", true));
+    strangers.push(stranger("a server of another name", own(other.as_ref())?, "certificate", true));
+    let in_plain = tls.url_as(LOCK, &Login::default())?;
+    strangers.push(stranger("plain text to TLS", in_plain, "TLS", false));
+    let in_tls =
+        plain.url_as(LOCK, &Login { tls: true, ca: tls.login().ca, ..Login::default() })?;
+    strangers.push(stranger("TLS to plain text", in_tls, "TLS", false));
+    try_join_all(strangers.iter().enumerate().map(|(n, one)| kept_out(world, n, one))).await?;
+    Ok(Finding::Holds)
+}
+
+/// It is told why, does not lead, and asks no faster than whoever meets another failure.
+async fn kept_out(world: &World, number: usize, stranger: &Stranger) -> Result<(), Problem> {
+    let Stranger { what, url, says, ours } = stranger;
+    let error = match leasehold::connect(url).await?.read().await {
+        Ok(_) => return Err(Problem::Violated(format!("{what} is let in"))),
+        Err(error) => error,
+    };
+    let text = error.to_string();
+    must(text.contains(says), || format!("{what}: {text}"))?;
+    must(!ours || error.kind() == ErrorKind::Denied, || {
+        format!("{what} is {:?}: {text}", error.kind())
+    })?;
+    let name = format!("{number}/a");
+    let candidate = world.candidate_at(url, &name, setup()).await?;
+    let campaign = candidate.stand();
+    world.sleep(LEASE).await;
+    if campaign.is_finished() {
+        let ended = campaign.await.map_err(Problem::violated)?;
+        must(ended.is_err(), || format!("{what}: it leads"))?;
+    }
+    let most = LEASE.as_millis() / world.timing().retry_period().as_millis() + 2;
+    let sent = world.sent(&name);
+    world.happened("request of a stranger", sent)?;
+    must(sent as u128 <= most, || format!("{what}: {sent} requests in {LEASE:?}, not {most}"))
+}
+
+/// SE3. At a longer lease: a server may make a login slow on purpose.
+pub(super) async fn rotated(world: &World) -> Outcome {
+    let mut servers = world.servers(3, Tls::Off).await?;
+    let (user, url) = granted(servers.as_mut(), "candidate", Access::ReadWrite).await?;
+    let timing = TimingSettings::lease_duration(5 * LEASE);
+    let a = world.candidate_at(&url, "a", Setup { timing, ..setup() }).await?;
+    let b = world.candidate_at(&url, "b", Setup { timing, ..setup() }).await?;
+    let lead = world.within("a leads", LEASE, a.campaign()).await??;
+    let waiting = b.stand();
+    world.sleep(LEASE / 2).await;
+    world.disturb("the password is changed");
+    let rotated = User { password: format!("{PASSWORD}-2"), ..user.clone() };
+    servers.change_password(&rotated).await?.required()?;
+    // The operator's next step: the file that the URL names.
+    let same = url_of(servers.as_ref(), &rotated)?;
+    must(same == url, || "the URL names another file".to_owned())?;
+    let old = Login { user: Some(User { name: "candidate".into(), ..user }), ..Login::default() };
+    let deadline = a.elector().timing().renew_deadline();
+    world.sleep(deadline + LEASE).await;
+    must(lead.check(), || {
+        format!("a rotated password ends the term: {:?}", a.elector().status().store_error)
+    })?;
+    must(lead.resign().await?, || "the release is not confirmed".to_owned())?;
+    let second = world.within("b leads", LEASE, waiting).await?.map_err(Problem::violated)??;
+    must(second.check(), || "b lost its term".to_owned())?;
+    drop(second);
+    // That it was rotated at all: the old one opens nothing.
+    let refused = leasehold::connect(&servers.url_as(LOCK, &old)?).await?;
+    denied("a read with the old password", refused.read().await, "password")?;
+    Ok(Finding::Holds)
+}
+
+/// SE4, on servers that know users.
+pub(super) async fn revoked(world: &World) -> Outcome {
+    let mut servers = world.servers(1, Tls::Off).await?;
+    let (user, url) = granted(servers.as_mut(), "revoked", Access::ReadWrite).await?;
+    let (_, other) = granted(servers.as_mut(), "other", Access::ReadWrite).await?;
+    let a = world.candidate_at(&url, "a", setup()).await?;
+    let b = world.candidate_at(&other, "b", setup()).await?;
+    let lead = world.within("a leads", LEASE, a.campaign()).await??;
+    let waiting = b.stand();
+    world.sleep(LEASE / 2).await;
+    let before = world.sent("a");
+    world.disturb("a's permission is taken away");
+    servers.revoke(&user).await?.required()?;
+    let deadline = world.timing().renew_deadline();
+    let loss = world.within("its term ends", deadline, lead.lost()).await?;
+    must(loss == Loss::Expired, || format!("it ended as {loss:?}"))?;
+    let error = a.elector().status().store_error.map(|error| error.kind());
+    must(error == Some(ErrorKind::Denied), || format!("its status says {error:?}"))?;
+    let sent = world.sent("a") - before;
+    must(sent <= 20, || format!("{sent} requests without a credential"))?;
+    // A store that asks for no right to keep a lease alive keeps it until the leader gives up.
+    let bound = world.failover() + deadline;
+    let second = world.within("b leads", bound, waiting).await?.map_err(Problem::violated)??;
+    drop(lead);
+    let again = a.stand();
+    world.sleep(LEASE).await;
+    must(!again.is_finished(), || "it gave up".to_owned())?;
+    must(second.check(), || "b lost its term".to_owned())?;
+    Ok(Finding::Holds)
+}
+
+/// WA5, with a credential that may only read.
+pub(super) async fn read_only(world: &World) -> Outcome {
+    let mut servers = world.servers(1, Tls::Off).await?;
+    let (_, enough) = granted(servers.as_mut(), "candidate", Access::ReadWrite).await?;
+    let (_, reading) = granted(servers.as_mut(), "observer", Access::Read).await?;
+    let (_link, observer) = world.observer_of("o", leasehold::connect(&reading).await?)?;
+    let candidates = [
+        world.candidate_at(&enough, "a", setup()).await?,
+        world.candidate_at(&enough, "b", setup()).await?,
+    ];
+    let mut last = 0;
+    for round in 0..4 {
+        let lead = world.within("it leads", LEASE, candidates[round % 2].campaign()).await??;
+        last = lead.token();
+        let told = || match observer.status().leader {
+            leasehold::Leader::Held(leading) => leading.token == Some(last),
+            _ => false,
+        };
+        world.until("the observer is told", LEASE / 3, told).await?;
+        must(lead.resign().await?, || "a release is not confirmed".to_owned())?;
+    }
+    world.happened("term", usize::try_from(last).unwrap_or(1))?;
+    let wrote = |event: &Event| {
+        &*event.node == "o" && matches!(event.what, What::Sent { intent: Some(_), .. })
+    };
+    must(world.count(wrote) == 0, || format!("it wrote {} times", world.count(wrote)))?;
+    let store = leasehold::connect(&reading).await?;
+    let change = Change { intent: Intent::Take, record: record_of("o", 1) };
+    denied("a take by the observer", store.write(&Version::absent(), &change).await, "readwrite")?;
+    Ok(Finding::Holds)
+}
+
+/// SE6. Everything that is printed or can be looked at, at the most talkative.
+pub(super) async fn no_secret(world: &World) -> Outcome {
+    let mut servers = world.servers(1, Tls::Off).await?;
+    let (known, url) = granted(servers.as_mut(), "candidate", Access::ReadWrite).await?;
+    let program = crate::process::command_under_test().ok_or_else(|| {
+        let why = "the command leasehold is not built; LEASEHOLD_PROGRAM may name it";
+        Problem::Vacuous(why.to_owned())
+    })?;
+    let store = leasehold::connect(&url).await?;
+    let a = world.candidate_at(&url, "a", setup()).await?;
+    let wrong = User { password: format!("{PASSWORD}-wrong"), ..known.clone() };
+    let mut seen: Vec<(&str, String)> = vec![
+        ("Debug of a lock", format!("{store:?} {}", store.name())),
+        ("Debug of an elector", format!("{:?} {:?}", a.elector(), a.elector().status())),
+    ];
+    let wrong_url = url_of(servers.as_ref(), &wrong)?;
+    let error = leasehold::connect(&wrong_url).await?.read().await.err();
+    let error = error.ok_or_else(|| Problem::Violated("a wrong password opens it".to_owned()))?;
+    seen.push(("an error", format!("{error} {error:?}")));
+    let (url, in_environment) = (url_of(servers.as_ref(), &known)?, "SE6_PASSWORD");
+    let base = servers.url_as(LOCK, &Login::default())?;
+    let by_environment = format!("{base}?user=candidate&password_env={in_environment}");
+    let escaped = PASSWORD.replace('@', "%40").replace('/', "%2F").replace('?', "%3F");
+    let in_url = base.replacen("://", &format!("://candidate:{escaped}@"), 1);
+    let shell = "cat /proc/$PPID/cmdline; for p in /proc/[0-9]*; do cat $p/cmdline; done 2>/dev/null | grep -a __never; env";
+    // Nobody leads any more when the status is asked for.
+    for (what, url, words, code) in [
+        ("run, password in a file", &url, &["-vvv", "run", "--once"][..], 0),
+        ("run, password in the environment", &by_environment, &["-vvv", "run", "--once"], 0),
+        ("status", &url, &["-vvv", "status", "-o", "json"], 75),
+        ("a password on the command line", &in_url, &["-vvv", "status"], 64),
+    ] {
+        let mut command = tokio::process::Command::new(&program);
+        command.args(words).args(["--lock", url]);
+        if words.contains(&"run") {
+            command.args(["--", "sh", "-c", shell]);
+        }
+        if what.contains("environment") {
+            command.env(in_environment, PASSWORD);
+        }
+        command.stdin(Stdio::null()).kill_on_drop(true);
+        let output = world.within("the command ends", 10 * LEASE, command.output()).await?;
+        let output = output.map_err(Problem::violated)?;
+        let text =
+            [output.stdout, output.stderr].map(|it| String::from_utf8_lossy(&it).into_owned());
+        let text = text.concat();
+        must(!text.trim().is_empty(), || format!("{what}: nothing was printed"))?;
+        must(output.status.code() == Some(code), || format!("{what}: {}", output.status))?;
+        // The user's own variable is the child's as well; that is where the user put it.
+        let own = format!("{in_environment}={PASSWORD}\n");
+        seen.push((what, text.replace(&own, "")));
+    }
+    for (what, text) in &seen {
+        for secret in [PASSWORD, escaped.as_str(), "-wrong"] {
+            must(!text.contains(secret), || format!("{what} shows a password"))?;
+        }
+    }
+    let told = seen.iter().map(|(_, text)| text.len()).sum::<usize>();
+    world.say(format!("looked through {told} bytes of {} kinds", seen.len()));
+    Ok(Finding::Holds)
+}
