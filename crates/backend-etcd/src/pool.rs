@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use etcd_client::{Client, ConnectOptions, Error as ClientError, ResponseHeader};
 use futures_util::StreamExt;
+use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
 use leasehold_core::ErrorKind;
 use tokio::time::{Instant, sleep, timeout};
@@ -153,6 +154,47 @@ impl Pool {
             Err(worst.unwrap_or_else(|| self.no_answer()))
         };
         timeout(self.deadline, trying).await.unwrap_or_else(|_elapsed| Err(self.no_answer()))
+    }
+
+    /// The same request to every member at once, and what each said.
+    pub(crate) async fn each<T, R>(
+        &self,
+        request: impl Fn(Client) -> R,
+    ) -> Vec<(String, Result<T, Failure>)>
+    where
+        R: Future<Output = Result<T, ClientError>>,
+    {
+        let asked = (0..self.members.len()).map(|member| {
+            let asking = timeout(self.deadline, self.attempt(member, &request));
+            async move {
+                let name = self.members[member].name.clone();
+                let answer = asking.await.unwrap_or_else(|_elapsed| {
+                    let text = format!("{name}: no answer within {:?}", self.deadline);
+                    Err(Failure::new(ErrorKind::Unavailable, Reason::Unanswered, text))
+                });
+                (name, answer)
+            }
+        });
+        join_all(asked).await
+    }
+
+    /// The same members, over connections of its own, and another one of them first.
+    pub(crate) fn apart(&self) -> Self {
+        let members = self.members.iter().map(|member| {
+            let client = match &member.how {
+                Some(_) => None,
+                None => lock(&member.connection).client.clone(),
+            };
+            let answered = client.is_some();
+            Member {
+                name: member.name.clone(),
+                connection: Mutex::new(Connection { client, generation: 0, answered }),
+                how: member.how.clone(),
+            }
+        });
+        let members = members.collect();
+        let preferred = AtomicUsize::new(self.preferred.load(Ordering::Relaxed).wrapping_add(1));
+        Self { members, preferred, cluster: OnceLock::new(), deadline: self.deadline }
     }
 
     /// A client for a stream, of the member where requests go first.

@@ -37,6 +37,9 @@ pub enum Action {
     Run(RunArgs),
     /// Say who leads: exit 0 if somebody does, 75 if nobody does, 69 if it is unknown
     Status(StatusArgs),
+    /// Say whether the lock can be relied on: the store, permissions, latency, timing
+    #[command(after_help = DOCTOR_HELP)]
+    Doctor(DoctorArgs),
 }
 
 /// Logs, on standard error.
@@ -199,6 +202,36 @@ pub struct StatusArgs {
     )]
     pub output: OutputFormat,
 }
+
+/// `leasehold doctor`.
+#[derive(Clone, Debug, Args)]
+pub struct DoctorArgs {
+    /// Which lock.
+    #[command(flatten)]
+    pub lock: LockArgs,
+    /// The timing.
+    #[command(flatten)]
+    pub timing: TimingArgs,
+    /// The form of the findings
+    #[arg(
+        short,
+        long,
+        env = "LEASEHOLD_OUTPUT",
+        value_name = "FORM",
+        default_value = "text",
+        hide_env = true
+    )]
+    pub output: OutputFormat,
+}
+
+const DOCTOR_HELP: &str = "\
+Give the durations that `run` will be given: each rule is shown with its numbers.
+
+The lock itself is only read. Two candidates race for a scratch lock beside it, which proves that the store compares
+and swaps, and which is removed.
+
+Exits with 0 if all is ok or a warning; else the first problem decides: 69 the store, or a majority of it, cannot be
+reached, 77 it denied access, 78 the configuration or the store is not fit.";
 
 /// The form of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

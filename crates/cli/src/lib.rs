@@ -9,6 +9,7 @@
 
 pub mod args;
 pub mod boot;
+pub mod doctor;
 pub mod exit;
 pub mod guard;
 pub mod lock;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::backend::LockBackend;
 use crate::record::Incarnation;
 use crate::time::Time;
 
@@ -158,6 +159,12 @@ impl Timing {
         self.lease_duration / 3
     }
 
+    /// The shortest clock margin that goes with this lease duration.
+    #[must_use]
+    pub fn min_clock_margin(lease_duration: Duration) -> Duration {
+        min_margin(lease_duration)
+    }
+
     /// The bounds that this timing gives. The one place where they are computed.
     #[must_use]
     pub fn bounds(&self) -> Bounds {
@@ -295,6 +302,35 @@ impl TimingSettings {
             });
         }
         timing.check().map_err(|rule| InvalidTiming { rule, nearest: timing.nearest() })
+    }
+
+    /// The timing on this store: with its defaults, its shortest lease duration and its granularity. A lease duration is
+    /// rounded up; the other durations stay as they are, which is the safe side.
+    ///
+    /// # Errors
+    /// What is wrong, in a sentence: a rule is broken, or the lease duration is too short for the store.
+    pub fn fit(self, lock: &dyn LockBackend) -> Result<Timing, String> {
+        let capabilities = lock.capabilities();
+        let settings = self.or(&capabilities.default_timing);
+        let timing = settings.build().map_err(|error| error.to_string())?;
+        let (lease, min) = (timing.lease_duration(), capabilities.min_lease_duration);
+        if lease < min {
+            return Err(format!(
+                "lease duration {lease:?} is below {min:?}, the shortest that {} keeps",
+                lock.name()
+            ));
+        }
+        let step = capabilities.lease_duration_step.as_nanos().max(1);
+        let steps = u64::try_from(lease.as_nanos().div_ceil(step) * step).unwrap_or(u64::MAX);
+        let rounded = Self {
+            lease_duration: Some(Duration::from_nanos(steps)),
+            renew_deadline: Some(timing.renew_deadline()),
+            retry_period: Some(timing.retry_period()),
+            request_timeout: Some(timing.request_timeout()),
+            stop_grace: Some(timing.stop_grace()),
+            clock_margin: Some(timing.clock_margin()),
+        };
+        rounded.build().map_err(|error| error.to_string())
     }
 
     fn derive(&self, lease_duration: Duration) -> Timing {
