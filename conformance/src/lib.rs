@@ -1,3 +1,30 @@
 //! The conformance suite: the same named cases for every backend, with faults, over real servers.
+//!
+//! A [`target`] gives candidates for a lock; a [`cases`] function drives them through faults of their [`link`]; one
+//! clock stamps what happens ([`history`]); the [`judge`] checks every history for what must always hold; the
+//! [`runner`] compares each verdict with what is [`expected`] of the backend.
+//!
+//! What it does not show: that something never happens. A pass says that it did not happen in these schedules.
 
+mod canary;
+pub mod candidate;
+pub mod cases;
+pub mod catalogue;
+pub mod clock;
+pub mod command;
+pub mod expected;
+#[cfg(feature = "servers")]
 pub mod fixture;
+pub mod hand;
+pub mod history;
+pub mod judge;
+pub mod link;
+pub mod mortal;
+pub mod process;
+pub mod proxy;
+pub mod report;
+pub mod runner;
+pub mod target;
+pub mod timeline;
+pub mod verdict;
+pub mod world;

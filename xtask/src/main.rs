@@ -6,6 +6,7 @@
 //! - `cargo.rs`: cargo, called in this checkout.
 //! - `safety.rs`: runs the proof and writes its counts into docs/SAFETY.md.
 //! - `servers.rs`: the real servers of the conformance suite.
+//! - `conformance.rs`: the conformance suite.
 //! - `sim.rs`: simulation of the election.
 //! - `model.rs`: model checking of the election.
 //! - `mutants.rs`: blind mutation of the election.
@@ -15,6 +16,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is a command for people")]
 
 mod cargo;
+mod conformance;
 mod model;
 mod mutants;
 mod safety;
@@ -34,6 +36,8 @@ Usage: cargo xtask <command>
        --quick              without the slow tests and checks: the inner loop
        --list               name the steps and run none
   servers [NAME]            install the servers that the conformance suite starts: etcd, etcd-go
+  conformance [OPTION...] [BACKEND|URL [FILTER]]
+                            run the conformance suite; --help says how
   sim [ARGUMENT...]         simulate the election; --help says how
   model [ARGUMENT...]       explore every state of two candidates; --help says how
   mutants [FILE...]         change the election blindly; some test must fail. --help says how it differs from
@@ -51,6 +55,7 @@ enum Command {
     Test(test::Options),
     Safety,
     Servers(Option<String>),
+    Conformance(Vec<String>),
     Sim(Vec<String>),
     Model(Vec<String>),
     Mutants(Vec<String>),
@@ -68,6 +73,7 @@ fn main() -> ExitCode {
         Ok(Command::Test(options)) => test::run(&options),
         Ok(Command::Safety) => safety::run(),
         Ok(Command::Servers(name)) => servers::run(name.as_deref()),
+        Ok(Command::Conformance(arguments)) => conformance::run(&arguments),
         Ok(Command::Sim(arguments)) => sim::run(&arguments),
         Ok(Command::Model(arguments)) => model::run(&arguments),
         Ok(Command::Mutants(arguments)) => {
@@ -102,6 +108,7 @@ fn parse(arguments: &[&str]) -> Result<Command, String> {
             Ok(Command::Servers(Some((*name).to_owned())))
         }
         ["servers", other, ..] => Err(format!("servers takes one name, not {other:?}")),
+        ["conformance", rest @ ..] => Ok(Command::Conformance(owned(rest))),
         ["size"] => Ok(Command::Size { check: false }),
         ["size", "--check"] => Ok(Command::Size { check: true }),
         ["size", other, ..] => Err(format!("size does not know {other:?}")),

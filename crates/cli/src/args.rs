@@ -40,6 +40,9 @@ pub enum Action {
     /// Say whether the lock can be relied on: the store, permissions, latency, timing
     #[command(after_help = DOCTOR_HELP)]
     Doctor(DoctorArgs),
+    /// Run the conformance cases against your own store, on scratch locks beside the one that is named
+    #[cfg(feature = "conformance")]
+    Conformance(ConformanceArgs),
 }
 
 /// Logs, on standard error.
@@ -233,6 +236,31 @@ and swaps, and which is removed.
 Exits with 0 if all is ok or a warning; else the first problem decides: 69 the store, or a majority of it, cannot be
 reached, 77 it denied access, 78 the configuration or the store is not fit.";
 
+/// `leasehold conformance`.
+#[cfg(feature = "conformance")]
+#[derive(Clone, Args)]
+pub struct ConformanceArgs {
+    /// A lock; the cases make locks whose names begin with its own, and leave them there
+    #[arg(env = "LEASEHOLD_LOCK", value_name = "URL", hide_env_values = true)]
+    pub lock: String,
+    /// Only these cases, by name, group or words of their title
+    pub filter: Option<String>,
+    /// The slow and the random cases too
+    #[arg(long, env = "LEASEHOLD_SLOW", value_parser = BoolishValueParser::new(), hide_env = true)]
+    pub slow: bool,
+    /// Where randomness begins
+    #[arg(long, env = "LEASEHOLD_SEED", value_name = "N", default_value_t = 1, hide_env = true)]
+    pub seed: u64,
+}
+
+/// The URL may hold a password.
+#[cfg(feature = "conformance")]
+impl std::fmt::Debug for ConformanceArgs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ConformanceArgs")
+    }
+}
+
 /// The form of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum OutputFormat {
@@ -338,7 +366,7 @@ pub fn variables() -> Vec<OsString> {
 }
 
 fn refuse_visible_password(matches: &ArgMatches) -> Result<(), &'static str> {
-    let url: Option<&String> = matches.get_one("lock");
+    let url: Option<&String> = matches.try_get_one("lock").ok().flatten();
     let visible = matches.value_source("lock") == Some(ValueSource::CommandLine);
     if visible && url.is_some_and(|url| LockUrl::shows_password(url)) {
         return Err(

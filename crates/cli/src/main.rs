@@ -16,6 +16,10 @@ fn main() -> ExitCode {
             return guard::exec::main(rest);
         }
     }
+    #[cfg(feature = "conformance")]
+    if let Some(ended) = leasehold_cli::conformance::candidate_if_asked() {
+        return ended;
+    }
     let cli = match args::parse(arguments) {
         Ok(cli) => cli,
         Err(error) => {
@@ -24,10 +28,17 @@ fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { exit::USAGE } else { 0 });
         }
     };
+    // The faults of the suite are no news: its verdicts are.
+    #[cfg(feature = "conformance")]
+    if let Action::Conformance(args) = &cli.action {
+        return ExitCode::from(leasehold_cli::conformance::main(args));
+    }
     logging::install(cli.log);
     ExitCode::from(match cli.action {
         Action::Run(args) => run::main(args),
         Action::Status(args) => status::main(&args),
         Action::Doctor(args) => doctor::main(&args),
+        #[cfg(feature = "conformance")]
+        Action::Conformance(_) => unreachable!("it has been run"),
     })
 }

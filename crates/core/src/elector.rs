@@ -54,6 +54,8 @@ pub struct Builder {
     drain_timeout: Duration,
     loss_grace: Duration,
     hand_over_jitter: Duration,
+    #[cfg(feature = "mutants")]
+    mutant: Option<crate::election::Mutant>,
 }
 
 /// How [`Elector::run_once`] ended.
@@ -111,6 +113,13 @@ impl Builder {
         self
     }
 
+    /// A deliberate defect, for tests that must find it.
+    #[cfg(feature = "mutants")]
+    pub fn mutant(mut self, mutant: crate::election::Mutant) -> Self {
+        self.mutant = Some(mutant);
+        self
+    }
+
     /// Starts the candidate. It does not contend before it is asked to.
     ///
     /// # Errors
@@ -138,7 +147,10 @@ impl Builder {
             hand_over_jitter: self.hand_over_jitter,
         };
         let clock = self.clock.unwrap_or_else(|| Arc::new(BootClock::new()));
-        let (commands, status) = start(self.lock, clock.clone(), candidate)?;
+        let election = Election::new(candidate, &self.lock.capabilities());
+        #[cfg(feature = "mutants")]
+        let election = election.with_mutant(self.mutant);
+        let (commands, status) = start(self.lock, clock.clone(), timing, election)?;
         let (drain_timeout, loss_grace) = (self.drain_timeout, self.loss_grace);
         let shut_down = AtomicBool::new(false);
         let handle = Handle {
@@ -167,6 +179,8 @@ impl Elector {
             drain_timeout: Duration::from_secs(30),
             loss_grace: Duration::ZERO,
             hand_over_jitter: Duration::ZERO,
+            #[cfg(feature = "mutants")]
+            mutant: None,
         }
     }
 
@@ -367,7 +381,8 @@ impl Observer {
             hand_over_jitter: Duration::ZERO,
         };
         let clock: Arc<dyn Clock> = Arc::new(clock);
-        let (commands, status) = start(lock, clock.clone(), candidate)?;
+        let election = Election::new(candidate, &lock.capabilities());
+        let (commands, status) = start(lock, clock.clone(), timing, election)?;
         Ok(Self { _commands: commands, status, clock })
     }
 
@@ -428,13 +443,12 @@ impl Drop for Nudge {
 fn start(
     lock: Arc<dyn LockBackend>,
     clock: Arc<dyn Clock>,
-    candidate: Candidate,
+    timing: Timing,
+    election: Election,
 ) -> Result<(mpsc::UnboundedSender<Command>, watch::Receiver<Status>), Error> {
     let runtime = tokio::runtime::Handle::try_current().map_err(|error| {
         Error::new(ErrorKind::Invalid, "start the driver outside a tokio runtime", error)
     })?;
-    let timing = candidate.timing;
-    let election = Election::new(candidate, &lock.capabilities());
     let (commands, receiver) = mpsc::unbounded_channel();
     let first = Status::of(&election, clock.now(), None, Counters::default());
     let (status, statuses) = watch::channel(first);

@@ -25,7 +25,9 @@ pub const RECORD_VERSION: u64 = 1;
 pub struct Record {
     /// Who holds the lock; `None` after a release or an adoption.
     pub holder: Option<Holder>,
-    /// The token of the term that wrote this record (0 in an adopted record, which is no release).
+    /// The token of the term that wrote this record (0 in an adopted record, which is no release). A foreign client
+    /// has none: a backend gives for its record, and for its release of the very same object, one number above every
+    /// token that the object carried before; then its release frees the lock at once.
     pub token: Token,
     /// How long after the receipt of a sign of life the lock counts as held.
     pub lease_duration: Duration,

@@ -1,8 +1,8 @@
-//! A foreign client: no incarnation, no token, but it waits and believes as it should.
+//! A foreign client: no incarnation, no token of its own, but it waits and believes as it should.
 
 use std::time::Duration;
 
-use leasehold_core::{Holder, Nonce, Record, Wall};
+use leasehold_core::{Holder, Nonce, Record, Token, Wall};
 use serde_json::Map;
 
 use crate::case::{Case, MS, Nanos, StoreKind};
@@ -128,13 +128,24 @@ impl World<'_> {
         }
     }
 
+    /// What a backend gives instead of a token: above all that the object carried, and kept until the release.
+    fn foreign_number(&self) -> Token {
+        let state = self.store.state();
+        let carried = state.record.as_ref().map_or(0, |record| record.token);
+        let held = state.record.as_ref().and_then(|record| record.holder.as_ref());
+        if held.is_some_and(|holder| holder.incarnation.is_none()) {
+            return carried;
+        }
+        carried.max(state.floor.unwrap_or(0)) + 1
+    }
+
     fn foreign_writes(&mut self) {
         let half = draw(self.case.seed, 99, self.foreign.looks, Purpose::Foreign);
         let nonce = Nonce(u128::from(half) << 3 | 1);
         self.foreign.nonce = Some(nonce);
         let token = match self.case.store {
             StoreKind::Server => self.store.revision() + 1,
-            _ => 0,
+            _ => self.foreign_number(),
         };
         let record = Record {
             holder: Some(Holder { identity: "foreign".into(), incarnation: None, advertise: None }),

@@ -315,8 +315,11 @@ impl Election {
         if now >= self.view_until() {
             return View::Unknown;
         }
+        // Whose record vanished may believe yet.
+        let waits = self.held.as_ref().is_some_and(|held| held.vanished && now < held.lease_over());
         match (&seen.observed.contents, seen.observed.expiry) {
             (Contents::Unreadable(_), _) | (_, Expiry::Suspended) => View::Unknown,
+            (_, Expiry::ByObserver) if waits => View::Unknown,
             (Contents::Absent, _) | (_, Expiry::Passed) => View::Nobody,
             (Contents::Record(record), _) if record.holder.is_none() => View::Nobody,
             (Contents::Record(record), _) => View::Held(record),

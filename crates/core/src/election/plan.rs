@@ -7,7 +7,7 @@ use crate::time::Time;
 use crate::timing::Timing;
 
 use super::mutant::Mutant;
-use super::{Attempt, Election, Failure, Phase, UNSTAMPED};
+use super::{Attempt, Election, Failure, Held, Phase, UNSTAMPED};
 
 use std::time::Duration;
 
@@ -118,14 +118,10 @@ impl Election {
             return Time(0);
         };
         let told = seen.observed.record().filter(|record| record.holder.is_some());
-        match (&self.held, seen.observed.expiry) {
+        match (&self.held, told, seen.observed.expiry) {
             // The watch has shown another sign of life, which a read must decide on first.
-            (Some(held), Expiry::ByObserver)
-                if told.is_some_and(|told| told.nonce != held.nonce) =>
-            {
-                Time(0)
-            }
-            (Some(held), Expiry::ByObserver) => held.received + Timing::wait(held.lease_duration),
+            (Some(held), Some(told), Expiry::ByObserver) if told.nonce != held.nonce => Time(0),
+            (Some(held), Some(_), Expiry::ByObserver) => held.lease_over(),
             _ => seen.heard + self.timing.lease_duration() + 2 * self.timing.request_timeout(),
         }
     }
@@ -283,5 +279,12 @@ impl Election {
             }
         };
         Record { lease_duration: record.lease_duration.max(longest), ..record }
+    }
+}
+
+impl Held {
+    /// When the lease is over, by our clock.
+    pub(super) fn lease_over(&self) -> Time {
+        self.received + Timing::wait(self.lease_duration)
     }
 }

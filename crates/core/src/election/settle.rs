@@ -1,6 +1,6 @@
 //! What an observation means: whose record it is, and what that changes.
 
-use crate::backend::{Contents, Expiry, Intent, Observed, Version};
+use crate::backend::{Contents, Expiry, Intent, Observed};
 use crate::record::{Nonce, Record, Token};
 use crate::time::Time;
 
@@ -224,10 +224,10 @@ impl Election {
         match &observed.contents {
             Contents::Unreadable(_) => return,
             Contents::Absent if observed.expiry == Expiry::ByServer => self.held = None,
-            Contents::Absent => self.note_vanished(now, &observed.version),
+            Contents::Absent => self.note_vanished(now, observed),
             Contents::Record(record) => match &record.holder {
                 None if self.is_release_of_held(record) && !suspended => self.held = None,
-                None => self.note_vanished(now, &observed.version),
+                None => self.note_vanished(now, observed),
                 Some(_) if observed.expiry == Expiry::Passed => self.held = None,
                 Some(holder) => {
                     if *holder != self.me {
@@ -248,10 +248,14 @@ impl Election {
     }
 
     /// What is gone without a release: the holder may have renewed unseen before. The adoption of what is absent
-    /// says nothing new of it.
-    fn note_vanished(&mut self, now: Time, version: &Version) {
-        let last = self.seen.as_ref().map(|seen| &seen.observed.version);
-        let told = last.is_some_and(|last| last.is_absent() || last == version);
+    /// says nothing new of it, nor does an edit that keeps the nonce.
+    fn note_vanished(&mut self, now: Time, observed: &Observed) {
+        let nonce = |observed: &Observed| observed.record().map(|record| record.nonce);
+        let told = self.seen.as_ref().is_some_and(|Seen { observed: last, .. }| {
+            let same = last.version == observed.version;
+            same || last.version.is_absent()
+                || nonce(last).is_some() && nonce(last) == nonce(observed)
+        });
         let counts = !self.is(Mutant::VanishedCountsFromLife);
         if let Some(held) = &mut self.held
             && counts

@@ -227,6 +227,57 @@ fn rule_13_an_adoption_does_not_prolong_the_wait_and_another_version_does() {
     }
 }
 
+/// Labels that somebody else edits keep nobody waiting for ever.
+#[test]
+fn rule_13_an_edit_of_what_was_left_does_not_prolong_the_wait() {
+    let mut play = Play::new();
+    play.store(record(Some(holder(7)), 5, 5));
+    play.input(Input::Stand);
+    play.run();
+    play.store(record(None, 0, 6));
+    let missed = play.now;
+    while play.leadership().is_none() {
+        assert!(play.now.since(missed) < L + 2 * P, "edits keep it waiting");
+        play.run_for(P);
+        if play.leadership().is_none() {
+            play.version += 1;
+        }
+    }
+    assert!(play.now.since(missed) >= L);
+}
+
+#[test]
+fn rule_13_a_foreign_release_frees_the_lock_at_once() {
+    let foreign = Holder { incarnation: None, ..holder(7) };
+    for (released, free) in [(6, true), (7, true), (5, false), (0, false)] {
+        let mut play = Play::new();
+        play.store(record(Some(foreign.clone()), 6, 5));
+        play.input(Input::Stand);
+        play.run();
+        play.store(record(None, released, 9));
+        let actions = play.run_for(P + 2 * RTT);
+        assert_eq!(intents(&actions).contains(&Some(Intent::Take)), free, "{released}");
+    }
+}
+
+#[test]
+fn rule_13_nobody_is_said_to_lead_only_once_what_vanished_was_waited_out() {
+    for left in [Contents::Absent, Contents::Record(record(None, 0, 6))] {
+        let mut play = Play::new();
+        play.store(record(Some(holder(7)), 5, 5));
+        play.run_for(P);
+        assert!(matches!(play.election.view(play.now), View::Held(_)));
+        play.contents = left;
+        play.version += 1;
+        play.run_for(2 * P);
+        assert_eq!(play.election.view(play.now), View::Unknown);
+        play.run_for(L);
+        assert_eq!(play.election.view(play.now), View::Nobody);
+        play.run_for(2 * L);
+        assert_eq!(play.election.view(play.now), View::Nobody);
+    }
+}
+
 #[test]
 fn rule_13_an_adopted_record_is_no_release() {
     let mut play = Play::new();

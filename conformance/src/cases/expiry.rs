@@ -1,0 +1,179 @@
+//! Expiry: when the holder is gone.
+
+use std::time::Duration;
+
+use leasehold::{Intent, Time, TimingSettings};
+
+use crate::candidate::Setup;
+use crate::history::{Event, What};
+use crate::link::{Fault, Requests};
+use crate::verdict::{Finding, Outcome, Problem, must};
+use crate::world::{LEASE, World, setup};
+
+/// When the store last applied a sign of life.
+fn last_sign(world: &World) -> Option<Time> {
+    world.last(|event: &Event| {
+        matches!(event.what, What::Applied { intent: Intent::Take | Intent::Renew, .. })
+            // A candidate in another process tells of it instead.
+            || matches!(event.what, What::Up { .. } | What::Extended { .. })
+    })
+}
+
+/// What a death costs at most, and at least after the last sign of life.
+fn costs(world: &World) -> (Duration, Duration) {
+    if world.target().knows_deaths() {
+        (Duration::ZERO, Duration::from_millis(500))
+    } else {
+        (LEASE, world.failover())
+    }
+}
+
+/// Who comes after a death must not come too early. The stamp of the last sign of life may be a little late.
+fn not_before(world: &World, sign: Time, wait: Duration, took: Time) -> Result<(), Problem> {
+    let early =
+        if world.target().virtual_time() { Duration::ZERO } else { Duration::from_millis(50) };
+    must(took + early >= sign + wait, || {
+        format!("taken {:?} after the last sign of life, and not {wait:?}", took.since(sign))
+    })
+}
+
+/// EX1.
+pub(super) async fn killed(world: &World) -> Outcome {
+    let mut a = world.mortal("a", "a").await?;
+    world.until_leads("a", LEASE).await?;
+    let b = world.candidate("b").await?;
+    let _waiting = b.stand();
+    world.sleep(LEASE).await;
+    let marked = world.history().mark();
+    let renewed = || {
+        world
+            .history()
+            .since(marked)
+            .iter()
+            .any(|event| &*event.node == "a" && matches!(event.what, What::Extended { .. }))
+    };
+    world.until("a renews", LEASE, renewed).await?;
+    a.kill();
+    let sign = last_sign(world).ok_or_else(|| Problem::Vacuous("no sign of life".to_owned()))?;
+    let (least, most) = costs(world);
+    let up = world.until_leads("b", most).await?;
+    not_before(world, sign, least, up.begin)?;
+    Ok(Finding::Holds)
+}
+
+/// EX2.
+pub(super) async fn started_after(world: &World) -> Outcome {
+    let mut a = world.mortal("a", "a").await?;
+    world.until_leads("a", LEASE).await?;
+    world.sleep(LEASE / 2).await;
+    a.kill();
+    let sign = last_sign(world).ok_or_else(|| Problem::Vacuous("no sign of life".to_owned()))?;
+    world.sleep(LEASE / 2).await;
+    let b = world.candidate("b").await?;
+    let asked = world.now();
+    let _waiting = b.stand();
+    let (least, most) = costs(world);
+    let up = world.until_leads("b", most).await?;
+    // Where observers count it cannot know the age of what it reads. The server knows.
+    let from = if world.target().by_server() { sign } else { asked };
+    not_before(world, from, least, up.begin)?;
+    Ok(Finding::Holds)
+}
+
+/// EX3. A renewal was on its way for almost a lease; its candidate is stopped since.
+pub(super) async fn late_renewal(world: &World) -> Outcome {
+    let [a, b] = [world.candidate("a").await?, world.candidate("b").await?];
+    let _lead = world.led(&a).await?;
+    let _waiting = b.stand();
+    world.sleep(LEASE).await;
+    let marked = world.history().mark();
+    let held = a.link().fault_next(1, Requests::Only(Intent::Renew), Fault::HoldRequest);
+    let sent = || {
+        let renew =
+            |event: &Event| matches!(event.what, What::Sent { intent: Some(Intent::Renew), .. });
+        world.history().since(marked).iter().any(|event| &*event.node == "a" && renew(event))
+    };
+    world.until("a renewal is sent", LEASE, sent).await?;
+    let sign = last_sign(world).ok_or_else(|| Problem::Vacuous("no sign of life".to_owned()))?;
+    a.freeze();
+    world.sleep_until(sign + LEASE - Duration::from_millis(150)).await;
+    let before = world.applied("a", Intent::Renew);
+    held.lift();
+    let arrived = || world.applied("a", Intent::Renew) > before;
+    world.until("the late renewal arrives", Duration::from_millis(100), arrived).await?;
+    let sign = last_sign(world).unwrap_or(sign);
+    let up = world.until_leads("b", world.failover()).await?;
+    not_before(world, sign, LEASE, up.begin)?;
+    Ok(Finding::Holds)
+}
+
+/// EX4.
+pub(super) async fn whose_duration(world: &World) -> Outcome {
+    for (round, lease) in [(1, 2 * LEASE), (2, LEASE * 2 / 3)] {
+        let lock = format!("{}-{round}", world.lock());
+        let long = Setup { timing: TimingSettings::lease_duration(lease), ..setup() };
+        let a = world.candidate_for(&lock, &format!("{round}/a"), long).await?;
+        let b = world.candidate_for(&lock, &format!("{round}/b"), setup()).await?;
+        let _lead = world.led(&a).await?;
+        let _waiting = b.stand();
+        world.sleep(LEASE / 2).await;
+        a.kill();
+        let prefix = format!("{round}/a");
+        let sign = world
+            .last(|event| *event.node == *prefix && matches!(event.what, What::Applied { .. }));
+        let sign = sign.ok_or_else(|| Problem::Vacuous("no sign of life".to_owned()))?;
+        let most = lease + lease / 100 + Duration::from_millis(100);
+        let up = world.until_leads(&format!("{round}/b"), most).await?;
+        not_before(world, sign, lease, up.begin)?;
+    }
+    Ok(Finding::Holds)
+}
+
+/// EX5.
+pub(super) async fn everybody_restarts(world: &World) -> Outcome {
+    let mut old = [world.mortal("a", "a").await?, world.mortal("b", "b").await?];
+    world.until("somebody leads", LEASE, || world.leader().is_some()).await?;
+    world.sleep(LEASE / 2).await;
+    old.iter_mut().for_each(crate::mortal::Mortal::kill);
+    let new = world.candidates("n", 3).await?;
+    let asked = world.now();
+    let _waiting: Vec<_> = new.iter().map(|candidate| candidate.stand()).collect();
+    let (least, most) = costs(world);
+    let up = world.until_some_leads("n", most).await?;
+    if !world.target().by_server() {
+        not_before(world, asked, least, up.begin)?;
+    }
+    world.sleep(LEASE / 2).await;
+    let ups =
+        world.count(|event| matches!(event.what, What::Up { .. }) && event.node.starts_with('n'));
+    must(ups == 1, || format!("{ups} of three lead"))?;
+    Ok(Finding::Holds)
+}
+
+/// EX6.
+pub(super) async fn effective_lease(world: &World) -> Outcome {
+    let step = world.rounds(100, 1000);
+    let capabilities = world.store().await?.capabilities();
+    for milliseconds in (1000..=5000).step_by(step) {
+        let asked = Duration::from_millis(milliseconds as u64);
+        if asked < capabilities.min_lease_duration {
+            continue;
+        }
+        let lock = format!("{}-{milliseconds}", world.lock());
+        let timed = || Setup { timing: TimingSettings::lease_duration(asked), ..setup() };
+        let names = [format!("{milliseconds}/a"), format!("{milliseconds}/b")];
+        let a = world.candidate_for(&lock, &names[0], timed()).await?;
+        let b = world.candidate_for(&lock, &names[1], timed()).await?;
+        let _lead = world.led(&a).await?;
+        let _waiting = b.stand();
+        world.sleep(asked / 2).await;
+        a.kill();
+        let applied =
+            |event: &Event| *event.node == *names[0] && matches!(event.what, What::Applied { .. });
+        let sign = world.last(applied).ok_or_else(|| Problem::Vacuous("no sign".to_owned()))?;
+        let bounds = timed().timing.build().map_err(Problem::violated)?.bounds();
+        let up = world.until_leads(&names[1], bounds.crash).await?;
+        not_before(world, sign, asked, up.begin)?;
+    }
+    Ok(Finding::Holds)
+}

@@ -1,0 +1,193 @@
+//! Fencing: tokens, and what they are for.
+
+use std::time::Duration;
+
+use leasehold::Token;
+
+use crate::candidate::Setup;
+use crate::hand::{Resource, grows};
+use crate::history::What;
+use crate::verdict::{Finding, Outcome, Problem, must};
+use crate::world::{LEASE, World, setup};
+
+/// FE1.
+pub(super) async fn tokens_grow(world: &World) -> Outcome {
+    let candidates = world.candidates("c", 2).await?;
+    let mut last: Token = 0;
+    for round in 0..world.rounds(200, 60) {
+        let candidate = &candidates[round % 2];
+        let lead = world.led(candidate).await?;
+        grows(last, lead.token())?;
+        last = lead.token();
+        must(lead.resign().await?, || "a release is not confirmed".to_owned())?;
+    }
+    Ok(Finding::Holds)
+}
+
+/// FE2.
+pub(super) async fn stopped_before_its_effect(world: &World) -> Outcome {
+    let [a, b] = [world.candidate("a").await?, world.candidate("b").await?];
+    let (fenced, unfenced) = (Resource::new(world, true), Resource::new(world, false));
+    let first = world.led(&a).await?;
+    let waiting = b.stand();
+    world.sleep(LEASE / 3).await;
+    must(fenced.write(first.token()) && unfenced.write(first.token()), || {
+        "a leader's effect is refused".to_owned()
+    })?;
+    must(first.check(), || "the leader lost its term".to_owned())?;
+    // Here, between the check and the effect, it is stopped.
+    a.freeze();
+    let second = world.within("b leads", world.failover(), waiting).await?;
+    let second = second.map_err(Problem::violated)??;
+    must(fenced.write(second.token()), || "the successor's effect is refused".to_owned())?;
+    let _ = unfenced.write(second.token());
+    a.thaw();
+    must(!fenced.write(first.token()), || "a fenced resource lets a stale token in".to_owned())?;
+    if unfenced.write(first.token()) {
+        must(!first.check(), || "it still believes".to_owned())?;
+        let text = "a resource that compares no tokens takes the effect of a leader that was stopped before it";
+        return Ok(Finding::Shown(text.to_owned()));
+    }
+    Err(Problem::NotShown("the unfenced resource refused".to_owned()))
+}
+
+/// FE3.
+pub(super) async fn restarts_under_its_name(world: &World) -> Outcome {
+    let mut old = world.mortal("a", "a").await?;
+    let first = world.until_leads("a", LEASE).await?;
+    world.sleep(LEASE / 2).await;
+    old.kill();
+    let killed = world.now();
+    let again = Setup { identity: Some("a".to_owned()), ..setup() };
+    let new = world.candidate_with("b", again).await?;
+    let lead = world.within("it leads again", world.failover(), new.campaign()).await??;
+    grows(first.token, lead.token())?;
+    let knows = world.target().knows_deaths();
+    let least = if knows || world.target().by_server() { Duration::ZERO } else { LEASE };
+    must(world.now() >= killed + least, || "it took itself for its former self".to_owned())?;
+    Ok(Finding::Holds)
+}
+
+/// FE4.
+pub(super) async fn deleted(world: &World) -> Outcome {
+    let a = world.candidate("a").await?;
+    let first = world.led(&a).await?;
+    let token = first.token();
+    must(first.resign().await?, || "a release is not confirmed".to_owned())?;
+    world.target().delete(world.lock()).await.map_err(Problem::NotApplicable)?;
+    let b = world.candidate("b").await?;
+    let second = world.led(&b).await?;
+    grows(token, second.token())?;
+    let token = second.token();
+    world.disturb("an operator deletes the lock");
+    // While somebody leads: asserted again, or over, but never two.
+    world.target().delete(world.lock()).await.map_err(Problem::NotApplicable)?;
+    let timing = world.timing();
+    world.sleep(timing.retry_period() + timing.request_timeout()).await;
+    let asserted = second.check();
+    // Where the store's own clock ends leases, absence is its word.
+    must(asserted || world.target().by_server(), || "its term ended with its record".to_owned())?;
+    let c = world.candidate("c").await?;
+    let waiting = c.stand();
+    world.sleep(LEASE).await;
+    if asserted {
+        must(second.check() && c.leads().is_none(), || {
+            "what was asserted did not count".to_owned()
+        })?;
+    } else {
+        let third = world.within("c leads", LEASE, waiting).await?.map_err(Problem::violated)??;
+        grows(token, third.token())?;
+    }
+    deleted_unseen(world).await
+}
+
+/// The leader's watch is dead, and a newcomer takes what was deleted: both believe until the next renewal.
+async fn deleted_unseen(world: &World) -> Outcome {
+    world.exempt(crate::judge::Property::BeliefExclusion);
+    let lock = format!("{}-deaf", world.lock());
+    let a = world.candidate_for(&lock, "deaf/a", setup()).await?;
+    let first = world.led(&a).await?;
+    let _deaf = a.link().fault(crate::link::Requests::All, crate::link::Fault::Deafen);
+    world.sleep(LEASE / 2).await;
+    world.target().delete(&lock).await.map_err(Problem::NotApplicable)?;
+    let b = world.candidate_for(&lock, "deaf/b", setup()).await?;
+    let second = world.led(&b).await?;
+    grows(first.token(), second.token())?;
+    let timing = world.timing();
+    let bound = timing.retry_period() + timing.request_timeout();
+    world.within("the old term ends", bound, first.lost()).await?;
+    must(second.check(), || "the newcomer lost its term".to_owned())?;
+    Ok(Finding::Holds)
+}
+
+/// FE5.
+pub(super) async fn restored(world: &World) -> Outcome {
+    let fenced = Resource::new(world, true);
+    let first = one_term(world, "a", &fenced).await?;
+    let backup = world.target().back_up(world.lock()).await.map_err(Problem::NotApplicable)?;
+    let mut last = first;
+    for name in ["b", "c", "d"] {
+        last = one_term(world, name, &fenced).await?;
+    }
+    backup().map_err(Problem::Vacuous)?;
+    let e = world.candidate("e").await?;
+    let lead = world.within("e leads", world.failover(), e.campaign()).await??;
+    world.exempt(crate::judge::Property::TokensGrow);
+    // A token that names two terms names two owners.
+    world.exempt(crate::judge::Property::Identity);
+    let token = lead.token();
+    if token > last {
+        return Err(Problem::NotShown(format!("token {token} after {last}")));
+    }
+    must(!fenced.write(token), || "the resource lets an old token in".to_owned())?;
+    let text =
+        format!("after the restore token {token} came after {last}; the resource refuses it");
+    Ok(Finding::Shown(text))
+}
+
+async fn one_term(world: &World, name: &str, resource: &Resource) -> Result<Token, Problem> {
+    let candidate = world.candidate(name).await?;
+    let lead = world.led(&candidate).await?;
+    must(resource.write(lead.token()), || "a leader's effect is refused".to_owned())?;
+    let token = lead.token();
+    must(lead.resign().await?, || "a release is not confirmed".to_owned())?;
+    Ok(token)
+}
+
+/// FE7. The child is this project's own command's.
+pub(super) async fn token_of_a_child(world: &World) -> Outcome {
+    let url = world.target().url(world.lock());
+    let url =
+        url.ok_or_else(|| Problem::NotApplicable("no other process reaches it".to_owned()))?;
+    let program = crate::process::command_under_test().ok_or_else(|| {
+        Problem::Vacuous(
+            "the command leasehold is not built; LEASEHOLD_PROGRAM may name it".to_owned(),
+        )
+    })?;
+    let mut command = tokio::process::Command::new(program);
+    command.args(["run", "--lease-duration", "3s", "--lock", &url, "--", "sh", "-c"]);
+    command.arg("printf '%s' \"$LEASEHOLD_FENCING_TOKEN\"; read _").kill_on_drop(true);
+    let mut child = command
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .map_err(Problem::violated)?;
+    let mut told = vec![0; 64];
+    let output = child.stdout.as_mut().expect("it is piped");
+    let read = tokio::io::AsyncReadExt::read(output, &mut told);
+    let count = world.within("the child tells its token", 2 * LEASE, read).await?;
+    told.truncate(count.map_err(Problem::violated)?);
+    let told: Option<Token> = String::from_utf8_lossy(&told).trim().parse().ok();
+    let stored = world.record().await?.map(|record| record.token);
+    must(told.is_some() && told == stored, || {
+        format!("the child was told {told:?}, and {stored:?} is stored")
+    })?;
+    // The end of its input ends the child, and that the command.
+    drop(child.stdin.take());
+    world.within("the command ends", 2 * LEASE, child.wait()).await?.map_err(Problem::violated)?;
+    world.history().note(
+        &"child".into(),
+        What::Effect { token: told.unwrap_or_default(), fenced: true, accepted: true },
+    );
+    Ok(Finding::Holds)
+}

@@ -1,0 +1,165 @@
+//! Watches and observers.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use leasehold::{ErrorKind, Intent, Leader, Push, Version};
+
+use crate::hand::{free, put, record_of};
+use crate::history::{Event, What};
+use crate::link::{Fault, Requests};
+use crate::verdict::{Finding, Outcome, Problem, must};
+use crate::world::{LEASE, World};
+
+/// The tokens that an observer was told, in order.
+fn told(world: &World, node: &str) -> Vec<u64> {
+    let tokens = world.history().events().into_iter().filter(|event| &*event.node == node);
+    let tokens = tokens.filter_map(|event| match event.what {
+        What::Told { leader: Some((_, token)) } => token,
+        _ => None,
+    });
+    let mut tokens: Vec<u64> = tokens.collect();
+    tokens.dedup();
+    tokens
+}
+
+/// Ten hand-overs between two candidates; the tokens in order.
+async fn ten_hand_overs(world: &World) -> Result<Vec<u64>, Problem> {
+    let candidates = world.candidates("c", 2).await?;
+    let mut tokens = Vec::new();
+    for round in 0..10 {
+        let lead = world.led(&candidates[round % 2]).await?;
+        tokens.push(lead.token());
+        world.sleep(Duration::from_millis(100)).await;
+        must(lead.resign().await?, || "a release is not confirmed".to_owned())?;
+        world.sleep(Duration::from_millis(100)).await;
+    }
+    Ok(tokens)
+}
+
+/// WA1.
+pub(super) async fn ten_in_order(world: &World) -> Outcome {
+    let (_, _observer) = world.observer("o").await?;
+    world.sleep(Duration::from_millis(100)).await;
+    let tokens = ten_hand_overs(world).await?;
+    world.sleep(world.timing().retry_period()).await;
+    let told = told(world, "o");
+    must(told == tokens, || format!("{tokens:?} led, and {told:?} were told"))?;
+    Ok(Finding::Holds)
+}
+
+/// WA2.
+pub(super) async fn half_open(world: &World) -> Outcome {
+    let [a, b] = [world.candidate("a").await?, world.candidate("b").await?];
+    let lead = world.led(&a).await?;
+    let waiting = b.stand();
+    world.sleep(LEASE / 2).await;
+    let _deaf = b.link().fault(Requests::All, Fault::Deafen);
+    world.sleep(LEASE / 3).await;
+    must(lead.resign().await?, || "the release is not confirmed".to_owned())?;
+    let timeout = world.timing().request_timeout();
+    let bound = if world.target().by_server() { LEASE } else { LEASE / 3 } + timeout;
+    let second = world.within("b notices", bound, waiting).await?.map_err(Problem::violated)??;
+    must(second.check(), || "b lost its term".to_owned())?;
+    Ok(Finding::Holds)
+}
+
+/// WA3. More happens than the store remembers.
+pub(super) async fn compacted(world: &World) -> Outcome {
+    let store = world.store().await?;
+    if store.capabilities().push != Push::Resumable {
+        return Err(Problem::NotApplicable("its watch resumes from nothing".to_owned()));
+    }
+    let by_server = world.target().by_server();
+    let intent = if by_server { Intent::Take } else { Intent::Adopt };
+    let first = put(&store, &Version::absent(), intent, record_of("a", 1)).await?;
+    let mut now = first.clone();
+    for number in 2..400_u64 {
+        let record = record_of("a", number);
+        if by_server {
+            free(&store, &now).await?;
+            now = put(&store, &Version::absent(), Intent::Take, record).await?;
+        } else {
+            now = put(&store, &now.version, Intent::Take, record).await?;
+        }
+    }
+    world.target().forget_history(world.lock()).await.map_err(Problem::NotApplicable)?;
+    let newest = now.record().map_or(0, |record| record.token);
+    let (mut last, mut events) = (0, 0);
+    let mut watch = store.watch(&first);
+    while last != newest {
+        let event = world.within("the watch shows the present", LEASE, watch.next()).await?;
+        let event = event.ok_or_else(|| Problem::Violated("the watch ended".to_owned()))?;
+        // An end by an error is one that the driver answers with a read and another watch.
+        let Ok(event) = event else {
+            must(store.read().await?.record().map(|record| record.token) == Some(newest), || {
+                "a read is older than the newest write".to_owned()
+            })?;
+            return Ok(Finding::Holds);
+        };
+        if let Some(record) = event.record() {
+            must(record.token >= last, || format!("{} after {last}", record.token))?;
+            (last, events) = (record.token, events + 1);
+        }
+    }
+    must(events < 398, || "nothing was forgotten".to_owned())?;
+    Ok(Finding::Holds)
+}
+
+/// WA4. An old event must neither be told as news nor end a good term.
+pub(super) async fn late_and_twice(world: &World) -> Outcome {
+    let (link, _observer) = world.observer("o").await?;
+    let _faults = [
+        link.fault(Requests::All, Fault::Replay),
+        link.fault(Requests::All, Fault::DelayEvents(Duration::from_millis(30))),
+    ];
+    let candidates = world.candidates("c", 2).await?;
+    let _replayed: Vec<_> =
+        candidates.iter().map(|one| one.link().fault(Requests::All, Fault::Replay)).collect();
+    let mut tokens = Vec::new();
+    for round in 0..6 {
+        let lead = world.led(&candidates[round % 2]).await?;
+        tokens.push(lead.token());
+        world.sleep(LEASE / 3).await;
+        must(lead.check(), || "an old event ended a good term".to_owned())?;
+        must(lead.resign().await?, || "a release is not confirmed".to_owned())?;
+        world.sleep(Duration::from_millis(100)).await;
+    }
+    world.sleep(LEASE / 2).await;
+    let told = told(world, "o");
+    world.happened("event", told.len())?;
+    must(told.last() == tokens.last(), || format!("{tokens:?} led, and {told:?} were told"))?;
+    Ok(Finding::Holds)
+}
+
+/// WA5.
+pub(super) async fn never_writes(world: &World) -> Outcome {
+    let (link, _observer) = world.observer("o").await?;
+    let _read_only = link.fault(Requests::Writes, Fault::Refuse(ErrorKind::Denied));
+    let tokens = ten_hand_overs(world).await?;
+    let wrote = |event: &Event| {
+        &*event.node == "o" && matches!(event.what, What::Sent { intent: Some(_), .. })
+    };
+    must(world.count(wrote) == 0, || format!("it wrote {} times", world.count(wrote)))?;
+    world.sleep(LEASE / 3).await;
+    must(told(world, "o").last() == tokens.last(), || "it was not told".to_owned())?;
+    Ok(Finding::Holds)
+}
+
+/// WA6.
+pub(super) async fn nobody_leads(world: &World) -> Outcome {
+    let (_, observer) = world.observer("o").await?;
+    let a = world.candidate("a").await?;
+    let lead = world.led(&a).await?;
+    world.sleep(LEASE / 2).await;
+    let named =
+        |leader: &Leader| matches!(leader, Leader::Held(leading) if leading.identity == "a");
+    must(named(&observer.status().leader), || "it is not told of the leader".to_owned())?;
+    a.kill();
+    drop(lead);
+    let what = "it no longer names the dead leader";
+    world.until(what, world.failover() + LEASE / 100, || !named(&observer.status().leader)).await?;
+    world.sleep(LEASE).await;
+    must(!named(&observer.status().leader), || "it names the dead leader again".to_owned())?;
+    Ok(Finding::Holds)
+}

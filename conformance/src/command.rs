@@ -1,0 +1,290 @@
+//! The suite's command line, shared by the project's command and the tests.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::cases;
+use crate::catalogue::{CASES, Tier};
+use crate::expected::{Expectation, Expected};
+use crate::report::{Line, Report};
+use crate::runner::{self, Options};
+use crate::target::{FileTarget, MemoryTarget, Target, UrlTarget};
+use crate::timeline;
+use crate::verdict::Verdict;
+
+/// How it is called.
+pub const USAGE: &str = "\
+Usage: leasehold-conformance [OPTION...] [BACKEND [FILTER]]
+
+  BACKEND            memory, memory-server, file, etcd, or the URL of a lock beside which locks may be made;
+                     without one, those that need no server
+  FILTER             cases by name (EX4), group (EX) or words of their title, several by commas
+
+  --list             name the cases, and what would make each fail; runs none
+  --slow             the slow and the random tier too
+  --built            leave out cases that nobody has built yet
+  --seed N           where randomness begins (1)
+  --parallel N       how many cases run at a time where time is real (16)
+  --json FILE        the report as JSON
+  --junit FILE       the report as JUnit XML
+  --histories DIR    every history as JSON lines, text and SVG
+";
+
+/// What was asked for.
+#[derive(Debug, Default)]
+struct Request {
+    backend: Option<String>,
+    options: Options,
+    help: bool,
+    list: bool,
+    json: Option<PathBuf>,
+    junit: Option<PathBuf>,
+    histories: Option<PathBuf>,
+}
+
+/// Runs the command; whether everything was as expected.
+///
+/// # Errors
+/// It was called wrongly, or a file cannot be written.
+pub fn run(arguments: &[String], mut say: impl FnMut(&str)) -> Result<bool, String> {
+    let request = parse(arguments)?;
+    if request.help {
+        say(USAGE.trim_end());
+        return Ok(true);
+    }
+    if request.list {
+        list(request.backend.as_deref(), &mut say)?;
+        return Ok(true);
+    }
+    let backends = match &request.backend {
+        Some(backend) => vec![backend.as_str()],
+        None => vec!["memory", "memory-server", "file"],
+    };
+    let mut reports = Vec::new();
+    for backend in backends {
+        let target = target(backend)?;
+        reports.push(one(&target, &request, &mut say)?);
+    }
+    let all: Vec<_> = reports.iter().map(Report::to_json).collect();
+    if let Some(file) = &request.json {
+        write(file, &format!("{:#}\n", serde_json::Value::from(all)))?;
+    }
+    if let Some(file) = &request.junit {
+        write(file, &reports.iter().map(Report::to_junit).collect::<String>())?;
+    }
+    Ok(reports.iter().all(|report| report.faults().is_empty()))
+}
+
+fn one(
+    target: &Arc<dyn Target>,
+    request: &Request,
+    say: &mut impl FnMut(&str),
+) -> Result<Report, String> {
+    let expected = Expected::of(target.backend())?;
+    let report = runner::run(target, &expected, &request.options, |_: &Line| {});
+    say(report.table().trim_end());
+    if let Some(directory) = &request.histories {
+        histories(&directory.join(&report.backend), &report)?;
+    }
+    let missing = report.missing();
+    if !missing.is_empty() {
+        say(&format!("{}: {} not built yet: {}", report.backend, missing.len(), missing.join(" ")));
+    }
+    for fault in report.faults() {
+        say(&format!("NOT AS EXPECTED  {fault}"));
+    }
+    say(&format!(
+        "seed {}, {:.1} s, worst oversleep of the host {:?}",
+        report.seed,
+        report.took.as_secs_f64(),
+        report.oversleep
+    ));
+    say(&report.closing());
+    Ok(report)
+}
+
+/// A store of a user's own, and what to run there.
+#[derive(Clone)]
+pub struct Own {
+    /// A lock. The cases use locks beside it. May hold a password.
+    pub url: String,
+    /// As the command's filter.
+    pub filter: Option<String>,
+    /// The slow and the random tier too.
+    pub slow: bool,
+    /// Where randomness begins.
+    pub seed: u64,
+}
+
+/// Runs every case that needs no hand on the servers against a user's own store, and says what could not be tested;
+/// whether everything that ran was as expected.
+///
+/// # Errors
+/// The URL is wrong, or the store cannot be opened or read.
+pub fn own_store(own: &Own, mut say: impl FnMut(&str)) -> Result<bool, leasehold::Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| {
+        leasehold::Error::new(leasehold::ErrorKind::Unavailable, "start a runtime", error)
+    })?;
+    let target: Arc<dyn Target> = Arc::new(runtime.block_on(UrlTarget::open(&own.url))?);
+    let expected = Expected::of(target.backend()).or_else(|_none| Expected::of("file"));
+    let expected = expected.expect("this crate's own expectations are in order");
+    let (filter, slow, seed) = (own.filter.clone(), own.slow, own.seed);
+    let options = Options { filter, slow, seed, built_only: true, ..Options::default() };
+    let mut report = runner::run(&target, &expected, &options, |_| {});
+    // What an administrator would have to do is not ours to do on a store of theirs.
+    let (tested, untested): (Vec<Line>, Vec<Line>) = report
+        .lines
+        .into_iter()
+        .partition(|line| !matches!(line.verdict, Verdict::NotApplicable(_)));
+    report.lines = tested;
+    say(report.table().trim_end());
+    say("\nnot tested:");
+    for line in &untested {
+        say(&format!("  {:5} {}: {}", line.case.id, line.case.title, line.verdict.text()));
+    }
+    let missing: Vec<&str> = CASES
+        .iter()
+        .filter(|case| cases::implementation(case.id).is_none())
+        .map(|case| case.id)
+        .collect();
+    say(&format!("  not built yet, or for servers of the suite's own: {}", missing.join(" ")));
+    let faults = report.faults();
+    for fault in &faults {
+        say(&format!("NOT AS EXPECTED  {fault}"));
+    }
+    report.lines.extend(untested);
+    say(&format!("\n{}", report.closing()));
+    Ok(faults.is_empty())
+}
+
+/// Keeps every history, as a machine, a reader and a browser take it.
+fn histories(directory: &Path, report: &Report) -> Result<(), String> {
+    let failed = |error: std::io::Error| format!("cannot make {}: {error}", directory.display());
+    fs::create_dir_all(directory).map_err(failed)?;
+    for line in report.lines.iter().filter(|line| !line.events.is_empty()) {
+        let id = line.case.id;
+        let lines: String =
+            line.events.iter().map(|event| format!("{}\n", event.to_json())).collect();
+        write(&directory.join(format!("{id}.jsonl")), &lines)?;
+        write(&directory.join(format!("{id}.txt")), &timeline::text(&line.events))?;
+        let title = format!("{} {id}: {}", report.backend, line.case.title);
+        write(&directory.join(format!("{id}.svg")), &timeline::svg(&title, &line.events))?;
+    }
+    Ok(())
+}
+
+fn write(file: &Path, text: &str) -> Result<(), String> {
+    fs::write(file, text).map_err(|error| format!("cannot write {}: {error}", file.display()))
+}
+
+fn target(backend: &str) -> Result<Arc<dyn Target>, String> {
+    match backend {
+        "memory" => Ok(Arc::new(MemoryTarget::new())),
+        "memory-server" => Ok(Arc::new(MemoryTarget::with_server_expiry())),
+        "file" => match FileTarget::new() {
+            Ok(target) => Ok(Arc::new(target)),
+            Err(error) => Err(format!("no temporary directory: {error}")),
+        },
+        #[cfg(feature = "servers")]
+        "etcd" => match crate::target::EtcdTarget::start() {
+            Ok(target) => Ok(Arc::new(target)),
+            Err(error) => Err(format!("cannot start etcd: {error}")),
+        },
+        url if url.contains(':') => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let runtime = runtime.map_err(|error| format!("no runtime: {error}"))?;
+            let target =
+                runtime.block_on(UrlTarget::open(url)).map_err(|error| error.to_string())?;
+            Ok(Arc::new(target))
+        }
+        other => Err(format!("there is no backend {other:?}; a URL names a store of yours")),
+    }
+}
+
+fn list(backend: Option<&str>, say: &mut impl FnMut(&str)) -> Result<(), String> {
+    let expected = backend.map(Expected::of).transpose()?;
+    for case in CASES {
+        let built = cases::implementation(case.id);
+        let tier = if case.tier == Tier::Fast { "" } else { " (slow)" };
+        say(&format!("{:5}{tier} {}", case.id, case.title));
+        match built {
+            Some(built) => say(&format!("        fails if {}", built.fails_if)),
+            None => say("        not built yet"),
+        }
+        match expected.as_ref().map(|expected| expected.case(case.id)) {
+            Some(Expectation::NotApplicable(why)) => say(&format!("        not applicable: {why}")),
+            Some(Expectation::Demonstrated(why)) => say(&format!("        demonstrated: {why}")),
+            Some(Expectation::Pass) | None => {}
+        }
+    }
+    Ok(())
+}
+
+fn parse(arguments: &[String]) -> Result<Request, String> {
+    let mut request = Request::default();
+    let mut plain = Vec::new();
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        let mut value =
+            || rest.next().cloned().ok_or_else(|| format!("{argument} needs a value after it"));
+        match argument.as_str() {
+            "--help" | "-h" => request.help = true,
+            "--list" => request.list = true,
+            "--slow" => request.options.slow = true,
+            "--built" => request.options.built_only = true,
+            "--seed" => request.options.seed = number(&value()?)?,
+            "--parallel" => {
+                let count = number(&value()?)?;
+                request.options.parallel = usize::try_from(count).unwrap_or(usize::MAX);
+            }
+            "--json" => request.json = Some(value()?.into()),
+            "--junit" => request.junit = Some(value()?.into()),
+            "--histories" => request.histories = Some(value()?.into()),
+            flag if flag.starts_with('-') => return Err(format!("there is no option {flag}")),
+            word => plain.push(word.to_owned()),
+        }
+    }
+    let mut plain = plain.into_iter();
+    request.backend = plain.next();
+    request.options.filter = plain.next();
+    match plain.next() {
+        Some(word) => Err(format!("{word:?} is one word too many")),
+        None => Ok(request),
+    }
+}
+
+fn number(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_no| format!("{text:?} is not a whole number"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Request, String> {
+        parse(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn reads_its_command_line() {
+        let request = parsed("memory EX,Q1 --seed 7 --slow").unwrap();
+        assert_eq!(request.backend.as_deref(), Some("memory"));
+        assert_eq!((request.options.seed, request.options.slow), (7, true));
+        let chosen: Vec<&str> = request.options.chosen().iter().map(|case| case.id).collect();
+        assert_eq!(chosen, ["Q1", "EX1", "EX2", "EX3", "EX4", "EX5", "EX6"]);
+        assert!(request.options.is_filtered());
+        assert_eq!(parsed("memory").unwrap().options.chosen().len(), 73);
+        for (line, says) in [
+            ("--frob", "no option"),
+            ("--seed", "needs a value"),
+            ("--seed x", "whole number"),
+            ("memory Q1 x", "one word too many"),
+        ] {
+            let error = parsed(line).unwrap_err();
+            assert!(error.contains(says), "{error}");
+        }
+        assert!(run(&["zk".to_owned()], |_| {}).unwrap_err().contains("no backend"));
+    }
+}

@@ -1,0 +1,167 @@
+//! What is expected of a backend: `expected/<backend>.toml`, with a line for every case of the catalogue.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use crate::catalogue::{CASES, case};
+use crate::verdict::Verdict;
+
+/// What is expected of one case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Expectation {
+    /// It holds.
+    Pass,
+    /// A documented violation is shown, for this reason.
+    Demonstrated(String),
+    /// It makes no sense here, for this reason.
+    NotApplicable(String),
+}
+
+/// What is expected of every case.
+#[derive(Clone, Debug)]
+pub struct Expected(BTreeMap<&'static str, Expectation>);
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Line {
+    Word(String),
+    Reasoned(Reasoned),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Reasoned {
+    verdict: String,
+    reason: String,
+}
+
+/// The files of this crate, by backend.
+const FILES: &[(&str, &str)] = &[
+    ("memory", include_str!("../expected/memory.toml")),
+    ("memory-server", include_str!("../expected/memory-server.toml")),
+    ("file", include_str!("../expected/file.toml")),
+    ("etcd", include_str!("../expected/etcd.toml")),
+];
+
+impl Expected {
+    /// The backends that have expectations.
+    pub fn backends() -> impl Iterator<Item = &'static str> {
+        FILES.iter().map(|(backend, _)| *backend)
+    }
+
+    /// What this crate expects of a backend.
+    ///
+    /// # Errors
+    /// There is no such backend, or its file is wrong; says where.
+    pub fn of(backend: &str) -> Result<Self, String> {
+        let file = FILES.iter().find(|(name, _)| *name == backend);
+        let (_, text) = file.ok_or_else(|| format!("nothing is expected of {backend:?}"))?;
+        Self::parse(backend, text)
+    }
+
+    /// Reads the lines `CASE = "pass"` and `CASE = { verdict = "…", reason = "…" }`.
+    ///
+    /// # Errors
+    /// A case is missing, unknown, without a reason, or left out although the catalogue does not allow it.
+    pub fn parse(backend: &str, text: &str) -> Result<Self, String> {
+        let wrong = |what: String| format!("expected/{backend}.toml: {what}");
+        let lines: BTreeMap<String, Line> =
+            toml::from_str(text).map_err(|error| wrong(error.to_string()))?;
+        let mut expected = BTreeMap::new();
+        for (id, line) in lines {
+            let case = case(&id).ok_or_else(|| wrong(format!("there is no case {id}")))?;
+            let expectation = expectation(line).map_err(|why| wrong(format!("{id}: {why}")))?;
+            let left_out = matches!(expectation, Expectation::NotApplicable(_));
+            if left_out && !case.may_be_left_out(backend) {
+                return Err(wrong(format!("{id}: the catalogue has it apply to {backend}")));
+            }
+            expected.insert(case.id, expectation);
+        }
+        let missing: Vec<&str> =
+            CASES.iter().map(|case| case.id).filter(|id| !expected.contains_key(id)).collect();
+        if missing.is_empty() {
+            Ok(Self(expected))
+        } else {
+            Err(wrong(format!("no line for {}", missing.join(", "))))
+        }
+    }
+
+    /// What is expected of that case.
+    ///
+    /// # Panics
+    /// The case is not of the catalogue.
+    #[must_use]
+    pub fn case(&self, id: &str) -> &Expectation {
+        self.0.get(id).expect("there is a line for every case")
+    }
+}
+
+fn expectation(line: Line) -> Result<Expectation, String> {
+    match line {
+        Line::Word(word) if word == "pass" => Ok(Expectation::Pass),
+        Line::Word(word) => Err(format!("{word:?} is no verdict that needs no reason")),
+        Line::Reasoned(line) if line.reason.trim().len() < 10 => {
+            Err("the reason says nothing".to_owned())
+        }
+        Line::Reasoned(line) => match line.verdict.as_str() {
+            "demonstrated" => Ok(Expectation::Demonstrated(line.reason)),
+            "not applicable" => Ok(Expectation::NotApplicable(line.reason)),
+            other => Err(format!("{other:?} cannot be expected")),
+        },
+    }
+}
+
+impl Expectation {
+    /// Whether a verdict is the expected one.
+    #[must_use]
+    pub fn is_met_by(&self, verdict: &Verdict) -> bool {
+        matches!(
+            (self, verdict),
+            (Self::Pass, Verdict::Pass)
+                | (Self::Demonstrated(_), Verdict::Demonstrated(_))
+                | (Self::NotApplicable(_), Verdict::NotApplicable(_))
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all_pass() -> String {
+        CASES.iter().map(|case| format!("{} = \"pass\"\n", case.id)).collect()
+    }
+
+    #[test]
+    fn every_file_names_every_case() {
+        for backend in Expected::backends() {
+            Expected::of(backend).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_file_is_an_error() {
+        let parse = |text: &str| Expected::parse("etcd", text).map(drop);
+        let left_out = |id: &str| {
+            all_pass().replace(
+                &format!("\n{id} = \"pass\""),
+                &format!(
+                    "\n{id} = {{ verdict = \"not applicable\", reason = \"it has none of that\" }}"
+                ),
+            )
+        };
+        assert_eq!(parse(&all_pass()), Ok(()));
+        assert_eq!(parse(&left_out("UP4")), Ok(()));
+        for (text, says) in [
+            (all_pass().replace("BA1 = \"pass\"\n", ""), "no line for BA1"),
+            (all_pass() + "XX9 = \"pass\"\n", "no case XX9"),
+            (all_pass().replace("BA1 = \"pass\"", "BA1 = \"fail\""), "no verdict"),
+            (left_out("BA1"), "BA1: the catalogue has it apply"),
+            (left_out("UP4").replace("it has none of that", ""), "says nothing"),
+        ] {
+            let error = parse(&text).unwrap_err();
+            assert!(error.contains(says), "{error}");
+        }
+    }
+}

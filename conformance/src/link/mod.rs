@@ -1,0 +1,279 @@
+//! The way between one candidate and its store, where requests and answers can be lost, late, doubled and held.
+
+#[cfg(test)]
+mod tests;
+mod wire;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use leasehold::{Clock, Error, ErrorKind, Intent, LockBackend, Observed, Version};
+use tokio::sync::watch;
+
+use crate::clock::Gate;
+use crate::history::{History, Stamp, What};
+
+pub use wire::Linked;
+
+/// Which requests a fault strikes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Requests {
+    /// Every one.
+    All,
+    /// Reads.
+    Reads,
+    /// Writes.
+    Writes,
+    /// Writes for this.
+    Only(Intent),
+}
+
+/// What becomes of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It never arrives, and no answer comes.
+    LoseRequest,
+    /// It is carried out, and no answer comes.
+    LoseAnswer,
+    /// It fails at once, with this kind of error, and is not carried out.
+    Refuse(ErrorKind),
+    /// It takes so long on its way there.
+    DelayRequest(Duration),
+    /// Its answer takes so long.
+    DelayAnswer(Duration),
+    /// It is kept on its way there until the fault is lifted, and then carried out, whoever still waits.
+    HoldRequest,
+    /// It is carried out, and its answer kept until the fault is lifted.
+    HoldAnswer,
+    /// It arrives twice; the second answer is the one that comes back.
+    Double,
+    /// Of the watch: nothing comes any more, and the connection seems to stand.
+    Deafen,
+    /// Of the watch: every event comes, then the one before it, then it again.
+    Replay,
+    /// Of the watch: every event comes so late.
+    DelayEvents(Duration),
+}
+
+/// One candidate's way to its store. Clones are the same way.
+#[derive(Clone)]
+pub struct Link(Arc<Inner>);
+
+struct Inner {
+    node: Arc<str>,
+    clock: Arc<dyn Clock>,
+    gate: Gate,
+    ledger: Ledger,
+    rules: Mutex<Vec<Rule>>,
+}
+
+struct Rule {
+    id: u64,
+    requests: Requests,
+    fault: Fault,
+    /// How many more it strikes; `None` is all.
+    left: Option<u32>,
+    lifted: watch::Sender<bool>,
+}
+
+/// What all links of a lock share: the history, and which record each version is.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    pub(crate) history: History,
+    stamps: Arc<Mutex<HashMap<Version, Stamp>>>,
+    next: Arc<AtomicU64>,
+}
+
+/// A fault that is on. Dropping it lifts the fault.
+#[must_use = "dropping it lifts the fault at once"]
+pub struct Guard {
+    link: Link,
+    ids: Vec<u64>,
+}
+
+impl Ledger {
+    /// An empty one.
+    #[must_use]
+    pub fn new(history: History) -> Self {
+        Self { history, stamps: Arc::default(), next: Arc::default() }
+    }
+
+    pub(crate) fn number(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn stamps(&self) -> MutexGuard<'_, HashMap<Version, Stamp>> {
+        self.stamps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn learn(&self, observed: &Observed) {
+        if let Some(record) = observed.record() {
+            let holder = record.holder.as_ref().and_then(|holder| holder.incarnation);
+            let stamp = Stamp { holder, token: record.token };
+            self.stamps().insert(observed.version.clone(), stamp);
+        }
+    }
+}
+
+impl Link {
+    pub(crate) fn new(node: Arc<str>, clock: Arc<dyn Clock>, gate: Gate, ledger: Ledger) -> Self {
+        Self(Arc::new(Inner { node, clock, gate, ledger, rules: Mutex::default() }))
+    }
+
+    /// The store, over this way.
+    pub fn over(&self, store: Arc<dyn LockBackend>) -> Arc<dyn LockBackend> {
+        Arc::new(Linked::new(store, self.clone()))
+    }
+
+    /// Puts a fault on these requests until the guard goes.
+    pub fn fault(&self, requests: Requests, fault: Fault) -> Guard {
+        self.faults(&[(requests, fault)], None)
+    }
+
+    /// Puts a fault on the next `times` of these requests.
+    pub fn fault_next(&self, times: u32, requests: Requests, fault: Fault) -> Guard {
+        self.faults(&[(requests, fault)], Some(times))
+    }
+
+    /// Cuts the way in both directions.
+    pub fn cut(&self) -> Guard {
+        let silent = [(Requests::All, Fault::LoseRequest), (Requests::All, Fault::LoseAnswer)];
+        self.faults(&[silent[0], silent[1], (Requests::All, Fault::Deafen)], None)
+    }
+
+    fn faults(&self, faults: &[(Requests, Fault)], left: Option<u32>) -> Guard {
+        let mut ids = Vec::new();
+        for &(requests, fault) in faults {
+            let id = self.0.ledger.number();
+            self.note(What::Fault { id, what: format!("{fault:?} ({requests:?})"), on: true });
+            let lifted = watch::Sender::new(false);
+            self.rules().push(Rule { id, requests, fault, left, lifted });
+            ids.push(id);
+        }
+        Guard { link: self.clone(), ids }
+    }
+
+    fn rules(&self) -> MutexGuard<'_, Vec<Rule>> {
+        self.0.rules.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, what: What) {
+        self.0.ledger.history.note(&self.0.node, what);
+    }
+
+    /// What strikes this request.
+    fn strikes(&self, intent: Option<Intent>) -> Strikes {
+        let mut strikes = Vec::new();
+        for rule in self.rules().iter_mut() {
+            if rule.requests.include(intent) && rule.left != Some(0) {
+                rule.left = rule.left.map(|left| left - 1);
+                strikes.push((rule.fault, rule.lifted.subscribe()));
+            }
+        }
+        Strikes { faults: strikes, clock: self.0.clock.clone() }
+    }
+
+    fn is_on(&self, is: impl Fn(Fault) -> bool) -> Option<Fault> {
+        self.rules().iter().map(|rule| rule.fault).find(|fault| is(*fault))
+    }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Link").field(&self.0.node).finish()
+    }
+}
+
+impl Guard {
+    /// Lifts the fault now.
+    pub fn lift(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let link = &self.link;
+        let gone: Vec<Rule> = {
+            let mut rules = link.rules();
+            let (gone, kept) = rules.drain(..).partition(|rule| self.ids.contains(&rule.id));
+            *rules = kept;
+            gone
+        };
+        for rule in gone {
+            rule.lifted.send_replace(true);
+            link.note(What::Fault { id: rule.id, what: format!("{:?}", rule.fault), on: false });
+        }
+    }
+}
+
+impl Requests {
+    fn include(self, intent: Option<Intent>) -> bool {
+        match self {
+            Self::All => true,
+            Self::Reads => intent.is_none(),
+            Self::Writes => intent.is_some(),
+            Self::Only(only) => intent == Some(only),
+        }
+    }
+}
+
+/// What strikes one request.
+struct Strikes {
+    faults: Vec<(Fault, watch::Receiver<bool>)>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Strikes {
+    fn has(&self, fault: Fault) -> bool {
+        self.faults.iter().any(|(known, _)| *known == fault)
+    }
+
+    fn is_none(&self) -> bool {
+        self.faults.is_empty()
+    }
+
+    /// The way there.
+    ///
+    /// # Errors
+    /// The request is refused.
+    async fn there(&mut self) -> Result<(), Error> {
+        if self.has(Fault::LoseRequest) {
+            std::future::pending::<()>().await;
+        }
+        for (fault, lifted) in &mut self.faults {
+            match fault {
+                Fault::Refuse(kind) => {
+                    let why = "it was told to refuse";
+                    return Err(Error::new(*kind, "reach the store", why));
+                }
+                Fault::DelayRequest(delay) => {
+                    self.clock.sleep_until(self.clock.now() + *delay).await
+                }
+                // Its guard is gone: it is lifted.
+                Fault::HoldRequest => drop(lifted.wait_for(|lifted| *lifted).await),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The way back.
+    async fn back(&mut self) {
+        if self.has(Fault::LoseAnswer) {
+            std::future::pending::<()>().await;
+        }
+        for (fault, lifted) in &mut self.faults {
+            match fault {
+                Fault::DelayAnswer(delay) => {
+                    self.clock.sleep_until(self.clock.now() + *delay).await
+                }
+                Fault::HoldAnswer => drop(lifted.wait_for(|lifted| *lifted).await),
+                _ => {}
+            }
+        }
+    }
+}

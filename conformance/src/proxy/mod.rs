@@ -1,0 +1,197 @@
+//! A proxy between a client and a server, with faults that can be told exactly and are undone by a guard.
+//!
+//! It knows bytes, and of HTTP/2 as much as it takes to lose the replies to some requests while the connection lives
+//! on. It runs on a thread of its own: a case that blocks its runtime does not block the network.
+
+mod carry;
+mod frames;
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::sync::{oneshot, watch};
+
+/// What a connection carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// Anything.
+    Bytes,
+    /// HTTP/2 without TLS, as gRPC uses it.
+    Http2,
+}
+
+/// Where bytes go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// From the client to the server.
+    Requests,
+    /// From the server to the client.
+    Replies,
+}
+
+/// What is wrong with the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Nobody listens: connections are refused, and those that stand are reset.
+    Refuse,
+    /// Nothing passes in either direction. A connection that lost something this way stays dead.
+    Blackhole,
+    /// The connections of this moment are dead and seem to stand; new ones pass.
+    HalfOpen,
+    /// Everything in this direction comes so much later.
+    Delay(Direction, Duration),
+    /// After so many more bytes in this direction a connection is reset.
+    CutAfter(Direction, u64),
+    /// What goes in this direction is kept, and goes on when the fault is lifted, whoever still listens.
+    Hold(Direction),
+    /// Requests are carried out and their replies lost. Over HTTP/2 only those of requests sent during the fault; over
+    /// plain bytes every reply, and the connection stays dead.
+    LoseReplies,
+}
+
+/// A proxy. Dropping it ends its thread and resets its connections.
+#[derive(Debug)]
+pub struct Proxy {
+    address: SocketAddr,
+    faults: Arc<watch::Sender<Faults>>,
+    /// Its end ends the thread.
+    _alive: oneshot::Sender<()>,
+}
+
+/// The faults that are on, by number.
+#[derive(Clone, Debug, Default)]
+struct Faults {
+    next: u64,
+    on: Vec<(u64, Fault)>,
+}
+
+/// A fault that is on. Dropping it lifts the fault.
+#[must_use = "dropping it lifts the fault at once"]
+#[derive(Debug)]
+pub struct Guard {
+    faults: Arc<watch::Sender<Faults>>,
+    id: u64,
+}
+
+impl Proxy {
+    /// A proxy in front of that server, on a free port of loopback.
+    ///
+    /// # Errors
+    /// There is no port or no thread.
+    pub fn start(server: SocketAddr, protocol: Protocol) -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        let faults = Arc::new(watch::Sender::new(Faults::default()));
+        let (alive, over) = oneshot::channel();
+        let watched = faults.subscribe();
+        thread::Builder::new().name("conformance-proxy".to_owned()).spawn(move || {
+            runtime.block_on(async move {
+                // Without it nobody listens, which its clients will tell.
+                let Ok(listener) = TcpListener::from_std(listener) else { return };
+                tokio::select! {
+                    () = serve(listener, address, server, protocol, watched) => {}
+                    _ = over => {}
+                }
+            });
+        })?;
+        Ok(Self { address, faults, _alive: alive })
+    }
+
+    /// Where clients connect.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Puts a fault on until the guard goes.
+    pub fn fault(&self, fault: Fault) -> Guard {
+        let mut id = 0;
+        self.faults.send_modify(|faults| {
+            faults.next += 1;
+            id = faults.next;
+            faults.on.push((id, fault));
+        });
+        Guard { faults: self.faults.clone(), id }
+    }
+}
+
+impl Guard {
+    /// Lifts the fault now.
+    pub fn lift(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.faults.send_modify(|faults| faults.on.retain(|(id, _)| *id != self.id));
+    }
+}
+
+impl Faults {
+    fn find<T>(&self, find: impl Fn(Fault) -> Option<T>) -> Option<T> {
+        self.on.iter().find_map(|(_, fault)| find(*fault))
+    }
+
+    fn has(&self, wanted: Fault) -> bool {
+        self.on.iter().any(|(_, fault)| *fault == wanted)
+    }
+
+    /// The number of the latest [`Fault::HalfOpen`], for connections that were there before it.
+    fn half_open(&self) -> Option<u64> {
+        self.on.iter().filter(|(_, fault)| *fault == Fault::HalfOpen).map(|(id, _)| *id).max()
+    }
+}
+
+/// Takes the very address again after a refusal.
+async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(256)
+}
+
+async fn serve(
+    first: TcpListener,
+    address: SocketAddr,
+    server: SocketAddr,
+    protocol: Protocol,
+    mut faults: watch::Receiver<Faults>,
+) {
+    let mut listener = Some(first);
+    loop {
+        let refuse = faults.borrow_and_update().has(Fault::Refuse);
+        if refuse {
+            listener = None;
+        } else if listener.is_none() {
+            // Somebody else may hold the port for a moment.
+            listener = listen(address).await.ok();
+        }
+        tokio::select! {
+            accepted = accepted(listener.as_ref()) => match accepted {
+                Ok(client) => {
+                    let number = faults.borrow().next;
+                    tokio::spawn(carry::connection(client, server, protocol, faults.clone(), number));
+                }
+                Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+            },
+            changed = faults.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+async fn accepted(listener: Option<&TcpListener>) -> io::Result<tokio::net::TcpStream> {
+    match listener {
+        Some(listener) => listener.accept().await.map(|(client, _)| client),
+        None => {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            Err(io::ErrorKind::ConnectionRefused.into())
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! Runs cases, each in a thread of its own, and says what became of them.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use leasehold::Clock;
+use leasehold::testing::VirtualClock;
+use tokio::task::LocalSet;
+
+use crate::canary::Canary;
+use crate::cases::{self, Run};
+use crate::catalogue::{CASES, Case, Tier};
+use crate::expected::{Expectation, Expected};
+use crate::history::{Event, History};
+use crate::judge::{Rules, judge};
+use crate::report::{Line, Report};
+use crate::target::{MemoryTarget, Target};
+use crate::verdict::{Finding, Outcome, Problem, Verdict};
+use crate::world::World;
+
+/// A case that is not done by then, of real or of virtual time, never will be.
+const REAL_LIMIT: Duration = Duration::from_secs(300);
+const VIRTUAL_LIMIT: Duration = Duration::from_secs(200_000);
+
+/// How much virtual time passes in one go; whoever sleeps wakes at the very moment.
+const STEP: Duration = Duration::from_secs(1);
+
+/// What to run, and how.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Only cases whose name begins with this, or whose title contains it; several by commas.
+    pub filter: Option<String>,
+    /// The slow and the random tier too.
+    pub slow: bool,
+    /// Where randomness begins.
+    pub seed: u64,
+    /// How many cases run at one time.
+    pub parallel: usize,
+    /// Leave out cases that nobody has built yet; the run counts as filtered.
+    pub built_only: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { filter: None, slow: false, seed: 1, parallel: 16, built_only: false }
+    }
+}
+
+impl Options {
+    /// The cases that are chosen.
+    #[must_use]
+    pub fn chosen(&self) -> Vec<&'static Case> {
+        CASES.iter().filter(|case| self.chooses(case)).collect()
+    }
+
+    fn chooses(&self, case: &Case) -> bool {
+        let named = |filter: &str| {
+            filter.split(',').any(|part| case.id == part || is_group(case.id, part))
+                || case.title.contains(filter)
+        };
+        let by_name = self.filter.as_deref().is_none_or(named);
+        // Who names a slow case wants it.
+        let exactly =
+            self.filter.as_deref().is_some_and(|filter| filter.split(',').any(|id| id == case.id));
+        let tier = case.tier == Tier::Fast || self.slow || exactly;
+        by_name && tier && !(self.built_only && cases::implementation(case.id).is_none())
+    }
+
+    /// Whether some case of the chosen tiers was left out by hand.
+    #[must_use]
+    pub fn is_filtered(&self) -> bool {
+        self.filter.is_some() || self.built_only
+    }
+}
+
+/// `EX` names all of EX1 to EX6.
+fn is_group(id: &str, part: &str) -> bool {
+    !part.is_empty() && id.trim_end_matches(|c: char| c.is_ascii_digit()) == part
+}
+
+/// Runs the chosen cases against the target, telling of each as it ends.
+pub fn run(
+    target: &Arc<dyn Target>,
+    expected: &Expected,
+    options: &Options,
+    tell: impl Fn(&Line) + Sync,
+) -> Report {
+    let began = Instant::now();
+    let chosen = options.chosen();
+    let lines = Mutex::new(Vec::new());
+    let canary = Canary::start();
+    let each = |case| {
+        let line = one(target, expected, case, options.seed, &canary);
+        tell(&line);
+        lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+    };
+    // Virtual time takes a whole core.
+    let parallel = if target.virtual_time() { 2 } else { options.parallel.max(1) };
+    // The qualification floods the store: before all others, and alone.
+    let (first, others): (Vec<&'static Case>, Vec<&'static Case>) =
+        chosen.into_iter().partition(|case| case.id.starts_with('Q'));
+    first.into_iter().for_each(each);
+    let next = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..parallel.min(others.len()) {
+            scope.spawn(|| {
+                while let Some(case) = others.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    each(case);
+                }
+            });
+        }
+    });
+    let mut lines = lines.into_inner().unwrap_or_else(PoisonError::into_inner);
+    lines.sort_by_key(|line| CASES.iter().position(|case| case.id == line.case.id));
+    Report {
+        backend: target.backend().to_owned(),
+        seed: options.seed,
+        filtered: options.is_filtered(),
+        took: began.elapsed(),
+        oversleep: canary.worst_since(began),
+        lines,
+    }
+}
+
+fn one(
+    target: &Arc<dyn Target>,
+    expected: &Expected,
+    case: &'static Case,
+    seed: u64,
+    canary: &Canary,
+) -> Line {
+    let began = Instant::now();
+    let expectation = expected.case(case.id).clone();
+    let run = match (&expectation, cases::implementation(case.id)) {
+        (Expectation::NotApplicable(reason), _) => {
+            let verdict = Verdict::NotApplicable(reason.clone());
+            return Line { case, expectation, verdict, took: began.elapsed(), events: Vec::new() };
+        }
+        (_, None) => {
+            let (verdict, took) = (Verdict::Missing, began.elapsed());
+            return Line { case, expectation, verdict, took, events: Vec::new() };
+        }
+        (_, Some(implementation)) => implementation.run,
+    };
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        let start = Instant::now();
+        let lock = format!("{}-{seed}-{attempt}", case.id.to_lowercase());
+        let (verdict, events) = isolated(target, run, lock, seed);
+        let slow = !target.virtual_time() && canary.is_too_slow_since(start);
+        let verdict = excuse(verdict, slow);
+        // Once more with the same seed, and then it is said.
+        if attempt == 1 && matches!(verdict, Verdict::Inconclusive(_)) {
+            continue;
+        }
+        return Line { case, expectation, verdict, took: began.elapsed(), events };
+    }
+}
+
+/// What a case found, before the host's state is looked at.
+enum Found {
+    Verdict(Verdict),
+    /// Too late, which a slow host excuses.
+    Late(String),
+}
+
+fn excuse(found: Found, slow: bool) -> Verdict {
+    match found {
+        Found::Late(text) if slow => Verdict::Inconclusive(format!("{text}; the host is too slow")),
+        Found::Late(text) => Verdict::Fail(text),
+        Found::Verdict(Verdict::NotDemonstrated(text)) if slow => {
+            Verdict::Inconclusive(format!("{text}; the host is too slow"))
+        }
+        Found::Verdict(verdict) => verdict,
+    }
+}
+
+/// Runs one case in a thread of its own, so that neither a panic nor a hang takes the others along.
+fn isolated(target: &Arc<dyn Target>, run: Run, lock: String, seed: u64) -> (Found, Vec<Event>) {
+    let (sender, receiver) = mpsc::channel();
+    let target = target.clone();
+    let name = lock.clone();
+    let thread = thread::Builder::new().name(name).spawn(move || {
+        let outcome = catch_unwind(AssertUnwindSafe(|| world(&target, run, lock, seed)));
+        let outcome = outcome.unwrap_or_else(|panic| {
+            (Found::Verdict(Verdict::Fail(format!("panicked: {}", said(&*panic)))), Vec::new())
+        });
+        // The runner waits no longer than its limit.
+        let _ = sender.send(outcome);
+    });
+    if let Err(error) = thread {
+        let text = format!("no thread for it: {error}");
+        return (Found::Verdict(Verdict::Inconclusive(text)), Vec::new());
+    }
+    receiver.recv_timeout(REAL_LIMIT + Duration::from_secs(10)).unwrap_or_else(|_timeout| {
+        let text = format!("it hangs: no end within {REAL_LIMIT:?}");
+        (Found::Verdict(Verdict::Fail(text)), Vec::new())
+    })
+}
+
+fn said(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+        .unwrap_or_else(|| "without a word".to_owned())
+}
+
+fn world(target: &Arc<dyn Target>, run: Run, lock: String, seed: u64) -> (Found, Vec<Event>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.expect("the kernel gives an event queue");
+    let simulated = target.virtual_time().then(VirtualClock::new);
+    let world = World::new(target.clone(), lock, simulated.clone(), seed);
+    let local = LocalSet::new();
+    let outcome = local.block_on(&runtime, async {
+        let limit = async {
+            match &simulated {
+                Some(clock) => pump(clock).await,
+                None => world.sleep(REAL_LIMIT).await,
+            }
+        };
+        tokio::select! {
+            biased;
+            outcome = run(&world) => outcome,
+            () = limit => Err(Problem::Violated("it never ends".to_owned())),
+        }
+    });
+    let (history, rules): (History, Rules) = (world.history().clone(), rules(&world));
+    let events = history.events();
+    // Whatever still runs belongs to this case, and goes with it.
+    drop(local);
+    runtime.shutdown_background();
+    (judged(outcome, &events, &rules), events)
+}
+
+/// Lets virtual time run while the case waits for it.
+async fn pump(clock: &VirtualClock) {
+    let end = clock.now() + VIRTUAL_LIMIT;
+    while clock.now() < end {
+        clock.advance(STEP).await;
+    }
+}
+
+fn rules(world: &World) -> Rules {
+    let simulated = world.target().virtual_time();
+    let marginal = if simulated { Duration::ZERO } else { Duration::from_millis(2) };
+    let request_limit = 3 * world.timing().request_timeout() + world.slack();
+    Rules { marginal, request_limit, exempt: world.exempted() }
+}
+
+fn judged(outcome: Outcome, events: &[Event], rules: &Rules) -> Found {
+    let violations = judge(events, rules);
+    if let Some(first) = violations.first() {
+        let more = match violations.len() {
+            1 => String::new(),
+            count => format!(" (and {} more)", count - 1),
+        };
+        return Found::Verdict(Verdict::Fail(format!("{first}{more}")));
+    }
+    Found::Verdict(match outcome {
+        Ok(Finding::Holds) => Verdict::Pass,
+        Ok(Finding::Shown(text)) => Verdict::Demonstrated(text),
+        Err(Problem::Violated(text)) => Verdict::Fail(text),
+        Err(Problem::Vacuous(text)) => Verdict::Inconclusive(text),
+        Err(Problem::NotShown(text)) => Verdict::NotDemonstrated(text),
+        Err(Problem::NotApplicable(text)) => Verdict::NotApplicable(text),
+        Err(Problem::Late(text)) => return Found::Late(text),
+    })
+}
+
+/// Runs one case on locks in memory that were made to misbehave; for negative controls.
+///
+/// # Panics
+/// There is no such case.
+#[must_use]
+pub fn run_on(target: MemoryTarget, id: &str, seed: u64) -> Verdict {
+    let target: Arc<dyn Target> = Arc::new(target);
+    let run = cases::implementation(id).expect("the case is built").run;
+    let lock = format!("{}-{seed}-1", id.to_lowercase());
+    excuse(isolated(&target, run, lock, seed).0, false)
+}

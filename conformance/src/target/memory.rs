@@ -1,0 +1,126 @@
+//! The lock in memory, in virtual time: the reference of what every case means.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use leasehold::{Builder, Clock, Error, LockBackend, MemoryLock};
+
+use super::Target;
+
+/// Puts something between a candidate and the store; for deliberate defects.
+pub type Wrap = Box<dyn Fn(Arc<dyn LockBackend>) -> Arc<dyn LockBackend> + Send + Sync>;
+
+/// Locks in memory.
+pub struct MemoryTarget {
+    by_server: bool,
+    wrap: Option<Wrap>,
+    tune: Option<Box<dyn Fn(Builder) -> Builder + Send + Sync>>,
+    locks: Mutex<HashMap<String, MemoryLock>>,
+}
+
+impl MemoryTarget {
+    /// Locks whose candidates count the lease themselves.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { by_server: false, wrap: None, tune: None, locks: Mutex::default() }
+    }
+
+    /// Locks that the store's own clock frees.
+    #[must_use]
+    pub fn with_server_expiry() -> Self {
+        Self { by_server: true, ..Self::new() }
+    }
+
+    /// The same, with something between every candidate and the store.
+    #[must_use]
+    pub fn wrapped(self, wrap: Wrap) -> Self {
+        Self { wrap: Some(wrap), ..self }
+    }
+
+    /// The same, with candidates that are built differently.
+    #[must_use]
+    pub fn tuned(self, tune: impl Fn(Builder) -> Builder + Send + Sync + 'static) -> Self {
+        Self { tune: Some(Box::new(tune)), ..self }
+    }
+
+    fn lock(&self, name: &str, clock: &Arc<dyn Clock>) -> MemoryLock {
+        let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
+        let make = || match self.by_server {
+            true => MemoryLock::with_server_expiry(name, Shared(clock.clone())),
+            false => MemoryLock::new(name),
+        };
+        locks.entry(name.to_owned()).or_insert_with(make).clone()
+    }
+}
+
+impl Default for MemoryTarget {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[async_trait]
+impl Target for MemoryTarget {
+    fn backend(&self) -> &str {
+        if self.by_server { "memory-server" } else { "memory" }
+    }
+
+    fn virtual_time(&self) -> bool {
+        true
+    }
+
+    fn by_server(&self) -> bool {
+        self.by_server
+    }
+
+    async fn open(
+        &self,
+        lock: &str,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Arc<dyn LockBackend>, Error> {
+        let lock: Arc<dyn LockBackend> = Arc::new(self.lock(lock, clock));
+        Ok(match &self.wrap {
+            Some(wrap) => wrap(lock),
+            None => lock,
+        })
+    }
+
+    async fn delete(&self, lock: &str) -> Result<(), String> {
+        let locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
+        locks.get(lock).ok_or("nobody has opened it")?.delete();
+        Ok(())
+    }
+
+    fn tune(&self, builder: Builder) -> Builder {
+        match &self.tune {
+            Some(tune) => tune(builder),
+            None => builder,
+        }
+    }
+}
+
+impl fmt::Debug for MemoryTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.backend())
+    }
+}
+
+/// A clock behind a pointer.
+#[derive(Clone, Debug)]
+pub(crate) struct Shared(pub(crate) Arc<dyn Clock>);
+
+impl Clock for Shared {
+    fn now(&self) -> leasehold::Time {
+        self.0.now()
+    }
+
+    fn wall(&self) -> leasehold::Wall {
+        self.0.wall()
+    }
+
+    fn sleep_until(&self, at: leasehold::Time) -> leasehold::BoxFuture<'static, ()> {
+        self.0.sleep_until(at)
+    }
+}
