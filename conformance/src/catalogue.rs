@@ -35,7 +35,7 @@ impl Case {
         match backend {
             "kubernetes" => self.not_on.contains('K'),
             "endpoints" => self.not_on.contains('E'),
-            "etcd" => self.not_on.contains('T'),
+            "etcd" | "etcd-least" => self.not_on.contains('T'),
             "redis" => self.not_on.contains('R'),
             "objectstore" => self.not_on.contains('S'),
             _ => true,

@@ -17,8 +17,9 @@ use crate::verdict::Verdict;
 pub const USAGE: &str = "\
 Usage: leasehold-conformance [OPTION...] [BACKEND [FILTER]]
 
-  BACKEND            memory, memory-server, file, etcd, or the URL of a lock beside which locks may be made;
-                     without one, those that need no server
+  BACKEND            memory, memory-server, file, etcd, etcd-least (candidates with permission for their own election
+                     only), or the URL of a lock beside which locks may be made; without one, those that need no
+                     server
   FILTER             cases by name (EX4), group (EX) or words of their title, several by commas
 
   --list             name the cases, and what would make each fail; runs none
@@ -189,6 +190,11 @@ fn target(backend: &str) -> Result<Arc<dyn Target>, String> {
         },
         #[cfg(feature = "servers")]
         "etcd" => match crate::target::EtcdTarget::start() {
+            Ok(target) => Ok(Arc::new(target)),
+            Err(error) => Err(format!("cannot start etcd: {error}")),
+        },
+        #[cfg(feature = "servers")]
+        "etcd-least" => match crate::target::EtcdTarget::start_with_least_permission() {
             Ok(target) => Ok(Arc::new(target)),
             Err(error) => Err(format!("cannot start etcd: {error}")),
         },

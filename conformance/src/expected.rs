@@ -42,6 +42,8 @@ const FILES: &[(&str, &str)] = &[
     ("memory-server", include_str!("../expected/memory-server.toml")),
     ("file", include_str!("../expected/file.toml")),
     ("etcd", include_str!("../expected/etcd.toml")),
+    // Less permission changes nothing.
+    ("etcd-least", include_str!("../expected/etcd.toml")),
 ];
 
 impl Expected {

@@ -212,12 +212,19 @@ async fn certificates_that_do_not_fit_are_denied() {
     let other = tempfile::tempdir().unwrap();
     let stranger = Authority::new(other.path(), "stranger").unwrap();
     let good = etcd.authority().unwrap().client("good", Validity::Valid).unwrap();
-    let wrong = format!(
-        "etcds://{}/jobs?ca={}&cert={}&key={}",
-        etcd.endpoints().join(","),
-        stranger.certificate().display(),
-        good.certificate.display(),
-        good.key.display()
-    );
-    shows(&doctor(&wrong, &[]).await, 77, &["problem  member", "look at the certificates"]);
+    let old = etcd.authority().unwrap().client("old", Validity::Expired).unwrap();
+    let ours = etcd.authority().unwrap().certificate();
+    for (ca, pair, says) in
+        [(stranger.certificate(), &good, "UnknownIssuer"), (ours, &old, "CertificateExpired")]
+    {
+        let url = format!(
+            "etcds://{}/jobs?ca={}&cert={}&key={}",
+            etcd.endpoints().join(","),
+            ca.display(),
+            pair.certificate.display(),
+            pair.key.display()
+        );
+        let report = doctor(&url, &[]).await;
+        shows(&report, 77, &["problem  member", says, "-> look at the certificates"]);
+    }
 }

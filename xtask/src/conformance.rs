@@ -6,7 +6,7 @@ use crate::{Outcome, servers};
 /// Builds the command whose children the cases look at, installs the servers that are asked for, and runs the suite.
 pub(crate) fn run(arguments: &[String]) -> Outcome {
     cargo::run(&mut cargo(["build", "--quiet", "-p", "leasehold-cli", "--features", "etcd"]))?;
-    if arguments.iter().any(|argument| argument == "etcd") {
+    if arguments.iter().any(|argument| ["etcd", "etcd-least"].contains(&argument.as_str())) {
         servers::run(Some("etcd"))?;
     }
     let mut suite = cargo(["run", "--quiet", "--package", "leasehold-conformance", "--"]);

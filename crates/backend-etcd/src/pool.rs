@@ -20,6 +20,9 @@ use crate::failure::{Failure, Reason};
 /// A request that takes longer than this and is then given up has shown a bad connection.
 const SLOW: Duration = Duration::from_millis(50);
 
+/// How often an examination asks a member that closes the connection.
+const HEARINGS: usize = 10;
+
 /// The members of one cluster.
 #[derive(Debug)]
 pub(crate) struct Pool {
@@ -118,6 +121,7 @@ impl Pool {
         let mut waiting = self.order();
         let mut running = FuturesUnordered::new();
         let mut worst: Option<Failure> = None;
+        let mut logs_in_again = true;
         loop {
             if let Some(member) = waiting.pop_front() {
                 running.push(self.attempt(member, &request));
@@ -128,6 +132,11 @@ impl Pool {
                 answer = running.next() => match answer {
                     Some(Ok(answer)) => return Ok(answer),
                     Some(Err(failure)) if failure.is_definite() => return Err(failure),
+                    Some(Err(failure)) if failure.reason == Reason::StaleLogin && logs_in_again => {
+                        logs_in_again = false;
+                        waiting = self.order();
+                        worst = Some(more_telling(worst, failure));
+                    }
                     Some(Err(failure)) => worst = Some(more_telling(worst, failure)),
                     None => {}
                 },
@@ -136,16 +145,24 @@ impl Pool {
         }
     }
 
-    /// The request to one member, and to the next one only if it never left this process.
+    /// The request to one member, and to the next one only if it never left this process. A member that no longer knows
+    /// our login, as after any change of anybody's rights, has refused it: it is asked once more on a new connection.
     pub(crate) async fn once<T, R>(&self, request: impl Fn(Client) -> R) -> Result<T, Failure>
     where
         R: Future<Output = Result<T, ClientError>>,
     {
         let trying = async {
             let mut worst: Option<Failure> = None;
-            for member in self.order() {
+            let mut waiting = self.order();
+            let mut logs_in_again = true;
+            while let Some(member) = waiting.pop_front() {
                 match self.attempt(member, &request).await {
                     Err(failure) if failure.reason == Reason::NotSent => {
+                        worst = Some(more_telling(worst, failure));
+                    }
+                    Err(failure) if failure.reason == Reason::StaleLogin && logs_in_again => {
+                        logs_in_again = false;
+                        waiting.push_front(member);
                         worst = Some(more_telling(worst, failure));
                     }
                     answer => return answer,
@@ -165,7 +182,7 @@ impl Pool {
         R: Future<Output = Result<T, ClientError>>,
     {
         let asked = (0..self.members.len()).map(|member| {
-            let asking = timeout(self.deadline, self.attempt(member, &request));
+            let asking = timeout(self.deadline, self.attempt_until_heard(member, &request));
             async move {
                 let name = self.members[member].name.clone();
                 let answer = asking.await.unwrap_or_else(|_elapsed| {
@@ -176,6 +193,27 @@ impl Pool {
             }
         });
         join_all(asked).await
+    }
+
+    /// A server that refuses a certificate closes the connection, and in half of the cases its word of why is lost.
+    async fn attempt_until_heard<T, R>(
+        &self,
+        member: usize,
+        request: &impl Fn(Client) -> R,
+    ) -> Result<T, Failure>
+    where
+        R: Future<Output = Result<T, ClientError>>,
+    {
+        let mut answer = self.attempt(member, request).await;
+        for _ in 1..HEARINGS {
+            match &answer {
+                Err(failure) if failure.reason == Reason::Closed => {
+                    answer = self.attempt(member, request).await;
+                }
+                _ => break,
+            }
+        }
+        answer
     }
 
     /// The same members, over connections of its own, and another one of them first.
