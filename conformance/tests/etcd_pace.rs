@@ -79,7 +79,8 @@ impl LockBackend for Traced {
     }
 }
 
-/// Watch, grant, transaction. The bound of 10 ms is for an idle machine; the test allows a busy one.
+/// Three writes of the store, one after the other: the key goes, a lease is granted, a key is put. On an idle machine that
+/// is 10 ms; on a busy one a raw put tells how slow everything is.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_release_hands_over_in_milliseconds() {
     let etcd = cluster(3).await;
@@ -90,7 +91,8 @@ async fn a_release_hands_over_in_milliseconds() {
     };
     let electors = [traced("a"), traced("b")];
     let mut held = electors[0].campaign().await.unwrap();
-    let mut times = Vec::new();
+    let (mut times, mut puts) = (Vec::new(), Vec::new());
+    let client = client(&etcd).await;
     let mut steps: [Vec<Duration>; STEPS.len()] = Default::default();
     for round in 0..ROUNDS {
         let next = electors[(round + 1) % 2].clone();
@@ -115,16 +117,18 @@ async fn a_release_hands_over_in_milliseconds() {
             times.extend(at.map(|at| at - began));
         }
         held = next;
+        let began = Instant::now();
+        client.kv_client().put("raw", "put", None).await.unwrap();
+        puts.push(began.elapsed());
     }
     for (what, times) in STEPS.into_iter().zip(steps) {
         let (median, worst) = spread(times);
         println!("{what}: after {median:.1?} (median), {worst:.1?} (longest)");
     }
-    let puts = raw_puts(&etcd).await;
     distribution("a raw put", &puts);
     distribution("release to leading", &times);
-    let (median, _) = spread(times);
-    assert!(median < Duration::from_millis(100), "{median:?}");
+    let ((median, _), (put, _)) = (spread(times), spread(puts));
+    assert!(median <= Duration::from_millis(10).max(put * 10), "{median:?}, a raw put {put:?}");
 }
 
 /// For people.
@@ -140,17 +144,6 @@ fn distribution(what: &str, times: &[Duration]) {
         at(100),
         times.len()
     );
-}
-
-async fn raw_puts(etcd: &Etcd) -> Vec<Duration> {
-    let client = client(etcd).await;
-    let mut times = Vec::new();
-    for _ in 0..ROUNDS {
-        let began = Instant::now();
-        client.kv_client().put("raw", "put", None).await.unwrap();
-        times.push(began.elapsed());
-    }
-    times
 }
 
 async fn client(etcd: &Etcd) -> Client {
