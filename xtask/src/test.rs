@@ -11,23 +11,37 @@ use crate::{Outcome, model, servers, sim, size, tools};
 
 /// In the order they run: what fails fast comes first.
 const STEPS: &[Step] = &[
-    Step { name: "tools", quick: true, run: tools::components_and_packages },
-    Step { name: "format", quick: true, run: format },
-    Step { name: "clippy", quick: true, run: clippy },
-    Step { name: "core-alone", quick: false, run: core_without_driver },
-    Step { name: "facade-alone", quick: false, run: facade_without_backends },
-    Step { name: "tests", quick: true, run: tests },
-    Step { name: "doc-tests", quick: true, run: doc_tests },
-    Step { name: "servers", quick: false, run: servers::step },
-    Step { name: "etcd-tests", quick: false, run: etcd_tests },
-    Step { name: "simulation", quick: false, run: sim::schedules },
-    Step { name: "mutants", quick: false, run: sim::mutants },
-    Step { name: "model", quick: false, run: model::complete },
-    Step { name: "slow-tests", quick: false, run: slow_tests },
-    Step { name: "docs", quick: false, run: documentation },
-    Step { name: "dependencies", quick: false, run: dependencies },
-    Step { name: "size", quick: false, run: size::step },
+    quick("tools", tools::components_and_packages),
+    quick("format", format),
+    quick("clippy", clippy),
+    full("core-alone", core_without_driver),
+    full("facade-alone", facade_without_backends),
+    quick("tests", tests),
+    quick("doc-tests", doc_tests),
+    beside("simulation", sim::schedules),
+    beside("mutants", sim::mutants),
+    beside("model", model::complete),
+    full("servers", servers::step),
+    full("etcd-tests", etcd_tests),
+    full("slow-tests", slow_tests),
+    full("docs", documentation),
+    full("dependencies", dependencies),
+    full("size", size::step),
 ];
+
+type Run = fn() -> Result<String, String>;
+
+const fn full(name: &'static str, run: Run) -> Step {
+    Step { name, quick: false, computes: false, run }
+}
+
+const fn quick(name: &'static str, run: Run) -> Step {
+    Step { quick: true, ..full(name, run) }
+}
+
+const fn beside(name: &'static str, run: Run) -> Step {
+    Step { computes: true, ..full(name, run) }
+}
 
 /// An integration test whose file name begins so takes more than a few seconds; `--quick` leaves it out.
 const SLOW: &str = "slow_";
