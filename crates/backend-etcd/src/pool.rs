@@ -20,6 +20,9 @@ use crate::failure::{Failure, Reason};
 /// A request that takes longer than this and is then given up has shown a bad connection.
 const SLOW: Duration = Duration::from_millis(50);
 
+/// How often a request logs in again: others may go on changing rights.
+const LOGINS: u32 = 5;
+
 /// How often an examination asks a member that closes the connection.
 const HEARINGS: usize = 10;
 
@@ -121,7 +124,7 @@ impl Pool {
         let mut waiting = self.order();
         let mut running = FuturesUnordered::new();
         let mut worst: Option<Failure> = None;
-        let mut logs_in_again = true;
+        let mut logins = LOGINS;
         loop {
             if let Some(member) = waiting.pop_front() {
                 running.push(self.attempt(member, &request));
@@ -132,8 +135,8 @@ impl Pool {
                 answer = running.next() => match answer {
                     Some(Ok(answer)) => return Ok(answer),
                     Some(Err(failure)) if failure.is_definite() => return Err(failure),
-                    Some(Err(failure)) if failure.reason == Reason::StaleLogin && logs_in_again => {
-                        logs_in_again = false;
+                    Some(Err(failure)) if failure.reason == Reason::StaleLogin && logins > 0 => {
+                        logins -= 1;
                         waiting = self.order();
                         worst = Some(more_telling(worst, failure));
                     }
@@ -146,7 +149,7 @@ impl Pool {
     }
 
     /// The request to one member, and to the next one only if it never left this process. A member that no longer knows
-    /// our login, as after any change of anybody's rights, has refused it: it is asked once more on a new connection.
+    /// our login, as after any change of anybody's rights, has refused it: it is asked again on a new connection.
     pub(crate) async fn once<T, R>(&self, request: impl Fn(Client) -> R) -> Result<T, Failure>
     where
         R: Future<Output = Result<T, ClientError>>,
@@ -154,14 +157,14 @@ impl Pool {
         let trying = async {
             let mut worst: Option<Failure> = None;
             let mut waiting = self.order();
-            let mut logs_in_again = true;
+            let mut logins = LOGINS;
             while let Some(member) = waiting.pop_front() {
                 match self.attempt(member, &request).await {
                     Err(failure) if failure.reason == Reason::NotSent => {
                         worst = Some(more_telling(worst, failure));
                     }
-                    Err(failure) if failure.reason == Reason::StaleLogin && logs_in_again => {
-                        logs_in_again = false;
+                    Err(failure) if failure.reason == Reason::StaleLogin && logins > 0 => {
+                        logins -= 1;
                         waiting.push_front(member);
                         worst = Some(more_telling(worst, failure));
                     }
@@ -219,10 +222,8 @@ impl Pool {
     /// The same members, over connections of its own, and another one of them first.
     pub(crate) fn apart(&self) -> Self {
         let members = self.members.iter().map(|member| {
-            let client = match &member.how {
-                Some(_) => None,
-                None => lock(&member.connection).client.clone(),
-            };
+            let theirs = lock(&member.connection).client.clone();
+            let client = theirs.filter(|_| member.how.is_none());
             let answered = client.is_some();
             Member {
                 name: member.name.clone(),

@@ -38,7 +38,7 @@ pub enum Action {
     /// Say who leads: exit 0 if somebody does, 75 if nobody does, 69 if it is unknown
     Status(StatusArgs),
     /// Say whether the lock can be relied on: the store, permissions, latency, timing
-    #[command(after_help = DOCTOR_HELP)]
+    #[command(after_help = crate::doctor::HELP)]
     Doctor(DoctorArgs),
     /// Run the conformance cases against your own store, on scratch locks beside the one that is named
     #[cfg(feature = "conformance")]
@@ -226,15 +226,6 @@ pub struct DoctorArgs {
     )]
     pub output: OutputFormat,
 }
-
-const DOCTOR_HELP: &str = "\
-Give the durations that `run` will be given: each rule is shown with its numbers.
-
-The lock itself is only read. Two candidates race for a scratch lock beside it, which proves that the store compares
-and swaps, and which is removed.
-
-Exits with 0 if all is ok or a warning; else the first problem decides: 69 the store, or a majority of it, cannot be
-reached, 77 it denied access, 78 the configuration or the store is not fit.";
 
 /// `leasehold conformance`.
 #[cfg(feature = "conformance")]

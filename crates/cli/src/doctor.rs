@@ -12,6 +12,16 @@ use serde_json::{Value, json};
 use crate::args::{DoctorArgs, OutputFormat};
 use crate::exit;
 
+/// What its help says behind the flags.
+pub const HELP: &str = "\
+Give the durations that `run` will be given: each rule is shown with its numbers.
+
+The lock itself is only read. Two candidates race for a scratch lock beside it, which proves that the store compares \
+and swaps, and which is removed.
+
+Exits with 0 if all is ok or a warning; else the first problem decides: 69 the store, or a majority of it, cannot be \
+reached, 77 it denied access, 78 the configuration or the store is not fit.";
+
 /// The end of an examination, should the store keep it waiting.
 const PATIENCE: Duration = Duration::from_secs(60);
 

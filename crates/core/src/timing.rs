@@ -162,7 +162,7 @@ impl Timing {
     /// The shortest clock margin that goes with this lease duration.
     #[must_use]
     pub fn min_clock_margin(lease_duration: Duration) -> Duration {
-        min_margin(lease_duration)
+        MIN_MARGIN.max(lease_duration / 1000)
     }
 
     /// The bounds that this timing gives. The one place where they are computed.
@@ -194,7 +194,7 @@ impl Timing {
         if lease_duration > MAX_LEASE_DURATION {
             return Err(format!("lease duration {lease_duration:?} is above the maximum of 1h"));
         }
-        let margin = min_margin(lease_duration);
+        let margin = Self::min_clock_margin(lease_duration);
         if clock_margin < margin {
             return Err(format!(
                 "clock margin {clock_margin:?} is below {margin:?}, the larger of 250ms and a thousandth of the lease duration"
@@ -219,7 +219,8 @@ impl Timing {
     fn nearest(self) -> Self {
         const MS: Duration = Duration::from_millis(1);
         let lease_duration = self.lease_duration.clamp(2 * MIN_MARGIN, MAX_LEASE_DURATION);
-        let clock_margin = self.clock_margin.clamp(min_margin(lease_duration), lease_duration / 2);
+        let least = Self::min_clock_margin(lease_duration);
+        let clock_margin = self.clock_margin.clamp(least, lease_duration / 2);
         let room = lease_duration - clock_margin;
         let fits = self.renew_deadline.saturating_add(self.stop_grace) <= room;
         let renew_deadline =
@@ -334,8 +335,8 @@ impl TimingSettings {
     }
 
     fn derive(&self, lease_duration: Duration) -> Timing {
-        let margin =
-            (lease_duration / 15).min(Duration::from_secs(4)).max(min_margin(lease_duration));
+        let least = Timing::min_clock_margin(lease_duration);
+        let margin = (lease_duration / 15).min(Duration::from_secs(4)).max(least);
         let period = floor_us(lease_duration * 2 / 15);
         let clock_margin = self.clock_margin.unwrap_or(margin);
         let renew_deadline = self.renew_deadline.unwrap_or(floor_us(lease_duration * 2 / 3));
@@ -385,10 +386,6 @@ impl fmt::Display for InvalidTiming {
 }
 
 impl std::error::Error for InvalidTiming {}
-
-fn min_margin(lease_duration: Duration) -> Duration {
-    MIN_MARGIN.max(lease_duration / 1000)
-}
 
 fn floor_ms(duration: Duration) -> Duration {
     Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
