@@ -73,8 +73,11 @@ fn main() -> ExitCode {
         Ok(Command::Test(options)) => test::run(&options),
         Ok(Command::Safety) => safety::run(),
         Ok(Command::Servers(name)) => servers::run(name.as_deref()),
+        Ok(Command::Sim(arguments)) => match sim::by_hand(&arguments) {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
         Ok(Command::Conformance(arguments)) => conformance::run(&arguments),
-        Ok(Command::Sim(arguments)) => sim::run(&arguments),
         Ok(Command::Model(arguments)) => model::run(&arguments),
         Ok(Command::Mutants(arguments)) => {
             mutants::run(&arguments.iter().map(String::as_str).collect::<Vec<_>>())

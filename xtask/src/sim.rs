@@ -2,7 +2,8 @@
 //! must find.
 
 use std::ffi::OsStr;
-use std::process::Command;
+use std::io::IsTerminal;
+use std::process::{Command, ExitCode};
 
 use crate::Outcome;
 use crate::cargo::{self, cargo};
@@ -15,13 +16,25 @@ const SECONDS: &str = "180";
 
 /// The simulator with these arguments.
 pub(crate) fn command<I: IntoIterator<Item: AsRef<OsStr>>>(arguments: I) -> Command {
-    let package = ["--package", "leasehold-sim", "--bin", "leasehold-sim", "--"];
-    let mut command = cargo(["run", "--profile", "sim", "--quiet"]);
-    command.args(package).args(arguments);
+    let mut command = cargo(["run", "--profile", "sim", "--package", "leasehold-sim"]);
+    command.args(["--bin", "leasehold-sim"]);
+    // The first build takes minutes: who looks sees it.
+    if !std::io::stderr().is_terminal() {
+        command.arg("--quiet");
+    }
+    command.arg("--").args(arguments);
     command
 }
 
-pub(crate) fn run(arguments: &[String]) -> Outcome {
+/// The simulator for a person: it has said itself what was wrong, and ends as it ended.
+pub(crate) fn by_hand(arguments: &[String]) -> Result<ExitCode, String> {
+    let status = command(arguments).status();
+    let status = status.map_err(|error| format!("cannot start cargo: {error}"))?;
+    let code = status.code().and_then(|code| u8::try_from(code).ok());
+    Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
+}
+
+fn run(arguments: &[String]) -> Outcome {
     cargo::run(&mut command(arguments))
 }
 

@@ -54,9 +54,10 @@ pub struct Timing {
 /// What follows from a [`Timing`], for people: see [`Timing::bounds`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Bounds {
-    /// The holder's clock may run this much slower than a challenger's before two could believe at once. Where
-    /// the store's own clock frees the lock, that clock counts, and a thousandth less.
+    /// How many times as fast as the holder's clock a challenger's may run before two could lead at once.
     pub clock_rate_ratio: f64,
+    /// The same for the store's own clock, where that ends leases.
+    pub store_clock_rate_ratio: f64,
     /// The longest time without a leader after a crash, beside two round trips.
     pub crash: Duration,
     /// The same when the follower's watch is silently dead and the crashed leader's last renewals were
@@ -64,6 +65,15 @@ pub struct Bounds {
     pub crash_with_dead_watch: Duration,
     /// The longest store outage a leader rides through.
     pub ride_through: Duration,
+}
+
+/// Whose clock ends a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Waits {
+    /// A challenger's: it waits a thousandth longer than the lease.
+    Challenger,
+    /// The store's own.
+    Store,
 }
 
 impl Default for Timing {
@@ -165,13 +175,30 @@ impl Timing {
         MIN_MARGIN.max(lease_duration / 1000)
     }
 
-    /// The bounds that this timing gives. The one place where they are computed.
+    /// How long a lease is waited out, and how long the work of its holder may run: each from the same renewal, on
+    /// a clock of its own. The one function behind the rule on a timing ([`TimingSettings::build`]) and behind the
+    /// bound on clock rates ([`Timing::bounds`]), which the simulator's schedules and its plot take from there.
+    fn race(&self, waits: Waits) -> (Duration, Duration) {
+        let waited = match waits {
+            Waits::Challenger => Self::wait(self.lease_duration),
+            Waits::Store => self.lease_duration,
+        };
+        (waited, self.renew_deadline.saturating_add(self.stop_grace))
+    }
+
+    fn clock_rate_ratio(&self, waits: Waits) -> f64 {
+        let (waited, works) = self.race(waits);
+        waited.as_secs_f64() / works.as_secs_f64()
+    }
+
+    /// The bounds that this timing gives. The one place where they are computed. `leasehold doctor`
+    /// prints them.
     #[must_use]
     pub fn bounds(&self) -> Bounds {
         let wait = Self::wait(self.lease_duration);
-        let stop = self.renew_deadline + self.stop_grace;
         Bounds {
-            clock_rate_ratio: wait.as_secs_f64() / stop.as_secs_f64(),
+            clock_rate_ratio: self.clock_rate_ratio(Waits::Challenger),
+            store_clock_rate_ratio: self.clock_rate_ratio(Waits::Store),
             crash: wait + self.max_jitter(),
             crash_with_dead_watch: wait + self.max_jitter() + self.silence() + self.request_timeout,
             ride_through: self.renew_deadline - self.retry_period - self.request_timeout,
@@ -206,8 +233,10 @@ impl Timing {
                 "retry period {retry_period:?} + 3 x request timeout {request_timeout:?} = {attempts:?} is above the renew deadline {renew_deadline:?}: one lost reply would end the term"
             ));
         }
-        let stopped = renew_deadline.saturating_add(stop_grace).saturating_add(clock_margin);
-        if stopped > lease_duration {
+        // Beside the store's clock, which waits the shorter.
+        let (waited, works) = self.race(Waits::Store);
+        let stopped = works.saturating_add(clock_margin);
+        if stopped > waited {
             return Err(format!(
                 "renew deadline {renew_deadline:?} + stop grace {stop_grace:?} + clock margin {clock_margin:?} = {stopped:?} is above the lease duration {lease_duration:?}: the work could outlive the lease"
             ));

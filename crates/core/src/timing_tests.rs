@@ -45,6 +45,7 @@ fn the_bounds_follow_from_the_durations() {
     assert_eq!(timing.dead_by(sent), sent + s(15));
     let bounds = timing.bounds();
     assert!((bounds.clock_rate_ratio - 15.015 / 14.0).abs() < 1e-9);
+    assert!((bounds.store_clock_rate_ratio - 15.0 / 14.0).abs() < 1e-9);
     assert_eq!(bounds.crash, ms(15_015 + 200));
     assert_eq!(bounds.crash_with_dead_watch, ms(15_015 + 200 + 5_000 + 2_000));
     assert_eq!(bounds.ride_through, s(6));
@@ -163,6 +164,8 @@ proptest::proptest! {
         let sent = Time(u64::from(sent));
         proptest::prop_assert!(timing.kill_at(sent) + timing.clock_margin() <= timing.dead_by(sent));
         proptest::prop_assert!(timing.dead_by(sent) < sent + Timing::wait(timing.lease_duration()));
-        proptest::prop_assert!(timing.bounds().clock_rate_ratio > 1.0);
+        let bounds = timing.bounds();
+        proptest::prop_assert!(bounds.store_clock_rate_ratio > 1.0);
+        proptest::prop_assert!(bounds.clock_rate_ratio > bounds.store_clock_rate_ratio);
     }
 }

@@ -20,6 +20,7 @@ const LONGEST_MS: u64 = 20_000_000;
 
 /// A schedule: everything that decides what happens.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Case {
     /// The seed of every draw that is not written down here.
     pub seed: u64,
@@ -50,6 +51,7 @@ pub struct Case {
 
 /// What a candidate is configured with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct CandidateConfig {
     /// L.
     pub lease_duration_ms: u64,
@@ -88,6 +90,18 @@ impl Case {
         if !(1..=8).contains(&self.candidates.len()) {
             return Err(format!("{} candidates; there may be 1 to 8", self.candidates.len()));
         }
+        let count = self.candidates.len();
+        for (index, fault) in self.faults.iter().enumerate() {
+            let kind = fault.kind;
+            if let Some(node) = fault.node.filter(|node| *node >= count) {
+                return Err(format!(
+                    "fault {index} ({kind:?}) is at node {node}, and there are {count}"
+                ));
+            }
+            if fault.strength > 100 {
+                return Err(format!("fault {index} ({kind:?}) has a strength above 100"));
+            }
+        }
         let moments = self.candidates.iter().flat_map(|c| [c.offset_ms, c.start_ms]);
         let faults = self.faults.iter().flat_map(|fault| [fault.at_ms, fault.for_ms]);
         let own = [self.chaos_ms, self.end_ms, self.latency_us];
@@ -95,6 +109,23 @@ impl Case {
             Some(moment) => Err(format!("{moment} is too far in the future: at most {LONGEST_MS}")),
             None => Ok(()),
         }
+    }
+}
+
+impl Kind {
+    /// Whether it happens at one moment, however long it is said to last.
+    #[must_use]
+    pub(crate) fn is_instant(self) -> bool {
+        use Kind::{AdminDelete, AdminFree, Clone, Resign, ServerRestart, WatchCut};
+        matches!(self, AdminDelete | AdminFree | Clone | Resign | ServerRestart | WatchCut)
+    }
+
+    /// Whether it is not one candidate's.
+    #[must_use]
+    pub(crate) fn is_of_store(self) -> bool {
+        use Kind::{AdminDelete, AdminFree, AdminLabel, Foreign, ServerRestart, ServerStall};
+        matches!(self, AdminDelete | AdminFree | AdminLabel | Foreign | ServerRestart | ServerStall)
+            || self == Self::Unreadable
     }
 }
 
@@ -165,10 +196,13 @@ pub enum Floor {
     Clock,
     /// The clock at the creation of the record, carried by every write.
     Carried,
+    /// Nothing: once the record is deleted, tokens may repeat.
+    None,
 }
 
 /// Something that goes wrong for a while.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Fault {
     /// What.
     pub kind: Kind,
@@ -244,6 +278,8 @@ kinds! {
     AdminLabel,
     /// An administrator removes the holder.
     AdminFree,
+    /// The record cannot be parsed until somebody puts it right.
+    Unreadable,
     /// A leader resigns: stop, drain, release.
     Resign,
     /// A candidate withdraws and stands again; a leader's owner is dropped.

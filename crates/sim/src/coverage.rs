@@ -5,6 +5,7 @@ use std::fmt;
 use leasehold_core::{Action, Input, Intent, Loss, Outcome};
 
 use crate::case::Kind;
+use crate::excuse::Cause;
 use crate::lanes::Style;
 
 /// What a request asks.
@@ -104,6 +105,8 @@ branches! {
     Reasserted,
     /// A candidate saw a copy of itself.
     CopyNoticed,
+    /// A candidate stopped at what it could not parse.
+    Corrupt,
 }
 
 impl Branch {
@@ -189,8 +192,8 @@ pub struct Coverage {
     pub adopted: u64,
     /// Copies that noticed.
     pub copies: u64,
-    /// Overlaps explained by their cause.
-    pub excused: u64,
+    /// Pairs of terms whose overlap was expected, by [`Cause`].
+    excused: [u64; Cause::ALL.len()],
     /// A bit for every kind of fault that began.
     kinds: u32,
     /// A bit for every branch taken.
@@ -209,7 +212,9 @@ impl Coverage {
         self.released += other.released;
         self.adopted += other.adopted;
         self.copies += other.copies;
-        self.excused += other.excused;
+        for (sum, count) in self.excused.iter_mut().zip(other.excused) {
+            *sum += count;
+        }
         self.kinds |= other.kinds;
         self.branches |= other.branches;
     }
@@ -238,9 +243,34 @@ impl Coverage {
         )
     }
 
+    /// How much was covered, in a few words of a progress line.
+    #[must_use]
+    pub fn progress(&self) -> String {
+        let (kinds, branches) = (Kind::ALL.len(), Branch::ALL.len());
+        let (no_kind, no_branch) = (self.missing_kinds().count(), self.missing_branches().count());
+        format!("{}/{kinds} faults, {}/{branches} branches", kinds - no_kind, branches - no_branch)
+    }
+
+    /// Whether everything that can happen did.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.missing_kinds().next().is_none() && self.missing_branches().next().is_none()
+    }
+
     /// A fault begins.
     pub(crate) fn begin(&mut self, kind: Kind) {
         self.kinds |= 1 << kind as u32;
+    }
+
+    /// An overlap was expected.
+    pub(crate) fn excuse(&mut self, cause: Cause) {
+        self.excused[cause as usize] += 1;
+    }
+
+    /// How many overlaps of a cause were expected.
+    #[must_use]
+    pub fn excused(&self, cause: Cause) -> u64 {
+        self.excused[cause as usize]
     }
 
     /// A branch is taken.
@@ -263,10 +293,12 @@ impl Coverage {
 impl fmt::Display for Coverage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { events, terms, conflicts, unknown, zombies, .. } = self;
-        let Self { reasserted, released, adopted, copies, excused, .. } = self;
+        let Self { reasserted, released, adopted, copies, .. } = self;
+        let excused = Cause::ALL.map(|(cause, words)| format!("{} {words}", self.excused(cause)));
+        let excused = excused.join(", ");
         write!(
             f,
-            "{events} events, {terms} terms, {conflicts} conflicts, {unknown} unknown outcomes, {zombies} late writes, {reasserted} re-assertions, {released} releases, {adopted} adoptions, {copies} copies noticed, {excused} overlaps explained; {}",
+            "{events} events, {terms} terms, {conflicts} conflicts, {unknown} unknown outcomes, {zombies} late writes, {reasserted} re-assertions, {released} releases, {adopted} adoptions, {copies} copies noticed, expected overlaps {excused}; {}",
             self.summary()
         )?;
         for kind in self.missing_kinds() {
@@ -292,6 +324,6 @@ mod tests {
         cover.begin(Kind::Drain);
         assert!(!cover.missing_branches().any(|branch| branch == Branch::CopyNoticed));
         assert!(!cover.missing_kinds().any(|kind| kind == Kind::Drain));
-        assert_eq!(cover.summary(), "1 of 26 kinds of fault, 1 of 27 branches");
+        assert_eq!(cover.summary(), "1 of 27 kinds of fault, 1 of 28 branches");
     }
 }

@@ -21,6 +21,12 @@ const REQUESTS: usize = 3;
 impl World<'_> {
     /// Draws what is so now, if a picture was asked for.
     pub(crate) fn draw(&mut self) {
+        if self.lanes.is_some() {
+            self.draw_now();
+        }
+    }
+
+    fn draw_now(&mut self) {
         let Some(mut lanes) = self.lanes.take() else { return };
         let now = self.now;
         lanes.lanes.resize_with(FIRST + self.nodes.len(), || Lane::new("", REQUESTS + 1));

@@ -1,8 +1,8 @@
 //! What the tokio driver does around the election: hand it what happens, do what it asks, wake when it says.
 
-use leasehold_core::{ErrorKind, Input, Loss, Nonce, Outcome, Time, Token};
+use leasehold_core::{ErrorKind, Failure, Input, Loss, Nonce, Outcome, Time, Token};
 
-use crate::case::{Nanos, StoreKind};
+use crate::case::{MS, Nanos, StoreKind};
 use crate::coverage::{Branch, Step};
 use crate::draw::{Purpose, below, draw};
 use crate::judge::{Rule, name};
@@ -21,6 +21,7 @@ impl World<'_> {
         self.tell(|| format!("{} starts", name(x)));
         let node = &mut self.nodes[x];
         node.alive = true;
+        node.running_since = self.now;
         node.paused = 0;
         node.watch.cursor = self.store.index();
         let wanted = node.wanted;
@@ -52,17 +53,9 @@ impl World<'_> {
                     let style = self.cover.answered(flying.step, &input);
                     self.draw_answer(x, style);
                     let node = &mut self.nodes[x];
-                    match &*input {
-                        Input::Wrote(Ok(Outcome::Written(_))) => node.unsure = false,
-                        // While the version stands the Take that went astray is sent again.
-                        Input::Read(Ok(observed)) => {
-                            node.unsure &= node.asked.as_ref() == Some(&observed.version);
-                        }
-                        Input::Wrote(_) => node.unsure = true,
-                        _ => {}
-                    }
                     node.flight = None;
                     node.gives_up = Nanos::MAX;
+                    node.count_setback(flying, &input);
                     self.tell(|| {
                         format!(
                             "{} is answered ({operation}): {}",
@@ -82,6 +75,9 @@ impl World<'_> {
             Local::Hint(watch, index) => {
                 if node.watch.number == watch && node.watch.stands {
                     let observed = self.store.observe(index, self.now);
+                    if index < self.named_at {
+                        self.nodes[x].misled_at = self.now;
+                    }
                     self.tell(|| {
                         format!("{} is pushed {}", name(x), crate::story::observed(&observed))
                     });
@@ -103,9 +99,9 @@ impl World<'_> {
     pub(crate) fn time_out(&mut self, x: usize) {
         let node = &mut self.nodes[x];
         node.gives_up = Nanos::MAX;
-        let Some(Flying { operation, step }) = node.flight.take() else { return };
+        let Some(Flying { operation, step, .. }) = node.flight.take() else { return };
         let write = step != Step::Read;
-        node.unsure |= write;
+        node.setbacks += 1;
         self.cover.unknown += 1;
         self.cover.note(Branch::unknown(step));
         self.draw_answer(x, Style::Unknown);
@@ -125,6 +121,11 @@ impl World<'_> {
                 self.nodes[x].wanted = true;
                 self.input(x, Input::Stand);
             }
+            Command::Exit if self.nodes[x].election.failure().is_some() => {
+                self.kill(x);
+                self.queue.push(self.now + 100 * MS, Event::Start(x));
+            }
+            Command::Exit => {}
             Command::Withdraw => {
                 self.nodes[x].wanted = false;
                 self.input(x, Input::Withdraw);
@@ -207,8 +208,8 @@ impl World<'_> {
             node.releasing = None;
         }
         // Twice the request timeout, and once more if a Take in flight comes true meanwhile.
-        let overdue = 5 * node.timing.request_timeout() + std::time::Duration::from_nanos(2);
-        if node.releasing.is_some_and(|since| now > since + overdue) && node.paused == 0 {
+        let overdue = || 5 * node.timing.request_timeout() + std::time::Duration::from_nanos(2);
+        if node.releasing.is_some_and(|since| now > since + overdue()) && node.paused == 0 {
             self.nodes[x].releasing = None;
             if self.now > self.nodes[x].paused_at {
                 self.violate(Rule::Termination, || format!("{} releases without end", name(x)));
@@ -224,6 +225,12 @@ impl World<'_> {
             self.judge_belief(x);
         }
         if let Some(failure) = self.nodes[x].election.failure().cloned() {
+            let unreadable = matches!(failure, Failure::Corrupt(_)) && self.store.was_unreadable();
+            if unreadable {
+                self.cover.note(Branch::Corrupt);
+                self.queue.push(self.now, Event::Local(x, Local::Command(Command::Exit)));
+                return;
+            }
             self.violate(Rule::Failure, || format!("{} stops for good: {failure:?}", name(x)));
         }
     }
@@ -231,19 +238,27 @@ impl World<'_> {
     fn ended(&mut self, x: usize, token: Token, loss: Loss) {
         self.tell(|| format!("the term {token} of {} ended: {loss:?}", name(x)));
         self.cover.note(Branch::lost(loss));
-        let node = &self.nodes[x];
-        if loss == Loss::Superseded && !node.cloned {
+        if loss == Loss::Superseded {
             let stored = self.store.state();
-            let own = node.election.incarnation();
+            let own = self.nodes[x].election.incarnation();
             let is_ours = stored.record.as_ref().is_some_and(|record| {
                 record.token == token
                     && record.holder.as_ref().is_some_and(|h| h.incarnation == Some(own))
             });
-            if is_ours && !self.haunted && self.case.store != StoreKind::Forgets {
+            // What a copy wrote, or an old assertion that came true late, looks like somebody else's.
+            let wrote = stored.writer.is_some_and(|writer| writer.node == x) && !stored.late;
+            let failed = self.nodes[x].election.failure().is_some();
+            if is_ours && wrote && !failed && self.case.store != StoreKind::Forgets {
                 self.violate(Rule::Stability, || format!("{} gives up its own term", name(x)));
             }
         }
-        if self.bound && !self.nodes[x].cloned {
+        let node = &self.nodes[x];
+        // P + 3T <= D: one lost reply costs a renewal, a read and a renewal.
+        let fits = node.timing.retry_period() >= node.timing.request_timeout();
+        if loss == Loss::Expired && node.setbacks <= u32::from(fits) {
+            self.violate(Rule::Stability, || format!("{} asks again too late", name(x)));
+        }
+        if self.bound {
             self.violate(Rule::Stability, || format!("{} loses term {token} ({loss:?})", name(x)));
         }
         let Some(work) = self.nodes[x].work.filter(|work| work.token == token) else {
@@ -267,6 +282,10 @@ impl World<'_> {
             self.violate(Rule::Spinning, || format!("{} wants to wake at once", name(x)));
             return;
         }
-        node.wakes = if next <= now { Nanos::MAX } else { node.clock.when(next) };
+        if next <= now {
+            (node.wakes, node.wakes_at) = (Nanos::MAX, Time::NEVER);
+        } else if next != node.wakes_at {
+            (node.wakes, node.wakes_at) = (node.clock.when(next), next);
+        }
     }
 }

@@ -1,13 +1,13 @@
 //! What a fault does when it begins and when it ends.
 
-use leasehold_core::{Input, Record};
+use leasehold_core::{Input, Record, Time};
 
-use crate::case::{Kind, MS, StoreKind};
-use crate::coverage::Step;
+use crate::case::{Floor, Kind, MS, StoreKind};
 use crate::draw::{Purpose, below, draw};
+use crate::excuse::Cause;
 use crate::judge::name;
 use crate::mutant::Mutant;
-use crate::node::{Watch, election};
+use crate::node::{PLENTY, Watch, election};
 use crate::queue::{Command, Event, Local};
 use crate::world::World;
 
@@ -20,13 +20,18 @@ impl World<'_> {
         let x = self.target(index);
         self.targets[index] = x;
         self.active.push(index);
+        self.count_faults(x);
         self.cover.begin(fault.kind);
-        self.tell(|| format!("fault {index} begins: {:?} at {}", fault.kind, name(x)));
+        self.tell(|| match fault.kind.is_of_store() {
+            true => format!("fault {index} begins: {:?}", fault.kind),
+            false => format!("fault {index} begins: {:?} at {}", fault.kind, name(x)),
+        });
         match fault.kind {
             Kind::Pause | Kind::Suspend => {
                 let node = &mut self.nodes[x];
                 if node.alive {
                     node.paused += 1;
+                    node.setbacks = PLENTY;
                     node.paused_at = self.now;
                     // Work of a process that stands still stops no earlier than it is killed.
                     if let Some(work) = &mut node.work {
@@ -45,11 +50,19 @@ impl World<'_> {
             Kind::WatchCut => self.break_watch(x),
             Kind::Foreign => self.foreign_starts(),
             Kind::AdminDelete => {
+                let named = self.store.named();
                 self.store.delete(self.now);
+                self.touches(named, Cause::Deleted);
                 self.changed();
             }
             Kind::AdminLabel => self.edit(false),
             Kind::AdminFree => self.edit(true),
+            Kind::Unreadable => {
+                let named = self.store.named();
+                self.spoiled = self.store.spoil(self.now).or(self.spoiled.take());
+                self.displaces(named, None);
+                self.changed();
+            }
             Kind::Resign => self.local(x, Local::Command(Command::Resign)),
             Kind::Withdraw => self.local(x, Local::Command(Command::Withdraw)),
             Kind::Drain => self.local(x, Local::Command(Command::Drain)),
@@ -61,12 +74,14 @@ impl World<'_> {
         let kind = self.case.faults[index].kind;
         let x = self.targets[index];
         self.active.retain(|active| *active != index);
+        self.count_faults(x);
         self.tell(|| format!("fault {index} ends: {kind:?}"));
         match kind {
             Kind::Pause | Kind::Suspend => self.resume(x, index),
             Kind::Restart => self.start(x),
             Kind::WatchSilent | Kind::Partition if self.nodes[x].watch.dead => self.break_watch(x),
             Kind::Foreign => self.foreign_stops(),
+            Kind::Unreadable => self.put_right(),
             Kind::AdminLabel if self.case.store == StoreKind::Observer => self.edit(false),
             Kind::Withdraw | Kind::Drain => self.local(x, Local::Command(Command::Stand)),
             _ => {}
@@ -76,7 +91,7 @@ impl World<'_> {
     /// Whom a fault hits: whoever leads now, if it names nobody.
     fn target(&self, index: usize) -> usize {
         if let Some(node) = self.case.faults[index].node {
-            return node.min(self.case.candidates.len() - 1);
+            return node;
         }
         let leads =
             self.nodes.iter().position(|node| node.belief.is_some_and(|b| b.until > self.now));
@@ -98,8 +113,13 @@ impl World<'_> {
         let slept = self.case.faults[index].kind == Kind::Suspend;
         if slept && self.case.mutant == Some(Mutant::MonotonicClock) {
             node.clock.miss(self.now - node.paused_at);
+            // What was mapped before is mapped anew.
+            node.wakes_at = Time::NEVER;
+            if let Some(belief) = &mut node.belief {
+                belief.deadline = Time::NEVER;
+            }
         }
-        node.paused_at = self.now;
+        (node.paused_at, node.running_since) = (self.now, self.now);
         let inbox = std::mem::take(&mut node.inbox);
         // What the timers do and what has arrived meanwhile may come in either order.
         let timers_first = draw(self.case.seed, x, index as u64, Purpose::Resume) & 1 == 0;
@@ -118,7 +138,7 @@ impl World<'_> {
         }
     }
 
-    fn kill(&mut self, x: usize) {
+    pub(crate) fn kill(&mut self, x: usize) {
         let now = self.now;
         if !self.nodes[x].alive {
             return;
@@ -130,21 +150,23 @@ impl World<'_> {
         let node = &mut self.nodes[x];
         node.alive = false;
         node.lineage = numbers;
-        node.cloned = false;
         let reused = self.case.mutant == Some(Mutant::ReusedIdentity);
         let (whose, life) = if reused { (config, 0) } else { (x, numbers) };
         node.election = election(self.case, config, whose, life, timing);
         node.inbox.clear();
         node.flight = None;
-        node.unsure = false;
-        node.holder_seen = 0;
+        node.told = None;
         node.known = 0;
-        node.wakes = u64::MAX;
+        (node.wakes, node.wakes_at) = (u64::MAX, Time::NEVER);
         node.gives_up = u64::MAX;
         node.paused = 0;
         if let Some(belief) = node.belief.take() {
             node.over.push(belief.token);
         }
+        if self.case.floor == Floor::None {
+            node.over.clear();
+        }
+        node.setbacks = PLENTY;
         node.work = None;
         node.leaves = false;
         node.releasing = None;
@@ -163,24 +185,9 @@ impl World<'_> {
         }
         let copy = self.nodes.len();
         self.tell(|| format!("{} is a copy of {}", name(copy), name(x)));
-        let node = &self.nodes[x];
-        let writes = node.flight.is_some_and(|flying| flying.step != Step::Read);
-        let stored = self.store.state().record.as_ref().and_then(|record| record.holder.as_ref());
-        let held = stored.is_some_and(|h| h.incarnation == Some(node.election.incarnation()));
-        let claims = held || node.belief.is_some() || node.unsure || writes || node.work.is_some();
-        let (believes, works) = node.longest_term(self.case);
-        let (believes, works) = match self.case.store {
-            // A renewal that stores nothing is never refused.
-            StoreKind::Server => (u64::MAX, u64::MAX),
-            _ => (self.now + believes, self.now + works),
-        };
-        let node = &mut self.nodes[x];
-        node.cloned = true;
-        if claims {
-            node.excused = node.excused.max(believes);
-            node.excused_work = node.excused_work.max(works);
-        }
-        let mut twin = node.clone();
+        self.copies(x, copy);
+        let mut twin = self.nodes[x].clone();
+        twin.strengths = [0; Kind::ALL.len()];
         twin.paused = 0;
         twin.inbox.clear();
         twin.releasing = None;
@@ -199,7 +206,9 @@ impl World<'_> {
     fn restart_server(&mut self, index: usize) {
         let chance = draw(self.case.seed, 97, index as u64, Purpose::Forget);
         let depth = usize::try_from(below(chance, 6)).unwrap_or(0);
+        let named = self.store.named();
         self.store.restart(self.now, depth);
+        self.displaces(named, None);
         for x in 0..self.nodes.len() {
             self.break_watch(x);
         }
@@ -208,11 +217,34 @@ impl World<'_> {
         }
     }
 
+    /// What could not be parsed is put back as it was.
+    fn put_right(&mut self) {
+        if self.store.state().unreadable
+            && let Some(record) = self.spoiled.take()
+        {
+            self.store.edit(self.now, record);
+            self.displaces(None, None);
+            self.changed();
+        }
+    }
+
+    /// Somebody edits a field that is not ours, again and again, also once the faults are over.
+    pub(crate) fn edit_on(&mut self) {
+        self.edit(false);
+        let leases = self.case.candidates.iter().map(|c| c.lease_duration_ms);
+        let pause = leases.min().unwrap_or(1000) / 2 * MS;
+        self.queue.push(self.now + pause, Event::Edit);
+    }
+
     /// Somebody edits the record: something that is not ours, or the holder.
     fn edit(&mut self, frees: bool) {
         let Some(record) = self.store.state().record.clone() else { return };
         let record = if frees { Record { holder: None, ..record } } else { record };
-        self.store.edit(self.now, record, frees);
+        let named = self.store.named();
+        self.store.edit(self.now, record);
+        if frees {
+            self.touches(named, Cause::Freed);
+        }
         self.changed();
     }
 }

@@ -7,6 +7,7 @@ use serde_json::Map;
 
 use crate::case::{Case, MS, Nanos, StoreKind};
 use crate::draw::{Purpose, draw};
+use crate::excuse::FOREIGN;
 use crate::queue::Event;
 use crate::world::World;
 
@@ -17,8 +18,6 @@ pub(crate) struct Foreign {
     pub active: bool,
     /// Until when it believes.
     pub until: Nanos,
-    /// An overlap of its belief before this moment is explained.
-    pub excused: Nanos,
     /// How long it believes after a write.
     pub deadline: Nanos,
     lease: Nanos,
@@ -66,7 +65,9 @@ impl World<'_> {
                     .map(|record| Record { holder: None, ..record }),
             };
             self.tell(|| "the foreign client releases".to_owned());
+            let named = self.store.named();
             self.store.write_foreign(self.now, record);
+            self.displaces(named, None);
             self.changed();
         } else {
             self.tell(|| "the foreign client dies".to_owned());
@@ -109,6 +110,7 @@ impl World<'_> {
         let (now, lease) = (self.now, self.foreign.lease * 3 / 2);
         let stored = self.store.state().record.as_ref();
         let free = match stored.map(|record| (record.holder.is_some(), record.nonce)) {
+            None if self.store.state().unreadable => false,
             None | Some((false, _)) => true,
             Some((true, _)) if self.case.store == StoreKind::Server => false,
             Some((true, nonce)) => match self.foreign.seen {
@@ -120,10 +122,6 @@ impl World<'_> {
             },
         };
         if free {
-            if self.store.state().by_admin.is_some() {
-                self.excuse_others(None);
-                self.foreign.excused = now + self.foreign.deadline;
-            }
             self.foreign_writes();
         }
     }
@@ -161,7 +159,10 @@ impl World<'_> {
             self.store.grant(self.now, nonce, self.foreign.lease);
             self.greatest = self.greatest.max(token);
         }
+        let named = self.store.named();
         self.store.write_foreign(self.now, Some(record));
+        self.displaces(named, None);
+        self.writes_term(FOREIGN, None, named.is_none_or(|named| named.term != FOREIGN));
         self.foreign.until = self.now + self.foreign.deadline;
         self.changed();
         self.judge_foreign();

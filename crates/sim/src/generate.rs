@@ -35,7 +35,9 @@ pub fn generate_at(seed: u64, percent: u32) -> Case {
         StoreKind::Server => Floor::Revision,
         StoreKind::Forgets => Floor::Clock,
         StoreKind::Passed => Floor::Carried,
-        StoreKind::Observer => *draws.pick(&[Floor::Revision, Floor::Clock, Floor::Carried]),
+        StoreKind::Observer => {
+            *draws.pick(&[Floor::Revision, Floor::Clock, Floor::Carried, Floor::None])
+        }
     };
     let count = match draws.below(20) {
         0..8 => 2,
@@ -110,12 +112,13 @@ fn set_rates(
     if draws.chance(20) {
         return 1_000_000;
     }
-    // The server of a store that ends leases itself adds no thousandth to them.
-    let extra = if store == StoreKind::Server { 1.001 } else { 1.0 };
     let ratio = candidates
         .iter()
         .filter_map(|config| config.timing().ok())
-        .map(|timing: Timing| timing.bounds().clock_rate_ratio / extra)
+        .map(|timing: Timing| match store {
+            StoreKind::Server => timing.bounds().store_clock_rate_ratio,
+            _ => timing.bounds().clock_rate_ratio,
+        })
         .fold(2.0, f64::min)
         * f64::from(percent)
         / 100.0;
@@ -176,6 +179,7 @@ impl Kind {
             Self::Clone => case.store != StoreKind::Passed,
             Self::AdminLabel => !matches!(case.store, StoreKind::Server),
             Self::AdminFree => case.store != StoreKind::Server,
+            Self::Unreadable => case.store == StoreKind::Observer,
             Self::WatchSilent | Self::WatchLate | Self::WatchCut => pushes,
             Self::WatchLoss => case.push == PushKind::Hint,
             _ => true,
@@ -188,6 +192,12 @@ impl Case {
     #[must_use]
     pub fn longest_lease_ms(&self) -> u64 {
         self.candidates.iter().map(|c| c.lease_duration_ms).max().unwrap_or(1000)
+    }
+
+    /// The longest request timeout of a candidate.
+    #[must_use]
+    pub(crate) fn longest_timeout_ms(&self) -> u64 {
+        self.candidates.iter().map(|c| c.request_timeout_ms).max().unwrap_or(0)
     }
 
     /// The lease duration of the foreign client.

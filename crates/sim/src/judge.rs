@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use leasehold_core::{Change, Intent, Token, View};
 
-use crate::case::{MS, Nanos, StoreKind};
-use crate::node::{Belief, Work};
+use crate::case::{Floor, MS, Nanos, StoreKind};
+use crate::excuse::{Of, Side};
+use crate::node::{Belief, Node, Work};
+use crate::queue::Request;
 use crate::store::Replaced;
 use crate::world::World;
 
@@ -47,6 +49,8 @@ pub enum Rule {
     Spinning,
     /// Contending stops for a reason.
     Failure,
+    /// What cannot be parsed stays.
+    Overwritten,
 }
 
 /// What a release's and a renewal's sender has won.
@@ -79,8 +83,11 @@ impl World<'_> {
             }
             return;
         };
-        let (token, until) = (leadership.token, node.clock.when(leadership.until));
-        let killed = node.clock.when(leadership.kill_at);
+        let (token, deadline) = (leadership.token, leadership.until);
+        let real = |world: &Self| {
+            let clock = &world.nodes[x].clock;
+            (clock.when(deadline), clock.when(leadership.kill_at))
+        };
         match before {
             Some(belief) if belief.token == token => {
                 if now >= belief.until {
@@ -88,46 +95,55 @@ impl World<'_> {
                         format!("{} believes in term {token} again", name(x))
                     });
                 }
-                self.nodes[x].belief = Some(Belief { until, ..belief });
+                if belief.deadline == deadline {
+                    // Where nothing is excused, overlaps begin with a belief that begins or goes on.
+                    if !self.excuses.is_empty() {
+                        self.judge_overlap(x);
+                    }
+                    return;
+                }
+                let (until, killed) = real(self);
+                self.nodes[x].belief = Some(Belief { until, deadline, ..belief });
                 if let Some(work) = &mut self.nodes[x].work {
                     work.killed = work.killed.max(killed);
                 }
             }
-            _ => self.begin_term(x, token, until, killed),
+            _ => {
+                let (until, killed) = real(self);
+                self.begin_term(x, Belief { token, start: now, until, deadline }, killed);
+            }
         }
         self.judge_overlap(x);
     }
 
-    fn begin_term(&mut self, x: usize, token: Token, until: Nanos, killed: Nanos) {
-        let now = self.now;
+    fn begin_term(&mut self, x: usize, belief: Belief, killed: Nanos) {
+        let (now, token) = (self.now, belief.token);
         self.tell(|| format!("{} LEADS with token {token}", name(x)));
         self.cover.terms += 1;
         self.led |= self.quiet;
         let node = &mut self.nodes[x];
-        if let Some(belief) = node.belief {
-            node.over.push(belief.token);
+        if let Some(last) = node.belief {
+            node.over.push(last.token);
         }
         let again = node.over.contains(&token);
-        let own_work = node.work.is_some_and(|work| work.end() > now) && now >= node.excused_work;
-        node.belief = Some(Belief { token, start: now, until });
+        let own_work = node.work.filter(|work| work.end() > now);
+        node.belief = Some(belief);
         node.work = Some(Work { token, killed, stops: None });
         if again {
             self.violate(Rule::Resurrection, || {
                 format!("{} leads term {token} once more", name(x))
             });
         }
-        if own_work {
+        if let Some(work) = own_work
+            && !self.excuses([Side::of(x, token), Side::of(x, work.token)], Of::Work)
+        {
             self.violate(Rule::Work, || format!("{} begins while its last work runs", name(x)));
         }
         for y in 0..self.nodes.len() {
-            let (a, b) = (&self.nodes[x], &self.nodes[y]);
-            let runs = b.work.is_some_and(|work| work.end() > now);
-            if y == x || !runs {
+            let Some(work) = self.nodes[y].work.filter(|work| y != x && work.end() > now) else {
                 continue;
-            }
-            if now < a.excused_work.max(b.excused_work) {
-                self.cover.excused += 1;
-            } else {
+            };
+            if !self.excuses([Side::of(x, token), Side::of(y, work.token)], Of::Work) {
                 self.violate(Rule::Work, || {
                     format!("{} begins term {token} while the work of {} runs", name(x), name(y))
                 });
@@ -138,22 +154,22 @@ impl World<'_> {
     /// Nobody else believes now.
     pub(crate) fn judge_overlap(&mut self, x: usize) {
         let now = self.now;
+        let Some(own) = self.nodes[x].belief else { return };
         for y in 0..self.nodes.len() {
-            let (a, b) = (&self.nodes[x], &self.nodes[y]);
-            let overlaps = y != x && b.belief.is_some_and(|belief| belief.until > now);
-            if overlaps && now >= a.excused.max(b.excused) {
+            let other = self.nodes[y].belief.filter(|belief| y != x && belief.until > now);
+            let Some(other) = other else { continue };
+            if !self.excuses([Side::of(x, own.token), Side::of(y, other.token)], Of::Belief) {
                 self.violate(Rule::Belief, || {
                     format!("{} and {} believe at once", name(x), name(y))
                 });
             }
         }
-        if self.foreign.until > now {
-            let excused = self.nodes[x].excused.max(self.foreign.excused);
-            if now >= excused {
-                self.violate(Rule::Belief, || {
-                    format!("{} and the foreign client believe at once", name(x))
-                });
-            }
+        if self.foreign.until > now
+            && !self.excuses([Side::of(x, own.token), Side::FOREIGN], Of::Belief)
+        {
+            self.violate(Rule::Belief, || {
+                format!("{} and the foreign client believe at once", name(x))
+            });
         }
     }
 
@@ -169,23 +185,31 @@ impl World<'_> {
     /// What a write did to the store.
     pub(crate) fn judge_write(
         &mut self,
-        lineage: u64,
+        request: &Request,
         change: &Change,
         old: &Replaced,
         revoked: bool,
     ) {
+        let lineage = request.lineage;
         let new = self.store.state().record.as_ref();
         let token = new.map_or(change.record.token, |record| record.token);
+        if old.unreadable {
+            self.violate(Rule::Overwritten, || "what cannot be parsed is overwritten".into());
+        }
         match change.intent {
             Intent::Take => {
-                if token <= self.greatest {
-                    let greatest = self.greatest;
+                // Where nothing is known of the past, everybody goes by what it was told itself.
+                let greatest = match self.case.floor {
+                    Floor::None => self.nodes[request.node].known,
+                    _ => self.greatest,
+                };
+                if token <= greatest {
                     self.violate(Rule::Token, || format!("a Take of {token} after {greatest}"));
                 }
                 self.greatest = self.greatest.max(token);
                 self.won.push(Won { token, lineage });
             }
-            Intent::Renew => self.judge_renewal(lineage, change.record.token, old),
+            Intent::Renew => self.judge_renewal(request, change.record.token, old),
             Intent::Release if revoked => {}
             Intent::Release => {
                 let own = old.held && self.has_won(lineage, old.token);
@@ -197,50 +221,23 @@ impl World<'_> {
         }
     }
 
-    fn judge_renewal(&mut self, lineage: u64, token: Token, old: &Replaced) {
-        if !self.has_won(lineage, token) && self.case.store != StoreKind::Server {
+    fn judge_renewal(&mut self, request: &Request, token: Token, old: &Replaced) {
+        if !self.has_won(request.lineage, token) && self.case.store != StoreKind::Server {
             self.violate(Rule::Extension, || format!("a renewal of somebody else's term {token}"));
         }
         if old.token > token || old.foreign {
             self.violate(Rule::Extension, || format!("term {token} renewed over another leader"));
         }
+        let copies = old.writer.filter(|writer| self.is_strange(request.node, *writer));
+        // Over what a forgetful store may have gone back to, a leader asserts itself whoever wrote it.
+        let stores = matches!(self.case.store, StoreKind::Observer | StoreKind::Passed);
+        if old.same_holder && copies.is_some() && stores {
+            self.violate(Rule::Extension, || format!("a copy renews term {token} over another's"));
+        }
     }
 
-    fn has_won(&self, lineage: u64, token: Token) -> bool {
+    pub(crate) fn has_won(&self, lineage: u64, token: Token) -> bool {
         self.won.iter().any(|won| won.token == token && won.lineage == lineage)
-    }
-
-    /// A Take went over a state that an administrator freed: whoever believes now may go on until its deadline.
-    ///
-    /// The taker's own last work may still be stopping, too.
-    pub(crate) fn excuse_others(&mut self, taker: Option<usize>) {
-        let now = self.now;
-        for y in 0..self.nodes.len() {
-            let (believes, works) = self.nodes[y].longest_term(self.case);
-            let node = &mut self.nodes[y];
-            if Some(y) != taker {
-                node.excused = node.excused.max(now + believes);
-            }
-            node.excused_work = node.excused_work.max(now + works);
-        }
-        if taker.is_some() {
-            self.foreign.excused = self.foreign.excused.max(now + self.foreign.deadline);
-        }
-    }
-
-    /// A leader whose overlap is explained asserts its record over what does not show the other leader, or
-    /// over the other leader's: whoever has been explained once may go on until its deadline.
-    pub(crate) fn prolong_excuses(&mut self, asserter: usize) {
-        let now = self.now;
-        for y in 0..self.nodes.len() {
-            let (believes, works) = self.nodes[y].longest_term(self.case);
-            let node = &mut self.nodes[y];
-            let explained = node.excused > 0 && (y != asserter || node.excused > now);
-            if explained {
-                node.excused = node.excused.max(now + believes);
-                node.excused_work = node.excused_work.max(now + works);
-            }
-        }
     }
 
     /// What one node is told of the leader.
@@ -248,26 +245,46 @@ impl World<'_> {
         let node = &self.nodes[x];
         let now = node.clock.show(self.now);
         let View::Held(record) = node.election.view(now) else {
+            let nobody = matches!(node.election.view(now), View::Nobody);
             self.nodes[x].viewed = None;
+            if nobody {
+                self.judge_nobody(x);
+            }
             return;
         };
         let (nonce, token, lease) = (record.nonce, record.token, record.lease_duration);
-        let since = match node.viewed {
-            Some((viewed, since)) if viewed == nonce => since,
-            _ => now,
+        let bound = match node.viewed {
+            Some((viewed, bound)) if viewed == nonce => bound,
+            _ => now + leasehold_core::Timing::wait(lease) + Duration::from_nanos(1),
         };
-        let bound = since + leasehold_core::Timing::wait(lease) + Duration::from_nanos(1);
         let counts = self.case.store == StoreKind::Observer;
         let fell = token > 0 && token < node.greatest && self.calm;
         let stale = counts && now > bound;
         let node = &mut self.nodes[x];
-        node.viewed = Some((nonce, since));
+        node.viewed = Some((nonce, bound));
         node.greatest = node.greatest.max(token);
         if stale {
             self.violate(Rule::View, || format!("{} is told of a dead leader", name(x)));
         }
         if fell {
             self.violate(Rule::View, || format!("{} is told of the older term {token}", name(x)));
+        }
+    }
+
+    /// Who is told that nobody leads, while somebody has led by one record for longer than any news is on its way or
+    /// stays fresh.
+    fn judge_nobody(&mut self, x: usize) {
+        let (Some(term), since) = self.named else { return };
+        let node = &self.nodes[x];
+        let fresh = node.timing.lease_duration() + 3 * node.timing.request_timeout();
+        let late = 2 * self.case.longest_lease_ms() * MS;
+        let since = since.max(node.running_since).max(node.misled_at);
+        let known = since + node.real(self.case, fresh) + late;
+        let leads = |node: &Node| {
+            node.belief.is_some_and(|belief| belief.token == term && belief.until > self.now)
+        };
+        if self.now > known && self.nodes.iter().any(leads) {
+            self.violate(Rule::View, || format!("{} is told that nobody leads", name(x)));
         }
     }
 

@@ -3,7 +3,7 @@
 use svg::Document;
 use svg::node::element::{Circle, Group, Line, Rectangle, Text, Title};
 
-use crate::case::{Case, MS, Nanos};
+use crate::case::{Case, Fault, MS, Nanos};
 use crate::judge::name;
 
 /// How a bar is drawn, and what it means.
@@ -123,6 +123,16 @@ impl Lane {
     }
 }
 
+fn bar(fault: &Fault, case: &Case) -> Bar {
+    let kind = fault.kind;
+    let whom = fault.node.map_or_else(|| "the leader".to_owned(), name);
+    let lasts = if kind.is_instant() { 0 } else { fault.for_ms };
+    let to = (fault.at_ms + lasts).min(case.chaos_ms).max(fault.at_ms);
+    let label =
+        if kind.is_of_store() { format!("{kind:?}") } else { format!("{kind:?} at {whom}") };
+    Bar { from: fault.at_ms * MS, to: to * MS, style: Style::Fault, label }
+}
+
 fn open(from: Nanos, style: Style, label: String) -> Bar {
     Bar { from, to: Nanos::MAX, style, label }
 }
@@ -143,21 +153,17 @@ const TOP: f64 = 70.0;
 const WIDTH: f64 = 1500.0;
 const ROW: f64 = 16.0;
 const GAP: f64 = 14.0;
+/// More than these rows make a picture that viewers refuse.
+const MOST_FAULTS: usize = 100;
 
 impl Lanes {
     /// The faults of a case, and empty lanes for overlaps, the store and a foreign client.
     #[must_use]
     pub(crate) fn new(case: &Case) -> Self {
         let mut faults = Lane::new("faults", 0);
-        for fault in &case.faults {
-            let whom = fault.node.map_or_else(|| "the leader".to_owned(), name);
-            let to = (fault.at_ms + fault.for_ms).min(case.chaos_ms).max(fault.at_ms);
-            faults.rows.push(vec![Bar {
-                from: fault.at_ms * MS,
-                to: to * MS,
-                style: Style::Fault,
-                label: format!("{:?} at {whom}", fault.kind),
-            }]);
+        faults.rows = case.faults.iter().take(MOST_FAULTS).map(|f| vec![bar(f, case)]).collect();
+        if let Some(more) = case.faults.len().checked_sub(MOST_FAULTS + 1) {
+            faults.name = format!("faults, {} more", more + 1);
         }
         let defect = case.mutant.map(|mutant| format!(", defect {}", mutant.name()));
         Self {
@@ -187,7 +193,7 @@ impl Lanes {
             drawing = drawing.add(self.lane(lane, y));
             y += height(lane) + GAP;
         }
-        let total = LEFT + WIDTH + 20.0;
+        let total = LEFT + WIDTH + 40.0;
         Document::new()
             .set("viewBox", (0, 0, px(total), px(y + 20.0)))
             .set("font-family", "sans-serif")
@@ -308,4 +314,25 @@ fn ratio(at: Nanos, of: Nanos) -> f64 {
 #[expect(clippy::cast_precision_loss, reason = "places in a picture")]
 fn count(number: usize) -> f64 {
     number as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::case::Kind;
+    use crate::generate::generate;
+
+    #[test]
+    fn faults_are_drawn_as_long_as_they_last_and_not_too_many() {
+        let fault = |kind| Fault { kind, node: None, at_ms: 100, for_ms: 500, strength: 50 };
+        let mut case = generate(1);
+        case.faults = vec![fault(Kind::AdminDelete), fault(Kind::Pause)];
+        let rows = Lanes::new(&case).lanes.swap_remove(0).rows;
+        let told = |row: &Vec<Bar>| (row[0].label.clone(), (row[0].to - row[0].from) / MS);
+        assert_eq!(told(&rows[0]), ("AdminDelete".to_owned(), 0));
+        assert_eq!(told(&rows[1]), ("Pause at the leader".to_owned(), 500));
+        case.faults = vec![fault(Kind::Pause); 3000];
+        let lane = Lanes::new(&case).lanes.swap_remove(0);
+        assert_eq!((lane.rows.len(), lane.name.as_str()), (100, "faults, 2900 more"));
+    }
 }

@@ -10,6 +10,7 @@ mod coverage;
 mod draw;
 mod drawing;
 mod driver;
+mod excuse;
 mod faults;
 mod foreign;
 mod generate;
@@ -28,6 +29,7 @@ mod world;
 
 pub use case::{CandidateConfig, Case, Fault, Floor, Kind, Nanos, PushKind, StoreKind};
 pub use coverage::{Branch, Coverage};
+pub use excuse::Cause;
 pub use generate::{generate, generate_at};
 pub use judge::{Rule, Violation};
 pub use lanes::{Bar, Lane, Lanes, Style};

@@ -7,11 +7,12 @@ use leasehold_core::{Action, Change, ErrorKind, Input, Intent, Outcome, Time, Wa
 use crate::case::{Kind, MS, Nanos, StoreKind, US};
 use crate::coverage::{Branch, Step};
 use crate::draw::{Purpose, below, draw};
+use crate::excuse::{Bound, Cause};
 use crate::judge::{Rule, name};
 use crate::mutant::Mutant;
 use crate::node::Flying;
 use crate::queue::{Event, Local, Request};
-use crate::store::{Admin, Replaced};
+use crate::store::{Replaced, Writer};
 use crate::story;
 use crate::world::World;
 
@@ -26,14 +27,18 @@ impl World<'_> {
 
     /// How strong this kind of fault is for a node now; 0 if it is not there.
     pub(crate) fn strength(&self, kind: Kind, x: usize) -> u64 {
-        if self.active.is_empty() {
-            return 0;
+        u64::from(self.nodes[x].strengths[kind as usize])
+    }
+
+    /// A fault at this node has begun or ended.
+    pub(crate) fn count_faults(&mut self, x: usize) {
+        let mut strengths = [0; Kind::ALL.len()];
+        for index in self.active.iter().filter(|index| self.targets[**index] == x) {
+            let fault = &self.case.faults[*index];
+            let known = &mut strengths[fault.kind as usize];
+            *known = u8::try_from(fault.strength).unwrap_or(u8::MAX).max(*known);
         }
-        let faults = self
-            .active
-            .iter()
-            .filter(|index| self.case.faults[**index].kind == kind && self.targets[**index] == x);
-        faults.map(|index| self.case.faults[*index].strength).max().unwrap_or(0)
+        self.nodes[x].strengths = strengths;
     }
 
     fn hits(&self, kind: Kind, x: usize, operation: u64, purpose: Purpose) -> bool {
@@ -46,11 +51,10 @@ impl World<'_> {
         let operation = self.nodes[x].operations;
         let node = &mut self.nodes[x];
         node.operations += 1;
-        node.flight = Some(Flying { operation, step: Step::of(&action) });
+        node.flight = Some(Flying { operation, step: Step::of(&action), sent: self.now });
         let timeout = node.clock.when(now + node.timing.request_timeout());
         node.gives_up = timeout;
-        if let Action::Write { expected, change } = &mut action {
-            node.asked = Some(expected.clone());
+        if let Action::Write { change, .. } = &mut action {
             change.record.renewed = Wall(now.0 / MS);
         }
         self.tell(|| format!("{} asks ({operation}): {}", name(x), story::action(&action)));
@@ -61,17 +65,16 @@ impl World<'_> {
         let lost_answer = self.hits(Kind::LostAnswers, x, operation, Purpose::LostAnswer);
         let refused = self.refusal(x, operation, &action);
         let (out, back) = self.legs(x, operation);
-        let mut request = Request {
+        let mut request = Box::new(Request {
             node: x,
             lineage: self.nodes[x].lineage,
             operation,
             action,
             answer: (!lost_answer).then_some(back),
             hold: 0,
-            holder_seen: self.nodes[x].holder_seen,
-            lease_seen: self.nodes[x].lease_seen,
+            told: self.nodes[x].told,
             errs: false,
-        };
+        });
         match refused {
             Some((false, input)) => {
                 let at = self.now + out;
@@ -84,14 +87,15 @@ impl World<'_> {
         self.dispatch(request, out, lost);
     }
 
-    fn dispatch(&mut self, mut request: Request, out: Nanos, lost: bool) {
+    fn dispatch(&mut self, mut request: Box<Request>, out: Nanos, lost: bool) {
         let (x, operation) = (request.node, request.operation);
-        let lease = self.case.longest_lease_ms() * MS;
+        let lease = self.longest_lease;
         if self.hits(Kind::Duplicates, x, operation, Purpose::Duplicate) {
             let chance = self.chance(x, operation, Purpose::Duplicate);
-            let again = Request { answer: None, ..request.clone() };
+            let mut again = request.clone();
+            again.answer = None;
             let late = below(chance.rotate_left(17), 2 * lease);
-            self.queue.push(self.now + out + late, Event::Arrive(Box::new(again)));
+            self.queue.push(self.now + out + late, Event::Arrive(again));
         }
         if lost {
             self.tell(|| format!("request {operation} of {} is lost", name(x)));
@@ -108,15 +112,14 @@ impl World<'_> {
                 at += held;
             }
         }
-        self.queue.push(at, Event::Arrive(Box::new(request)));
+        self.queue.push(at, Event::Arrive(request));
     }
 
     fn legs(&self, x: usize, operation: u64) -> (Nanos, Nanos) {
         let mut out = self.leg(x, operation, Purpose::Request);
         let mut back = self.leg(x, operation, Purpose::Answer);
         // Up to twice the request timeout: on both sides of it.
-        let most =
-            2 * self.case.candidates.iter().map(|c| c.request_timeout_ms).max().unwrap_or(0) * MS;
+        let most = 2 * self.longest_timeout;
         let late = self.strength(Kind::LateRequests, x);
         if late > 0 {
             out += below(self.chance(x, operation, Purpose::LateRequest), most * late / 100);
@@ -158,10 +161,7 @@ impl World<'_> {
             node.requests = 0;
         }
         node.requests += 1;
-        let pace = node.timing.retry_period().min(node.timing.request_timeout());
-        let period = pace.as_millis().max(1);
-        let fair = 30 + u64::try_from(6000 / period).unwrap_or(u64::MAX);
-        if node.requests > fair {
+        if node.requests > node.fair {
             let count = node.requests;
             self.violate(Rule::Spinning, || {
                 format!("{} sends {count} requests in a second", name(x))
@@ -202,7 +202,7 @@ impl World<'_> {
             }
             return;
         }
-        self.commit(*request);
+        self.commit(request);
     }
 
     fn waits(&self, request: &Request) -> bool {
@@ -210,9 +210,9 @@ impl World<'_> {
     }
 
     /// The store does what a request asks, and answers.
-    pub(crate) fn commit(&mut self, request: Request) {
+    pub(crate) fn commit(&mut self, request: Box<Request>) {
         if self.stalled_until > self.now {
-            self.queue.push(self.stalled_until, Event::Commit(Box::new(request)));
+            self.queue.push(self.stalled_until, Event::Commit(request));
             return;
         }
         let input = match &request.action {
@@ -220,9 +220,10 @@ impl World<'_> {
             Action::Write { expected, change } => {
                 let index = self.store.index();
                 let old = Replaced::by(change, self.store.state());
+                let named = self.store.named();
                 let outcome = self.store.write(self.now, expected, change);
                 if let Outcome::Written(_) = outcome {
-                    self.applied(&request, change, &old);
+                    self.applied(&request, change, &old, named);
                 } else {
                     self.cover.conflicts += 1;
                     self.tell(|| {
@@ -273,52 +274,67 @@ impl World<'_> {
         true
     }
 
-    fn applied(&mut self, request: &Request, change: &Change, old: &Replaced) {
+    fn applied(
+        &mut self,
+        request: &Request,
+        change: &Change,
+        old: &Replaced,
+        named: Option<Bound>,
+    ) {
         let x = request.node;
         self.tell(|| {
             format!("applied: {:?} of {} ({})", change.intent, name(x), request.operation)
         });
         let revoked = change.intent == Intent::Release && change.record.holder.is_some();
-        if !self.waits(request) {
+        let late = !self.waits(request);
+        if late {
             self.cover.zombies += 1;
             self.cover.note(Branch::late(Step::of(&request.action)));
         }
         match change.intent {
-            Intent::Take if self.case.store != StoreKind::Server && waits_out(request, old) => {}
-            Intent::Take if old.by_admin.is_some() => self.excuse_others(Some(x)),
             Intent::Adopt => self.cover.adopted += 1,
             Intent::Release => self.cover.released += 1,
-            Intent::Renew => {
-                let own = old.same_holder;
-                if !own {
-                    self.cover.reasserted += 1;
-                    self.cover.note(Branch::Reasserted);
-                }
-                if !own || old.restored {
-                    self.prolong_excuses(x);
-                }
-                if !own && old.by_admin.is_some() {
-                    self.excuse_others(Some(x));
-                }
-                if old.by_admin.is_some() && old.absent && !self.waits(request) {
-                    self.haunted = true;
-                    self.store.blame_admin();
-                }
+            Intent::Renew if !old.same_holder => {
+                self.cover.reasserted += 1;
+                self.cover.note(Branch::Reasserted);
             }
-            Intent::Take => {}
+            Intent::Renew | Intent::Take => {}
         }
-        self.judge_write(request.lineage, change, old, revoked);
+        self.explain(request, change, named, late && old.absent);
+        self.judge_write(request, change, old, revoked);
     }
 }
 
-/// Who was told of a holder before a deletion, and of a lease as long as that of the last one, waits it out, and
-/// overlaps nobody.
-fn waits_out(request: &Request, old: &Replaced) -> bool {
-    matches!(
-        old.by_admin,
-        Some(Admin::Deleted { last, lease })
-            if request.holder_seen > last && request.lease_seen >= lease
-    )
+impl World<'_> {
+    /// Notes which overlaps are to be expected of a write that came true over the term `named`.
+    fn explain(
+        &mut self,
+        request: &Request,
+        change: &Change,
+        named: Option<Bound>,
+        late_over_absence: bool,
+    ) {
+        let Request { node, operation, .. } = *request;
+        let writer = Writer { node, operation, renews: change.intent == Intent::Renew };
+        self.store.mark(|state| state.writer = Some(writer));
+        // What one copy gives back or takes anew, another may still believe in.
+        let own = named.is_some_and(|named| self.has_won(request.lineage, named.term));
+        let clone = (own && self.has_copies(request.lineage)).then_some(Cause::Clone);
+        self.displaces(named, clone);
+        let server = self.case.store == StoreKind::Server;
+        match (change.intent, self.store.named()) {
+            (Intent::Take, Some(taken)) => {
+                let told = request.told.filter(|_| !server);
+                self.writes_term(taken.term, told, true);
+            }
+            (Intent::Renew, Some(_)) if late_over_absence => {
+                self.store.mark(|state| state.late = true);
+                self.brings_an_old_life();
+            }
+            (Intent::Renew, Some(renewed)) => self.writes_term(renewed.term, None, false),
+            _ => {}
+        }
+    }
 }
 
 fn failed(action: &Action, kind: ErrorKind) -> Input {

@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use leasehold_core::{
-    Candidate, Capabilities, Election, Expiry, Incarnation, InvalidTiming, Nonce, Observed, Time,
-    Timing, TimingSettings, Token, Version,
+    Candidate, Capabilities, Election, Expiry, Incarnation, Input, InvalidTiming, Nonce, Observed,
+    Outcome, Time, Timing, TimingSettings, Token,
 };
 
-use crate::case::{Case, Nanos, StoreKind};
+use crate::case::{Case, Kind, Nanos, StoreKind};
 use crate::clock::LocalClock;
 use crate::coverage::Step;
 use crate::draw::{Purpose, draw};
+use crate::excuse::{Bound, FOREIGN};
 use crate::judge::name;
 use crate::queue::Local;
 
@@ -23,6 +24,8 @@ pub(crate) struct Belief {
     pub start: Nanos,
     /// When its clock reaches the deadline.
     pub until: Nanos,
+    /// What its clock shows then.
+    pub deadline: Time,
 }
 
 /// What is done in a term.
@@ -43,6 +46,9 @@ impl Work {
         self.stops.unwrap_or(Nanos::MAX).min(self.killed)
     }
 }
+
+/// More setbacks than a term has to survive.
+pub(crate) const PLENTY: u32 = 1000;
 
 /// A watch.
 #[derive(Clone, Debug)]
@@ -66,6 +72,8 @@ pub(crate) struct Flying {
     pub operation: u64,
     /// What it asks.
     pub step: Step,
+    /// When it was sent.
+    pub sent: Nanos,
 }
 
 /// A candidate or an observer.
@@ -81,8 +89,6 @@ pub(crate) struct Node {
     pub timing: Timing,
     /// Which process: shared by copies.
     pub lineage: u64,
-    /// Whether a copy of it was made.
-    pub cloned: bool,
     /// Whether the process runs at all.
     pub alive: bool,
     /// How many faults hold it still.
@@ -95,20 +101,23 @@ pub(crate) struct Node {
     pub operations: u64,
     /// The operation in flight.
     pub flight: Option<Flying>,
-    /// A write's outcome is unknown.
-    pub unsure: bool,
-    /// The state in which it was last told of a holder that it has not been told to be gone; 0 if there is none.
-    pub holder_seen: u64,
-    /// That holder's lease.
-    pub lease_seen: Duration,
+    /// The last term that it was told of, and not told to be gone.
+    pub told: Option<Bound>,
     /// The greatest token it was told of: what the watch replays below it is old.
     pub known: Token,
-    /// What the last write was to replace.
-    pub asked: Option<Version>,
     /// When it wakes by itself.
     pub wakes: Nanos,
+    /// What its clock shows then.
+    pub wakes_at: Time,
     /// When it gives up the operation in flight.
     pub gives_up: Nanos,
+    /// Requests of its term that failed since the last one that extended it; [`PLENTY`] after anything else that
+    /// costs time.
+    pub setbacks: u32,
+    /// Since when its process has run on.
+    pub running_since: Nanos,
+    /// When the watch showed it what was long gone.
+    pub misled_at: Nanos,
     /// What it believes.
     pub belief: Option<Belief>,
     /// The terms it believed in and no longer does.
@@ -119,19 +128,19 @@ pub(crate) struct Node {
     pub leaves: bool,
     /// Whether its owner wants it to contend.
     pub wanted: bool,
-    /// An overlap of its belief before this moment is explained.
-    pub excused: Nanos,
-    /// The same for its work.
-    pub excused_work: Nanos,
     /// Its watch.
     pub watch: Watch,
     /// When its work was drained, if the release is not settled.
     pub releasing: Option<Time>,
+    /// How strong every kind of fault is here now.
+    pub strengths: [u8; Kind::ALL.len()],
+    /// So many requests in a second are no hot loop.
+    pub fair: u64,
     /// Requests since `window`.
     pub requests: u64,
     /// The present second of the request count.
     pub window: Time,
-    /// The holder in view: nonce, and since when.
+    /// The holder in view: nonce, and until when at most.
     pub viewed: Option<(Nonce, Time)>,
     /// The greatest token in view.
     pub greatest: Token,
@@ -154,29 +163,29 @@ impl Node {
             clock,
             timing,
             lineage: config as u64,
-            cloned: false,
             alive: false,
             paused: 0,
             paused_at: 0,
             inbox: Vec::new(),
             operations: 0,
             flight: None,
-            unsure: false,
-            asked: None,
-            holder_seen: 0,
-            lease_seen: Duration::ZERO,
+            told: None,
             known: 0,
             wakes: Nanos::MAX,
+            wakes_at: Time::NEVER,
             gives_up: Nanos::MAX,
+            setbacks: PLENTY,
+            running_since: 0,
+            misled_at: 0,
             belief: None,
             over: Vec::new(),
             work: None,
             leaves: false,
             wanted: config < case.candidates.len(),
-            excused: 0,
-            excused_work: 0,
             watch: Watch { number: 0, stands: false, dead: false, cursor: 0, delivered: 0 },
             releasing: None,
+            strengths: [0; Kind::ALL.len()],
+            fair: 30 + 6000 / settings.retry_period_ms.min(settings.request_timeout_ms).max(1),
             requests: 0,
             viewed: None,
             greatest: 0,
@@ -187,15 +196,37 @@ impl Node {
     pub(crate) fn note(&mut self, observed: &Observed) {
         let Some(record) = observed.record() else { return };
         self.known = self.known.max(record.token);
-        let gone = match &record.holder {
-            None => record.token > 0,
-            Some(_) => observed.expiry == Expiry::Passed,
+        let term = match &record.holder {
+            Some(holder) if holder.incarnation.is_none() => FOREIGN,
+            _ => record.token,
         };
-        if gone {
-            self.holder_seen = 0;
-        } else if record.holder.is_some() {
-            self.holder_seen = observed.version.as_number().unwrap_or(0);
-            self.lease_seen = record.lease_duration;
+        let (token, lease) = (record.token, record.lease_duration);
+        match &record.holder {
+            // A release of an older term is no release of the one that was seen.
+            None if token > 0 && self.told.is_none_or(|told| token >= told.token) => {
+                self.told = None;
+            }
+            None => {}
+            Some(_) if observed.expiry == Expiry::Passed => self.told = None,
+            Some(_) => {
+                let last = observed.version.as_number().unwrap_or(0);
+                self.told = Some(Bound { term, token, lease, last });
+            }
+        }
+    }
+
+    /// A request was answered: it extended the term, or cost time.
+    pub(crate) fn count_setback(&mut self, flying: Flying, input: &Input) {
+        match (flying.step, input) {
+            (Step::Renew, Input::Wrote(Ok(Outcome::Written(_))))
+                if flying.sent >= self.running_since =>
+            {
+                self.setbacks = 0;
+            }
+            // A Take may have been sent before, and what was answered to a process that stood still came late.
+            (_, Input::Wrote(Ok(Outcome::Written(_)))) => self.setbacks = PLENTY,
+            (Step::Read, Input::Read(Ok(_))) => {}
+            _ => self.setbacks += 1,
         }
     }
 

@@ -2,11 +2,11 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::time::Duration;
 
 use leasehold_core::{Action, Input, Token};
 
 use crate::case::Nanos;
+use crate::excuse::Bound;
 
 /// A request on its way.
 #[derive(Clone, Debug)]
@@ -23,10 +23,8 @@ pub(crate) struct Request {
     pub answer: Option<Nanos>,
     /// How long the second half of a Take is held at a server that ends leases itself.
     pub hold: Nanos,
-    /// The state in which the sender was last told of a holder that it was not told to be gone; 0 if none.
-    pub holder_seen: u64,
-    /// That holder's lease.
-    pub lease_seen: Duration,
+    /// The last term that the sender was told of, and not told to be gone.
+    pub told: Option<Bound>,
     /// The store answers with an error, although it did what was asked.
     pub errs: bool,
 }
@@ -53,6 +51,8 @@ pub(crate) enum Local {
 pub(crate) enum Command {
     /// Contend.
     Stand,
+    /// Its process ends, if it had to stop contending; whoever watches over it starts another.
+    Exit,
     /// Contend no more; a term is dropped.
     Withdraw,
     /// Stop the work and release.
@@ -78,6 +78,8 @@ pub(crate) enum Event {
     FaultEnds(usize),
     /// The foreign client looks.
     Foreign,
+    /// Somebody edits a field that is not ours.
+    Edit,
     /// The faults are over.
     Quiet,
     /// By now somebody must have led.
@@ -87,10 +89,19 @@ pub(crate) enum Event {
 /// The queue.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
-    heap: BinaryHeap<Reverse<(Nanos, u64, usize)>>,
+    /// One number for each event, so that two are compared at once: the moment, the count of insertions, the slot.
+    heap: BinaryHeap<Reverse<u128>>,
     slots: Vec<Option<Event>>,
     free: Vec<usize>,
     pushed: u64,
+}
+
+/// No more events than these wait at once.
+const SLOT_BITS: u32 = 20;
+const SLOTS: u128 = (1 << SLOT_BITS) - 1;
+
+fn moment(key: u128) -> Nanos {
+    Nanos::try_from(key >> 64).expect("the upper half")
 }
 
 impl Queue {
@@ -100,22 +111,25 @@ impl Queue {
             self.slots[slot] = Some(event);
             slot
         } else {
+            assert!(self.slots.len() as u128 <= SLOTS, "too many events wait");
             self.slots.push(Some(event));
             self.slots.len() - 1
         };
         self.pushed += 1;
-        self.heap.push(Reverse((at, self.pushed, slot)));
+        let order = u128::from(self.pushed) << SLOT_BITS | slot as u128;
+        self.heap.push(Reverse(u128::from(at) << 64 | order));
     }
 
     /// When the next event happens.
     #[must_use]
     pub(crate) fn next_at(&self) -> Nanos {
-        self.heap.peek().map_or(Nanos::MAX, |Reverse((at, ..))| *at)
+        self.heap.peek().map_or(Nanos::MAX, |Reverse(key)| moment(*key))
     }
 
     /// The next event.
     pub(crate) fn pop(&mut self) -> Option<Event> {
-        let Reverse((_, _, slot)) = self.heap.pop()?;
+        let Reverse(key) = self.heap.pop()?;
+        let slot = usize::try_from(key & SLOTS).expect("a slot is below 2^20");
         self.free.push(slot);
         self.slots[slot].take()
     }

@@ -49,6 +49,10 @@ fn smaller(case: &Case) -> Vec<Case> {
     if case.candidates.len() > 2 {
         add(&|case| {
             case.candidates.pop();
+            let last = case.candidates.len() - 1;
+            for node in case.faults.iter_mut().filter_map(|fault| fault.node.as_mut()) {
+                *node = last.min(*node);
+            }
         });
     }
     for index in 0..case.candidates.len() {

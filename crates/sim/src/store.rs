@@ -1,27 +1,12 @@
 //! The model of a store: one register with every way of ending a lease.
 
-use std::time::Duration;
-
 use leasehold_core::{
     Change, Contents, Expiry, Incarnation, Intent, Nonce, Observed, Outcome, Record, Token, Version,
 };
 
 use crate::case::{Floor, Nanos, StoreKind};
+use crate::excuse::{Bound, FOREIGN};
 use crate::mutant::Mutant;
-
-/// What an administrator did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Admin {
-    /// Deleted the record: who saw its holder still waits.
-    Deleted {
-        /// The state that an administrator left the time before; 0 if there was none.
-        last: u64,
-        /// The lease of the holder that was deleted; zero if there was none.
-        lease: Duration,
-    },
-    /// Removed the holder, which looks like a release.
-    Freed,
-}
 
 /// One state of the register.
 #[derive(Clone, Debug)]
@@ -30,14 +15,16 @@ pub(crate) struct State {
     pub number: u64,
     /// What is stored.
     pub record: Option<Record>,
+    /// Something is stored that is no record.
+    pub unreadable: bool,
     /// The store cannot vouch for this state.
     pub suspended: bool,
-    /// An administrator's hand is behind the absence of a holder.
-    pub by_admin: Option<Admin>,
     /// Written by a foreign client.
     pub foreign: bool,
-    /// An adoption of what the store may have gone back to.
-    pub adopted: bool,
+    /// Which operation of which node wrote it.
+    pub writer: Option<Writer>,
+    /// An assertion that came true over absence after its sender had given up.
+    pub late: bool,
     /// What is known of the past in this state.
     pub floor: Option<Token>,
 }
@@ -46,10 +33,19 @@ impl State {
     /// Names the state.
     fn version(&self) -> Version {
         match self.record {
-            None => Version::absent(),
-            Some(_) => Version::number(self.number),
+            None if !self.unreadable => Version::absent(),
+            _ => Version::number(self.number),
         }
     }
+}
+
+/// An operation of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Writer {
+    pub node: usize,
+    pub operation: u64,
+    /// A renewal, which is never sent again: another has another nonce.
+    pub renews: bool,
 }
 
 /// What a write replaced.
@@ -57,6 +53,8 @@ impl State {
 pub(crate) struct Replaced {
     /// Nothing was stored.
     pub absent: bool,
+    /// What was stored is no record.
+    pub unreadable: bool,
     /// Somebody held the lock.
     pub held: bool,
     /// The holder was the one that the write names.
@@ -65,10 +63,8 @@ pub(crate) struct Replaced {
     pub foreign: bool,
     /// The token that was stored.
     pub token: Token,
-    /// The store could not vouch for the state, or somebody has adopted it since.
-    pub restored: bool,
-    /// See [`State::by_admin`].
-    pub by_admin: Option<Admin>,
+    /// Who wrote it.
+    pub writer: Option<Writer>,
 }
 
 impl Replaced {
@@ -76,13 +72,13 @@ impl Replaced {
     pub(crate) fn by(change: &Change, state: &State) -> Self {
         let holder = state.record.as_ref().and_then(|record| record.holder.as_ref());
         Self {
-            absent: state.record.is_none(),
+            absent: state.record.is_none() && !state.unreadable,
+            unreadable: state.unreadable,
             held: holder.is_some(),
             same_holder: state.record.is_some() && holder == change.record.holder.as_ref(),
             foreign: state.foreign && holder.is_some(),
             token: state.record.as_ref().map_or(0, |record| record.token),
-            restored: state.suspended || state.adopted,
-            by_admin: state.by_admin,
+            writer: state.writer,
         }
     }
 }
@@ -106,8 +102,6 @@ pub(crate) struct Store {
     leases: Vec<Lease>,
     /// Incarnations whose process is gone (`Passed`).
     dead: Vec<Incarnation>,
-    /// The state that an administrator left last.
-    touched: u64,
     mutant: Option<Mutant>,
 }
 
@@ -122,10 +116,9 @@ impl Store {
             log: Vec::with_capacity(128),
             leases: Vec::new(),
             dead: Vec::new(),
-            touched: 0,
             mutant,
         };
-        store.push(0, None, kind == StoreKind::Forgets, None);
+        store.push(0, None, kind == StoreKind::Forgets);
         store
     }
 
@@ -146,6 +139,7 @@ impl Store {
     pub(crate) fn observe(&self, index: usize, now: Nanos) -> Observed {
         let state = &self.log[index];
         let contents = match &state.record {
+            None if state.unreadable => Contents::Unreadable("not a record".to_owned()),
             None => Contents::Absent,
             Some(record) => Contents::Record(record.clone()),
         };
@@ -176,6 +170,7 @@ impl Store {
             Floor::Revision => Some(self.revision()),
             Floor::Clock => Some(clock_floor(now)),
             Floor::Carried => self.state().floor,
+            Floor::None => None,
         }
     }
 
@@ -194,11 +189,7 @@ impl Store {
         if *expected != self.state().version() && !blind {
             return Outcome::Conflict;
         }
-        let by_admin = self.state().by_admin.filter(|_| change.intent == Intent::Adopt);
-        self.push(now, Some(change.record.clone()), false, by_admin);
-        if let Some(state) = self.log.last_mut() {
-            state.adopted = change.intent == Intent::Adopt;
-        }
+        self.push(now, Some(change.record.clone()), false);
         Outcome::Written(self.observe(self.index(), now))
     }
 
@@ -223,13 +214,13 @@ impl Store {
                 let local = self.mutant == Some(Mutant::LocalTokens);
                 let counted = change.record.renewed.0 % 16;
                 let token = if local { 1 + counted } else { self.revision() + 1 };
-                self.push(now, Some(Record { token, ..change.record.clone() }), false, None);
+                self.push(now, Some(Record { token, ..change.record.clone() }), false);
             }
             Intent::Renew => self.refresh(now),
             Intent::Release => {
                 let stored = self.state().record.as_ref().map(|record| record.nonce);
                 self.leases.retain(|lease| Some(lease.nonce) != stored);
-                self.push(now, None, false, None);
+                self.push(now, None, false);
             }
         }
         Outcome::Written(self.observe(self.index(), now))
@@ -247,7 +238,7 @@ impl Store {
     fn revoke(&mut self, now: Nanos, nonce: Nonce) {
         self.leases.retain(|lease| lease.nonce != nonce);
         if self.state().record.as_ref().is_some_and(|record| record.nonce == nonce) {
-            self.push(now, None, false, None);
+            self.push(now, None, false);
         }
     }
 
@@ -273,7 +264,7 @@ impl Store {
         if self.kind != StoreKind::Server || self.leases.iter().any(|lease| lease.nonce == nonce) {
             return false;
         }
-        self.push(now, None, false, None);
+        self.push(now, None, false);
         true
     }
 
@@ -285,8 +276,9 @@ impl Store {
         let silently = self.mutant == Some(Mutant::SilentRewind);
         if self.kind == StoreKind::Forgets || silently {
             let index = self.index().saturating_sub(depth);
-            let old = self.log[index].clone();
-            self.push(now, old.record, !silently, old.by_admin);
+            let State { record, writer, unreadable, .. } = self.log[index].clone();
+            self.push(now, record, !silently);
+            self.mark(|state| (state.writer, state.unreadable) = (writer, unreadable));
         }
     }
 
@@ -297,33 +289,47 @@ impl Store {
 
     /// An administrator deletes the record.
     pub(crate) fn delete(&mut self, now: Nanos) {
-        if self.state().record.is_some() {
+        if self.state().record.is_some() || self.state().unreadable {
             let nonce = self.state().record.as_ref().map(|record| record.nonce);
             self.leases.retain(|lease| Some(lease.nonce) != nonce);
-            let last = self.touched;
-            self.touched = self.revision();
-            let record = self.state().record.as_ref().filter(|record| record.holder.is_some());
-            let lease = record.map_or(Duration::ZERO, |record| record.lease_duration);
-            let deleted = Some(Admin::Deleted { last, lease });
-            self.push(now, None, self.kind == StoreKind::Forgets, deleted);
+            self.push(now, None, self.kind == StoreKind::Forgets);
         }
     }
 
     /// Somebody writes a record without asking for a version: the same one, or one without holder.
-    pub(crate) fn edit(&mut self, now: Nanos, record: Record, frees: bool) {
-        let State { suspended, .. } = *self.state();
-        let by_admin = if frees { Some(Admin::Freed) } else { self.state().by_admin };
-        if frees {
-            self.touched = self.revision();
-        }
-        self.push(now, Some(record), suspended, by_admin);
+    pub(crate) fn edit(&mut self, now: Nanos, record: Record) {
+        let State { suspended, foreign, writer, late, .. } = *self.state();
+        self.push(now, Some(record), suspended);
+        self.mark(|state| (state.foreign, state.writer, state.late) = (foreign, writer, late));
     }
 
-    /// What is stored is an administrator's doing, although it names a holder.
-    pub(crate) fn blame_admin(&mut self) {
-        if let Some(state) = self.log.last_mut() {
-            state.by_admin = Some(Admin::Freed);
-        }
+    /// Somebody spoils the record. Returns what it was.
+    pub(crate) fn spoil(&mut self, now: Nanos) -> Option<Record> {
+        let record = self.state().record.clone()?;
+        self.push(now, None, false);
+        self.mark(|state| state.unreadable = true);
+        Some(record)
+    }
+
+    /// Whether what was stored could ever not be parsed.
+    #[must_use]
+    pub(crate) fn was_unreadable(&self) -> bool {
+        self.log.iter().any(|state| state.unreadable)
+    }
+
+    /// Notes something of the present state.
+    pub(crate) fn mark(&mut self, note: impl FnOnce(&mut State)) {
+        note(self.log.last_mut().expect("the log begins with a state"));
+    }
+
+    /// The term that the present state names, which is no placeholder's.
+    #[must_use]
+    pub(crate) fn named(&self) -> Option<Bound> {
+        let record = self.state().record.as_ref()?;
+        let holder = record.holder.as_ref().filter(|holder| !holder.is_unknown())?;
+        let term = if holder.incarnation.is_some() { record.token } else { FOREIGN };
+        let (token, lease) = (record.token, record.lease_duration);
+        Some(Bound { term, token, lease, last: self.state().number })
     }
 
     /// A foreign client writes over the present state.
@@ -332,7 +338,7 @@ impl Store {
         let believed = self.mutant == Some(Mutant::ForeignBelieved);
         let shown = if believed && record.is_some() { kept.or(record) } else { record };
         let token = self.state().record.as_ref().map_or(0, |record| record.token);
-        self.push(now, shown, false, None);
+        self.push(now, shown, false);
         let carried = self.floor == Floor::Carried;
         if let Some(state) = self.log.last_mut() {
             state.foreign = true;
@@ -348,31 +354,25 @@ impl Store {
         self.refresh(now);
     }
 
-    fn push(
-        &mut self,
-        now: Nanos,
-        record: Option<Record>,
-        suspended: bool,
-        by_admin: Option<Admin>,
-    ) {
+    fn push(&mut self, now: Nanos, record: Option<Record>, suspended: bool) {
         let created = self.log.last().is_none_or(|state| state.record.is_none());
         let floor = match self.floor {
             Floor::Revision => Some(self.revision() + 1),
             Floor::Clock => Some(clock_floor(now)),
+            Floor::None => None,
             Floor::Carried if record.is_none() => None,
             Floor::Carried if created => Some(clock_floor(now)),
             Floor::Carried => self.state().floor,
         };
         let number = self.revision();
-        let free = record.as_ref().is_none_or(|record| record.holder.is_none());
-        let by_admin = by_admin.filter(|_| free);
         self.log.push(State {
             number,
             record,
+            unreadable: false,
             suspended,
-            by_admin,
             foreign: false,
-            adopted: false,
+            writer: None,
+            late: false,
             floor,
         });
     }

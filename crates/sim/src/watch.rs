@@ -37,7 +37,7 @@ impl World<'_> {
         if below(chance, 100) < self.strength(Kind::WatchLoss, x) {
             return;
         }
-        let late = self.strength(Kind::WatchLate, x) * self.case.longest_lease_ms() * MS / 100;
+        let late = self.strength(Kind::WatchLate, x) * self.longest_lease / 100;
         let delay = 50 * US + below(chance.rotate_left(9), self.case.latency_us * US + late);
         let watch = &mut self.nodes[x].watch;
         watch.cursor = state;

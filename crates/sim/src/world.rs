@@ -1,9 +1,11 @@
 //! The scheduler: one schedule from beginning to end.
 
-use leasehold_core::{Input, InvalidTiming, Token};
+use leasehold_core::{Input, InvalidTiming, Record, Token};
 
-use crate::case::{Case, Kind, MS, Nanos};
+use crate::case::{Case, Kind, MS, Nanos, StoreKind};
 use crate::coverage::Coverage;
+use crate::draw::{Purpose, draw};
+use crate::excuse::{Excuses, longest_term};
 use crate::foreign::Foreign;
 use crate::judge::{Rule, Violation, Won};
 use crate::lanes::Lanes;
@@ -32,6 +34,9 @@ pub(crate) struct World<'a> {
     pub(crate) store: Store,
     pub(crate) nodes: Vec<Node>,
     pub(crate) foreign: Foreign,
+    /// The longest lease and request timeout that are configured.
+    pub(crate) longest_lease: Nanos,
+    pub(crate) longest_timeout: Nanos,
     /// Faults that last now.
     pub(crate) active: Vec<usize>,
     /// Whom each fault hits.
@@ -44,9 +49,17 @@ pub(crate) struct World<'a> {
     pub(crate) led: bool,
     /// Nothing in the schedule rewrites history.
     pub(crate) calm: bool,
-    /// A late re-assertion came true over a record that was deleted once more.
-    pub(crate) haunted: bool,
+    /// Which overlaps are expected.
+    pub(crate) excuses: Excuses,
+    /// The longest time that work lasts once its term is displaced.
+    pub(crate) longest_term: Nanos,
     pub(crate) greatest: Token,
+    /// The term that the store names, and since when.
+    pub(crate) named: (Option<Token>, Nanos),
+    /// The state in which it began to.
+    pub(crate) named_at: usize,
+    /// What was stored before it became unreadable.
+    pub(crate) spoiled: Option<Record>,
     pub(crate) won: Vec<Won>,
     pub(crate) violation: Option<Violation>,
     pub(crate) cover: Coverage,
@@ -73,19 +86,24 @@ pub fn run(case: &Case, tell: bool) -> Result<Report, InvalidTiming> {
 impl<'a> World<'a> {
     fn new(case: &'a Case, tell: bool) -> Result<Self, InvalidTiming> {
         let count = case.candidates.len() + usize::from(case.observer);
-        let nodes = (0..count).map(|config| Node::new(case, config)).collect::<Result<_, _>>()?;
+        let nodes = (0..count).map(|config| Node::new(case, config));
+        let nodes: Vec<Node> = nodes.collect::<Result<_, _>>()?;
+        let foreign = Foreign::new(case);
+        let longest_term = longest_term(&nodes, case, foreign.deadline);
         let rewrites = |kind: Kind| {
             use Kind::{AdminDelete, AdminFree, Clone, Foreign};
             matches!(kind, AdminDelete | AdminFree | Clone | Foreign)
         };
-        let forgets = case.store == crate::case::StoreKind::Forgets;
+        let forgets = case.store == StoreKind::Forgets;
         let mut world = Self {
             case,
             now: 0,
             queue: Queue::default(),
             store: Store::new(case.store, case.floor, case.server_rate, case.mutant),
             nodes,
-            foreign: Foreign::new(case),
+            foreign,
+            longest_lease: case.longest_lease_ms() * MS,
+            longest_timeout: case.longest_timeout_ms() * MS,
             active: Vec::new(),
             targets: vec![0; case.faults.len()],
             stalled_until: 0,
@@ -94,8 +112,12 @@ impl<'a> World<'a> {
             bound: false,
             led: false,
             calm: !forgets && !case.faults.iter().any(|fault| rewrites(fault.kind)),
-            haunted: false,
+            excuses: Excuses::default(),
+            longest_term,
             greatest: 0,
+            named: (None, 0),
+            named_at: 0,
+            spoiled: None,
             won: Vec::new(),
             violation: None,
             cover: Coverage::default(),
@@ -123,6 +145,7 @@ impl<'a> World<'a> {
 
     fn play(&mut self) {
         let end = self.case.end_ms * MS;
+        self.draw();
         while self.violation.is_none() {
             let (mut wakes, mut sleeper) = (Nanos::MAX, 0);
             for (x, node) in self.nodes.iter().enumerate() {
@@ -158,12 +181,13 @@ impl<'a> World<'a> {
     fn happen(&mut self, event: Event) {
         match event {
             Event::Arrive(request) => self.arrive(request),
-            Event::Commit(request) => self.commit(*request),
+            Event::Commit(request) => self.commit(request),
             Event::Local(x, local) => self.local(x, local),
             Event::Start(x) => self.start(x),
             Event::FaultBegins(index) => self.begin_fault(index),
             Event::FaultEnds(index) => self.end_fault(index),
             Event::Foreign => self.foreign_looks(),
+            Event::Edit => self.edit_on(),
             Event::Quiet => self.begin_quiet(),
             Event::QuietBound => {
                 self.bound = true;
@@ -177,7 +201,11 @@ impl<'a> World<'a> {
     fn expire_lease(&mut self) {
         if self.stalled_until > self.now {
             self.store.defer_expiry(self.stalled_until);
-        } else if self.store.expire(self.now) {
+            return;
+        }
+        let named = self.store.named();
+        if self.store.expire(self.now) {
+            self.displaces(named, None);
             self.tell(|| "the server ends the lease".to_owned());
             self.changed();
         }
@@ -195,9 +223,17 @@ impl<'a> World<'a> {
             if x < self.case.candidates.len() || self.nodes[x].config < self.case.candidates.len() {
                 self.local(x, Local::Command(Command::Stand));
             }
-            if self.nodes[x].watch.dead {
+            // A silently dead watch may stay so: its silence is a symptom.
+            let mends = draw(self.case.seed, x, 0, Purpose::Watch) & 1 == 0;
+            if self.nodes[x].watch.dead && mends {
                 self.break_watch(x);
             }
+        }
+        // What may have been brought back is waited for anew whenever its version changes.
+        let restarts = self.case.store == StoreKind::Forgets;
+        let edits = self.case.faults.iter().any(|fault| fault.kind == Kind::AdminLabel);
+        if edits && !restarts {
+            self.edit_on();
         }
     }
 

@@ -55,6 +55,38 @@ fn a_violation_is_told_kept_shrunk_and_drawn() {
     assert!(drawn.trim_end().ends_with("</svg>"), "{drawn}");
 }
 
+/// What was found is told even if it cannot be kept: here a directory is where the file should be.
+#[test]
+fn a_violation_that_cannot_be_kept_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let failures = directory.path().to_str().unwrap();
+    std::fs::create_dir(directory.path().join("no-deadline.json")).unwrap();
+    let told = sim(&["--mutant", "no-deadline", "--failures", failures]);
+    assert_eq!(told.status.code(), Some(64));
+    assert!(stdout(&told).contains("killed by"), "{}", stdout(&told));
+    assert!(stderr(&told).contains("no-deadline.json: "), "{}", stderr(&told));
+}
+
+#[test]
+fn the_seed_of_a_mutant_is_shown_with_it() {
+    let killed = stdout(&sim(&["--mutant", "no-deadline"]));
+    let seed = killed.split("(seed ").nth(1).unwrap().split(',').next().unwrap();
+    let shown = sim(&["--show", seed, "--mutant", "no-deadline"]);
+    assert_eq!(shown.status.code(), Some(1));
+    assert!(stdout(&shown).contains("VIOLATION"));
+    assert!(sim(&["--show", seed]).status.success());
+}
+
+#[test]
+fn a_closed_pipe_ends_it_without_a_word() {
+    let arguments = ["--show", "1"];
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_leasehold-sim"));
+    let output = command.args(arguments).stdout(writer).output().unwrap();
+    assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(141), ""));
+}
+
 #[test]
 fn a_mutant_is_killed_by_name() {
     let killed = sim(&["--mutant", "no-deadline"]);
@@ -90,6 +122,13 @@ fn bad_input_is_named() {
         file("nobody.json", &value.to_string())
     };
     let broken = file("broken.json", &good[..40]);
+    let bogus = file("bogus.json", &good.replacen('{', "{\"bogus\": 1,", 1));
+    let picture = file("picture.svg", &good);
+    let far = {
+        let mut value: serde_json::Value = serde_json::from_str(&good).unwrap();
+        value["faults"][0]["node"] = serde_json::json!(77);
+        file("far.json", &value.to_string())
+    };
     for (arguments, says) in [
         (&["--bogus"][..], "unexpected argument '--bogus'"),
         (&["--mutant", "nope"], "there are: constant-nonce"),
@@ -97,6 +136,24 @@ fn bad_input_is_named() {
         (&["--replay", "no/such/file"], "no/such/file"),
         (&["--replay", &broken], "broken.json is not a schedule"),
         (&["--replay", &nobody], "0 candidates"),
+        (&["--replay", &bogus], "unknown field `bogus`"),
+        (&["--replay", &far], "at node 77, and there are"),
+        (&["--replay", &picture], "would overwrite the schedule"),
+        (&["--replay", &nobody, "--svg", &nobody], "nobody.json"),
+        (&["--replay", &nobody, "--seeds", "5"], "cannot be used with"),
+        (&["--replay", &nobody, "--rates", "5"], "cannot be used with"),
+        (&["--replay", &nobody, "--mutant", "no-deadline"], "cannot be used with"),
+        (&["--show", "5", "--mutants"], "cannot be used with"),
+        (&["--show", "5", "--threads", "2"], "cannot be used with"),
+        (&["--show", "5", "--failures", "there"], "cannot be used with"),
+        (&["--show", "5", "--mutant", "no-margin", "--mutant", "no-deadline"], "one '--mutant"),
+        (&["--plot", "p.svg", "--minutes", "1"], "cannot be used with"),
+        (&["--budget", "5"], "were not provided"),
+        (&["--seeds", "0"], "0 is not in 1.."),
+        (&["--threads", "100000"], "100000 is not in 1..=256"),
+        (&["--from", "18446744073709551500", "--seeds", "1000"], "is not in 0..="),
+        (&["--seeds", "1", "--failures", &nobody], "nobody.json: "),
+        (&["--seeds", "1", "--plot", "no/such/plot.svg"], "no/such/plot.svg: "),
     ] {
         let output = sim(arguments);
         assert_eq!(output.status.code(), Some(64), "{arguments:?}");

@@ -2,20 +2,26 @@
 
 use std::path::Path;
 
-use leasehold_sim::{Case, Mutant, Rule, generate, generate_at, run};
+use leasehold_sim::{Case, Cause, Coverage, Mutant, Rule, generate, generate_at, run};
 
 const SCHEDULES: u64 = 20_000;
 
 #[test]
 fn fixed_seeds_break_nothing() {
-    let mut terms = 0;
+    let mut cover = Coverage::default();
     for seed in 0..SCHEDULES {
         let case = generate(seed);
         let report = run(&case, false).unwrap();
         assert_eq!(report.violation, None, "seed {seed}");
-        terms += report.cover.terms;
+        cover.add(&report.cover);
     }
-    assert!(terms > SCHEDULES, "hardly anybody led");
+    assert!(cover.terms > SCHEDULES, "hardly anybody led");
+    for (cause, words) in Cause::ALL {
+        assert!(
+            cover.excused(cause) > 0,
+            "no overlap is expected {words}: nothing holds it to its bound"
+        );
+    }
 }
 
 /// A change of what the election does when makes a case miss its defect: draw them anew, from the root of the
@@ -27,7 +33,7 @@ fn every_mutant_is_killed_by_its_case_and_only_because_of_the_defect() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/mutants").join(&file);
         let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{file}: {e}"));
         let case: Case = serde_json::from_str(&text).unwrap();
-        assert_eq!(case.mutant, Some(*mutant), "{file}");
+        assert_eq!((case.check(), case.mutant), (Ok(()), Some(*mutant)), "{file}");
         assert!(run(&case, false).unwrap().violation.is_some(), "{file}: survives");
         let sound = Case { mutant: None, ..case };
         assert_eq!(run(&sound, false).unwrap().violation, None, "{file}: fails without the defect");
@@ -42,6 +48,7 @@ fn schedules_that_once_failed_hold() {
     for entry in std::fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
         let case: Case = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        assert_eq!(case.check(), Ok(()), "{}", path.display());
         assert_eq!(run(&case, false).unwrap().violation, None, "{}", path.display());
         count += 1;
     }

@@ -1,12 +1,11 @@
 //! Deliberate defects: each must be found.
 
-use std::error::Error;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use leasehold_sim::{Case, Mutant, Violation, generate, run as play};
 
-use super::{Options, Outcome, keep, on_cores};
+use super::{Failure, Options, Outcome, Output, keep, on_cores};
 
 /// A schedule in which a defect showed.
 struct Found {
@@ -16,46 +15,68 @@ struct Found {
 }
 
 /// Runs every defect until an invariant finds it, one defect a core.
-pub(super) fn run(mutants: &[Mutant], options: &Options) -> Outcome {
+pub(super) fn run(mutants: &[Mutant], options: &Options, output: &Output) -> Outcome {
     let (next, killed) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    on_cores(options.threads(), || {
+    on_cores(options.threads(), |stop| {
         while let Some(mutant) = mutants.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let found = hunt(*mutant, options).map_err(|error| error.to_string())?;
+            if stop.load(Ordering::Relaxed) {
+                break;
+            }
+            let found = hunt(*mutant, options, stop, output)?;
             killed.fetch_add(usize::from(found), Ordering::Relaxed);
         }
         Ok(())
     })?;
     let killed = killed.into_inner();
     let survived = mutants.len() - killed;
-    println!("{} mutants, {killed} killed, {survived} survived", mutants.len());
+    output.line(format_args!("{} mutants, {killed} killed, {survived} survived", mutants.len()))?;
     Ok(survived == 0)
 }
 
 /// Runs a defect until an invariant finds it, or its time is over.
-fn hunt(mutant: Mutant, options: &Options) -> Result<bool, Box<dyn Error>> {
+fn hunt(
+    mutant: Mutant,
+    options: &Options,
+    stop: &AtomicBool,
+    output: &Output,
+) -> Result<bool, Failure> {
     let name = mutant.name();
-    match search(mutant, options)? {
+    match search(mutant, options, stop)? {
         Err(tried) => {
-            println!("{name:<24} SURVIVED {tried} schedules");
+            output.line(format_args!("{name:<24} SURVIVED {tried} schedules"))?;
             Ok(false)
         }
         Ok(Found { case, violation, tried }) => {
-            let kept = keep(&case, violation.rule, options.failures.as_deref())?;
             let Violation { rule, what, .. } = violation;
-            println!(
-                "{name:<24} killed by {rule:?} (seed {}, schedule {tried}): {what}{kept}",
+            let mut told = format!(
+                "{name:<24} killed by {rule:?} (seed {}, schedule {tried}): {what}",
                 case.seed
             );
+            if let Some(directory) = &options.failures {
+                match keep(&case, rule, directory) {
+                    Ok(kept) => told = format!("{told}\n{kept}"),
+                    Err(error) => {
+                        output.line(told)?;
+                        return Err(error);
+                    }
+                }
+            }
+            output.line(told)?;
             Ok(true)
         }
     }
 }
 
-fn search(mutant: Mutant, options: &Options) -> Result<Result<Found, u64>, Box<dyn Error>> {
+fn search(
+    mutant: Mutant,
+    options: &Options,
+    stop: &AtomicBool,
+) -> Result<Result<Found, u64>, Failure> {
     let begun = Instant::now();
     let mut tried = 0_u64;
     for seed in options.from.. {
-        if tried.is_multiple_of(64) && begun.elapsed() >= Duration::from_secs(options.budget) {
+        let over = || begun.elapsed() >= Duration::from_secs(options.budget);
+        if tried.is_multiple_of(64) && (over() || stop.load(Ordering::Relaxed)) {
             break;
         }
         let sound = generate(seed);

@@ -1,20 +1,19 @@
 //! Schedule after schedule.
 
-use std::error::Error;
-use std::io::{IsTerminal, Write};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use leasehold_sim::{Coverage, generate_at, run as play};
 
-use super::{Options, Outcome, core_time, keep, on_cores, per_second};
+use super::{Failure, Options, Outcome, Output, SCHEDULES, core_time, keep, on_cores, per_second};
 
 /// How many schedules a core takes at a time.
 const CHUNK: u64 = 256;
 
-/// How often the progress line is written anew.
-const PROGRESS: Duration = Duration::from_millis(500);
+/// So many schedules must have gone through every kind of fault and every branch.
+const COVERED_BY: u64 = 100_000;
 
 /// What all cores did together.
 #[derive(Debug, Default)]
@@ -23,7 +22,6 @@ struct Sum {
     schedules: u64,
     violations: u64,
     core_time: Duration,
-    told: Option<Instant>,
 }
 
 /// Seeds not yet given out, and when to stop.
@@ -35,83 +33,92 @@ struct Seeds<'a> {
 
 impl Seeds<'_> {
     /// The next few seeds, if there are any.
-    fn take(&self) -> Option<std::ops::Range<u64>> {
+    fn take(&self) -> Option<Range<u64>> {
         let over = self.options.limit().is_some_and(|limit| self.begun.elapsed() >= limit);
+        let first = self.options.from;
         let count = match self.options.limit() {
-            Some(_) => u64::MAX,
-            None => self.options.seeds.unwrap_or(1_000_000),
+            Some(_) => u64::MAX - first,
+            None => self.options.seeds.unwrap_or(SCHEDULES),
         };
         let from = self.next.fetch_add(CHUNK, Ordering::Relaxed);
         let to = count.min(from.saturating_add(CHUNK));
-        let first = self.options.from;
-        (!over && from < to).then(|| first.saturating_add(from)..first.saturating_add(to))
+        (!over && from < to).then(|| first + from..first + to)
     }
 }
 
 /// Runs the seeds on all cores.
-pub(super) fn run(options: &Options) -> Outcome {
+pub(super) fn run(options: &Options, output: &Output) -> Outcome {
     let seeds = Seeds { options, next: AtomicU64::new(0), begun: Instant::now() };
     let sum = Mutex::new(Sum::default());
-    on_cores(options.threads(), || work(&seeds, &sum))?;
+    on_cores(options.threads(), |stop| work(&seeds, &sum, stop, output))?;
     let sum = sum.into_inner().unwrap_or_else(PoisonError::into_inner);
-    if std::io::stderr().is_terminal() {
-        eprint!("\r\x1b[K");
+    output.line(format_args!("from seed {}: {}", options.from, sum.cover))?;
+    let covered = sum.schedules < COVERED_BY || sum.cover.is_complete();
+    if !covered {
+        output.line("not everything that can happen did: see \"never\" above")?;
     }
-    println!("from seed {}: {}", options.from, sum.cover);
-    println!("{}", line(&sum));
-    Ok(sum.violations == 0)
+    let Sum { schedules, violations, .. } = sum;
+    let rate = sum.rate();
+    output.line(format_args!(
+        "{schedules} schedules, {violations} violations, {rate} per second and core"
+    ))?;
+    Ok(violations == 0 && covered)
 }
 
-fn line(sum: &Sum) -> String {
-    let Sum { schedules, violations, core_time, .. } = sum;
-    let rate = per_second(*schedules, *core_time);
-    format!("{schedules} schedules, {violations} violations, {rate} per second and core")
+impl Sum {
+    fn rate(&self) -> u128 {
+        per_second(self.schedules, self.core_time)
+    }
+
+    /// How far it is, in few words.
+    fn progress(&self) -> String {
+        let Self { schedules, violations, cover, .. } = self;
+        let (rate, covered) = (self.rate(), cover.progress());
+        format!("{schedules} schedules, {violations} violations, {rate}/s and core; {covered}")
+    }
 }
 
 /// What one core does.
-fn work(seeds: &Seeds<'_>, sum: &Mutex<Sum>) -> Result<(), String> {
-    while let Some(range) = seeds.take() {
+fn work(
+    seeds: &Seeds<'_>,
+    sum: &Mutex<Sum>,
+    stop: &AtomicBool,
+    output: &Output,
+) -> Result<(), Failure> {
+    while !stop.load(Ordering::Relaxed)
+        && let Some(range) = seeds.take()
+    {
         let begun = core_time();
-        let (mut cover, mut broken) = (Coverage::default(), Vec::new());
+        let (mut cover, mut violations) = (Coverage::default(), 0);
         let schedules = range.end - range.start;
         for seed in range {
-            broken.extend(schedule(seed, seeds.options, &mut cover).map_err(|e| e.to_string())?);
+            violations += u64::from(!schedule(seed, seeds.options, &mut cover, output)?);
         }
         let mut sum = sum.lock().unwrap_or_else(PoisonError::into_inner);
         sum.cover.add(&cover);
         sum.schedules += schedules;
-        sum.violations += broken.len() as u64;
+        sum.violations += violations;
         sum.core_time += core_time() - begun;
-        for told in broken {
-            println!("{told}");
-        }
-        progress(&mut sum);
+        output.progress(|| sum.progress());
     }
     Ok(())
 }
 
-/// Runs one schedule and returns what to tell if it broke an invariant.
+/// Runs one schedule. Tells if it broke an invariant, then shrinks and keeps it.
 fn schedule(
     seed: u64,
     options: &Options,
     cover: &mut Coverage,
-) -> Result<Option<String>, Box<dyn Error>> {
+    output: &Output,
+) -> Result<bool, Failure> {
     let case = generate_at(seed, options.rates);
     let report = play(&case, false)?;
     cover.add(&report.cover);
-    let Some(violation) = report.violation else { return Ok(None) };
-    let kept = keep(&case, violation.rule, options.failures.as_deref())?;
-    let what = &violation.what;
-    Ok(Some(format!("seed {seed} ({:?}) {:?}: {what}{kept}", case.store, violation.rule)))
-}
-
-/// The progress line, for people at a terminal only.
-fn progress(sum: &mut Sum) {
-    let mut stderr = std::io::stderr();
-    let due = sum.told.is_none_or(|told| told.elapsed() >= PROGRESS);
-    if due && stderr.is_terminal() {
-        sum.told = Some(Instant::now());
-        let _ = write!(stderr, "\r\x1b[K{}; {}", line(sum), sum.cover.summary());
-        let _ = stderr.flush();
+    let Some(violation) = report.violation else { return Ok(true) };
+    let (rule, what) = (violation.rule, &violation.what);
+    output.line(format_args!("seed {seed} ({:?}) {rule:?}: {what}", case.store))?;
+    if let Some(directory) = &options.failures {
+        output.line(keep(&case, rule, directory)?)?;
     }
+    Ok(false)
 }

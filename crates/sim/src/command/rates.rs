@@ -1,8 +1,7 @@
 //! How often two lead at once as clock rates differ more and more: never up to the bound, soon beyond it.
 
-use std::error::Error;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use leasehold_sim::{Rule, StoreKind, generate_at, run};
 use plotters::prelude::{
@@ -10,7 +9,7 @@ use plotters::prelude::{
     RGBColor, Rectangle, SVGBackend, Text, WHITE,
 };
 
-use super::{Options, Outcome, on_cores};
+use super::{Failure, Options, Outcome, Output, at, is_writable, on_cores};
 
 /// The ratios, in percent of the bound.
 const PERCENTS: [u32; 13] = [80, 90, 95, 98, 99, 100, 101, 102, 103, 105, 108, 112, 120];
@@ -48,53 +47,54 @@ impl Point {
 }
 
 /// Measures, draws, and judges: nothing up to the bound, something from 5 % beyond it.
-pub(super) fn plot(file: &Path, options: &Options) -> Outcome {
+pub(super) fn plot(file: &Path, options: &Options, output: &Output) -> Outcome {
+    is_writable(file)?;
     let count = options.seeds.unwrap_or(SCHEDULES);
     let mut points = Vec::new();
     let mut holds = true;
-    println!(
-        "percent of the bound: overlaps in schedules, lease timed by the observer and by the server"
-    );
+    output.line(
+        "percent of the bound: overlaps in schedules, lease timed by the observer and by the server",
+    )?;
     for percent in PERCENTS {
         let point = measure(percent, count, options)?;
         let told = |kind: usize| {
             format!("{} in {}", point.found(kind), point.schedules[kind].load(Ordering::Relaxed))
         };
-        println!("{percent:>4} %: {}, {}", told(0), told(1));
+        output.line(format_args!("{percent:>4} %: {}, {}", told(0), told(1)))?;
         let others = point.others.load(Ordering::Relaxed);
         for kind in 0..2 {
             let found = point.found(kind);
             let expected =
                 if percent <= 100 { found == 0 } else { percent < FOUND_FROM || found > 0 };
             if !expected {
-                println!("      not as the bound says");
+                output.line("      not as the bound says")?;
             }
             holds &= expected;
         }
         if percent <= 100 && others > 0 {
-            println!("      {others} schedules broke another invariant");
+            output.line(format_args!("      {others} schedules broke another invariant"))?;
             holds = false;
         }
         points.push(point);
     }
-    draw(file, &points, count).map_err(|error| format!("{}: {error}", file.display()))?;
-    println!("drawn: {}", file.display());
+    draw(file, &points, count).map_err(|error| at(file, error))?;
+    output.line(format_args!("drawn: {}", file.display()))?;
     Ok(holds)
 }
 
-fn measure(percent: u32, count: u64, options: &Options) -> Result<Point, Box<dyn Error>> {
+fn measure(percent: u32, count: u64, options: &Options) -> Result<Point, Failure> {
     let point = Point { percent, ..Point::default() };
     let next = AtomicU64::new(0);
-    let work = || -> Result<(), String> {
+    let work = |stop: &AtomicBool| -> Result<(), Failure> {
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= count {
+            if seed >= count || stop.load(Ordering::Relaxed) {
                 return Ok(());
             }
-            let case = generate_at(options.from.saturating_add(seed), percent);
+            let case = generate_at(options.from + seed, percent);
             let kind = usize::from(case.store == StoreKind::Server);
             point.schedules[kind].fetch_add(1, Ordering::Relaxed);
-            match run(&case, false).map_err(|error| error.to_string())?.violation.map(|v| v.rule) {
+            match run(&case, false)?.violation.map(|v| v.rule) {
                 Some(Rule::Belief | Rule::Work) => {
                     point.overlaps[kind].fetch_add(1, Ordering::Relaxed);
                 }
@@ -109,7 +109,7 @@ fn measure(percent: u32, count: u64, options: &Options) -> Result<Point, Box<dyn
     Ok(point)
 }
 
-fn draw(file: &Path, points: &[Point], count: u64) -> Result<(), Box<dyn Error>> {
+fn draw(file: &Path, points: &[Point], count: u64) -> Result<(), Box<dyn std::error::Error>> {
     let most = points.iter().flat_map(|point| [point.per_thousand(0), point.per_thousand(1)]);
     let top = most.fold(1.0, f64::max) * 1.1;
     let root = SVGBackend::new(file, (760, 420)).into_drawing_area();

@@ -2,36 +2,52 @@
 
 use std::path::Path;
 
-use leasehold_sim::{Case, generate_at, run};
+use leasehold_sim::{Case, Mutant, generate_at, run};
 
-use super::Outcome;
+use super::{Outcome, Output, at, is_writable};
 
 /// Tells a failure file, and draws it beside the file unless `svg` names another place.
-pub(super) fn file(file: &Path, svg: Option<&Path>) -> Outcome {
-    let shown = file.display();
-    let text = std::fs::read_to_string(file).map_err(|error| format!("{shown}: {error}"))?;
+pub(super) fn file(file: &Path, svg: Option<&Path>, output: &Output) -> Outcome {
+    let text = std::fs::read_to_string(file).map_err(|error| at(file, error))?;
     let case: Case = serde_json::from_str(&text)
-        .map_err(|error| format!("{shown} is not a schedule: {error}"))?;
-    case.check().map_err(|error| format!("{shown}: {error}"))?;
+        .map_err(|error| format!("{} is not a schedule: {error}", file.display()))?;
+    case.check().map_err(|error| at(file, error))?;
     let beside = file.with_extension("svg");
-    tell(&case, Some(svg.unwrap_or(&beside)))
+    let svg = svg.unwrap_or(&beside);
+    let same = |path: &Path| path.canonicalize().ok();
+    if same(svg).is_some_and(|svg| same(file) == Some(svg)) {
+        return Err(at(
+            svg,
+            "the picture would overwrite the schedule: name another file by --svg",
+        )
+        .into());
+    }
+    tell(&case, Some(svg), output)
 }
 
 /// Tells the schedule of a seed, and draws it if `svg` names a place.
-pub(super) fn seed(seed: u64, rates: u32, svg: Option<&Path>) -> Outcome {
-    tell(&generate_at(seed, rates), svg)
+pub(super) fn seed(
+    seed: u64,
+    rates: u32,
+    mutant: Option<Mutant>,
+    svg: Option<&Path>,
+    output: &Output,
+) -> Outcome {
+    tell(&Case { mutant, ..generate_at(seed, rates) }, svg, output)
 }
 
-fn tell(case: &Case, svg: Option<&Path>) -> Outcome {
+fn tell(case: &Case, svg: Option<&Path>, output: &Output) -> Outcome {
+    if let Some(svg) = svg {
+        is_writable(svg)?;
+    }
     let report = run(case, true)?;
-    println!("{}", serde_json::to_string_pretty(case)?);
+    output.line(serde_json::to_string_pretty(case)?)?;
     for line in &report.story {
-        println!("{line}");
+        output.line(line)?;
     }
     if let (Some(svg), Some(lanes)) = (svg, &report.lanes) {
-        let shown = svg.display();
-        std::fs::write(svg, lanes.to_svg()).map_err(|error| format!("{shown}: {error}"))?;
-        println!("drawn: {shown}");
+        std::fs::write(svg, lanes.to_svg()).map_err(|error| at(svg, error))?;
+        output.line(format_args!("drawn: {}", svg.display()))?;
     }
     Ok(report.violation.is_none())
 }

@@ -99,13 +99,14 @@ impl Setup {
     /// # Errors
     /// The timing breaks a rule.
     pub fn is_within_bound(&self) -> Result<bool, InvalidTiming> {
-        let bound = self.timing()?.bounds().clock_rate_ratio;
+        let bounds = self.timing()?.bounds();
         let within = |rates: &Rates| {
             let [a, b] = rates.candidates.map(f64::from);
             match self.mode {
-                Mode::ByObserver => a.max(b) / a.min(b) <= bound,
-                // A store waits no thousandth longer.
-                Mode::ByServer => f64::from(rates.store) / a.min(b) <= bound / 1.001 + 1e-9,
+                Mode::ByObserver => a.max(b) / a.min(b) <= bounds.clock_rate_ratio,
+                Mode::ByServer => {
+                    f64::from(rates.store) / a.min(b) <= bounds.store_clock_rate_ratio
+                }
             }
         };
         Ok(self.rates.iter().all(within))

@@ -1,0 +1,316 @@
+//! Overlaps that are expected, each by its cause and no wider than it.
+//!
+//! A term may be believed in for D after the record last named it: a renewal was sent before it was stored. So a
+//! term whose record somebody took away without its doing (it is *displaced*) overlaps whatever is written over
+//! that, and for D at most; its work for D + G. This is expected of a pair of terms, the displaced one and the
+//! one that was written next, and only if what took the record away is a [`Cause`], and if who wrote had not seen
+//! enough to be bound to wait. Two causes add up: of two terms that overlap already, each may displace the other
+//! once more (a forgetful store brings one back, a leader asserts its record again).
+
+use std::time::Duration;
+
+use leasehold_core::Token;
+
+use crate::case::{Case, Nanos, StoreKind};
+use crate::node::Node;
+use crate::store::Writer;
+use crate::world::World;
+
+/// The term of a foreign client, which has no token.
+pub(crate) const FOREIGN: Token = Token::MAX;
+
+/// Why two may lead at once for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// A process was copied: at most D from the copy on; for ever where a renewal stores nothing. Also what one
+    /// copy gives back or takes anew while another believes: D.
+    Clone,
+    /// An administrator deleted the record, and who took had not seen its holder: D.
+    Deleted,
+    /// An administrator removed the holder, which looks like a release: D.
+    Freed,
+    /// A foreign client took what an administrator had deleted, as these do at once: D.
+    Foreign,
+}
+
+impl Cause {
+    /// All of them, and how they are called.
+    pub const ALL: [(Self, &str); 4] = [
+        (Self::Clone, "by a clone"),
+        (Self::Deleted, "by a deletion"),
+        (Self::Freed, "by an edit"),
+        (Self::Foreign, "by a foreign client"),
+    ];
+}
+
+/// A term in the store, or the last one that somebody was told of, and not told to be gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Bound {
+    pub term: Token,
+    /// What a release of it carries at least.
+    pub token: Token,
+    /// Its lease.
+    pub lease: Duration,
+    /// The state that showed it; of a displaced one, what an administrator had left before.
+    pub last: u64,
+}
+
+impl Bound {
+    /// Whether who was told of this term waits out a deleted one. Told after an administrator had touched the record
+    /// the time before, it begins its wait no earlier than the deletion, and waits as long as this term's lease.
+    fn covers(&self, deleted: &Self) -> bool {
+        self.last > deleted.last && self.lease >= deleted.lease
+    }
+}
+
+/// A term whose record is gone, not by its own doing.
+#[derive(Clone, Copy, Debug)]
+struct Displaced {
+    term: Token,
+    at: Nanos,
+    /// What did it, if it explains an overlap.
+    cause: Option<Cause>,
+    /// Of a deletion: who is bound to wait this term out.
+    bound: Bound,
+}
+
+/// Two terms whose overlap is expected for a while.
+#[derive(Clone, Copy, Debug)]
+struct Pair {
+    displaced: Token,
+    by: Token,
+    at: Nanos,
+    cause: Cause,
+    counted: bool,
+}
+
+/// Two copies of a process.
+#[derive(Clone, Copy, Debug)]
+struct Copies {
+    nodes: [usize; 2],
+    at: Nanos,
+    /// The operations that both know of.
+    shared: u64,
+    counted: bool,
+}
+
+/// What explains overlaps in a schedule.
+#[derive(Debug, Default)]
+pub(crate) struct Excuses {
+    displaced: Vec<Displaced>,
+    pairs: Vec<Pair>,
+    copies: Vec<Copies>,
+    /// The state that an administrator left last.
+    touched: u64,
+}
+
+/// What is compared: belief or work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Of {
+    Belief,
+    Work,
+}
+
+/// One side of an overlap: a node, or the foreign client, and its term.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Side {
+    pub node: Option<usize>,
+    pub term: Token,
+}
+
+impl Excuses {
+    /// Whether no overlap is expected of anybody.
+    #[must_use]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.pairs.is_empty() && self.copies.is_empty()
+    }
+}
+
+impl Side {
+    /// The foreign client's.
+    pub(crate) const FOREIGN: Self = Self { node: None, term: FOREIGN };
+
+    /// A node's.
+    #[must_use]
+    pub(crate) fn of(node: usize, term: Token) -> Self {
+        Self { node: Some(node), term }
+    }
+}
+
+impl World<'_> {
+    /// The store has a new state. `old` is the term that it named before.
+    pub(crate) fn displaces(&mut self, old: Option<Bound>, cause: Option<Cause>) {
+        let new = self.store.named().map(|bound| bound.term);
+        if self.named.0 != new {
+            self.named = (new, self.now);
+            self.named_at = self.store.index();
+        }
+        let Some(old) = old.filter(|old| Some(old.term) != new) else { return };
+        let (now, longest) = (self.now, self.longest_term);
+        let bound = Bound { last: self.excuses.touched, ..old };
+        let displaced = &mut self.excuses.displaced;
+        displaced.retain(|displaced| now < displaced.at + longest);
+        // Named again without having written since: nothing is believed for longer by that.
+        match displaced.iter_mut().find(|displaced| displaced.term == old.term) {
+            Some(known) => known.cause = known.cause.or(cause),
+            None => displaced.push(Displaced { term: old.term, at: now, cause, bound }),
+        }
+    }
+
+    /// An administrator has taken the record away: also whatever it still protected.
+    pub(crate) fn touches(&mut self, old: Option<Bound>, cause: Cause) {
+        self.displaces(old, Some(cause));
+        let Excuses { displaced, touched, .. } = &mut self.excuses;
+        displaced.iter_mut().for_each(|displaced| {
+            displaced.cause.get_or_insert(cause);
+        });
+        *touched = self.store.revision() - 1;
+    }
+
+    /// A term is written: taken, or asserted over another state. `told` is what its writer was bound to wait for.
+    pub(crate) fn writes_term(&mut self, by: Token, told: Option<Bound>, takes: bool) {
+        if self.excuses.displaced.is_empty() {
+            return;
+        }
+        let now = self.now;
+        let mut displaced = std::mem::take(&mut self.excuses.displaced);
+        // Who writes is displaced no more; the foreign client's terms all look alike.
+        if !takes || by == FOREIGN {
+            displaced.retain(|displaced| displaced.term != by);
+        }
+        for Displaced { term, at, cause, bound } in &displaced {
+            let waits =
+                *cause == Some(Cause::Deleted) && told.is_some_and(|told| told.covers(bound));
+            // Where nothing is known of the past, two terms may have one token.
+            let own = cause.filter(|_| !waits && (*term != by || takes));
+            let overlapping = || self.excuse_of(*term, by).map(|pair| pair.cause);
+            let Some(cause) = own.or_else(overlapping) else { continue };
+            let cause = match (by, cause) {
+                (FOREIGN, Cause::Deleted) => Cause::Foreign,
+                _ => cause,
+            };
+            let pair = Pair { displaced: *term, by, at: *at, cause, counted: false };
+            let known = self.excuses.pairs.iter().any(|known| {
+                (known.displaced, known.by, known.at) == (pair.displaced, pair.by, pair.at)
+            });
+            if !known {
+                self.excuses.pairs.push(pair);
+            }
+        }
+        displaced
+            .retain(|displaced| displaced.term != by && now < displaced.at + self.longest_term);
+        self.excuses.displaced = displaced;
+    }
+
+    /// An assertion came true over a deletion after its sender had given up: its sign of life is an old one, and who
+    /// knows it waits for nobody.
+    pub(crate) fn brings_an_old_life(&mut self) {
+        for displaced in &mut self.excuses.displaced {
+            displaced.bound.lease = Duration::MAX;
+        }
+    }
+
+    /// Why these two terms overlap by now.
+    fn excuse_of(&self, a: Token, b: Token) -> Option<&Pair> {
+        let lives = |pair: &&Pair| self.now < pair.at + self.longest_term;
+        self.excuses
+            .pairs
+            .iter()
+            .rev()
+            .filter(lives)
+            .find(|pair| (pair.displaced, pair.by) == (a, b) || (pair.displaced, pair.by) == (b, a))
+    }
+
+    /// A node was copied.
+    pub(crate) fn copies(&mut self, x: usize, copy: usize) {
+        let of_x = |copies: &&Copies| copies.nodes.contains(&x);
+        let inherit = |copies: &Copies| {
+            let [a, b] = copies.nodes;
+            Copies { nodes: [if a == x { b } else { a }, copy], ..*copies }
+        };
+        let inherited: Vec<_> = self.excuses.copies.iter().filter(of_x).map(inherit).collect();
+        self.excuses.copies.extend(inherited);
+        let shared = self.nodes[x].operations;
+        let copies = Copies { nodes: [x, copy], at: self.now, shared, counted: false };
+        self.excuses.copies.push(copies);
+    }
+
+    /// Whether a copy of this node wrote this, and the node knows nothing of it.
+    pub(crate) fn is_strange(&self, x: usize, writer: Writer) -> bool {
+        self.excuses.copies.iter().any(|copies| {
+            let [a, b] = copies.nodes;
+            let both = (a, b) == (x, writer.node) || (b, a) == (x, writer.node);
+            both && writer.renews && writer.operation >= copies.shared
+        })
+    }
+
+    /// Whether another copy of this process may be in a term of its own.
+    pub(crate) fn has_copies(&self, lineage: u64) -> bool {
+        self.excuses.copies.iter().any(|copies| {
+            copies.nodes.iter().all(|x| self.nodes[*x].alive && self.nodes[*x].lineage == lineage)
+        })
+    }
+
+    /// Whether the overlap of two is expected now. Counts it once.
+    pub(crate) fn excuses(&mut self, sides: [Side; 2], of: Of) -> bool {
+        let [a, b] = sides;
+        if a.term == b.term && a.node != b.node && self.excuses_copies(a, b, of) {
+            return true;
+        }
+        let now = self.now;
+        for index in 0..self.excuses.pairs.len() {
+            let pair = self.excuses.pairs[index];
+            let lasts = match (pair.displaced, pair.by) {
+                // Two terms of one token: nobody can tell which was displaced.
+                both if both == (b.term, a.term) && a.term == b.term => {
+                    self.lasts(a.node, of).max(self.lasts(b.node, of))
+                }
+                both if both == (a.term, b.term) => self.lasts(a.node, of),
+                both if both == (b.term, a.term) => self.lasts(b.node, of),
+                _ => continue,
+            };
+            if now < pair.at + lasts {
+                if !pair.counted {
+                    self.cover.excuse(pair.cause);
+                    self.excuses.pairs[index].counted = true;
+                }
+                return true;
+            }
+        }
+        false
+    }
+
+    fn excuses_copies(&mut self, a: Side, b: Side, of: Of) -> bool {
+        let (Some(x), Some(y)) = (a.node, b.node) else { return false };
+        if self.nodes[x].lineage != self.nodes[y].lineage {
+            return false;
+        }
+        let lasts = match self.case.store {
+            // A renewal that stores nothing is never refused.
+            StoreKind::Server => Nanos::MAX / 2,
+            _ => self.lasts(a.node, of),
+        };
+        let now = self.now;
+        let copies = self.excuses.copies.iter_mut().find(|copies| {
+            copies.nodes.contains(&x) && copies.nodes.contains(&y) && now < copies.at + lasts
+        });
+        let Some(copies) = copies else { return false };
+        if !std::mem::replace(&mut copies.counted, true) {
+            self.cover.excuse(Cause::Clone);
+        }
+        true
+    }
+
+    /// How long a displaced term is believed in, or worked in, in real time.
+    fn lasts(&self, node: Option<usize>, of: Of) -> Nanos {
+        let Some(x) = node else { return self.foreign.deadline };
+        let (believes, works) = self.nodes[x].longest_term(self.case);
+        if of == Of::Belief { believes } else { works }
+    }
+}
+
+/// The longest time that anybody's work lasts once its term is displaced.
+#[must_use]
+pub(crate) fn longest_term(nodes: &[Node], case: &Case, foreign: Nanos) -> Nanos {
+    nodes.iter().map(|node| node.longest_term(case).1).fold(foreign, Nanos::max)
+}
