@@ -120,8 +120,35 @@ impl EtcdTarget {
     }
 
     async fn etcdctl(&self, arguments: &[&str]) -> Result<String, String> {
-        self.cluster.etcdctl(arguments).await.map_err(|failure| failure.to_string())
+        patiently(|| async {
+            self.cluster.etcdctl(arguments).await.map_err(|failure| failure.to_string())
+        })
+        .await
     }
+
+    /// Asks as somebody who may do everything.
+    async fn ask<T, F>(&self, request: impl Fn(Client) -> F) -> Result<T, String>
+    where
+        F: Future<Output = Result<T, etcd_client::Error>>,
+    {
+        let asking = || async { request(self.administrator().await?).await };
+        patiently(|| async { asking().await.map_err(|error| error.to_string()) }).await
+    }
+}
+
+/// Whoever is under way while a permission is granted is refused, and asks again.
+async fn patiently<T, F>(request: impl Fn() -> F) -> Result<T, String>
+where
+    F: Future<Output = Result<T, String>>,
+{
+    let mut answer = request().await;
+    for _ in 0..20 {
+        match &answer {
+            Err(why) if why.contains("revision of auth store is old") => answer = request().await,
+            _ => break,
+        }
+    }
+    answer
 }
 
 #[async_trait]
@@ -159,32 +186,29 @@ impl Target for EtcdTarget {
     }
 
     async fn forget_history(&self, lock: &str) -> Result<(), String> {
-        let get = async {
-            let mut client = self.administrator().await?;
+        let forget = |mut client: Client| async move {
             let got = client.get(format!("{lock}/"), None).await?;
             let revision = got.header().map_or(0, etcd_client::ResponseHeader::revision);
             client.compact(revision, None).await
         };
-        get.await.map(drop).map_err(|error: etcd_client::Error| error.to_string())
+        self.ask(forget).await.map(drop)
     }
 
     /// Without a lease, as a program that knows nothing of elections does.
     async fn overwrite(&self, lock: &str, bytes: &[u8]) -> Result<(), String> {
         self.delete(lock).await?;
-        let put = async {
-            let mut client = self.administrator().await?;
+        let put = |mut client: Client| async move {
             client.put(format!("{lock}/foreign"), bytes, None).await
         };
-        put.await.map(drop).map_err(|error: etcd_client::Error| error.to_string())
+        self.ask(put).await.map(drop)
     }
 
     async fn show(&self, lock: &str) -> Result<String, String> {
-        let get = async {
-            let mut client = self.administrator().await?;
+        let get = |mut client: Client| async move {
             let options = etcd_client::GetOptions::new().with_prefix();
             client.get(format!("{lock}/"), Some(options)).await
         };
-        let got = get.await.map_err(|error: etcd_client::Error| error.to_string())?;
+        let got = self.ask(get).await?;
         let first = got.kvs().first().ok_or("there is nothing")?;
         Ok(String::from_utf8_lossy(first.value()).into_owned())
     }
