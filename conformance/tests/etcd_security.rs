@@ -5,8 +5,8 @@ mod common;
 
 use std::time::Duration;
 
-use common::{elector, open, renew, take, written};
-use leasehold::{ErrorKind, LockBackend};
+use common::{change, elector, open, renew, take, written};
+use leasehold::{ErrorKind, Intent, LockBackend};
 use leasehold_conformance::fixture::certificates::Validity;
 use leasehold_conformance::fixture::etcd::{Etcd, Options, Tls};
 use leasehold_conformance::fixture::{Access, Fixture, User};
@@ -46,6 +46,29 @@ async fn a_leader_logs_in_again() {
     }
     println!("{:?}", leader.status().counters);
     assert!(held.resign().await.unwrap());
+}
+
+/// A request under way while anybody's rights change is refused and asked to log in again. It does, and nobody notices.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_of_rights_costs_no_request() {
+    let mut etcd = Etcd::start(Options { members: 1, ..Options::default() }).await.unwrap();
+    let candidate = user(&mut etcd, "candidate", Access::ReadWrite).await;
+    let ours = open(&url_of(&etcd, &candidate, "jobs"));
+    let changing = tokio::spawn(async move {
+        for number in 0..8 {
+            user(&mut etcd, &format!("other{number}"), Access::Read).await;
+        }
+        etcd
+    });
+    let mut rounds = 0;
+    while !changing.is_finished() {
+        let taken = take(&ours, "a", 15).await;
+        let renewed = written(renew(&ours, &taken.version, 15).await);
+        written(ours.write(&renewed.version, &change(Intent::Release, "a", 15)).await);
+        rounds += 1;
+    }
+    println!("{rounds} terms while rights changed");
+    drop(changing.await.unwrap());
 }
 
 /// The certificate names the user; no password is needed.

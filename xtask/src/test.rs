@@ -54,7 +54,7 @@ const ETCD: &str = "etcd_";
 const MEASURES: &str = "etcd_pace";
 
 /// How many clusters of three members the machine carries beside each other.
-const SIDE_BY_SIDE: &str = "--test-threads=5";
+const SIDE_BY_SIDE: &str = "--test-threads=3";
 
 /// What may not be in the tree of a core without driver.
 const DRIVER_CRATES: [&str; 3] = ["tokio", "rustix", "getrandom"];

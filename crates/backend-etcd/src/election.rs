@@ -10,6 +10,9 @@ const MAX: usize = 1024;
 /// Where a Kubernetes cluster keeps everything it is.
 const KUBERNETES: &str = "registry";
 
+/// What all its keys begin with.
+pub(crate) const KUBERNETES_KEYS: &str = "/registry/";
+
 /// The name of an election, as Go's `concurrency.NewElection` and `etcdctl elect` take it: keys lie under `NAME/`.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct ElectionName {

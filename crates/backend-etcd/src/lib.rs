@@ -21,12 +21,15 @@
 //!
 //! A build needs `protoc` on the path or in `PROTOC`, for the client library generates its code.
 
+mod diagnose;
 mod election;
 mod failure;
 mod lock;
+mod members;
 mod options;
 mod pool;
 mod queue;
+mod versions;
 mod watch;
 
 pub use etcd_client;

@@ -27,7 +27,7 @@ const RENEW: &str = "renew the lock";
 const RELEASE: &str = "release the lock";
 
 /// When a read that one member does not answer is sent to another.
-const HEDGE: Duration = Duration::from_millis(200);
+pub(crate) const HEDGE: Duration = Duration::from_millis(200);
 
 /// A lock in etcd: an election of this name.
 #[derive(Debug)]
@@ -53,6 +53,10 @@ impl fmt::Debug for Keys {
 impl EtcdLock {
     pub(crate) fn new(name: String, election: ElectionName, pool: Arc<Pool>) -> Self {
         Self { name, keys: Keys { election, pool, token_floor: None } }
+    }
+
+    pub(crate) fn keys(&self) -> &Keys {
+        &self.keys
     }
 
     /// Tokens up to this may have been used, whatever the store says: after it was restored. Nobody contends before
@@ -258,7 +262,7 @@ impl Keys {
         Ok(Outcome::Written(self.observed(Queue::new(revision, Vec::new()))))
     }
 
-    async fn grant(&self, lease: i64, seconds: i64) -> Result<Granted, Failure> {
+    pub(crate) async fn grant(&self, lease: i64, seconds: i64) -> Result<Granted, Failure> {
         let request = |client: etcd_client::Client| async move {
             let id = LeaseGrantOptions::new().with_id(lease);
             client.lease_client().grant(seconds, Some(id)).await
@@ -282,7 +286,7 @@ impl Keys {
     }
 
     /// A lease that came to nothing. It runs out by itself if this fails.
-    async fn give_back(&self, lease: i64) {
+    pub(crate) async fn give_back(&self, lease: i64) {
         let request =
             |client: etcd_client::Client| async move { client.lease_client().revoke(lease).await };
         let _ = self.pool.once(request).await;
@@ -294,8 +298,8 @@ impl Keys {
     }
 }
 
-struct Granted {
-    seconds: i64,
+pub(crate) struct Granted {
+    pub(crate) seconds: i64,
     /// The store's, when it granted.
     revision: i64,
 }
@@ -306,7 +310,7 @@ fn all() -> GetOptions {
 }
 
 /// Leases are whole seconds; rounding up is the safe side.
-fn seconds(duration: Duration) -> i64 {
+pub(crate) fn seconds(duration: Duration) -> i64 {
     let seconds = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);
     i64::try_from(seconds).unwrap_or(i64::MAX)
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use etcd_client::{Client, ConnectOptions, Error as ClientError, ResponseHeader};
 use futures_util::StreamExt;
+use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
 use leasehold_core::ErrorKind;
 use tokio::time::{Instant, sleep, timeout};
@@ -18,6 +19,12 @@ use crate::failure::{Failure, Reason};
 
 /// A request that takes longer than this and is then given up has shown a bad connection.
 const SLOW: Duration = Duration::from_millis(50);
+
+/// How often a request logs in again: others may go on changing rights.
+const LOGINS: u32 = 5;
+
+/// How often an examination asks a member that closes the connection.
+const HEARINGS: usize = 10;
 
 /// The members of one cluster.
 #[derive(Debug)]
@@ -120,6 +127,7 @@ impl Pool {
         let mut waiting = self.order();
         let mut running = FuturesUnordered::new();
         let mut worst: Option<Failure> = None;
+        let mut logins = LOGINS;
         loop {
             if let Some(member) = waiting.pop_front() {
                 running.push(self.attempt(member, &request));
@@ -130,6 +138,11 @@ impl Pool {
                 answer = running.next() => match answer {
                     Some(Ok(answer)) => return Ok(answer),
                     Some(Err(failure)) if failure.is_definite() => return Err(failure),
+                    Some(Err(failure)) if failure.reason == Reason::StaleLogin && logins > 0 => {
+                        logins -= 1;
+                        waiting = self.order();
+                        worst = Some(more_telling(worst, failure));
+                    }
                     Some(Err(failure)) => worst = Some(more_telling(worst, failure)),
                     None => {}
                 },
@@ -138,16 +151,24 @@ impl Pool {
         }
     }
 
-    /// The request to one member, and to the next one only if it never left this process.
+    /// The request to one member, and to the next one only if it never left this process. A member that no longer knows
+    /// our login, as after any change of anybody's rights, has refused it: it is asked again on a new connection.
     pub(crate) async fn once<T, R>(&self, request: impl Fn(Client) -> R) -> Result<T, Failure>
     where
         R: Future<Output = Result<T, ClientError>>,
     {
         let trying = async {
             let mut worst: Option<Failure> = None;
-            for member in self.order() {
+            let mut waiting = self.order();
+            let mut logins = LOGINS;
+            while let Some(member) = waiting.pop_front() {
                 match self.attempt(member, &request).await {
                     Err(failure) if failure.reason == Reason::NotSent => {
+                        worst = Some(more_telling(worst, failure));
+                    }
+                    Err(failure) if failure.reason == Reason::StaleLogin && logins > 0 => {
+                        logins -= 1;
+                        waiting.push_front(member);
                         worst = Some(more_telling(worst, failure));
                     }
                     answer => return answer,
@@ -156,6 +177,66 @@ impl Pool {
             Err(worst.unwrap_or_else(|| self.no_answer()))
         };
         timeout(self.deadline, trying).await.unwrap_or_else(|_elapsed| Err(self.no_answer()))
+    }
+
+    /// The same request to every member at once, and what each said.
+    pub(crate) async fn each<T, R>(
+        &self,
+        request: impl Fn(Client) -> R,
+    ) -> Vec<(String, Result<T, Failure>)>
+    where
+        R: Future<Output = Result<T, ClientError>>,
+    {
+        let asked = (0..self.members.len()).map(|member| {
+            let asking = timeout(self.deadline, self.attempt_until_heard(member, &request));
+            async move {
+                let name = self.members[member].name.clone();
+                let answer = asking.await.unwrap_or_else(|_elapsed| {
+                    let text = format!("{name}: no answer within {:?}", self.deadline);
+                    Err(Failure::new(ErrorKind::Unavailable, Reason::Unanswered, text))
+                });
+                (name, answer)
+            }
+        });
+        join_all(asked).await
+    }
+
+    /// A server that refuses a certificate closes the connection, and in half of the cases its word of why is lost.
+    async fn attempt_until_heard<T, R>(
+        &self,
+        member: usize,
+        request: &impl Fn(Client) -> R,
+    ) -> Result<T, Failure>
+    where
+        R: Future<Output = Result<T, ClientError>>,
+    {
+        let mut answer = self.attempt(member, request).await;
+        for _ in 1..HEARINGS {
+            match &answer {
+                Err(failure) if failure.reason == Reason::Closed => {
+                    answer = self.attempt(member, request).await;
+                }
+                _ => break,
+            }
+        }
+        answer
+    }
+
+    /// The same members, over connections of its own, and another one of them first.
+    pub(crate) fn apart(&self) -> Self {
+        let members = self.members.iter().map(|member| {
+            let theirs = lock(&member.connection).client.clone();
+            let client = theirs.filter(|_| member.how.is_none());
+            let answered = client.is_some();
+            Member {
+                name: member.name.clone(),
+                connection: Mutex::new(Connection { client, generation: 0, answered }),
+                how: member.how.clone(),
+            }
+        });
+        let members = members.collect();
+        let preferred = AtomicUsize::new(self.preferred.load(Ordering::Relaxed).wrapping_add(1));
+        Self { members, preferred, cluster: OnceLock::new(), deadline: self.deadline }
     }
 
     /// A client for a stream, of the member where requests go first.

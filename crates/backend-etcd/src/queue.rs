@@ -143,7 +143,7 @@ pub(crate) fn number(revision: i64) -> u64 {
 }
 
 /// For a shell.
-fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 

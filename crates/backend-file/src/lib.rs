@@ -33,6 +33,7 @@
 
 #[cfg(test)]
 mod crash;
+mod diagnose;
 mod disk;
 mod failure;
 mod form;

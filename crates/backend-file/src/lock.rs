@@ -65,6 +65,14 @@ impl FileLock {
         Self::options().open(path)
     }
 
+    pub(crate) fn place(&self) -> &Place {
+        &self.shared.reader.place
+    }
+
+    pub(crate) fn gate(&self) -> &Arc<Semaphore> {
+        &self.shared.reader.gate
+    }
+
     /// Options, set to the defaults of [`open`](Self::open).
     pub fn options() -> FileLockOptions {
         FileLockOptions { clock: Arc::new(BootClock::new()), token_floor: None }

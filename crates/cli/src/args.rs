@@ -37,6 +37,9 @@ pub enum Action {
     Run(RunArgs),
     /// Say who leads: exit 0 if somebody does, 75 if nobody does, 69 if it is unknown
     Status(StatusArgs),
+    /// Say whether the lock can be relied on: the store, permissions, latency, timing
+    #[command(after_help = crate::doctor::HELP)]
+    Doctor(DoctorArgs),
     /// Run the conformance cases against your own store, on scratch locks beside the one that is named
     #[cfg(feature = "conformance")]
     Conformance(ConformanceArgs),
@@ -192,6 +195,27 @@ pub struct StatusArgs {
     #[arg(long, env = "LEASEHOLD_REQUEST_TIMEOUT", value_name = "TIME", value_parser = parse_duration, default_value = "5s", hide_env = true)]
     pub request_timeout: Duration,
     /// The form of the answer
+    #[arg(
+        short,
+        long,
+        env = "LEASEHOLD_OUTPUT",
+        value_name = "FORM",
+        default_value = "text",
+        hide_env = true
+    )]
+    pub output: OutputFormat,
+}
+
+/// `leasehold doctor`.
+#[derive(Clone, Debug, Args)]
+pub struct DoctorArgs {
+    /// Which lock.
+    #[command(flatten)]
+    pub lock: LockArgs,
+    /// The timing.
+    #[command(flatten)]
+    pub timing: TimingArgs,
+    /// The form of the findings
     #[arg(
         short,
         long,

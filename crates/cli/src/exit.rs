@@ -46,7 +46,13 @@ pub fn of_child(exit: Exit) -> u8 {
 /// For an error of the library.
 #[must_use]
 pub fn of_error(error: &Error) -> u8 {
-    match error.kind() {
+    of_kind(error.kind())
+}
+
+/// For what the caller can do.
+#[must_use]
+pub fn of_kind(kind: ErrorKind) -> u8 {
+    match kind {
         ErrorKind::Unavailable | ErrorKind::Throttled { .. } => UNAVAILABLE,
         ErrorKind::Denied => DENIED,
         ErrorKind::Corrupt | ErrorKind::Invalid | ErrorKind::Rewound => CONFIG,

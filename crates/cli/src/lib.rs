@@ -11,6 +11,7 @@ pub mod args;
 pub mod boot;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+pub mod doctor;
 pub mod exit;
 pub mod guard;
 pub mod lock;

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use leasehold_cli::args::Action;
-use leasehold_cli::{args, exit, guard, logging, run, status};
+use leasehold_cli::{args, doctor, exit, guard, logging, run, status};
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
@@ -37,6 +37,7 @@ fn main() -> ExitCode {
     ExitCode::from(match cli.action {
         Action::Run(args) => run::main(args),
         Action::Status(args) => status::main(&args),
+        Action::Doctor(args) => doctor::main(&args),
         #[cfg(feature = "conformance")]
         Action::Conformance(_) => unreachable!("it has been run"),
     })

@@ -132,7 +132,7 @@ impl Builder {
         if let Some(advertise) = &self.advertise {
             check_name("advertised address", advertise).map_err(invalid)?;
         }
-        let timing = fit(self.timing, self.lock.as_ref()).map_err(invalid)?;
+        let timing = self.timing.fit(self.lock.as_ref()).map_err(invalid)?;
         let (jitter, lease) = (self.hand_over_jitter, timing.lease_duration());
         if jitter > lease {
             return Err(invalid(format!(
@@ -372,7 +372,7 @@ impl Observer {
     /// As [`new`](Self::new).
     pub fn with_clock(lock: Arc<dyn LockBackend>, clock: impl Clock) -> Result<Self, Error> {
         let invalid = |why: String| Error::new(ErrorKind::Invalid, "build the observer", why);
-        let timing = fit(TimingSettings::default(), lock.as_ref()).map_err(invalid)?;
+        let timing = TimingSettings::default().fit(lock.as_ref()).map_err(invalid)?;
         let candidate = Candidate {
             identity: String::new(),
             advertise: None,
@@ -473,32 +473,6 @@ fn changes(mut status: watch::Receiver<Status>) -> impl Stream<Item = Status> + 
         let now = status.borrow_and_update().clone();
         Some((now, status))
     })
-}
-
-/// The timing for this store: its defaults, its shortest lease duration, its granularity. A lease duration is
-/// rounded up; the other durations stay as they are, which is the safe side.
-fn fit(settings: TimingSettings, lock: &dyn LockBackend) -> Result<Timing, String> {
-    let capabilities = lock.capabilities();
-    let settings = settings.or(&capabilities.default_timing);
-    let timing = settings.build().map_err(|error| error.to_string())?;
-    let (lease, min) = (timing.lease_duration(), capabilities.min_lease_duration);
-    if lease < min {
-        return Err(format!(
-            "lease duration {lease:?} is below {min:?}, the shortest that {} keeps",
-            lock.name()
-        ));
-    }
-    let step = capabilities.lease_duration_step.as_nanos().max(1);
-    let steps = u64::try_from(lease.as_nanos().div_ceil(step) * step).unwrap_or(u64::MAX);
-    let rounded = TimingSettings {
-        lease_duration: Some(Duration::from_nanos(steps)),
-        renew_deadline: Some(timing.renew_deadline()),
-        retry_period: Some(timing.retry_period()),
-        request_timeout: Some(timing.request_timeout()),
-        stop_grace: Some(timing.stop_grace()),
-        clock_margin: Some(timing.clock_margin()),
-    };
-    rounded.build().map_err(|error| error.to_string())
 }
 
 fn check_name(what: &str, name: &str) -> Result<(), String> {

@@ -25,6 +25,7 @@ mod cell;
 #[cfg(all(test, feature = "driver"))]
 mod cell_tests;
 mod clock;
+mod diagnose;
 #[cfg(feature = "driver")]
 mod driver;
 #[cfg(all(test, feature = "driver"))]
@@ -40,6 +41,8 @@ mod handle_tests;
 mod memory;
 #[cfg(feature = "model")]
 pub mod model;
+#[cfg(feature = "driver")]
+mod race;
 mod record;
 #[cfg(feature = "driver")]
 mod status;
@@ -57,6 +60,7 @@ pub use backend::{
 #[cfg(feature = "driver")]
 pub use clock::BootClock;
 pub use clock::{BoxFuture, Clock};
+pub use diagnose::{Diagnose, Finding, Level};
 #[cfg(feature = "mutants")]
 pub use election::Mutant;
 pub use election::{Action, Candidate, Election, Failure, Input, Leadership, Loss, View};
@@ -66,6 +70,8 @@ pub use error::{Error, ErrorKind};
 pub use fence::{Fence, Stale};
 #[cfg(feature = "driver")]
 pub use memory::MemoryLock;
+#[cfg(feature = "driver")]
+pub use race::{Race, race};
 pub use record::{Holder, Incarnation, MAX_TOKEN, Nonce, RECORD_VERSION, Record, Token};
 #[cfg(feature = "driver")]
 pub use status::{Counters, Leader, Leading, Role, Status};

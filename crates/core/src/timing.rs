@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::backend::LockBackend;
 use crate::record::Incarnation;
 use crate::time::Time;
 
@@ -168,6 +169,12 @@ impl Timing {
         self.lease_duration / 3
     }
 
+    /// The shortest clock margin that goes with this lease duration.
+    #[must_use]
+    pub fn min_clock_margin(lease_duration: Duration) -> Duration {
+        MIN_MARGIN.max(lease_duration / 1000)
+    }
+
     /// How long a lease is waited out, and how long the work of its holder may run: each from the same renewal, on
     /// a clock of its own. The one function behind the rule on a timing ([`TimingSettings::build`]) and behind the
     /// bound on clock rates ([`Timing::bounds`]), which the simulator's schedules and its plot take from there.
@@ -184,8 +191,8 @@ impl Timing {
         waited.as_secs_f64() / works.as_secs_f64()
     }
 
-    /// The bounds that this timing gives. The one place where they are computed. (A command that explains a timing
-    /// is not built yet; it is to print these.)
+    /// The bounds that this timing gives. The one place where they are computed. `leasehold doctor`
+    /// prints them.
     #[must_use]
     pub fn bounds(&self) -> Bounds {
         let wait = Self::wait(self.lease_duration);
@@ -214,7 +221,7 @@ impl Timing {
         if lease_duration > MAX_LEASE_DURATION {
             return Err(format!("lease duration {lease_duration:?} is above the maximum of 1h"));
         }
-        let margin = min_margin(lease_duration);
+        let margin = Self::min_clock_margin(lease_duration);
         if clock_margin < margin {
             return Err(format!(
                 "clock margin {clock_margin:?} is below {margin:?}, the larger of 250ms and a thousandth of the lease duration"
@@ -241,7 +248,8 @@ impl Timing {
     fn nearest(self) -> Self {
         const MS: Duration = Duration::from_millis(1);
         let lease_duration = self.lease_duration.clamp(2 * MIN_MARGIN, MAX_LEASE_DURATION);
-        let clock_margin = self.clock_margin.clamp(min_margin(lease_duration), lease_duration / 2);
+        let least = Self::min_clock_margin(lease_duration);
+        let clock_margin = self.clock_margin.clamp(least, lease_duration / 2);
         let room = lease_duration - clock_margin;
         let fits = self.renew_deadline.saturating_add(self.stop_grace) <= room;
         let renew_deadline =
@@ -326,9 +334,38 @@ impl TimingSettings {
         timing.check().map_err(|rule| InvalidTiming { rule, nearest: timing.nearest() })
     }
 
+    /// The timing on this store: with its defaults, its shortest lease duration and its granularity. A lease duration is
+    /// rounded up; the other durations stay as they are, which is the safe side.
+    ///
+    /// # Errors
+    /// What is wrong, in a sentence: a rule is broken, or the lease duration is too short for the store.
+    pub fn fit(self, lock: &dyn LockBackend) -> Result<Timing, String> {
+        let capabilities = lock.capabilities();
+        let settings = self.or(&capabilities.default_timing);
+        let timing = settings.build().map_err(|error| error.to_string())?;
+        let (lease, min) = (timing.lease_duration(), capabilities.min_lease_duration);
+        if lease < min {
+            return Err(format!(
+                "lease duration {lease:?} is below {min:?}, the shortest that {} keeps",
+                lock.name()
+            ));
+        }
+        let step = capabilities.lease_duration_step.as_nanos().max(1);
+        let steps = u64::try_from(lease.as_nanos().div_ceil(step) * step).unwrap_or(u64::MAX);
+        let rounded = Self {
+            lease_duration: Some(Duration::from_nanos(steps)),
+            renew_deadline: Some(timing.renew_deadline()),
+            retry_period: Some(timing.retry_period()),
+            request_timeout: Some(timing.request_timeout()),
+            stop_grace: Some(timing.stop_grace()),
+            clock_margin: Some(timing.clock_margin()),
+        };
+        rounded.build().map_err(|error| error.to_string())
+    }
+
     fn derive(&self, lease_duration: Duration) -> Timing {
-        let margin =
-            (lease_duration / 15).min(Duration::from_secs(4)).max(min_margin(lease_duration));
+        let least = Timing::min_clock_margin(lease_duration);
+        let margin = (lease_duration / 15).min(Duration::from_secs(4)).max(least);
         let period = floor_us(lease_duration * 2 / 15);
         let clock_margin = self.clock_margin.unwrap_or(margin);
         let renew_deadline = self.renew_deadline.unwrap_or(floor_us(lease_duration * 2 / 3));
@@ -378,10 +415,6 @@ impl fmt::Display for InvalidTiming {
 }
 
 impl std::error::Error for InvalidTiming {}
-
-fn min_margin(lease_duration: Duration) -> Duration {
-    MIN_MARGIN.max(lease_duration / 1000)
-}
 
 fn floor_ms(duration: Duration) -> Duration {
     Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))

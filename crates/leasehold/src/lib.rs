@@ -105,10 +105,12 @@
 
 #[cfg(feature = "etcd")]
 pub mod etcd;
+mod examine;
 mod url;
 
 use std::sync::Arc;
 
+pub use examine::{Examination, examine};
 pub use leasehold_core::*;
 pub use url::LockUrl;
 

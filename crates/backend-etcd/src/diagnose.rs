@@ -1,0 +1,271 @@
+//! What an examination of a cluster finds.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use etcd_client::GetOptions;
+use leasehold_core::{
+    Diagnose, Error, ErrorKind, Finding, Level, LockBackend, Nonce, Race, Timing, race,
+};
+use tokio::time::Instant;
+
+use crate::election::{ElectionName, KUBERNETES_KEYS, lease_id};
+use crate::failure::{Failure, Reason};
+use crate::lock::{EtcdLock, HEDGE, Keys, seconds};
+use crate::members::Cluster;
+use crate::queue::quoted;
+
+const EXAMINE: &str = "examine the store";
+
+/// How many reads are timed.
+const READS: usize = 10;
+
+/// How often two candidates race.
+const ROUNDS: u64 = 5;
+
+/// How much later than its duration an abandoned lease may end: the server looks at them every half second, and writes
+/// down that one ended.
+const LATE: Duration = Duration::from_secs(1);
+
+#[async_trait]
+impl Diagnose for EtcdLock {
+    async fn diagnose(&self, timing: &Timing) -> Vec<Finding> {
+        let keys = self.keys();
+        let cluster = Cluster::ask(&keys.pool).await;
+        if !cluster.answers() {
+            return cluster.findings(false);
+        }
+        let kubernetes = keys.kubernetes().await;
+        let mut findings = cluster.findings(kubernetes.is_ok());
+        match kubernetes {
+            Ok(finding) => {
+                let is_refused = finding.level != Level::Good;
+                findings.push(finding);
+                if is_refused {
+                    return findings;
+                }
+            }
+            Err(failure) => {
+                findings.push(Finding::of_error("store", &failure.during(EXAMINE)));
+                return findings;
+            }
+        }
+        let rights = keys.rights().await;
+        let may_contend = matches!(rights, Ok((true, true)));
+        match rights {
+            Ok(rights) => findings.push(keys.permission(rights)),
+            Err(failure) => {
+                findings.push(Finding::of_error("lock", &failure.during(EXAMINE)));
+                return findings;
+            }
+        }
+        if let Ok(observed) = self.read().await {
+            findings.push(Finding::of_lock(&observed));
+        }
+        if !may_contend {
+            return findings;
+        }
+        findings.push(self.reads(timing).await);
+        let granted = keys.granted(timing).await;
+        findings.push(match &granted {
+            Ok((granted, shortest)) => lease(timing, *granted, *shortest),
+            Err(failure) => Finding::of_error("lease", &failure.clone().during(EXAMINE)),
+        });
+        let raced = keys.race().await;
+        findings.extend(keys.raced(&raced, timing));
+        if let (Ok((granted, _)), Ok(done)) = (&granted, &raced) {
+            findings.push(fail_over(*granted, done));
+        }
+        findings
+    }
+}
+
+impl EtcdLock {
+    async fn reads(&self, timing: &Timing) -> Finding {
+        let mut times = Vec::new();
+        for _ in 0..READS {
+            let began = Instant::now();
+            if let Err(error) = self.read().await {
+                return Finding::of_error("latency", &error);
+            }
+            times.push(began.elapsed());
+        }
+        Finding::of_latency("a read that a majority confirms", &times, timing)
+    }
+}
+
+impl Keys {
+    /// Refuses the store of a Kubernetes cluster. An answer, be it a denial, is one that a majority confirmed.
+    async fn kubernetes(&self) -> Result<Finding, Failure> {
+        const SUBJECT: &str = "kubernetes";
+        let request = |client: etcd_client::Client| async move {
+            let one = GetOptions::new().with_prefix().with_keys_only().with_limit(1);
+            client.kv_client().get(KUBERNETES_KEYS, Some(one)).await
+        };
+        match self.pool.hedged(HEDGE, request).await {
+            Ok(found) if found.kvs().is_empty() => {
+                Ok(Finding::good(SUBJECT, "this is not the store of a Kubernetes cluster"))
+            }
+            Ok(_) => Ok(Finding::problem(
+                SUBJECT,
+                ErrorKind::Invalid,
+                format!(
+                    "there are keys under {KUBERNETES_KEYS}: this is the store of a Kubernetes cluster, and whoever may write to it is root of that cluster"
+                ),
+                "use an etcd of your own",
+            )),
+            Err(failure) if failure.kind == ErrorKind::Denied => {
+                Ok(Finding::good(SUBJECT, format!("this user may not see {KUBERNETES_KEYS}")))
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Whether this user may read, and write, the keys of the election. Changes nothing: what is deleted is a key that
+    /// nobody ever had.
+    async fn rights(&self) -> Result<(bool, bool), Failure> {
+        let is_permitted = |asked: Result<(), Failure>| match asked {
+            Ok(()) => Ok(true),
+            Err(failure) if failure.kind == ErrorKind::Denied => Ok(false),
+            Err(failure) => Err(failure),
+        };
+        let reads = is_permitted(self.look().await)?;
+        let nobodys = self.election.key(random_lease()?);
+        let request = |client: etcd_client::Client| {
+            let nobodys = nobodys.clone();
+            async move { client.kv_client().delete(nobodys, None).await }
+        };
+        let writes = is_permitted(self.pool.once(request).await.map(drop))?;
+        Ok((reads, writes))
+    }
+
+    /// A read of all candidates, whatever is there.
+    async fn look(&self) -> Result<(), Failure> {
+        let prefix = self.election.prefix();
+        let request = |client: etcd_client::Client| async move {
+            let keys = GetOptions::new().with_prefix().with_keys_only();
+            client.kv_client().get(prefix, Some(keys)).await
+        };
+        self.pool.hedged(HEDGE, request).await.map(drop)
+    }
+
+    fn permission(&self, (reads, writes): (bool, bool)) -> Finding {
+        const SUBJECT: &str = "permission";
+        let prefix = self.election.prefix();
+        let missing = match (reads, writes) {
+            (true, true) => {
+                return Finding::good(SUBJECT, format!("this user may read and write {prefix}"));
+            }
+            (true, false) => {
+                "write is missing: this user may see who leads, and not contend".to_owned()
+            }
+            (false, true) => "read is missing: a candidate needs it too".to_owned(),
+            (false, false) => format!("read and write are missing on {prefix}"),
+        };
+        // A role has one permission on a range: granting it "read" would take "write" away.
+        let cure = format!(
+            "etcdctl role grant-permission ROLE readwrite {} --prefix=true",
+            quoted(prefix)
+        );
+        Finding::problem(SUBJECT, ErrorKind::Denied, missing, cure)
+    }
+
+    /// What the cluster grants for the lease duration, and what at least.
+    async fn granted(&self, timing: &Timing) -> Result<(Duration, Duration), Failure> {
+        let mut granted = [Duration::ZERO; 2];
+        for (granted, asked) in granted.iter_mut().zip([seconds(timing.lease_duration()), 1]) {
+            let lease = random_lease()?;
+            let answer = self.grant(lease, asked).await;
+            self.give_back(lease).await;
+            *granted = Duration::from_secs(answer?.seconds.unsigned_abs());
+        }
+        let [of_duration, shortest] = granted;
+        Ok((of_duration, shortest))
+    }
+
+    /// Two candidates race for a scratch election beside this one. Its keys go with their leases.
+    async fn race(&self) -> Result<Race, Error> {
+        let id = random_lease().map_err(|failure| failure.during(EXAMINE))?;
+        let name = ElectionName::parse(&format!("{}{id:x}", self.scratch()));
+        let name = name.map_err(|why| Error::new(ErrorKind::Invalid, EXAMINE, why))?;
+        let candidate = |pool| EtcdLock::new("scratch".to_owned(), name.clone(), pool);
+        let candidates = [candidate(self.pool.clone()), candidate(Arc::new(self.pool.apart()))];
+        race([&candidates[0], &candidates[1]], ROUNDS).await
+    }
+
+    /// What the names of scratch elections begin with.
+    fn scratch(&self) -> String {
+        format!("{}.doctor-", self.election.prefix().trim_end_matches('/'))
+    }
+
+    fn raced(&self, raced: &Result<Race, Error>, timing: &Timing) -> Vec<Finding> {
+        const SUBJECT: &str = "compare-and-swap";
+        match raced {
+            Ok(done) => vec![
+                Finding::good(
+                    SUBJECT,
+                    format!(
+                        "two candidates raced for a scratch lock beside this one: of {} pairs of writes, one of each was accepted",
+                        done.writes
+                    ),
+                ),
+                Finding::of_latency("a write", &done.releases, timing),
+            ],
+            Err(error) if error.kind() == ErrorKind::Denied => vec![Finding::warning(
+                SUBJECT,
+                "not tested: this user may not write beside the lock, which is right for a candidate",
+                format!(
+                    "run this once as a user who may: etcdctl role grant-permission ROLE readwrite {} --prefix=true",
+                    quoted(&self.scratch())
+                ),
+            )],
+            Err(error) => vec![Finding::of_error(SUBJECT, error)],
+        }
+    }
+}
+
+fn lease(timing: &Timing, granted: Duration, shortest: Duration) -> Finding {
+    const SUBJECT: &str = "lease";
+    let asked = timing.lease_duration();
+    let text = format!(
+        "asked for {asked:?}, the cluster grants {granted:?}; its shortest is {shortest:?}"
+    );
+    if granted > asked {
+        let cure = format!(
+            "choose a lease duration of {granted:?}, or shorten etcd's --election-timeout: the shortest lease is one and a half of it"
+        );
+        return Finding::warning(SUBJECT, text, cure);
+    }
+    if granted < asked {
+        let cure = format!("choose a lease duration of {granted:?} at most");
+        return Finding::problem(SUBJECT, ErrorKind::Invalid, text, cure);
+    }
+    Finding::good(SUBJECT, text)
+}
+
+fn fail_over(granted: Duration, done: &Race) -> Finding {
+    let median = |times: &[Duration]| {
+        let mut times = times.to_vec();
+        times.sort_unstable();
+        times.get(times.len() / 2).copied().unwrap_or_default()
+    };
+    let (release, take) = (median(&done.releases), median(&done.takes));
+    Finding::good(
+        "fail-over",
+        format!(
+            "a release hands over at once (a release took {release:.1?} and a take {take:.1?} here); a crash frees the lock {:?} after the last renewal at most, and later if etcd changes its own leader meanwhile",
+            granted + LATE
+        ),
+    )
+}
+
+/// An id that no lease has.
+fn random_lease() -> Result<i64, Failure> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|error| {
+        let text = format!("the kernel gives no random bytes: {error}");
+        Failure::new(ErrorKind::Unavailable, Reason::NotSent, text)
+    })?;
+    Ok(lease_id(Nonce(u128::from_ne_bytes(bytes))))
+}

@@ -1,0 +1,151 @@
+//! What an examination of a lock's directory finds.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use async_trait::async_trait;
+use leasehold_core::{Diagnose, Error, ErrorKind, Finding, Level, LockBackend, Race, Timing, race};
+
+use crate::disk::{Directory, Disk};
+use crate::failure::Failure;
+use crate::fs_kind;
+use crate::lock::{FileLock, blocking};
+use crate::store::random;
+
+const OPERATION: &str = "examine the directory";
+
+/// How often two candidates race.
+const ROUNDS: u64 = 10;
+
+/// Directories from which files vanish that were not written for some days.
+const SWEPT: [&str; 2] = ["/tmp", "/var/tmp"];
+
+#[async_trait]
+impl Diagnose for FileLock {
+    async fn diagnose(&self, timing: &Timing) -> Vec<Finding> {
+        let mut findings = vec![self.file_system().await];
+        findings.extend(swept(&self.place().directory));
+        findings.push(match self.read().await {
+            Ok(observed) => Finding::of_lock(&observed),
+            Err(error) => Finding::of_error("lock", &error),
+        });
+        match self.race().await {
+            Ok(done) => {
+                let directory = self.place().directory.display();
+                findings.push(Finding::good("directory", format!("{directory} is writable")));
+                findings.push(Finding::good(
+                    "compare-and-swap",
+                    format!(
+                        "two candidates raced for a scratch lock beside this one: of {} pairs of writes, one of each was accepted",
+                        done.writes
+                    ),
+                ));
+                findings.push(Finding::of_latency("a write to the disk", &done.releases, timing));
+            }
+            Err(error) if error.kind() == ErrorKind::Invalid => {
+                findings.push(Finding::of_error("compare-and-swap", &error));
+            }
+            Err(error) => findings.push(Finding::of_error("directory", &error)),
+        }
+        findings.push(fail_over(timing));
+        findings
+    }
+}
+
+impl FileLock {
+    async fn file_system(&self) -> Finding {
+        const SUBJECT: &str = "file system";
+        let place = self.place().clone();
+        let looked = blocking(self.gate(), OPERATION, move || {
+            let directory = Directory::open(&place.directory);
+            directory
+                .and_then(|directory| directory.magic())
+                .map_err(|errno| Failure::io("look at", &place.directory, errno))
+        });
+        match looked.await.map(fs_kind::judge) {
+            Ok(Ok(kind)) => Finding::good(SUBJECT, format!("{kind}, which is local")),
+            Ok(Err(kind)) => Finding::problem(
+                SUBJECT,
+                ErrorKind::Invalid,
+                format!("{kind}, which is not known to keep a lock"),
+                "use a local file system, or for several hosts a store that all of them reach",
+            ),
+            Err(error) => Finding::of_error(SUBJECT, &error),
+        }
+    }
+
+    /// Two candidates race for a scratch lock in the same directory. Its files are removed, whatever came of it.
+    async fn race(&self) -> Result<Race, Error> {
+        let id = random().map_err(|failure| failure.during(OPERATION))?;
+        let directory = self.place().directory.clone();
+        // Named by itself, since the lock's own name may be as long as names may be.
+        let scratch = OsString::from(format!(".leasehold-doctor-{id:016x}"));
+        let path = directory.join(&scratch);
+        let open = || FileLock::options().open(&path);
+        let _files = Scratch { directory: &directory, name: &scratch };
+        let candidates = [open()?, open()?];
+        race([&candidates[0], &candidates[1]], ROUNDS).await
+    }
+}
+
+/// The files of a scratch lock. Nobody else names them.
+struct Scratch<'a> {
+    directory: &'a Path,
+    name: &'a OsStr,
+}
+
+impl Drop for Scratch<'_> {
+    fn drop(&mut self) {
+        let Ok(directory) = Directory::open(self.directory) else { return };
+        for name in directory.list().unwrap_or_default() {
+            if name.as_bytes().starts_with(self.name.as_bytes()) {
+                let _ = directory.unlink(&name);
+            }
+        }
+    }
+}
+
+fn swept(directory: &Path) -> Option<Finding> {
+    let swept = SWEPT.iter().find(|swept| directory.starts_with(swept))?;
+    Some(Finding::warning(
+        "directory",
+        format!(
+            "{swept} is cleaned of files that nobody wrote for some days; a lock that is removed is free"
+        ),
+        "put the lock below /run or /var/lib",
+    ))
+}
+
+fn fail_over(timing: &Timing) -> Finding {
+    Finding {
+        subject: "fail-over",
+        level: Level::Good,
+        text: format!(
+            "a release, and the end of the holder's process, free the lock at once; a holder that is frozen, after {:?} at most",
+            timing.bounds().crash
+        ),
+        cure: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_race_leaves_nothing_behind() {
+        let directory = tempfile::tempdir().unwrap();
+        let lock = FileLock::open(directory.path().join("jobs")).unwrap();
+        let done = lock.race().await.unwrap();
+        assert_eq!((done.writes, done.releases.len()), (11, 10));
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn directories_that_are_cleaned_are_named() {
+        assert!(swept(Path::new("/tmp/x")).is_some());
+        assert!(swept(Path::new("/var/tmp")).is_some());
+        assert!(swept(Path::new("/tmpfs")).is_none());
+    }
+}

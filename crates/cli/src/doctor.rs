@@ -1,0 +1,186 @@
+//! `leasehold doctor`: whether a lock can be relied on, and what to do if not.
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::time::Duration;
+
+use leasehold::{
+    BootClock, Clock, ErrorKind, Examination, Finding, Level, Timing, TimingSettings, examine,
+};
+use serde_json::{Value, json};
+
+use crate::args::{DoctorArgs, OutputFormat};
+use crate::exit;
+
+/// What its help says behind the flags.
+pub const HELP: &str = "\
+Give the durations that `run` will be given: each rule is shown with its numbers.
+
+The lock itself is only read. Two candidates race for a scratch lock beside it, which proves that the store compares \
+and swaps, and which is removed.
+
+Exits with 0 if all is ok or a warning; else the first problem decides: 69 the store, or a majority of it, cannot be \
+reached, 77 it denied access, 78 the configuration or the store is not fit.";
+
+/// The end of an examination, should the store keep it waiting.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Where the texts begin: behind the level and the subject.
+const COLUMN: usize = 9 + 18;
+
+/// What is printed, and the exit code.
+#[derive(Debug)]
+pub struct Report {
+    /// For people, or as JSON.
+    pub text: String,
+    /// The exit code.
+    pub code: u8,
+}
+
+/// Prints what is found. Returns the exit code.
+#[must_use]
+pub fn main(args: &DoctorArgs) -> u8 {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let Ok(runtime) = runtime else { return exit::INTERNAL };
+    let report = runtime.block_on(report(args));
+    runtime.shutdown_background();
+    let mut out = io::stdout().lock();
+    match out.write_all(report.text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            let _ = writeln!(io::stderr(), "leasehold: cannot write the findings: {error}");
+            exit::INTERNAL
+        }
+        _ => report.code,
+    }
+}
+
+/// Examines the lock.
+pub async fn report(args: &DoctorArgs) -> Report {
+    let clock = BootClock::new();
+    let settings = TimingSettings::from(&args.timing);
+    let found = tokio::select! {
+        found = examine(&args.lock.lock, settings) => found,
+        () = clock.sleep_until(clock.now() + PATIENCE) => Examination {
+            name: None,
+            timing: None,
+            findings: vec![Finding::problem(
+                "store",
+                ErrorKind::Unavailable,
+                format!("the examination did not end within {PATIENCE:?}"),
+                "look at the store; a disk or a member of it hangs",
+            )],
+        },
+    };
+    let code = code(&found.findings);
+    let text = match args.output {
+        OutputFormat::Text => text(&found),
+        OutputFormat::Json => format!("{}\n", json(&found, code)),
+    };
+    Report { text, code }
+}
+
+/// The first problem decides.
+fn code(findings: &[Finding]) -> u8 {
+    let problem = findings.iter().find_map(|finding| match finding.level {
+        Level::Problem(kind) => Some(exit::of_kind(kind)),
+        Level::Good | Level::Warning => None,
+    });
+    problem.unwrap_or(0)
+}
+
+fn text(found: &Examination) -> String {
+    let mut text = found.name.as_ref().map(|name| format!("{name}\n")).unwrap_or_default();
+    for finding in &found.findings {
+        let _ = writeln!(text, "{:9}{:18}{}", word(finding.level), finding.subject, finding.text);
+        if let Some(cure) = &finding.cure {
+            let _ = writeln!(text, "{:COLUMN$}-> {cure}", "");
+        }
+    }
+    let count = |level: &str| found.findings.iter().filter(|one| word(one.level) == level).count();
+    let (problems, warnings) = (count("problem"), count("warning"));
+    let number = |count: usize, what: &str| match count {
+        0 => format!("no {what}s"),
+        1 => format!("1 {what}"),
+        more => format!("{more} {what}s"),
+    };
+    let _ = writeln!(text, "{}, {}", number(problems, "problem"), number(warnings, "warning"));
+    text
+}
+
+fn word(level: Level) -> &'static str {
+    match level {
+        Level::Good => "ok",
+        Level::Warning => "warning",
+        Level::Problem(_) => "problem",
+    }
+}
+
+fn json(found: &Examination, code: u8) -> Value {
+    let findings = found.findings.iter().map(|finding| {
+        json!({
+            "subject": finding.subject,
+            "level": word(finding.level),
+            "text": finding.text,
+            "cure": finding.cure,
+        })
+    });
+    let findings: Vec<Value> = findings.collect();
+    json!({
+        "v": 1,
+        "lock": found.name,
+        "exit_code": code,
+        "timing": found.timing.as_ref().map(timing),
+        "findings": findings,
+    })
+}
+
+/// In milliseconds, as everywhere in our JSON.
+fn timing(timing: &Timing) -> Value {
+    let ms = |duration: Duration| u64::try_from(duration.as_millis()).ok();
+    let bounds = timing.bounds();
+    json!({
+        "lease_duration_ms": ms(timing.lease_duration()),
+        "renew_deadline_ms": ms(timing.renew_deadline()),
+        "retry_period_ms": ms(timing.retry_period()),
+        "request_timeout_ms": ms(timing.request_timeout()),
+        "stop_grace_ms": ms(timing.stop_grace()),
+        "clock_margin_ms": ms(timing.clock_margin()),
+        "crash_ms": ms(bounds.crash),
+        "ride_through_ms": ms(bounds.ride_through),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(levels: &[Level]) -> Examination {
+        let finding = |level: &Level| Finding { level: *level, ..Finding::good("x", "y") };
+        let findings = levels.iter().map(finding).collect();
+        Examination { name: Some("file:/x".to_owned()), timing: None, findings }
+    }
+
+    #[test]
+    fn the_first_problem_is_the_exit_code() {
+        use ErrorKind::{Corrupt, Denied, Invalid, Unavailable};
+        let problem = Level::Problem;
+        for (levels, expected) in [
+            (vec![Level::Good, Level::Warning], 0),
+            (vec![Level::Warning, problem(Unavailable)], 69),
+            (vec![problem(Denied), problem(Unavailable)], 77),
+            (vec![problem(Invalid)], 78),
+            (vec![problem(Corrupt), problem(Denied)], 78),
+        ] {
+            assert_eq!(code(&found(&levels).findings), expected, "{levels:?}");
+        }
+    }
+
+    #[test]
+    fn the_last_line_counts() {
+        let shown = text(&found(&[Level::Good]));
+        assert_eq!(shown, "file:/x\nok       x                 y\nno problems, no warnings\n");
+        let shown =
+            text(&found(&[Level::Warning, Level::Warning, Level::Problem(ErrorKind::Denied)]));
+        assert!(shown.ends_with("1 problem, 2 warnings\n"), "{shown}");
+    }
+}

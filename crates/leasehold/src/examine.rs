@@ -1,0 +1,117 @@
+//! What there is to know of a lock before a program relies on it.
+
+use crate::{Diagnose, Error, ErrorKind, Finding, LockUrl, Timing, TimingSettings, url};
+
+/// What an examination found: see [`examine`].
+#[derive(Clone, Debug)]
+pub struct Examination {
+    /// The lock, for people; `None` if the URL names none.
+    pub name: Option<String>,
+    /// What a candidate with these settings would have here; `None` if it would be refused.
+    pub timing: Option<Timing>,
+    /// In the order in which they matter.
+    pub findings: Vec<Finding>,
+}
+
+/// Examines the lock that `url` names, its store, and what timing a candidate with these settings would have.
+///
+/// Two candidates race for a scratch lock beside it, which proves that the store compares and swaps; it is removed. The
+/// lock itself is only read. What fails is a finding, so this has no error.
+pub async fn examine(url: &str, settings: TimingSettings) -> Examination {
+    let lock = match open(url) {
+        Ok(lock) => lock,
+        Err(error) => {
+            let findings = vec![Finding::of_error("lock", &error)];
+            return Examination { name: None, timing: None, findings };
+        }
+    };
+    let (timing, of_timing) = match settings.fit(lock.as_ref()) {
+        Ok(timing) => (Some(timing), of_timing(&timing)),
+        Err(why) => {
+            let cure = "choose a valid timing, best by the lease duration alone";
+            (None, vec![Finding::problem("timing", ErrorKind::Invalid, why, cure)])
+        }
+    };
+    let mut findings = lock.diagnose(&timing.unwrap_or_default()).await;
+    findings.extend(of_timing);
+    Examination { name: Some(lock.name().to_owned()), timing, findings }
+}
+
+fn open(text: &str) -> Result<Box<dyn Diagnose>, Error> {
+    let url = LockUrl::parse(text)?;
+    match url.scheme() {
+        #[cfg(feature = "etcd")]
+        "etcd" | "etcds" => Ok(Box::new(crate::etcd::open(&url)?)),
+        #[cfg(feature = "file")]
+        "file" => Ok(Box::new(crate::file::open(&url)?)),
+        "mem" => Err(url::invalid("a mem: lock has no store that could be examined".to_owned())),
+        scheme => Err(url::invalid(crate::unknown(scheme))),
+    }
+}
+
+/// Each rule with its numbers, and what follows from them.
+fn of_timing(timing: &Timing) -> Vec<Finding> {
+    let (lease, deadline) = (timing.lease_duration(), timing.renew_deadline());
+    let (period, timeout) = (timing.retry_period(), timing.request_timeout());
+    let (grace, margin) = (timing.stop_grace(), timing.clock_margin());
+    let bounds = timing.bounds();
+    // Rounded down: it is a promise.
+    let slower = ((bounds.clock_rate_ratio.min(bounds.store_clock_rate_ratio) - 1.0) * 1000.0)
+        .floor()
+        / 10.0;
+    [
+        timing.to_string(),
+        format!(
+            "retry period {period:?} + 3 x request timeout {timeout:?} = {:?} <= renew deadline {deadline:?}: one lost reply costs no term",
+            period + 3 * timeout
+        ),
+        format!(
+            "renew deadline {deadline:?} + stop grace {grace:?} + clock margin {margin:?} = {:?} <= lease duration {lease:?}: the work is dead inside the lease",
+            deadline + grace + margin
+        ),
+        format!(
+            "clock margin {margin:?} >= {:?}, and the holder's clock may run {slower:.1} % slower than the one that waits its lease out",
+            Timing::min_clock_margin(lease)
+        ),
+        format!("a leader rides through an outage of the store of {:?}", bounds.ride_through),
+    ]
+    .map(|text| Finding::good("timing", text))
+    .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Level;
+
+    #[tokio::test]
+    async fn what_cannot_be_opened_is_a_finding() {
+        for (url, says) in [
+            ("file:/no/such/directory/x", "does not exist"),
+            ("mem:x", "no store"),
+            ("zk:x", "unknown scheme"),
+            ("file:/proc/x", "proc"),
+        ] {
+            let found = examine(url, TimingSettings::default()).await;
+            assert_eq!(found.findings.len(), 1, "{url}: {found:?}");
+            let finding = &found.findings[0];
+            assert_eq!(finding.level, Level::Problem(ErrorKind::Invalid), "{url}");
+            assert!(finding.text.contains(says), "{url}: {finding:?}");
+        }
+    }
+
+    #[test]
+    fn each_rule_is_shown_with_its_numbers() {
+        let findings = of_timing(&Timing::default());
+        let text: Vec<&str> = findings.iter().map(|finding| finding.text.as_str()).collect();
+        let text = text.join("\n");
+        for says in [
+            "2s + 3 x request timeout 2s = 8s <= renew deadline 10s",
+            "= 15s <= lease",
+            "7.1 %",
+            "of 6s",
+        ] {
+            assert!(text.contains(says), "{says}: {text}");
+        }
+    }
+}
