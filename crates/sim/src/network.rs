@@ -325,7 +325,10 @@ impl World<'_> {
         let server = self.case.store == StoreKind::Server;
         match (change.intent, self.store.named()) {
             (Intent::Take, Some(taken)) => {
-                let told = request.told.filter(|_| !server);
+                // Who takes anew over its own record waits for nobody.
+                let told = request
+                    .told
+                    .filter(|told| !server && !self.has_won(request.lineage, told.term));
                 self.writes_term(taken.term, told, true);
             }
             (Intent::Renew, Some(_)) if late_over_absence => {

@@ -114,6 +114,8 @@ pub(crate) struct Node {
     /// Requests of its term that failed since the last one that extended it; [`PLENTY`] after anything else that
     /// costs time.
     pub setbacks: u32,
+    /// It has read its own record since.
+    pub looked: bool,
     /// Since when its process has run on.
     pub running_since: Nanos,
     /// When the watch showed it what was long gone.
@@ -177,6 +179,7 @@ impl Node {
             wakes_at: Time::NEVER,
             gives_up: Nanos::MAX,
             setbacks: PLENTY,
+            looked: false,
             running_since: 0,
             misled_at: 0,
             belief: None,
@@ -230,12 +233,15 @@ impl Node {
             (Step::Renew, Input::Wrote(Ok(Outcome::Written(_))))
                 if flying.sent >= self.running_since =>
             {
-                self.setbacks = 0;
+                (self.setbacks, self.looked) = (0, false);
             }
             // A Take may have been sent before, and what was answered to a process that stood still came late.
             (_, Input::Wrote(Ok(Outcome::Written(_)))) => self.setbacks = PLENTY,
-            (Step::Read, Input::Read(Ok(seen))) if self.is_own(seen) => {}
-            // What somebody did to the record has to be looked at and mended, which takes longer.
+            (Step::Read, Input::Read(Ok(seen))) if self.is_own(seen) && !self.looked => {
+                self.looked = true;
+            }
+            // What somebody did to the record has to be looked at and mended, and an event that may be news (an old
+            // one of its own is none, but looks so) to be looked up: that takes longer.
             (Step::Read, Input::Read(Ok(_))) => self.setbacks = PLENTY,
             _ => self.setbacks += 1,
         }
