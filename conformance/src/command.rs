@@ -57,10 +57,11 @@ pub fn run(arguments: &[String], mut say: impl FnMut(&str)) -> Result<bool, Stri
         list(request.backend.as_deref(), &mut say)?;
         return Ok(true);
     }
-    if let Some(filter) = request.options.filter.as_deref()
-        && request.options.chosen().is_empty()
-    {
-        return Err(no_case(filter));
+    if let Some(filter) = request.options.filter.as_deref() {
+        let unknown = request.options.unknown_part();
+        if unknown.is_some() || request.options.chosen().is_empty() {
+            return Err(no_case(unknown.unwrap_or(filter)));
+        }
     }
     if let Some(url) = request.backend.as_ref().filter(|backend| backend.contains(':')) {
         let Options { filter, slow, seed, .. } = request.options;
@@ -137,16 +138,22 @@ pub fn own_store(own: &Own, mut say: impl FnMut(&str)) -> Result<bool, leasehold
     let runtime = runtime.map_err(|error| {
         leasehold::Error::new(leasehold::ErrorKind::Unavailable, "start a runtime", error)
     })?;
-    let target: Arc<dyn Target> = Arc::new(runtime.block_on(UrlTarget::open(&own.url))?);
+    let store = Arc::new(runtime.block_on(UrlTarget::open(&own.url))?);
+    let target: Arc<dyn Target> = store.clone();
     let expected = Expected::of(target.backend()).or_else(|_none| Expected::of("file"));
     let expected = expected.expect("this crate's own expectations are in order");
     let (filter, slow, seed) = (own.filter.clone(), own.slow, own.seed);
     let options = Options { filter, slow, seed, built_only: true, ..Options::default() };
-    if options.chosen().is_empty() {
-        let why = no_case(options.filter.as_deref().unwrap_or_default());
+    let unknown = options.unknown_part();
+    if unknown.is_some() || options.chosen().is_empty() {
+        let why = no_case(unknown.or(options.filter.as_deref()).unwrap_or_default());
         return Err(leasehold::Error::new(leasehold::ErrorKind::Invalid, "choose cases", why));
     }
+    say(&format!("locks beside this one, all with {} in their names", store.run()));
     let mut report = runner::run(&target, &expected, &options, |_| {});
+    if let Err(error) = store.remove() {
+        say(&format!("cannot remove what was made beside the lock: {error}"));
+    }
     // What an administrator would have to do is not ours to do on a store of theirs.
     let (tested, untested): (Vec<Line>, Vec<Line>) = report
         .lines
