@@ -182,16 +182,18 @@ impl World<'_> {
         if by == FOREIGN || !takes && !alike {
             displaced.retain(|displaced| displaced.term != by);
         }
-        for Displaced { term, at, cause, bound } in &displaced {
+        for Displaced { term, at, cause, bound } in &mut displaced {
             let waits =
                 *cause == Some(Cause::Deleted) && told.is_some_and(|told| told.covers(bound));
             // Where nothing is known of the past, two terms may have one token.
             let own = cause.filter(|_| !waits && (*term != by || takes));
             let overlapping = || self.excuse_of(*term, by).map(|pair| pair.cause);
-            let Some(cause) = own.or_else(overlapping) else { continue };
-            let cause = match (by, cause) {
+            let Some(found) = own.or_else(overlapping) else { continue };
+            // Whoever comes next overlaps it, too.
+            cause.get_or_insert(found);
+            let cause = match (by, found) {
                 (FOREIGN, Cause::Deleted) => Cause::Foreign,
-                _ => cause,
+                _ => found,
             };
             let pair = Pair { displaced: *term, by, at: *at, cause, counted: false };
             let known = self.excuses.pairs.iter().any(|known| {
@@ -249,8 +251,8 @@ impl World<'_> {
         })
     }
 
-    /// A copy asserts itself over what a forgetful store may have gone back to, whatever another copy wrote since: a
-    /// second cause, if they are expected to overlap by now.
+    /// A copy asserts itself over nothing, or over what a forgetful store may have gone back to, whatever another copy
+    /// wrote since: a second cause, if they are expected to overlap by now.
     pub(crate) fn copies_are_forgotten(&mut self, x: usize) {
         let (now, lasts) = (self.now, self.lasts(Some(x), Of::Belief));
         for copies in &mut self.excuses.copies {
