@@ -104,14 +104,11 @@ pub fn run(
     let chosen = options.chosen();
     let lines = Mutex::new(Vec::new());
     let canary = Canary::start();
-    let again = Mutex::new(Vec::new());
     let each = |case| {
         let line = one(target, expected, case, options.seed, 1, &canary);
-        if !target.virtual_time() && line.crowded {
-            again.lock().unwrap_or_else(PoisonError::into_inner).push(line);
-            return;
+        if !line.crowded {
+            tell(&line);
         }
-        tell(&line);
         lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
     };
     // Virtual time takes a whole core.
@@ -130,8 +127,11 @@ pub fn run(
             });
         }
     });
+    let lines = lines.into_inner().unwrap_or_else(PoisonError::into_inner);
     // What failed among others, and is no matter of safety, is run once more, alone.
-    for first in again.into_inner().unwrap_or_else(PoisonError::into_inner) {
+    let (again, mut lines): (Vec<Line>, Vec<Line>) =
+        lines.into_iter().partition(|line| line.crowded);
+    for first in again {
         let mut line = one(target, expected, first.case, options.seed, 3, &canary);
         line.notes.push(format!(
             "run again, alone: among others it ended with {}: {}",
@@ -139,9 +139,8 @@ pub fn run(
             first.verdict.text()
         ));
         tell(&line);
-        lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+        lines.push(line);
     }
-    let mut lines = lines.into_inner().unwrap_or_else(PoisonError::into_inner);
     lines.sort_by_key(|line| CASES.iter().position(|case| case.id == line.case.id));
     Report {
         backend: target.backend().to_owned(),
@@ -176,7 +175,8 @@ fn one(
         (_, None) => return without(expectation, Verdict::Missing),
         (_, Some(implementation)) => implementation.run,
     };
-    for attempt in first.. {
+    let mut attempt = first;
+    loop {
         let start = Instant::now();
         let lock = format!("{}-{seed}-{attempt}", case.id.to_lowercase());
         let Ended { found, notes, events } = isolated(target, run, lock, seed);
@@ -185,9 +185,11 @@ fn one(
         let verdict = excuse(found, slow);
         // Once more with the same seed, and then it is said.
         if attempt == first && matches!(verdict, Verdict::Inconclusive(_)) {
+            attempt += 1;
             continue;
         }
         let crowded = !harmful
+            && !target.virtual_time()
             && matches!(
                 verdict,
                 Verdict::Fail(_) | Verdict::Inconclusive(_) | Verdict::NotApplicable(_)
@@ -195,7 +197,6 @@ fn one(
         let took = began.elapsed();
         return Line { case, expectation, verdict, took, notes, events, crowded };
     }
-    unreachable!("the second attempt returns")
 }
 
 /// A case that ended.

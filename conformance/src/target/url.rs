@@ -23,7 +23,7 @@ impl UrlTarget {
     /// # Errors
     /// The URL is wrong, its store is not in this build, or it cannot be opened.
     pub async fn open(url: &str) -> Result<Self, Error> {
-        let scheme = parse_url(url)?;
+        let scheme = LockUrl::parse(url)?.scheme().to_owned();
         if scheme == "mem" {
             let why = "mem: is a lock of one process; leasehold-conformance memory tests it";
             return Err(Error::new(ErrorKind::Invalid, "open the store", why));
@@ -70,14 +70,6 @@ impl UrlTarget {
     }
 }
 
-/// The URL's scheme.
-///
-/// # Errors
-/// It is no URL of a lock.
-pub fn parse_url(url: &str) -> Result<String, Error> {
-    Ok(LockUrl::parse(url)?.scheme().to_owned())
-}
-
 /// The backend that a scheme belongs to.
 fn backend(scheme: &str) -> &str {
     match scheme {
@@ -91,8 +83,7 @@ fn backend(scheme: &str) -> &str {
 }
 
 /// The URL of a lock beside the one that is named.
-#[must_use]
-pub fn with_suffix(url: &str, suffix: &str) -> String {
+fn with_suffix(url: &str, suffix: &str) -> String {
     let (path, query) = match url.split_once('?') {
         Some((path, query)) => (path, format!("?{query}")),
         None => (url, String::new()),

@@ -146,17 +146,20 @@ impl World<'_> {
             self.named_at = self.store.index();
         }
         let Some(old) = old.filter(|old| Some(old.term) != new) else { return };
-        let (now, longest) = (self.now, self.longest_term);
+        let (now, longest, alike) = (self.now, self.longest_term, self.terms_look_alike());
         let bound = Bound { last: self.excuses.touched, ..old };
         let displaced = &mut self.excuses.displaced;
         displaced.retain(|displaced| now < displaced.at + longest);
-        // Named again without having written since: nothing is believed for longer by that. Where nothing is known of
-        // the past, it may be another term.
-        let alike = self.case.floor == Floor::None;
+        // Named again without having written since: nothing is believed for longer by that.
         match displaced.iter_mut().find(|displaced| displaced.term == old.term && !alike) {
             Some(known) => known.cause = known.cause.or(cause),
             None => displaced.push(Displaced { term: old.term, at: now, cause, bound }),
         }
+    }
+
+    /// Where nothing is known of the past, another term may have the token of a displaced one.
+    fn terms_look_alike(&self) -> bool {
+        self.case.floor == Floor::None
     }
 
     /// An administrator has taken the record away: also whatever it still protected.
@@ -176,9 +179,8 @@ impl World<'_> {
         }
         let now = self.now;
         let mut displaced = std::mem::take(&mut self.excuses.displaced);
-        // Who writes is displaced no more; the foreign client's terms all look alike. Where nothing is known of the
-        // past, another term may have the token of the displaced.
-        let alike = self.case.floor == Floor::None;
+        // Who writes is displaced no more; the foreign client's terms all look alike.
+        let alike = self.terms_look_alike();
         if by == FOREIGN || !takes && !alike {
             displaced.retain(|displaced| displaced.term != by);
         }
