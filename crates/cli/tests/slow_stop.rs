@@ -8,17 +8,18 @@ use std::time::Duration;
 use fleet::{Canary, Dice, Fleet, serially, signal, spread, wall};
 use rustix::process::Signal;
 
-const LEASE: Duration = Duration::from_millis(1500);
+const LEASE: Duration = Duration::from_secs(3);
 const LOCKS: u32 = 10;
-const ROUNDS: u32 = 30;
+const ROUNDS: u32 = 15;
 
-/// 300 random moments, while every leader renews every 50 ms: on ten locks at once, thirty times each.
+/// 150 random moments, while every leader renews every 50 ms: on ten locks at once, fifteen times each. The guard
+/// has 1.9 s to kill the work of who is frozen, whatever else the host does: one that is late ends with an error.
 #[test]
 fn a_leader_frozen_at_any_moment_blocks_nobody() {
     let _one = serially();
     let canary = Canary::start();
     let timing = [
-        ["--lease-duration", "1500ms"],
+        ["--lease-duration", "3s"],
         ["--renew-deadline", "1s"],
         ["--retry-period", "50ms"],
         ["--request-timeout", "300ms"],
@@ -36,7 +37,7 @@ fn a_leader_frozen_at_any_moment_blocks_nobody() {
         "SIGSTOP at {count} random moments at L {LEASE:?}, renewing every 50 ms: next work after {median:?} (median), {worst:?} (worst); host late by {:?}",
         canary.worst()
     );
-    let bound = LEASE + Duration::from_secs(1) + 4 * canary.worst();
+    let bound = LEASE + Duration::from_secs(3) + 4 * canary.worst();
     assert!(worst <= bound, "{worst:?} > {bound:?}");
 }
 

@@ -229,9 +229,10 @@ impl World<'_> {
             self.violate(Rule::Extension, || format!("term {token} renewed over another leader"));
         }
         let copies = old.writer.filter(|writer| self.is_strange(request.node, *writer));
-        // Over what a forgetful store may have gone back to, a leader asserts itself whoever wrote it.
+        // Over what a forgetful store may have gone back to, and over an earlier term that was asserted again
+        // after a deletion, a leader asserts itself whoever wrote it.
         let stores = matches!(self.case.store, StoreKind::Observer | StoreKind::Passed);
-        if old.same_holder && copies.is_some() && stores {
+        if old.same_holder && copies.is_some() && stores && old.token == token {
             self.violate(Rule::Extension, || format!("a copy renews term {token} over another's"));
         }
         if old.suspended || old.absent {

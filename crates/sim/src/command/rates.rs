@@ -56,7 +56,7 @@ pub(super) fn plot(file: &Path, options: &Options, output: &Output) -> Outcome {
         "percent of the bound: overlaps in schedules, lease timed by the observer and by the server",
     )?;
     for percent in PERCENTS {
-        let point = measure(percent, count, options)?;
+        let point = measure(percent, count, options, output)?;
         let told = |kind: usize| {
             format!("{} in {}", point.found(kind), point.schedules[kind].load(Ordering::Relaxed))
         };
@@ -82,7 +82,7 @@ pub(super) fn plot(file: &Path, options: &Options, output: &Output) -> Outcome {
     Ok(holds)
 }
 
-fn measure(percent: u32, count: u64, options: &Options) -> Result<Point, Failure> {
+fn measure(percent: u32, count: u64, options: &Options, output: &Output) -> Result<Point, Failure> {
     let point = Point { percent, ..Point::default() };
     let next = AtomicU64::new(0);
     let work = |stop: &AtomicBool| -> Result<(), Failure> {
@@ -94,14 +94,18 @@ fn measure(percent: u32, count: u64, options: &Options) -> Result<Point, Failure
             let case = generate_at(options.from + seed, percent);
             let kind = usize::from(case.store == StoreKind::Server);
             point.schedules[kind].fetch_add(1, Ordering::Relaxed);
-            match run(&case, false)?.violation.map(|v| v.rule) {
-                Some(Rule::Belief | Rule::Work) => {
-                    point.overlaps[kind].fetch_add(1, Ordering::Relaxed);
-                }
-                Some(_) => {
-                    point.others.fetch_add(1, Ordering::Relaxed);
-                }
-                None => {}
+            let Some(violation) = run(&case, false)?.violation else { continue };
+            if matches!(violation.rule, Rule::Belief | Rule::Work) {
+                point.overlaps[kind].fetch_add(1, Ordering::Relaxed);
+            } else {
+                point.others.fetch_add(1, Ordering::Relaxed);
+            }
+            if percent <= 100 {
+                let (rule, what) = (violation.rule, violation.what);
+                output.line(format_args!(
+                    "      --rates {percent} --from {} --seeds 1: {rule:?}: {what}",
+                    case.seed
+                ))?;
             }
         }
     };
