@@ -5,7 +5,8 @@
 //! very object.
 //!
 //! - `types.rs`: what goes in and what comes out.
-//! - `mod.rs`: the state, and what callers ask of it.
+//! - `mod.rs`: what callers ask of it.
+//! - `state.rs`: what it remembers.
 //! - `answers.rs`: what the store's answers change.
 //! - `settle.rs`: what a record that was read means (whose it is).
 //! - `plan.rs`: what is to be done next, and when.
@@ -15,6 +16,7 @@ mod answers;
 mod mutant;
 mod plan;
 mod settle;
+mod state;
 #[cfg(test)]
 mod tests;
 mod types;
@@ -23,7 +25,7 @@ mod visit;
 
 use std::time::Duration;
 
-use crate::backend::{Capabilities, Change, Contents, Expiry, Intent, Observed, Version};
+use crate::backend::{Capabilities, Contents, Expiry, Intent, Observed, Version};
 use crate::record::{Holder, Incarnation, Nonce, Token};
 use crate::time::{Time, Wall};
 use crate::timing::Timing;
@@ -32,6 +34,7 @@ use crate::timing::Timing;
 pub use mutant::Mutant;
 #[cfg(not(feature = "mutants"))]
 use mutant::Mutant;
+use state::{Attempt, Flight, Held, Own, Phase, Seen, Term};
 pub use types::{Action, Candidate, Failure, Input, Leadership, Loss, View};
 
 /// One candidate, or an observer that never stands.
@@ -86,92 +89,6 @@ pub struct Election {
 
     #[cfg(feature = "mutants")]
     mutant: Option<Mutant>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Phase {
-    Following,
-    /// Our Take is stored but was learnt of too late: a renewal must be acknowledged before we lead.
-    Claiming {
-        token: Token,
-    },
-    Leading(Term),
-    /// A term of ours is over, but the record may still be ours.
-    Ended {
-        token: Token,
-        work_stopped: bool,
-        release_until: Option<Time>,
-    },
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Term {
-    token: Token,
-    /// When the last acknowledged write was sent.
-    sent: Time,
-    renew_at: Time,
-    draining: bool,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Flight {
-    Read {
-        sent: Time,
-        /// What was known of the store's past when it was sent: an answer may be overtaken by the watch.
-        floor: Option<Token>,
-        /// The watch moved what we know since.
-        overtaken: bool,
-    },
-    Write {
-        attempt: Box<Attempt>,
-        sent: Time,
-    },
-}
-
-/// A logical write: may be sent more than once, and counts from the first time.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Attempt {
-    expected: Version,
-    change: Change,
-    first_sent: Time,
-    /// The store said that it did not apply the last request. An earlier one, or one that something on the
-    /// way sent twice, may still have been.
-    refused: bool,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Seen {
-    observed: Observed,
-    /// When this version was first received.
-    received: Time,
-    /// When the store was last heard.
-    heard: Time,
-}
-
-/// The last sign of life of a holder.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Held {
-    nonce: Nonce,
-    token: Token,
-    lease_duration: Duration,
-    received: Time,
-    /// The record is gone without a release. The holder may have renewed unseen before that: the timer has
-    /// started anew.
-    vanished: bool,
-    /// The state was `Suspended`: the timer starts from zero once it no longer is.
-    suspended: bool,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-struct Own {
-    acknowledged: Option<Nonce>,
-    /// The version of that write.
-    version: Option<Version>,
-    /// The one before, so that a late watch event of it is recognised.
-    previous: Option<Nonce>,
-    unresolved: Vec<Attempt>,
-    /// A record of ours that no longer proves anything, since the store may have forgotten who came after.
-    disowned: Option<Nonce>,
 }
 
 impl Election {
@@ -472,33 +389,6 @@ impl Election {
             }
             _ => {}
         }
-    }
-}
-
-impl Attempt {
-    fn nonce(&self) -> Nonce {
-        self.change.record.nonce
-    }
-}
-
-impl Own {
-    fn acknowledge(&mut self, nonce: Option<Nonce>) {
-        if self.acknowledged != nonce {
-            self.previous = self.acknowledged;
-        }
-        self.acknowledged = nonce;
-        self.unresolved.clear();
-    }
-
-    /// Whether this is the nonce of an acknowledged write, or of an unresolved one.
-    fn recognises(&self, nonce: Nonce) -> bool {
-        self.acknowledged == Some(nonce)
-            || self.previous == Some(nonce)
-            || self.attempt(nonce).is_some()
-    }
-
-    fn attempt(&self, nonce: Nonce) -> Option<&Attempt> {
-        self.unresolved.iter().find(|attempt| attempt.nonce() == nonce)
     }
 }
 

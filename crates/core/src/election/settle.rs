@@ -5,7 +5,7 @@ use crate::record::{Nonce, Record, Token};
 use crate::time::Time;
 
 use super::mutant::Mutant;
-use super::{Election, Failure, Flight, Held, Loss, Own, Phase, Seen, Term};
+use super::{Election, Failure, Flight, Held, Loss, Phase, Seen, Term};
 
 /// Whose a record is. Ours is what carries our own nonce, never merely our identity or incarnation: a copy
 /// of this process has those too.
@@ -323,12 +323,5 @@ fn may_reassert(token: Token, highest: Token, observed: &Observed) -> bool {
             None => true,
             Some(holder) => holder.incarnation.is_some() && record.token < token,
         },
-    }
-}
-
-impl Own {
-    /// Nothing of ours is stored any more.
-    pub(super) fn forget(&mut self) {
-        *self = Self::default();
     }
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde_json::Map;
 
 use super::*;
-use crate::backend::{Intent, Outcome, Push};
+use crate::backend::{Change, Intent, Outcome, Push};
 use crate::error::ErrorKind;
 use crate::record::Record;
 use crate::timing::TimingSettings;

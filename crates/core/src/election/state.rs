@@ -1,0 +1,125 @@
+//! What a candidate remembers: its phase, the request in flight, what it saw, and its own writes.
+
+use std::time::Duration;
+
+use crate::backend::{Change, Observed, Version};
+use crate::record::{Nonce, Token};
+use crate::time::Time;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Phase {
+    Following,
+    /// Our Take is stored but was learnt of too late: a renewal must be acknowledged before we lead.
+    Claiming {
+        token: Token,
+    },
+    Leading(Term),
+    /// A term of ours is over, but the record may still be ours.
+    Ended {
+        token: Token,
+        work_stopped: bool,
+        release_until: Option<Time>,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Term {
+    pub(super) token: Token,
+    /// When the last acknowledged write was sent.
+    pub(super) sent: Time,
+    pub(super) renew_at: Time,
+    pub(super) draining: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Flight {
+    Read {
+        sent: Time,
+        /// What was known of the store's past when it was sent: an answer may be overtaken by the watch.
+        floor: Option<Token>,
+        /// The watch moved what we know since.
+        overtaken: bool,
+    },
+    Write {
+        attempt: Box<Attempt>,
+        sent: Time,
+    },
+}
+
+/// A logical write: may be sent more than once, and counts from the first time.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Attempt {
+    pub(super) expected: Version,
+    pub(super) change: Change,
+    pub(super) first_sent: Time,
+    /// The store said that it did not apply the last request. An earlier one, or one that something on the
+    /// way sent twice, may still have been.
+    pub(super) refused: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Seen {
+    pub(super) observed: Observed,
+    /// When this version was first received.
+    pub(super) received: Time,
+    /// When the store was last heard.
+    pub(super) heard: Time,
+}
+
+/// The last sign of life of a holder.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Held {
+    pub(super) nonce: Nonce,
+    pub(super) token: Token,
+    pub(super) lease_duration: Duration,
+    pub(super) received: Time,
+    /// The record is gone without a release. The holder may have renewed unseen before that: the timer has
+    /// started anew.
+    pub(super) vanished: bool,
+    /// The state was `Suspended`: the timer starts from zero once it no longer is.
+    pub(super) suspended: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Own {
+    pub(super) acknowledged: Option<Nonce>,
+    /// The version of that write.
+    pub(super) version: Option<Version>,
+    /// The one before, so that a late watch event of it is recognised.
+    pub(super) previous: Option<Nonce>,
+    pub(super) unresolved: Vec<Attempt>,
+    /// A record of ours that no longer proves anything, since the store may have forgotten who came after.
+    pub(super) disowned: Option<Nonce>,
+}
+
+impl Attempt {
+    pub(super) fn nonce(&self) -> Nonce {
+        self.change.record.nonce
+    }
+}
+
+impl Own {
+    /// Nothing of ours is stored any more.
+    pub(super) fn forget(&mut self) {
+        *self = Self::default();
+    }
+
+    pub(super) fn acknowledge(&mut self, nonce: Option<Nonce>) {
+        if self.acknowledged != nonce {
+            self.previous = self.acknowledged;
+        }
+        self.acknowledged = nonce;
+        self.unresolved.clear();
+    }
+
+    /// Whether this is the nonce of an acknowledged write, or of an unresolved one.
+    pub(super) fn recognises(&self, nonce: Nonce) -> bool {
+        self.acknowledged == Some(nonce)
+            || self.previous == Some(nonce)
+            || self.attempt(nonce).is_some()
+    }
+
+    pub(super) fn attempt(&self, nonce: Nonce) -> Option<&Attempt> {
+        self.unresolved.iter().find(|attempt| attempt.nonce() == nonce)
+    }
+}
