@@ -1,6 +1,11 @@
 //! The rules of timing, its bounds, and the nearest valid set.
 
+use async_trait::async_trait;
+
 use super::*;
+use crate::backend::{BoxStream, Capabilities, Change, Observed, Outcome, Version};
+use crate::error::Error;
+use crate::memory::MemoryLock;
 
 const fn s(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -168,4 +173,45 @@ proptest::proptest! {
         proptest::prop_assert!(bounds.store_clock_rate_ratio > 1.0);
         proptest::prop_assert!(bounds.clock_rate_ratio > bounds.store_clock_rate_ratio);
     }
+}
+
+/// A store with a shortest lease and whole seconds.
+#[derive(Debug)]
+struct Coarse(MemoryLock);
+
+#[async_trait]
+impl LockBackend for Coarse {
+    fn name(&self) -> &str {
+        "coarse"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        let of_memory = self.0.capabilities();
+        Capabilities { min_lease_duration: s(2), lease_duration_step: s(1), ..of_memory }
+    }
+
+    async fn read(&self) -> Result<Observed, Error> {
+        self.0.read().await
+    }
+
+    async fn write(&self, expected: &Version, change: &Change) -> Result<Outcome, Error> {
+        self.0.write(expected, change).await
+    }
+
+    fn watch(&self, after: &Observed) -> BoxStream<'static, Result<Observed, Error>> {
+        self.0.watch(after)
+    }
+}
+
+#[test]
+fn a_store_rounds_the_lease_up_and_leaves_the_rest() {
+    let store = Coarse(MemoryLock::new("lock"));
+    let fit = |lease| TimingSettings::lease_duration(lease).fit(&store);
+    for (asked, kept) in [(s(2), s(2)), (ms(2001), s(3)), (ms(2999), s(3)), (s(3), s(3))] {
+        let (fitted, plain) = (fit(asked).unwrap(), TimingSettings::lease_duration(asked));
+        assert_eq!(fitted.lease_duration(), kept);
+        assert_eq!(fitted.renew_deadline(), plain.build().unwrap().renew_deadline());
+    }
+    let short = fit(ms(1999)).unwrap_err();
+    assert_eq!(short, "lease duration 1.999s is below 2s, the shortest that coarse keeps");
 }

@@ -271,6 +271,18 @@ fn nobody_is_told_until_the_store_has_been_silent_for_too_long() {
 }
 
 #[test]
+fn nobody_is_told_of_what_vanished_at_the_instant_its_lease_is_over() {
+    let mut play = follower(false, held(5, 5));
+    play.wait(L / 3);
+    play.contents = Contents::Absent;
+    play.version += 1;
+    play.turn();
+    let over = play.now + Timing::wait(L);
+    assert_eq!(play.election.view(over - Duration::from_nanos(1)), View::Unknown);
+    assert_eq!(play.election.view(over), View::Nobody);
+}
+
+#[test]
 fn a_request_that_is_wrong_ends_the_candidacy() {
     let mut play = Play::new();
     play.input(Input::Stand);
