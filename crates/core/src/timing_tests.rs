@@ -3,9 +3,8 @@
 use async_trait::async_trait;
 
 use super::*;
-use crate::backend::{BoxStream, Capabilities, Change, Observed, Outcome, Version};
+use crate::backend::{Capabilities, Change, Observed, Outcome, Push, Version};
 use crate::error::Error;
-use crate::memory::MemoryLock;
 
 const fn s(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -177,7 +176,7 @@ proptest::proptest! {
 
 /// A store with a shortest lease and whole seconds.
 #[derive(Debug)]
-struct Coarse(MemoryLock);
+struct Coarse;
 
 #[async_trait]
 impl LockBackend for Coarse {
@@ -186,27 +185,28 @@ impl LockBackend for Coarse {
     }
 
     fn capabilities(&self) -> Capabilities {
-        let of_memory = self.0.capabilities();
-        Capabilities { min_lease_duration: s(2), lease_duration_step: s(1), ..of_memory }
+        Capabilities {
+            push: Push::None,
+            floor_is_history: false,
+            forgets: false,
+            min_lease_duration: s(2),
+            lease_duration_step: s(1),
+            default_timing: TimingSettings::default(),
+        }
     }
 
     async fn read(&self) -> Result<Observed, Error> {
-        self.0.read().await
+        unreachable!("a timing is fitted without a request")
     }
 
-    async fn write(&self, expected: &Version, change: &Change) -> Result<Outcome, Error> {
-        self.0.write(expected, change).await
-    }
-
-    fn watch(&self, after: &Observed) -> BoxStream<'static, Result<Observed, Error>> {
-        self.0.watch(after)
+    async fn write(&self, _: &Version, _: &Change) -> Result<Outcome, Error> {
+        unreachable!("a timing is fitted without a request")
     }
 }
 
 #[test]
 fn a_store_rounds_the_lease_up_and_leaves_the_rest() {
-    let store = Coarse(MemoryLock::new("lock"));
-    let fit = |lease| TimingSettings::lease_duration(lease).fit(&store);
+    let fit = |lease| TimingSettings::lease_duration(lease).fit(&Coarse);
     for (asked, kept) in [(s(2), s(2)), (ms(2001), s(3)), (ms(2999), s(3)), (s(3), s(3))] {
         let (fitted, plain) = (fit(asked).unwrap(), TimingSettings::lease_duration(asked));
         assert_eq!(fitted.lease_duration(), kept);

@@ -170,6 +170,9 @@ impl World<'_> {
             displaced.cause.get_or_insert(cause);
         });
         *touched = self.store.revision() - 1;
+        for x in 0..self.nodes.len() {
+            self.copies_are_forgotten(x);
+        }
     }
 
     /// A term is written: taken, or asserted over another state. `told` is what its writer was bound to wait for.
@@ -253,8 +256,8 @@ impl World<'_> {
         })
     }
 
-    /// A copy asserts itself over nothing, or over what a forgetful store may have gone back to, whatever another copy
-    /// wrote since: a second cause, if they are expected to overlap by now.
+    /// What a copy of this node wrote is gone: by an administrator, or because a forgetful store may have gone back.
+    /// Both may assert themselves: a second cause, if they are expected to overlap by now.
     pub(crate) fn copies_are_forgotten(&mut self, x: usize) {
         let (now, lasts) = (self.now, self.lasts(Some(x), Of::Belief));
         for copies in &mut self.excuses.copies {

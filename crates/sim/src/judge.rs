@@ -235,7 +235,7 @@ impl World<'_> {
         if old.same_holder && copies.is_some() && stores && old.token == token {
             self.violate(Rule::Extension, || format!("a copy renews term {token} over another's"));
         }
-        if old.suspended || old.absent {
+        if old.suspended {
             self.copies_are_forgotten(request.node);
         }
     }
