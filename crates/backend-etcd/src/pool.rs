@@ -101,8 +101,7 @@ impl Pool {
     }
 
     fn with(members: Vec<Member>, deadline: Duration) -> Self {
-        // Candidates that are started together do not all go to the member that is named first.
-        let preferred = AtomicUsize::new(usize::try_from(std::process::id()).unwrap_or(0));
+        let preferred = AtomicUsize::new(anywhere());
         Self { members, preferred, cluster: OnceLock::new(), deadline }
     }
 
@@ -401,6 +400,13 @@ fn more_telling(known: Option<Failure>, new: Failure) -> Failure {
         Some(known) if known.kind == ErrorKind::Denied => known,
         _ => new,
     }
+}
+
+/// Candidates do not all go to the member that is named first. A kernel without random bytes is told of where they are
+/// needed.
+fn anywhere() -> usize {
+    let mut bytes = [0; size_of::<usize>()];
+    getrandom::fill(&mut bytes).map_or(0, |()| usize::from_ne_bytes(bytes))
 }
 
 fn lock(connection: &Mutex<Connection>) -> MutexGuard<'_, Connection> {
