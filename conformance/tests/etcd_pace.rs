@@ -19,9 +19,9 @@ use leasehold_conformance::fixture::etcd::Etcd;
 
 const ROUNDS: usize = 30;
 
-/// How many raw puts a hand-over may take where those are slow: it has three writes, and four answers and events that a
-/// busy machine delivers as late as a put's.
-const PUTS: u32 = 5;
+/// How many raw puts a hand-over may take where those are slow: it has three writes, and as much again for the events and
+/// answers in between, which a busy machine delivers late.
+const PUTS: u32 = 6;
 
 /// What a hand-over is made of.
 const STEPS: [&str; 6] = [

@@ -14,9 +14,12 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
     cargo::run(suite.args(arguments))
 }
 
-/// The step of `cargo xtask test`: the fast tier on real servers. Those without are among the slow tests.
+/// The step of `cargo xtask test`: the fast tier on real servers, and once more where everybody may use one lock and
+/// nothing else. Those without servers are among the slow tests.
 pub(crate) fn step() -> Result<String, String> {
-    cargo::last_line(suite()?.arg("etcd"))
+    let etcd = cargo::last_line(suite()?.arg("etcd"))?;
+    let least = cargo::last_line(suite()?.arg("etcd-least"))?;
+    Ok(format!("{etcd}; {least}"))
 }
 
 /// The suite's command, and beside it the one whose children the cases look at.

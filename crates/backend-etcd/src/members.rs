@@ -183,9 +183,8 @@ impl Cluster {
             ),
         });
         let (text, cure) = UNMENDED;
-        let unmended = versions
-            .iter()
-            .any(|version| has_unmended(version))
+        // A single member leads whatever happens to it.
+        let unmended = (self.voters() > 1 && versions.iter().any(|version| has_unmended(version)))
             .then(|| Finding::warning(SUBJECT, format!("etcd: {text}"), cure));
         judged.chain(unmended).collect()
     }

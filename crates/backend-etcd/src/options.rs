@@ -10,7 +10,7 @@ use leasehold_core::{Error, ErrorKind};
 use crate::election::ElectionName;
 use crate::lock::EtcdLock;
 use crate::pool::{How, Pool};
-use crate::tls;
+use crate::tls::Tls;
 
 const OPEN: &str = "open the lock";
 
@@ -43,25 +43,6 @@ pub struct EtcdOptions {
 
 /// Asked for at every login.
 type Password = Arc<dyn Fn() -> Result<String, String> + Send + Sync>;
-
-#[derive(Clone, Default)]
-struct Tls {
-    ca: Option<Vec<u8>>,
-    identity: Option<(Vec<u8>, Vec<u8>)>,
-}
-
-impl Tls {
-    /// The connection would say the same later, and not which file it means.
-    fn check(&self) -> Result<(), String> {
-        if let Some(ca) = &self.ca {
-            tls::check_roots(ca).map_err(|why| format!("ca: {why}"))?;
-        }
-        match &self.identity {
-            Some((certificate, key)) => tls::check_identity(certificate, key),
-            None => Ok(()),
-        }
-    }
-}
 
 impl fmt::Debug for EtcdOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -155,7 +136,8 @@ impl EtcdOptions {
         }
         let word = if self.tls.is_some() { "etcds" } else { "etcd" };
         let name = format!("{word}://{}", self.endpoints.join(","));
-        let how: How = Arc::new(move || self.how());
+        let tls = self.tls.clone();
+        let how = How { options: Arc::new(move || self.how()), tls };
         Ok(Etcd { pool: Arc::new(Pool::new(urls, &how, DEADLINE)), name: name.into() })
     }
 
