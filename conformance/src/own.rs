@@ -86,7 +86,7 @@ pub fn run(own: &Own, mut say: impl FnMut(Says<'_>)) -> Result<Ran, Failed> {
     }
     let mut report = ran?;
     // What an administrator would have to do is not ours to do on a store of theirs.
-    let (tested, untested) = report.lines.into_iter().partition(|line| is_tested(line));
+    let (tested, untested) = report.lines.into_iter().partition(is_tested);
     report.lines = tested;
     let faults = report.faults();
     conclude(&report, &untested, &faults, &mut say);

@@ -1,5 +1,5 @@
 //! `leasehold conformance` on a store that goes away.
-#![allow(clippy::unwrap_used, reason = "only tests are here")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "only tests are here")]
 
 mod common;
 
