@@ -371,3 +371,14 @@ fn whose(leader: &Leader) -> String {
 fn instants(deadlines: Deadlines) -> Instants {
     Instants { stop_at: deadlines.until, kill_at: deadlines.kill_at, dead_by: deadlines.dead_by }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_accused_where_a_record_is_gone() {
+        assert!(whose(&Leader::Nobody).contains("gone from the store"));
+        assert!(!whose(&Leader::Unknown).contains("another leader"));
+    }
+}

@@ -190,3 +190,35 @@ fn print(text: &str) -> bool {
 fn print_error(error: &Error) {
     let _ = writeln!(io::stderr(), "leasehold: {error}");
 }
+
+#[cfg(test)]
+mod tests {
+    use leasehold::{Holder, Nonce, Version};
+
+    use super::*;
+
+    fn foreign(expiry: Expiry) -> Observed {
+        let holder = Holder { identity: "host-7".to_owned(), incarnation: None, advertise: None };
+        let record = Record {
+            holder: Some(holder),
+            token: 12,
+            lease_duration: Duration::from_secs(60),
+            nonce: Nonce(1),
+            acquired: Wall(0),
+            renewed: Wall(0),
+            extra: serde_json::Map::new(),
+        };
+        let contents = Contents::Record(record);
+        Observed { version: Version::number(1), contents, expiry, token_floor: None }
+    }
+
+    #[test]
+    fn a_foreign_leader_is_told_of_as_far_as_it_is_known() {
+        let observed = foreign(Expiry::ByServer);
+        let text = judge(&observed).text();
+        assert_eq!(text, "host-7 leads (token 12, a foreign client that tells no more)\n");
+        let elsewhere = foreign(Expiry::ByObserver);
+        assert!(!judge(&elsewhere).text().contains("token"), "no store minted it");
+        assert!(!judge(&elsewhere).text().contains("1970"));
+    }
+}
