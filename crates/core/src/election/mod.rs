@@ -329,8 +329,9 @@ impl Election {
         }
     }
 
-    /// The token of the holder that was read last.
-    pub(crate) fn holders_token(&self) -> Option<Token> {
+    /// The token of the holder that was read last: see [`Observed::holders_token`].
+    #[must_use]
+    pub fn holders_token(&self) -> Option<Token> {
         self.seen.as_ref()?.observed.holders_token()
     }
 
