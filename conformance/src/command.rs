@@ -1,18 +1,20 @@
 //! The suite's command line, shared by the project's command and the tests.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use leasehold::Error;
+
 use crate::cases;
 use crate::catalogue::{CASES, Tier};
 use crate::expected::{Expectation, Expected};
+use crate::own::{self, Own, Says};
 use crate::report::{Line, Report};
 use crate::runner::{self, Options};
-use crate::target::{FileTarget, MemoryTarget, Target, UrlTarget};
+use crate::target::{FileTarget, MemoryTarget, Target};
 use crate::timeline;
-use crate::verdict::Verdict;
 
 /// How it is called.
 pub const USAGE: &str = "\
@@ -44,25 +46,48 @@ struct Request {
     histories: Option<PathBuf>,
 }
 
+/// Why a run did not come to verdicts, or nobody was told of them.
+#[derive(Debug)]
+pub enum Failed {
+    /// It was called wrongly.
+    Usage(String),
+    /// The store cannot be used, or went away.
+    Store(Error),
+    /// A file cannot be written, or servers cannot be started.
+    Other(String),
+}
+
+impl Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Usage(why) | Self::Other(why) => f.write_str(why),
+            Self::Store(error) => error.fmt(f),
+        }
+    }
+}
+
 /// Runs the command; whether everything was as expected.
 ///
 /// # Errors
-/// It was called wrongly, or a file cannot be written.
-pub fn run(arguments: &[String], mut say: impl FnMut(&str)) -> Result<bool, String> {
-    let request = parse(arguments)?;
+/// It was called wrongly, the store cannot be used, or a file cannot be written.
+pub fn run(arguments: &[String], mut say: impl FnMut(Says<'_>)) -> Result<bool, Failed> {
+    let request = parse(arguments).map_err(Failed::Usage)?;
+    let mut say_verdict = |text: &str| say(Says::Verdict(text));
     if request.help {
-        say(USAGE.trim_end());
+        say_verdict(USAGE.trim_end());
         return Ok(true);
     }
     if request.list {
-        list(request.backend.as_deref(), &mut say)?;
+        list(request.backend.as_deref(), &mut say_verdict).map_err(Failed::Usage)?;
         return Ok(true);
     }
     check_filter(&request.options)?;
     if let Some(url) = request.backend.as_ref().filter(|backend| backend.contains(':')) {
-        let Options { filter, slow, seed, .. } = request.options;
-        let own = Own { url: url.clone(), filter, slow, seed };
-        return own_store(&own, say).map_err(|error| error.to_string());
+        let Options { filter, slow, seed, .. } = request.options.clone();
+        let own = Own { url: url.clone(), filter, slow, seed, command: None };
+        let ran = own::run(&own, say)?;
+        keep(&request, &[ran.report]).map_err(Failed::Other)?;
+        return Ok(ran.as_expected);
     }
     let backends = match &request.backend {
         Some(backend) => vec![backend.as_str()],
@@ -71,16 +96,27 @@ pub fn run(arguments: &[String], mut say: impl FnMut(&str)) -> Result<bool, Stri
     let mut reports = Vec::new();
     for backend in backends {
         let target = target(backend)?;
-        reports.push(one(&target, &request, &mut say)?);
+        reports.push(one(&target, &request, &mut say_verdict).map_err(Failed::Other)?);
     }
-    let all: Vec<_> = reports.iter().map(Report::to_json).collect();
+    keep(&request, &reports).map_err(Failed::Other)?;
+    Ok(reports.iter().all(|report| report.faults().is_empty()))
+}
+
+/// Writes the files that were asked for.
+fn keep(request: &Request, reports: &[Report]) -> Result<(), String> {
     if let Some(file) = &request.json {
+        let all: Vec<_> = reports.iter().map(Report::to_json).collect();
         write(file, &format!("{:#}\n", serde_json::Value::from(all)))?;
     }
     if let Some(file) = &request.junit {
         write(file, &reports.iter().map(Report::to_junit).collect::<String>())?;
     }
-    Ok(reports.iter().all(|report| report.faults().is_empty()))
+    if let Some(directory) = &request.histories {
+        for report in reports {
+            histories(&directory.join(&report.backend), report)?;
+        }
+    }
+    Ok(())
 }
 
 fn one(
@@ -91,9 +127,6 @@ fn one(
     let expected = Expected::of(target.backend())?;
     let report = runner::run(target, &expected, &request.options, |_: &Line| {});
     say(report.table().trim_end());
-    if let Some(directory) = &request.histories {
-        histories(&directory.join(&report.backend), &report)?;
-    }
     let missing = report.missing();
     if !missing.is_empty() {
         say(&format!("{}: {} not built yet: {}", report.backend, missing.len(), missing.join(" ")));
@@ -111,75 +144,13 @@ fn one(
     Ok(report)
 }
 
-/// A store of a user's own, and what to run there.
-#[derive(Clone)]
-pub struct Own {
-    /// A lock. The cases use locks beside it. May hold a password.
-    pub url: String,
-    /// As the command's filter.
-    pub filter: Option<String>,
-    /// The slow and the random tier too.
-    pub slow: bool,
-    /// Where randomness begins.
-    pub seed: u64,
-}
-
-/// Runs every case that needs no hand on the servers against a user's own store, and says what could not be tested;
-/// whether everything that ran was as expected.
-///
-/// # Errors
-/// The URL is wrong, or the store cannot be opened or read.
-pub fn own_store(own: &Own, mut say: impl FnMut(&str)) -> Result<bool, leasehold::Error> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| {
-        leasehold::Error::new(leasehold::ErrorKind::Unavailable, "start a runtime", error)
-    })?;
-    let store = Arc::new(runtime.block_on(UrlTarget::open(&own.url))?);
-    let target: Arc<dyn Target> = store.clone();
-    let expected = Expected::of(target.backend()).or_else(|_none| Expected::of("file"));
-    let expected = expected.expect("this crate's own expectations are in order");
-    let (filter, slow, seed) = (own.filter.clone(), own.slow, own.seed);
-    let options = Options { filter, slow, seed, built_only: true, ..Options::default() };
-    check_filter(&options)
-        .map_err(|why| leasehold::Error::new(leasehold::ErrorKind::Invalid, "choose cases", why))?;
-    say(&format!("locks beside this one, all with {} in their names", store.run()));
-    let mut report = runner::run(&target, &expected, &options, |_| {});
-    if let Err(error) = store.remove() {
-        say(&format!("cannot remove what was made beside the lock: {error}"));
-    }
-    // What an administrator would have to do is not ours to do on a store of theirs.
-    let (tested, untested): (Vec<Line>, Vec<Line>) = report
-        .lines
-        .into_iter()
-        .partition(|line| !matches!(line.verdict, Verdict::NotApplicable(_)));
-    report.lines = tested;
-    say(report.table().trim_end());
-    say("\nnot tested:");
-    for line in &untested {
-        say(&format!("  {:5} {}: {}", line.case.id, line.case.title, line.verdict.text()));
-    }
-    let missing: Vec<&str> = CASES
-        .iter()
-        .filter(|case| cases::implementation(case.id).is_none())
-        .map(|case| case.id)
-        .collect();
-    say(&format!("  not built yet, or for servers of the suite's own: {}", missing.join(" ")));
-    let faults = report.faults();
-    for fault in &faults {
-        say(&format!("NOT AS EXPECTED  {fault}"));
-    }
-    report.lines.extend(untested);
-    say(&format!("\n{}", report.closing()));
-    Ok(faults.is_empty())
-}
-
 /// Whether every part of the filter names a case, and some of them can run.
-fn check_filter(options: &Options) -> Result<(), String> {
+pub(crate) fn check_filter(options: &Options) -> Result<(), Failed> {
     let nothing = || options.filter.as_deref().filter(|_| options.chosen().is_empty());
     match options.unknown_part().or_else(nothing) {
-        Some(filter) => Err(format!(
+        Some(filter) => Err(Failed::Usage(format!(
             "no case that can run is named by {filter:?}: write a name (EX4), a group (EX) or words of a title"
-        )),
+        ))),
         None => Ok(()),
     }
 }
@@ -204,7 +175,7 @@ fn write(file: &Path, text: &str) -> Result<(), String> {
     fs::write(file, text).map_err(|error| format!("cannot write {}: {error}", file.display()))
 }
 
-fn target(backend: &str) -> Result<Arc<dyn Target>, String> {
+fn target(backend: &str) -> Result<Arc<dyn Target>, Failed> {
     match backend {
         "memory" => Ok(Arc::new(MemoryTarget::new())),
         "memory-server" => Ok(Arc::new(MemoryTarget::with_server_expiry())),
@@ -213,17 +184,19 @@ fn target(backend: &str) -> Result<Arc<dyn Target>, String> {
         "etcd-least" => started(crate::target::EtcdTarget::start_least(), "cannot start etcd"),
         #[cfg(feature = "servers")]
         "etcd" => started(crate::target::EtcdTarget::start(), "cannot start etcd"),
-        other => Err(format!("there is no backend {other:?}; a URL names a store of yours")),
+        other => Err(Failed::Usage(format!(
+            "there is no backend {other:?}; a URL names a store of yours"
+        ))),
     }
 }
 
 fn started<T: Target + 'static, E: Display>(
     target: Result<T, E>,
     why: &str,
-) -> Result<Arc<dyn Target>, String> {
+) -> Result<Arc<dyn Target>, Failed> {
     match target {
         Ok(target) => Ok(Arc::new(target)),
-        Err(error) => Err(format!("{why}: {error}")),
+        Err(error) => Err(Failed::Other(format!("{why}: {error}"))),
     }
 }
 
@@ -310,7 +283,8 @@ mod tests {
             assert!(error.contains(says), "{error}");
         }
         let nothing = ["memory".to_owned(), "NOSUCH".to_owned()];
-        assert!(run(&nothing, |_| {}).unwrap_err().contains("NOSUCH"));
-        assert!(run(&["zk".to_owned()], |_| {}).unwrap_err().contains("no backend"));
+        assert!(run(&nothing, |_| {}).unwrap_err().to_string().contains("NOSUCH"));
+        let unknown = run(&["zk".to_owned()], |_| {}).unwrap_err();
+        assert!(matches!(unknown, Failed::Usage(why) if why.contains("no backend")));
     }
 }

@@ -18,8 +18,11 @@ use serde::{Deserialize, Serialize};
 use crate::history::{History, What};
 use crate::verdict::Problem;
 
-/// The hidden word: `PROGRAM __conformance-candidate URL IDENTITY MILLISECONDS`.
+/// The hidden word: `PROGRAM __conformance-candidate IDENTITY MILLISECONDS`.
 const WORD: &str = "__conformance-candidate";
+
+/// Its lock. A password in the URL is nothing for a command line.
+const URL: &str = "LEASEHOLD_CONFORMANCE_LOCK";
 
 /// A candidate in a process of its own. Dropping it kills the process.
 #[derive(Debug)]
@@ -57,7 +60,8 @@ impl Process {
         let program = std::env::current_exe().map_err(failed)?;
         let milliseconds = lease.as_millis().to_string();
         let mut child = Command::new(program)
-            .args([WORD, url, identity, &milliseconds])
+            .args([WORD, identity, &milliseconds])
+            .env(URL, url)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             // A group of its own is orphaned with us: a stopped member of it is then ended by the kernel.
@@ -142,10 +146,11 @@ fn listen(output: impl BufRead, node: &Arc<str>, history: &History) {
 #[must_use]
 pub fn candidate_if_asked() -> Option<ExitCode> {
     let arguments: Vec<String> = std::env::args().collect();
-    let [_, word, url, identity, milliseconds] = arguments.as_slice() else { return None };
+    let [_, word, identity, milliseconds] = arguments.as_slice() else { return None };
     if word != WORD {
         return None;
     }
+    let url = std::env::var(URL).unwrap_or_default();
     let lease = milliseconds.parse().map(Duration::from_millis).unwrap_or(Duration::ZERO);
     thread::spawn(|| {
         // Ends with the suite, whatever becomes of that.
@@ -154,7 +159,7 @@ pub fn candidate_if_asked() -> Option<ExitCode> {
     });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let ended = runtime.map_err(|error| error.to_string()).and_then(|runtime| {
-        runtime.block_on(contend(url, identity, lease)).map_err(|error| error.to_string())
+        runtime.block_on(contend(&url, identity, lease)).map_err(|error| error.to_string())
     });
     Some(match ended {
         Ok(()) => ExitCode::SUCCESS,

@@ -52,6 +52,20 @@ impl Line {
     pub fn is_expected(&self) -> bool {
         self.expectation.is_met_by(&self.verdict)
     }
+
+    /// For people: its verdict, and below it what there is to say.
+    #[must_use]
+    pub fn row(&self) -> String {
+        let mark = if self.is_expected() { ' ' } else { '!' };
+        let (word, seconds) = (self.verdict.word(), self.took.as_secs_f64());
+        let (id, title) = (self.case.id, self.case.title);
+        let mut text = format!("{mark} {id:5} {word:16} {seconds:6.1} s  {title}\n");
+        let notes = self.notes.iter().map(String::as_str);
+        for note in notes.chain([self.verdict.text()]).filter(|note| !note.is_empty()) {
+            let _ = writeln!(text, "          {note}");
+        }
+        text
+    }
 }
 
 impl Report {
@@ -110,21 +124,7 @@ impl Report {
     /// The table, for people.
     #[must_use]
     pub fn table(&self) -> String {
-        let mut text = String::new();
-        for line in &self.lines {
-            let mark = if line.is_expected() { ' ' } else { '!' };
-            let (word, seconds) = (line.verdict.word(), line.took.as_secs_f64());
-            let _ = writeln!(
-                text,
-                "{mark} {:5} {word:16} {seconds:6.1} s  {}",
-                line.case.id, line.case.title
-            );
-            let notes = line.notes.iter().map(String::as_str);
-            for note in notes.chain([line.verdict.text()]).filter(|note| !note.is_empty()) {
-                let _ = writeln!(text, "          {note}");
-            }
-        }
-        text
+        self.lines.iter().map(Line::row).collect()
     }
 
     /// The report as JSON, without histories.

@@ -3,10 +3,13 @@
 
 mod common;
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use common::{PATIENCE, cluster, elector, eventually, lock, spread};
-use leasehold::{Elector, Held, Leader};
+use leasehold::{Elector, ErrorKind, Held, Leader, LockBackend, Loss, Term};
 use leasehold_conformance::fixture::Fixture;
 use leasehold_conformance::fixture::etcd::{Etcd, Options};
 
@@ -110,6 +113,169 @@ async fn a_leader_rides_through_a_member_that_is_cut_off() {
     }
 }
 
+/// What a member that hangs does not answer, another one is asked within the same request: by the pace of an election
+/// alone, a leader would ride through with fewer renewals to spare.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_to_a_frozen_member_is_answered_by_another_in_time() {
+    const LEASE: u64 = 15;
+    let mut etcd = cluster(3).await;
+    let leading = etcd.leader().await.unwrap();
+    let followers: Vec<usize> = (0..3).filter(|member| *member != leading).collect();
+    let endpoints: Vec<String> = followers.iter().map(|at| etcd.endpoints()[*at].clone()).collect();
+    let ours = common::open(&etcd.url(&endpoints, "jobs"));
+    let taken = common::take(&ours, "a", LEASE).await;
+    let timeout = elector(lock(&etcd, "other"), "x", LEASE).timing().request_timeout();
+    // Requests go on to the member that answered last: from the second round on that is the one that freezes.
+    for round in 0..6 {
+        let frozen = followers[round % 2];
+        etcd.freeze(frozen).unwrap().required().unwrap();
+        let (renewal, read) = (Instant::now(), ours.read());
+        let renewing = async {
+            let renewed = common::renew(&ours, &taken.version, LEASE).await;
+            common::written(renewed);
+            renewal.elapsed()
+        };
+        let reading = async {
+            read.await.unwrap();
+            renewal.elapsed()
+        };
+        let both = async { tokio::join!(renewing, reading) };
+        let both = tokio::time::timeout(timeout, both).await;
+        etcd.thaw(frozen).unwrap().required().unwrap();
+        let (renewed, read) = both.expect("nobody else was asked within the request timeout");
+        println!("member {frozen} frozen: renewed after {renewed:?}, read after {read:?}");
+    }
+}
+
+/// A member that hears of no other could still tell what it remembers. It must not be asked for that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_told_from_one_members_memory() {
+    let mut etcd = cluster(3).await;
+    let taken = common::take(&lock(&etcd, "jobs"), "a", 15).await;
+    let alone = etcd.leader().await.unwrap();
+    let ours = common::open(&etcd.url(&etcd.endpoints()[alone..=alone], "jobs"));
+    assert_eq!(ours.read().await.unwrap().version, taken.version);
+    let others: Vec<usize> = (0..3).filter(|member| *member != alone).collect();
+    for member in &others {
+        etcd.freeze(*member).unwrap().required().unwrap();
+    }
+    // At once, while the member still takes itself for the leader.
+    let told = ours.read().await;
+    let renewed = common::renew(&ours, &taken.version, 15).await;
+    for member in others {
+        etcd.thaw(member).unwrap().required().unwrap();
+    }
+    let error = told.expect_err("a read that no majority confirmed");
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    renewed.expect_err("a renewal that no majority confirmed");
+}
+
+/// How many members of each election believe at one moment, looked at every millisecond from a thread of its own.
+struct Belief {
+    terms: Arc<Mutex<Vec<Vec<Term>>>>,
+    over: Arc<AtomicBool>,
+    looking: JoinHandle<Seen>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Seen {
+    /// How long two believed, at the longest.
+    both: Duration,
+    /// How long nobody did, at the longest.
+    nobody: Duration,
+}
+
+impl Belief {
+    fn of(elections: usize) -> Self {
+        let terms: Arc<Mutex<Vec<Vec<Term>>>> = Arc::new(Mutex::new(vec![Vec::new(); elections]));
+        let over: Arc<AtomicBool> = Arc::default();
+        let (known, ended) = (terms.clone(), over.clone());
+        let looking = std::thread::spawn(move || {
+            let mut seen = Seen::default();
+            let mut since = vec![(Instant::now(), Instant::now()); elections];
+            while !ended.load(Ordering::Relaxed) {
+                std::thread::sleep(Duration::from_millis(1));
+                for (terms, (one, some)) in known.lock().unwrap().iter().zip(&mut since) {
+                    let now = Instant::now();
+                    let first: Vec<&Term> =
+                        terms.iter().filter(|term| term.check().is_ok()).collect();
+                    // Belief that ended does not come back: who believes at both looks did so all the while.
+                    let believe = first.iter().filter(|term| term.check().is_ok()).count();
+                    if believe <= 1 {
+                        *one = now;
+                    }
+                    if !first.is_empty() {
+                        *some = now;
+                    }
+                    seen.both = seen.both.max(one.elapsed() * u32::from(believe > 1));
+                    seen.nobody = seen.nobody.max(now - *some);
+                }
+            }
+            seen
+        });
+        Self { terms, over, looking }
+    }
+
+    fn end(self) -> Seen {
+        self.over.store(true, Ordering::Relaxed);
+        self.looking.join().unwrap()
+    }
+}
+
+/// Contends for ever, and tells how its terms end.
+async fn contend(
+    elector: Elector,
+    election: usize,
+    terms: Arc<Mutex<Vec<Vec<Term>>>>,
+    losses: Arc<Mutex<Vec<Loss>>>,
+) {
+    loop {
+        let held = elector.campaign().await.unwrap();
+        terms.lock().unwrap()[election].push(held.term().clone());
+        let loss = held.term().lost().await;
+        losses.lock().unwrap().push(loss);
+    }
+}
+
+/// The member that leads etcd is frozen for longer than a lease and goes on: it counts leases by its own clock, and may
+/// have some revoked that were renewed. That costs terms, and no two lead.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_leads_etcd_and_is_frozen_for_longer_than_a_lease_makes_no_second_leader() {
+    const ELECTIONS: usize = 4;
+    const LEASE: u64 = 6;
+    let lease = Duration::from_secs(LEASE);
+    let mut etcd = cluster(3).await;
+    let belief = Belief::of(ELECTIONS);
+    let losses: Arc<Mutex<Vec<Loss>>> = Arc::default();
+    for election in 0..ELECTIONS {
+        for identity in ["a", "b"] {
+            let lock = lock(&etcd, &format!("jobs-{election}"));
+            let elector = elector(lock, identity, LEASE);
+            tokio::spawn(contend(elector, election, belief.terms.clone(), losses.clone()));
+        }
+    }
+    let led = || async { belief.terms.lock().unwrap().iter().all(|terms| !terms.is_empty()) };
+    eventually("each has a leader", led).await;
+    let member = etcd.leader().await.unwrap();
+    etcd.freeze(member).unwrap().required().unwrap();
+    tokio::time::sleep(lease + Duration::from_secs(1)).await;
+    let before = losses.lock().unwrap().len();
+    etcd.thaw(member).unwrap().required().unwrap();
+    tokio::time::sleep(lease).await;
+    let losses = losses.lock().unwrap().clone();
+    let seen = belief.end();
+    println!(
+        "member {member}, which led etcd, frozen for {:?}: {ELECTIONS} leaders lost {before} terms meanwhile, {:?} after it went on; nobody led for {:?} at the longest",
+        lease + Duration::from_secs(1),
+        &losses[before..],
+        seen.nobody
+    );
+    assert_eq!(seen.both, Duration::ZERO, "two led");
+    // The lease, half a second until etcd looks, its own election of two seconds, and what a busy machine adds.
+    let bound = lease + Duration::from_secs(10);
+    assert!(seen.nobody < bound, "nobody led for {:?}", seen.nobody);
+}
+
 /// Without a majority nobody leads, and nothing is told from one member's memory.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_majority_the_leader_ends_by_its_deadline_and_later_somebody_leads() {
@@ -138,11 +304,13 @@ async fn without_a_majority_the_leader_ends_by_its_deadline_and_later_somebody_l
     etcd.restart(0).await.ok();
     let returned = Instant::now();
     let next = tokio::time::timeout(PATIENCE, next).await.expect("nobody leads").unwrap().unwrap();
+    let led = returned.elapsed();
     println!(
-        "ended {ended:?} after the majority was gone (D {deadline:?}); led {:?} after it returned",
-        returned.elapsed()
+        "ended {ended:?} after the majority was gone (D {deadline:?}); led {led:?} after it returned"
     );
     assert!(next.check().unwrap() > first);
+    // The old lease begins anew with etcd's own new leader; whoever waits looks once in a lease where no watch tells.
+    assert!(led < Duration::from_secs(2 * 5), "{led:?} until somebody led");
 }
 
 /// The crash of a leader costs the granted lease, half a second until etcd looks, and the taking.

@@ -19,6 +19,10 @@ use leasehold_conformance::fixture::etcd::Etcd;
 
 const ROUNDS: usize = 30;
 
+/// How many raw puts a hand-over may take where those are slow: it has three writes, and as much again for the events and
+/// answers in between, which a busy machine delivers late.
+const PUTS: u32 = 6;
+
 /// What a hand-over is made of.
 const STEPS: [&str; 6] = [
     "release begins",
@@ -128,7 +132,8 @@ async fn a_release_hands_over_in_milliseconds() {
     distribution("a raw put", &puts);
     distribution("release to leading", &times);
     let ((median, _), (put, _)) = (spread(times), spread(puts));
-    assert!(median <= Duration::from_millis(10).max(put * 10), "{median:?}, a raw put {put:?}");
+    let bound = Duration::from_millis(10).max(put * PUTS);
+    assert!(median <= bound, "{median:?}, a raw put {put:?}, so at most {bound:?}");
 }
 
 /// For people.
@@ -203,14 +208,15 @@ async fn a_renewal_costs_no_proposal_and_a_follower_one_read_per_lease() {
     assert!(ranges <= 30.0, "{ranges}");
 }
 
-/// An administrator deletes the key of a leader: it must know by its watch, and without one by its next renewal.
+/// An administrator deletes the key of a leader: it must know by its watch, long before its next renewal.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deleted_key_ends_the_term_at_once() {
     let etcd = cluster(3).await;
     let client = client(&etcd).await;
     let mut times = Vec::new();
     for _ in 0..5 {
-        let leader = elector(lock(&etcd, "jobs"), "a", 15);
+        // It renews every 8 s, and the key goes right after a renewal.
+        let leader = elector(lock(&etcd, "jobs"), "a", 60);
         let held = leader.campaign().await.unwrap();
         let lost = held.term().lost();
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -220,8 +226,8 @@ async fn a_deleted_key_ends_the_term_at_once() {
         let deleted = tokio::spawn(async move {
             deleting.delete("jobs/", Some(prefix)).await.unwrap();
         });
-        let bound = leader.timing().retry_period() + leader.timing().request_timeout();
-        tokio::time::timeout(bound, lost).await.expect("it still believes");
+        let bound = leader.timing().retry_period() / 4;
+        tokio::time::timeout(bound, lost).await.expect("its watch did not tell it");
         times.push(asked.elapsed());
         deleted.await.unwrap();
     }

@@ -3,11 +3,12 @@
 
 mod common;
 
+use std::path::Path;
 use std::time::Duration;
 
 use common::{change, elector, open, renew, take, written};
 use leasehold::{ErrorKind, Intent, LockBackend};
-use leasehold_conformance::fixture::certificates::Validity;
+use leasehold_conformance::fixture::certificates::{Authority, Validity};
 use leasehold_conformance::fixture::etcd::{Etcd, Options, Tls};
 use leasehold_conformance::fixture::{Access, Fixture, User};
 
@@ -87,4 +88,32 @@ async fn a_certificate_is_a_login() {
     written(renew(&named("candidate"), &taken.version, 5).await);
     let error = named("stranger").read().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Denied, "{error}");
+}
+
+/// No server is needed to see that a file cannot be used, and waiting for one mends nothing.
+#[tokio::test]
+async fn certificates_and_keys_that_cannot_be_used_are_refused_before_anybody_is_asked() {
+    let directory = tempfile::tempdir().unwrap();
+    let authority = Authority::new(directory.path(), "ours").unwrap();
+    let (me, other) = (
+        authority.client("me", Validity::Valid).unwrap(),
+        authority.client("other", Validity::Valid).unwrap(),
+    );
+    let (ca, nothing) = (authority.certificate(), Path::new("/dev/null"));
+    for (ca, certificate, key, says) in [
+        (ca, &me.certificate, &other.key, "key: it does not belong to the certificate"),
+        (ca, &me.certificate, &me.certificate, "key: there is no private key"),
+        (ca, &me.key, &me.key, "cert: there is no certificate"),
+        (nothing, &me.certificate, &me.key, "ca: there is no certificate"),
+        (&me.key, &me.certificate, &me.key, "ca: there is no certificate"),
+    ] {
+        let [ca, certificate, key] = [ca, certificate, key].map(|file| file.display().to_string());
+        let url = format!("etcds://h:2379/jobs?ca={ca}&cert={certificate}&key={key}");
+        let error = leasehold::connect(&url).await.err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+        assert!(error.to_string().contains(says), "{says}: {error}");
+    }
+    let (certificate, key) = (me.certificate.display(), me.key.display());
+    let url = format!("etcds://h:2379/jobs?ca={}&cert={certificate}&key={key}", ca.display());
+    leasehold::connect(&url).await.unwrap();
 }

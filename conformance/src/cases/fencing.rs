@@ -195,13 +195,15 @@ pub(super) async fn token_of_a_child(world: &World) -> Outcome {
     let url = world.target().url(world.lock());
     let url =
         url.ok_or_else(|| Problem::NotApplicable("no other process reaches it".to_owned()))?;
-    let program = crate::process::command_under_test().ok_or_else(|| {
+    let program = world.target().command().ok_or_else(|| {
         Problem::Vacuous(
             "the command leasehold is not built; LEASEHOLD_PROGRAM may name it".to_owned(),
         )
     })?;
     let mut command = tokio::process::Command::new(program);
-    command.args(["run", "--lease-duration", "3s", "--lock", &url, "--", "sh", "-c"]);
+    // A password in the URL is nothing for a command line.
+    command.env("LEASEHOLD_LOCK", &url);
+    command.args(["run", "--lease-duration", "3s", "--", "sh", "-c"]);
     command.arg("printf '%s' \"$LEASEHOLD_FENCING_TOKEN\"; read _").kill_on_drop(true);
     let mut child = command
         .stdin(std::process::Stdio::piped())

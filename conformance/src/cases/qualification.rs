@@ -12,6 +12,9 @@ use crate::world::World;
 /// How many write at once.
 const CONNECTIONS: usize = 64;
 
+/// How many read what one writes.
+const READERS: usize = 8;
+
 /// Q1. Truly side by side: on several threads, each over a connection of its own.
 pub(super) async fn one_winner(world: &World) -> Outcome {
     let rounds = world.rounds(50, 8);
@@ -141,9 +144,16 @@ pub(super) async fn identical_writes(world: &World) -> Outcome {
 
 /// Q4.
 pub(super) async fn reads_are_fresh(world: &World) -> Outcome {
-    let (writer, reader) = (world.store().await?, world.store().await?);
+    let writer = world.store().await?;
+    // A store with several servers is reached at any of them: by these readers at all, sooner or later.
+    let mut readers = Vec::new();
+    for _ in 0..READERS {
+        readers.push(world.store().await?);
+    }
     let mut version = writer.read().await?.version;
-    for number in 1..=u64::try_from(world.rounds(1000, 200)).unwrap_or(1) {
+    for (number, reader) in
+        (1..=u64::try_from(world.rounds(1000, 200)).unwrap_or(1)).zip(readers.iter().cycle())
+    {
         let record = record_of("a", number);
         if world.target().by_server() {
             let taken = put(&writer, &Version::absent(), Intent::Take, record.clone()).await?;

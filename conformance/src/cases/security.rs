@@ -1,5 +1,6 @@
 //! Credentials and certificates, on servers that ask for them.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::PathBuf;
 use std::process::Stdio;
 
@@ -286,14 +287,18 @@ pub(super) async fn read_only(world: &World) -> Outcome {
 /// SE6. Everything that is printed or can be looked at, at the most talkative.
 pub(super) async fn no_secret(world: &World) -> Outcome {
     let mut servers = world.servers(1, Tls::Off).await?;
-    let (known, url) = granted(servers.as_mut(), "candidate", Access::ReadWrite).await?;
-    let program = crate::process::command_under_test().ok_or_else(|| {
+    // No other run prints it.
+    let secret = format!("{PASSWORD}{:016x}", RandomState::new().build_hasher().finish());
+    let known = User { name: "candidate".to_owned(), password: secret.clone() };
+    servers.grant(&known, LOCK, Access::ReadWrite).await?.required()?;
+    let url = url_of(servers.as_ref(), &known)?;
+    let program = world.target().command().ok_or_else(|| {
         let why = "the command leasehold is not built; LEASEHOLD_PROGRAM may name it";
         Problem::Vacuous(why.to_owned())
     })?;
     let store = leasehold::connect(&url).await?;
     let a = world.candidate_at(&url, "a", setup()).await?;
-    let wrong = User { password: format!("{PASSWORD}-wrong"), ..known.clone() };
+    let wrong = User { password: format!("{secret}-wrong"), ..known.clone() };
     let mut seen: Vec<(&str, String)> = vec![
         ("Debug of a lock", format!("{store:?} {}", store.name())),
         ("Debug of an elector", format!("{:?} {:?}", a.elector(), a.elector().status())),
@@ -305,9 +310,13 @@ pub(super) async fn no_secret(world: &World) -> Outcome {
     let (url, in_environment) = (url_of(servers.as_ref(), &known)?, "SE6_PASSWORD");
     let base = servers.url_as(LOCK, &Login::default())?;
     let by_environment = format!("{base}?user=candidate&password_env={in_environment}");
-    let escaped = PASSWORD.replace('@', "%40").replace('/', "%2F").replace('?', "%3F");
+    let escaped = secret.replace('@', "%40").replace('/', "%2F").replace('?', "%3F");
     let in_url = base.replacen("://", &format!("://candidate:{escaped}@"), 1);
-    let shell = "cat /proc/$PPID/cmdline; for p in /proc/[0-9]*; do cat $p/cmdline; done 2>/dev/null | grep -a __never; env";
+    // The command lines of all that stands between us and the child, and what the child is given.
+    let shell = format!(
+        "p=$$; while [ $p != {} ]; do tr '\\0' ' ' </proc/$p/cmdline; echo; p=$(sed -n 's/^PPid:\t//p' /proc/$p/status); done; env",
+        std::process::id()
+    );
     // Nobody leads any more when the status is asked for.
     for (what, url, words, code) in [
         ("run, password in a file", &url, &["-vvv", "run", "--once"][..], 0),
@@ -318,10 +327,10 @@ pub(super) async fn no_secret(world: &World) -> Outcome {
         let mut command = tokio::process::Command::new(&program);
         command.args(words).args(["--lock", url]);
         if words.contains(&"run") {
-            command.args(["--", "sh", "-c", shell]);
+            command.args(["--", "sh", "-c", &shell]);
         }
         if what.contains("environment") {
-            command.env(in_environment, PASSWORD);
+            command.env(in_environment, &secret);
         }
         command.stdin(Stdio::null()).kill_on_drop(true);
         let output = world.within("the command ends", 10 * LEASE, command.output()).await?;
@@ -331,12 +340,15 @@ pub(super) async fn no_secret(world: &World) -> Outcome {
         let text = text.concat();
         must(!text.trim().is_empty(), || format!("{what}: nothing was printed"))?;
         must(output.status.code() == Some(code), || format!("{what}: {}", output.status))?;
+        must(!words.contains(&"run") || text.contains("--once"), || {
+            format!("{what}: the supervisor's command line was not looked at")
+        })?;
         // The user's own variable is the child's as well; that is where the user put it.
-        let own = format!("{in_environment}={PASSWORD}\n");
+        let own = format!("{in_environment}={secret}\n");
         seen.push((what, text.replace(&own, "")));
     }
     for (what, text) in &seen {
-        for secret in [PASSWORD, escaped.as_str(), "-wrong"] {
+        for secret in [secret.as_str(), escaped.as_str(), "-wrong"] {
             must(!text.contains(secret), || format!("{what} shows a password"))?;
         }
     }

@@ -7,6 +7,7 @@ mod memory;
 mod url;
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -76,6 +77,11 @@ pub trait Target: fmt::Debug + Send + Sync {
     fn url(&self, lock: &str) -> Option<String> {
         let _ = lock;
         None
+    }
+
+    /// The command `leasehold`, for cases about the processes that it starts.
+    fn command(&self) -> Option<PathBuf> {
+        crate::process::command_under_test()
     }
 
     /// Deletes the lock as an administrator does.

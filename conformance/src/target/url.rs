@@ -2,6 +2,7 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -9,12 +10,16 @@ use leasehold::{Clock, Error, ErrorKind, LockBackend, LockUrl};
 
 use super::Target;
 
+/// A lock's name that is no case's.
+const PROBE: &str = "probe";
+
 /// Locks beside the one that a URL names: `scheme:path.RUN.CASE?parameters`, with a RUN that no other run has.
 pub struct UrlTarget {
     backend: String,
     url: String,
     run: String,
     by_server: bool,
+    command: Option<PathBuf>,
 }
 
 impl UrlTarget {
@@ -30,9 +35,24 @@ impl UrlTarget {
         }
         // The standard library's only source of randomness.
         let run = format!("conformance-{:016x}", RandomState::new().build_hasher().finish());
-        let lock = leasehold::connect(&with_suffix(url, &format!("{run}.probe"))).await?;
+        let lock = leasehold::connect(&with_suffix(url, &format!("{run}.{PROBE}"))).await?;
         let by_server = lock.read().await?.expiry == leasehold::Expiry::ByServer;
-        Ok(Self { backend: backend(&scheme).to_owned(), url: url.to_owned(), run, by_server })
+        let (backend, url) = (backend(&scheme).to_owned(), url.to_owned());
+        Ok(Self { backend, url, run, by_server, command: None })
+    }
+
+    /// With this command for cases about processes, if it is known.
+    #[must_use]
+    pub fn with_command(self, command: Option<PathBuf>) -> Self {
+        Self { command, ..self }
+    }
+
+    /// A lock that no case uses, to see whether the store answers.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub async fn probe(&self) -> Result<Arc<dyn LockBackend>, Error> {
+        leasehold::connect(&self.beside(PROBE)).await
     }
 
     fn beside(&self, lock: &str) -> String {
@@ -121,6 +141,10 @@ impl Target for UrlTarget {
 
     fn url(&self, lock: &str) -> Option<String> {
         Some(self.beside(lock))
+    }
+
+    fn command(&self) -> Option<PathBuf> {
+        self.command.clone().or_else(crate::process::command_under_test)
     }
 }
 

@@ -11,7 +11,7 @@ use tonic::{Code, ConnectError, Status};
 pub(crate) struct Failure {
     pub(crate) kind: ErrorKind,
     pub(crate) reason: Reason,
-    text: String,
+    pub(crate) text: String,
 }
 
 /// What follows for the request and its connection.
@@ -120,7 +120,7 @@ impl Failure {
     }
 
     /// Certificates that do not fit are no matter of waiting.
-    fn of_connection(why: String, reason: Reason, member: &str) -> Self {
+    pub(crate) fn of_connection(why: String, reason: Reason, member: &str) -> Self {
         if why.contains("invalid peer certificate") || why.contains("received fatal alert") {
             let text = format!(
                 "{member}: {why}; look at the certificates (ca, cert and key) and how long they are good"

@@ -29,6 +29,7 @@ mod members;
 mod options;
 mod pool;
 mod queue;
+mod tls;
 mod versions;
 mod watch;
 

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::failure::Failure;
 use crate::pool::Pool;
-use crate::versions::known_defects;
+use crate::versions::{UNMENDED, has_unmended, known_defects};
 
 /// The members of the URL, and the cluster's own list of them.
 pub(crate) struct Cluster {
@@ -174,7 +174,7 @@ impl Cluster {
         let judged = versions.iter().map(|version| match known_defects(version) {
             known if known.is_empty() => Finding::good(
                 SUBJECT,
-                format!("etcd {version}: no defect is known that matters here"),
+                format!("etcd {version}: no defect is known that an upgrade mends"),
             ),
             known => Finding::warning(
                 SUBJECT,
@@ -182,7 +182,11 @@ impl Cluster {
                 "upgrade to the latest 3.7 or 3.6, at least 3.7.1 or 3.6.14",
             ),
         });
-        judged.collect()
+        let (text, cure) = UNMENDED;
+        // A single member leads whatever happens to it.
+        let unmended = (self.voters() > 1 && versions.iter().any(|version| has_unmended(version)))
+            .then(|| Finding::warning(SUBJECT, format!("etcd: {text}"), cure));
+        judged.chain(unmended).collect()
     }
 
     fn of_alarms(&self) -> Option<Finding> {
@@ -274,8 +278,11 @@ impl Count {
                 "bring members back",
             );
         }
-        let spare = (answering + unnamed).saturating_sub(needed);
-        let text = format!("{members}, {needed} must agree: {}", tolerates(spare));
+        // Whoever names too few members loses them all before the cluster loses its majority.
+        let of_cluster = (answering + unnamed).saturating_sub(needed);
+        let spare = of_cluster.min(answering.saturating_sub(1));
+        let reach = if spare < of_cluster { " of those that the URL names" } else { "" };
+        let text = format!("{members}, {needed} must agree: {}{reach}", tolerates(spare));
         if answering + unnamed < voters {
             let text = format!("{text} ({answering} of {voters} can be reached)");
             return Finding::warning(SUBJECT, text, "bring the missing members back");
@@ -315,8 +322,10 @@ mod tests {
             (3, 3, 0, false, gone, "3 of 3 members can be reached, 2 must agree, and no read"),
             (3, 2, 0, true, Warning, "not one may fail (2 of 3 can be reached)"),
             (3, 2, 1, true, Good, "1 may fail"),
+            (3, 1, 2, true, Good, "not one may fail of those that the URL names"),
             (3, 1, 0, false, gone, "nobody can lead"),
             (3, 1, 0, true, Warning, "not one may fail (1 of 3 can be reached)"),
+            (5, 2, 3, true, Good, "1 may fail of those that the URL names"),
             (4, 4, 0, true, Warning, "1 may fail, no more than 3 would"),
             (4, 2, 0, false, gone, "3 must agree"),
             (5, 5, 0, true, Good, "2 may fail"),
@@ -363,10 +372,10 @@ mod tests {
         let (good, old) = ("3.6.16", "3.4.23");
         let three = || vec![listed(1, true), listed(2, true), listed(3, true)];
         let fine = cluster(vec![answer(1, good), answer(2, good), answer(3, good)], three());
-        assert_eq!(subjects(&fine, Level::Warning), Vec::<&str>::new());
+        assert_eq!(subjects(&fine, Level::Warning), ["version"], "what no release is without");
 
         let two = cluster(vec![answer(1, good), answer(2, old)], three());
-        assert_eq!(subjects(&two, Level::Warning), ["members", "version"]);
+        assert_eq!(subjects(&two, Level::Warning), ["members", "version", "version"]);
 
         let same = cluster(vec![answer(1, good), answer(1, good), answer(2, good)], three());
         assert!(subjects(&same, Level::Warning).contains(&"cluster"));

@@ -10,6 +10,7 @@ use leasehold_core::{Error, ErrorKind};
 use crate::election::ElectionName;
 use crate::lock::EtcdLock;
 use crate::pool::{How, Pool};
+use crate::tls::Tls;
 
 const OPEN: &str = "open the lock";
 
@@ -42,12 +43,6 @@ pub struct EtcdOptions {
 
 /// Asked for at every login.
 type Password = Arc<dyn Fn() -> Result<String, String> + Send + Sync>;
-
-#[derive(Clone, Default)]
-struct Tls {
-    ca: Option<Vec<u8>>,
-    identity: Option<(Vec<u8>, Vec<u8>)>,
-}
 
 impl fmt::Debug for EtcdOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -125,8 +120,11 @@ impl EtcdOptions {
     /// The cluster. Contacts nobody.
     ///
     /// # Errors
-    /// `Invalid`: there is no endpoint, or one is not `host:port`.
+    /// `Invalid`: there is no endpoint, or one is not `host:port`; or the certificates or the key cannot be used.
     pub fn build(self) -> Result<Etcd, Error> {
+        if let Some(tls) = &self.tls {
+            tls.check().map_err(invalid)?;
+        }
         if self.endpoints.is_empty() {
             return Err(invalid("no endpoint was given; write etcd://host:2379/name"));
         }
@@ -138,7 +136,8 @@ impl EtcdOptions {
         }
         let word = if self.tls.is_some() { "etcds" } else { "etcd" };
         let name = format!("{word}://{}", self.endpoints.join(","));
-        let how: How = Arc::new(move || self.how());
+        let tls = self.tls.clone();
+        let how = How { options: Arc::new(move || self.how()), tls };
         Ok(Etcd { pool: Arc::new(Pool::new(urls, &how, DEADLINE)), name: name.into() })
     }
 
@@ -196,11 +195,12 @@ mod tests {
 
     #[test]
     fn secrets_are_shown_nowhere() {
-        let options = Etcd::options(["h:1"]).user("me", "s3cret").identity("c3rt", "k3y");
-        let shown = format!("{options:?}");
+        let options = Etcd::options(["h:1"]).user("me", "s3cret");
+        let with_key = options.clone().identity("c3rt", "k3y");
+        let error = format!("{:?}", with_key.clone().build().unwrap_err());
         let etcd = options.build().unwrap();
         let lock = etcd.lock("jobs").unwrap();
-        for shown in [shown, format!("{etcd:?}"), format!("{lock:?}")] {
+        for shown in [format!("{with_key:?}"), error, format!("{etcd:?}"), format!("{lock:?}")] {
             for secret in ["s3cret", "k3y", "c3rt"] {
                 assert!(!shown.contains(secret), "{shown}");
             }

@@ -16,15 +16,13 @@ use leasehold_core::ErrorKind;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::failure::{Failure, Reason};
+use crate::tls::Tls;
 
 /// A request that takes longer than this and is then given up has shown a bad connection.
 const SLOW: Duration = Duration::from_millis(50);
 
 /// How often a request logs in again: others may go on changing rights.
 const LOGINS: u32 = 5;
-
-/// How often an examination asks a member that closes the connection.
-const HEARINGS: usize = 10;
 
 /// The members of one cluster.
 #[derive(Debug)]
@@ -44,8 +42,13 @@ struct Member {
     how: Option<How>,
 }
 
-/// What a new connection is made with: a password may have changed since the last one.
-pub(crate) type How = Arc<dyn Fn() -> Result<ConnectOptions, String> + Send + Sync>;
+/// What a new connection is made with.
+#[derive(Clone)]
+pub(crate) struct How {
+    /// Asked each time: a password may have changed since the last one.
+    pub(crate) options: Arc<dyn Fn() -> Result<ConnectOptions, String> + Send + Sync>,
+    pub(crate) tls: Option<Tls>,
+}
 
 struct Connection {
     client: Option<Client>,
@@ -53,6 +56,13 @@ struct Connection {
     generation: u64,
     /// A server has answered on it.
     answered: bool,
+}
+
+impl Member {
+    /// Why it closes the connection, if certificates are the reason.
+    async fn refusal(&self) -> Option<String> {
+        self.how.as_ref()?.tls.as_ref()?.refusal(&self.name).await
+    }
 }
 
 impl std::fmt::Debug for Member {
@@ -101,8 +111,7 @@ impl Pool {
     }
 
     fn with(members: Vec<Member>, deadline: Duration) -> Self {
-        // Candidates that are started together do not all go to the member that is named first.
-        let preferred = AtomicUsize::new(usize::try_from(std::process::id()).unwrap_or(0));
+        let preferred = AtomicUsize::new(anywhere());
         Self { members, preferred, cluster: OnceLock::new(), deadline }
     }
 
@@ -188,7 +197,7 @@ impl Pool {
         R: Future<Output = Result<T, ClientError>>,
     {
         let asked = (0..self.members.len()).map(|member| {
-            let asking = timeout(self.deadline, self.attempt_until_heard(member, &request));
+            let asking = timeout(self.deadline, self.attempt(member, &request));
             async move {
                 let name = self.members[member].name.clone();
                 let answer = asking.await.unwrap_or_else(|_elapsed| {
@@ -199,27 +208,6 @@ impl Pool {
             }
         });
         join_all(asked).await
-    }
-
-    /// A server that refuses a certificate closes the connection, and in half of the cases its word of why is lost.
-    async fn attempt_until_heard<T, R>(
-        &self,
-        member: usize,
-        request: &impl Fn(Client) -> R,
-    ) -> Result<T, Failure>
-    where
-        R: Future<Output = Result<T, ClientError>>,
-    {
-        let mut answer = self.attempt(member, request).await;
-        for _ in 1..HEARINGS {
-            match &answer {
-                Err(failure) if failure.reason == Reason::Closed => {
-                    answer = self.attempt(member, request).await;
-                }
-                _ => break,
-            }
-        }
-        answer
     }
 
     /// The same members, over connections of its own, and another one of them first.
@@ -339,7 +327,17 @@ impl Pool {
                 }
                 let is_known = lock(&self.members[member].connection).answered;
                 self.close(lent.place);
-                Err(if is_known { failure } else { failure.on_first_contact(name) })
+                if is_known || failure.reason != Reason::Closed {
+                    return Err(failure);
+                }
+                Err(match self.members[member].refusal().await {
+                    // What became of the request is as unknown as before.
+                    Some(why) => Failure {
+                        reason: Reason::Closed,
+                        ..Failure::of_connection(why, Reason::Closed, name)
+                    },
+                    None => failure.on_first_contact(name),
+                })
             }
         }
     }
@@ -362,7 +360,7 @@ impl Pool {
             }
             connection.generation
         };
-        let how = member.how.as_ref().map(|how| how()).transpose();
+        let how = member.how.as_ref().map(|how| (how.options)()).transpose();
         let how = how.map_err(|why| Failure::new(ErrorKind::Denied, Reason::NotSent, why))?;
         let connecting = Client::connect([&member.name], how);
         let client = connecting.await.map_err(|error| Failure::of(&error, &member.name))?;
@@ -401,6 +399,13 @@ fn more_telling(known: Option<Failure>, new: Failure) -> Failure {
         Some(known) if known.kind == ErrorKind::Denied => known,
         _ => new,
     }
+}
+
+/// Candidates do not all go to the member that is named first. A kernel without random bytes is told of where they are
+/// needed.
+fn anywhere() -> usize {
+    let mut bytes = [0; size_of::<usize>()];
+    getrandom::fill(&mut bytes).map_or(0, |()| usize::from_ne_bytes(bytes))
 }
 
 fn lock(connection: &Mutex<Connection>) -> MutexGuard<'_, Connection> {

@@ -42,6 +42,7 @@ pub enum Action {
     Doctor(DoctorArgs),
     /// Run the conformance cases against your own store, on scratch locks beside the one that is named
     #[cfg(feature = "conformance")]
+    #[command(after_help = crate::conformance::HELP)]
     Conformance(ConformanceArgs),
 }
 
@@ -231,17 +232,40 @@ pub struct DoctorArgs {
 #[cfg(feature = "conformance")]
 #[derive(Clone, Args)]
 pub struct ConformanceArgs {
-    /// A lock; the cases make locks whose names begin with its own, and leave them there
-    #[arg(env = "LEASEHOLD_LOCK", value_name = "URL", hide_env_values = true)]
-    pub lock: String,
-    /// Only these cases, by name, group or words of their title
-    pub filter: Option<String>,
+    /// A lock, and cases by name, group or words of their title; without either LEASEHOLD_LOCK, and all cases
+    #[arg(value_names = ["URL", "CASES"], num_args = 0..=2)]
+    pub words: Vec<String>,
+    /// The lock: the cases use locks whose names begin with its own
+    #[arg(long, env = "LEASEHOLD_LOCK", value_name = "URL", hide_env_values = true)]
+    pub lock: Option<String>,
     /// The slow and the random cases too
     #[arg(long, env = "LEASEHOLD_SLOW", value_parser = BoolishValueParser::new(), hide_env = true)]
     pub slow: bool,
     /// Where randomness begins
     #[arg(long, env = "LEASEHOLD_SEED", value_name = "N", default_value_t = 1, hide_env = true)]
     pub seed: u64,
+}
+
+#[cfg(feature = "conformance")]
+impl ConformanceArgs {
+    /// The lock's URL, and which cases.
+    ///
+    /// # Errors
+    /// There is no URL, or one word too many.
+    pub fn chosen(&self) -> Result<(&str, Option<&str>), String> {
+        let mut words = self.words.iter().map(String::as_str).peekable();
+        // No case has a colon in its name, and no URL is without.
+        let typed = words.next_if(|word| word.contains(':'));
+        let url = typed.or(self.lock.as_deref()).ok_or(
+            "no lock is named: write its URL, such as file:/var/lock/nightly, or set LEASEHOLD_LOCK",
+        )?;
+        match (words.next(), words.next()) {
+            (cases, None) => Ok((url, cases)),
+            (_, Some(word)) => {
+                Err(format!("{word:?} is one word too many; several cases go by commas"))
+            }
+        }
+    }
 }
 
 /// The URL may hold a password.
@@ -357,11 +381,13 @@ pub fn variables() -> Vec<OsString> {
 }
 
 fn refuse_visible_password(matches: &ArgMatches) -> Result<(), &'static str> {
-    let url: Option<&String> = matches.try_get_one("lock").ok().flatten();
-    let visible = matches.value_source("lock") == Some(ValueSource::CommandLine);
-    if visible && url.is_some_and(|url| LockUrl::shows_password(url)) {
+    let lock: Option<&String> = matches.try_get_one("lock").ok().flatten();
+    let is_typed = matches.try_contains_id("lock").unwrap_or_default()
+        && matches.value_source("lock") == Some(ValueSource::CommandLine);
+    let words = matches.try_get_many::<String>("words").ok().flatten().unwrap_or_default();
+    if lock.filter(|_| is_typed).into_iter().chain(words).any(|url| LockUrl::shows_password(url)) {
         return Err(
-            "the URL given by --lock holds a password, which every user of this machine can see; \
+            "the URL of the lock holds a password, which every user of this machine can see; \
                     set LEASEHOLD_LOCK instead",
         );
     }
@@ -397,6 +423,30 @@ mod tests {
         for url in ["file:/a:b@c", "redis://user@h/k", "etcd://h:2379/k", "file:///a:b@c"] {
             parsed(&format!("leasehold run --lock {url} -- true")).unwrap();
         }
+    }
+
+    #[cfg(feature = "conformance")]
+    #[test]
+    fn conformance_takes_its_lock_and_its_cases_in_either_way() {
+        let chosen = |line: &str| {
+            let Action::Conformance(args) = parsed(line).unwrap().action else { panic!() };
+            args.chosen().map(|(url, cases)| (url.to_owned(), cases.map(str::to_owned)))
+        };
+        let of = |url: &str, cases: Option<&str>| (url.to_owned(), cases.map(str::to_owned));
+        for (line, expected) in [
+            ("leasehold conformance file:/a", of("file:/a", None)),
+            ("leasehold conformance file:/a Q1,EX", of("file:/a", Some("Q1,EX"))),
+            // As with LEASEHOLD_LOCK.
+            ("leasehold conformance --lock file:/a Q1", of("file:/a", Some("Q1"))),
+            ("leasehold conformance --lock file:/a file:/b Q1", of("file:/b", Some("Q1"))),
+        ] {
+            assert_eq!(chosen(line), Ok(expected), "{line}");
+        }
+        assert!(chosen("leasehold conformance Q1").unwrap_err().contains("no lock is named"));
+        let words = chosen("leasehold conformance --lock file:/a Q1 Q2");
+        assert!(words.unwrap_err().contains("one word too many"));
+        let error = parsed("leasehold conformance redis://u:secret@h/k").unwrap_err().to_string();
+        assert!(error.contains("LEASEHOLD_LOCK") && !error.contains("secret"), "{error}");
     }
 
     #[test]

@@ -20,6 +20,13 @@ pub fn why_we_wait(status: &Status) -> String {
             let token =
                 leading.token.map(|token| format!(" with token {token}")).unwrap_or_default();
             let store = status.store_error.as_ref().map(|error| format!("; last: {error}"));
+            if leading.since == Wall(0) {
+                return format!(
+                    "{}, a foreign client, leads{token}; waiting until it releases the lock or the store ends its lease{}",
+                    leading.identity,
+                    store.unwrap_or_default(),
+                );
+            }
             format!(
                 "{} leads{token} since {}; waiting until it releases the lock or shows no sign of life for {}{}{}",
                 leading.identity,

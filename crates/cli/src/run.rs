@@ -2,8 +2,8 @@
 //!
 //! - CMD ends by itself: what it left behind is told to stop and, after the stop grace, killed; then release, and
 //!   exit with CMD's code (`--restart`: contend again).
-//! - Leadership is lost: SIGTERM, and SIGKILL at the end of the grace; at once if another leader was seen. Then
-//!   contend again (`--once`: exit).
+//! - Leadership is lost: SIGTERM, and SIGKILL at the end of the grace; at once if the record is gone or names
+//!   another leader. Then contend again (`--once`: exit).
 //! - SIGTERM and SIGINT: CMD's group gets SIGTERM and drains while this process goes on renewing. A second request
 //!   kills. The exit code is CMD's if it left by itself, else 128 and the signal. While waiting: exit at once.
 //! - SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2 and SIGWINCH are forwarded. While waiting the first two end the
@@ -19,7 +19,9 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use leasehold::{BootClock, Clock, Deadlines, Elector, Error, ErrorKind, Held, Loss, Term, Time};
+use leasehold::{
+    BootClock, Clock, Deadlines, Elector, Error, ErrorKind, Held, Leader, Loss, Term, Time,
+};
 use nix::sys::signal::{SigSet, Signal};
 use tracing::{debug, error, info, warn};
 
@@ -247,7 +249,7 @@ impl Candidate {
                 kill_at.since(self.clock.now())
             ),
             Loss::Superseded if !self.args.loss_grace.is_zero() => {
-                warn!("another leader was seen: stopping CMD");
+                warn!("{}: stopping CMD", whose(&self.elector.status().leader));
                 let now = self.clock.now();
                 let kill_at = kill_at.min(now + self.args.loss_grace);
                 guarded.extend(Instants { stop_at: now, kill_at, ..instants(term.deadlines()) });
@@ -257,7 +259,7 @@ impl Candidate {
                 let status = self.elector.status();
                 match status.store_error.filter(|error| unreadable.contains(&error.kind())) {
                     Some(error) => warn!("the lock is not ours any more: {error}; killing CMD"),
-                    None => warn!("another leader was seen: killing CMD"),
+                    None => warn!("{}: killing CMD", whose(&self.elector.status().leader)),
                 }
                 guarded.kill();
             }
@@ -355,6 +357,28 @@ impl Course {
     }
 }
 
+/// What was read instead of this term's record.
+fn whose(leader: &Leader) -> String {
+    match leader {
+        Leader::Held(leading) if !leading.is_me => {
+            format!("another leader was seen ({})", leading.identity)
+        }
+        Leader::Nobody => "the record of this term is gone from the store".to_owned(),
+        Leader::Held(_) | Leader::Unknown => "the record is no longer this term's".to_owned(),
+    }
+}
+
 fn instants(deadlines: Deadlines) -> Instants {
     Instants { stop_at: deadlines.until, kill_at: deadlines.kill_at, dead_by: deadlines.dead_by }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_accused_where_a_record_is_gone() {
+        assert!(whose(&Leader::Nobody).contains("gone from the store"));
+        assert!(!whose(&Leader::Unknown).contains("another leader"));
+    }
 }

@@ -4,7 +4,8 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use leasehold::{
-    BootClock, Clock, Contents, Error, ErrorKind, Expiry, LockBackend, Observed, Record,
+    BootClock, Clock, Contents, Error, ErrorKind, Expiry, LockBackend, Observed, Record, Token,
+    Wall,
 };
 use serde_json::{Value, json};
 
@@ -19,6 +20,8 @@ struct Answer<'a> {
     state: &'static str,
     code: u8,
     record: Option<&'a Record>,
+    /// Of its holder.
+    token: Option<Token>,
     /// Why, if that is not plain.
     reason: Option<String>,
 }
@@ -75,33 +78,38 @@ fn judge(observed: &Observed) -> Answer<'_> {
         state: "nobody",
         code: exit::HELD,
         record: None,
+        token: None,
         reason: reason.map(str::to_owned),
     };
     let record = match &observed.contents {
         Contents::Absent => return nobody(Some("there is no record")),
         Contents::Unreadable(what) => {
             let reason = Some(format!("what is stored is no record: {what}"));
-            return Answer { state: "corrupt", code: exit::CONFIG, record: None, reason };
+            let code = exit::CONFIG;
+            return Answer { state: "corrupt", code, record: None, token: None, reason };
         }
         Contents::Record(record) if record.holder.is_none() => return nobody(None),
         Contents::Record(record) => record,
     };
+    let token = observed.holders_token();
     let unknown = |reason: String| Answer {
         state: "unknown",
         code: exit::UNAVAILABLE,
         record: Some(record),
+        token,
         reason: Some(reason),
     };
+    let held = Answer { state: "held", code: 0, record: Some(record), token, reason: None };
     match observed.expiry {
         Expiry::Passed => nobody(Some("the holder's process is gone")),
         Expiry::Suspended => unknown("the store may have forgotten a newer state".to_owned()),
-        Expiry::ByServer => Answer { state: "held", code: 0, record: Some(record), reason: None },
+        Expiry::ByServer => held,
         Expiry::ByObserver => match age(record.renewed) {
             Ok(age) if age > record.lease_duration => unknown(format!(
                 "by the wall clocks it renewed {} ago, longer than its lease; one read cannot tell whether it is gone, only a candidate that waits can",
                 humantime::format_duration(Duration::from_secs(age.as_secs()))
             )),
-            _ => Answer { state: "held", code: 0, record: Some(record), reason: None },
+            _ => held,
         },
     }
 }
@@ -118,18 +126,19 @@ impl Answer<'_> {
         let leader = self.record.and_then(|record| Some((record, record.holder.as_ref()?)));
         let mut text = match leader {
             Some((record, holder)) => {
-                let token = match holder.incarnation {
-                    Some(_) => format!("token {}, ", record.token),
-                    None => String::new(),
-                };
+                let token = self.token.map(|token| format!("token {token}, ")).unwrap_or_default();
                 let verb = if self.code == 0 { "leads" } else { "was the last to lead" };
-                format!(
-                    "{} {verb} ({token}since {}, renewed {}, lease {})",
-                    holder.identity,
-                    moment(record.acquired),
-                    moment(record.renewed),
-                    humantime::format_duration(record.lease_duration)
-                )
+                let told = if record.acquired == Wall(0) {
+                    "a foreign client that tells no more".to_owned()
+                } else {
+                    format!(
+                        "since {}, renewed {}, lease {}",
+                        moment(record.acquired),
+                        moment(record.renewed),
+                        humantime::format_duration(record.lease_duration)
+                    )
+                };
+                format!("{} {verb} ({token}{told})", holder.identity)
             }
             None if self.code == exit::HELD => "nobody leads".to_owned(),
             None => "unknown who leads".to_owned(),
@@ -145,13 +154,15 @@ impl Answer<'_> {
     fn json(&self, lock: &dyn LockBackend) -> Value {
         let leader = self.record.and_then(|record| {
             let holder = record.holder.as_ref()?;
+            let tells = record.acquired != Wall(0);
+            let lease = u64::try_from(record.lease_duration.as_millis()).ok();
             Some(json!({
                 "identity": holder.identity,
                 "advertise": holder.advertise,
-                "token": holder.incarnation.map(|_| record.token),
-                "since_ms": record.acquired.0,
-                "renewed_ms": record.renewed.0,
-                "lease_duration_ms": u64::try_from(record.lease_duration.as_millis()).ok(),
+                "token": self.token,
+                "since_ms": tells.then_some(record.acquired.0),
+                "renewed_ms": tells.then_some(record.renewed.0),
+                "lease_duration_ms": lease.filter(|_| tells),
             }))
         });
         json!({
@@ -178,4 +189,36 @@ fn print(text: &str) -> bool {
 
 fn print_error(error: &Error) {
     let _ = writeln!(io::stderr(), "leasehold: {error}");
+}
+
+#[cfg(test)]
+mod tests {
+    use leasehold::{Holder, Nonce, Version};
+
+    use super::*;
+
+    fn foreign(expiry: Expiry) -> Observed {
+        let holder = Holder { identity: "host-7".to_owned(), incarnation: None, advertise: None };
+        let record = Record {
+            holder: Some(holder),
+            token: 12,
+            lease_duration: Duration::from_secs(60),
+            nonce: Nonce(1),
+            acquired: Wall(0),
+            renewed: Wall(0),
+            extra: serde_json::Map::new(),
+        };
+        let contents = Contents::Record(record);
+        Observed { version: Version::number(1), contents, expiry, token_floor: None }
+    }
+
+    #[test]
+    fn a_foreign_leader_is_told_of_as_far_as_it_is_known() {
+        let observed = foreign(Expiry::ByServer);
+        let text = judge(&observed).text();
+        assert_eq!(text, "host-7 leads (token 12, a foreign client that tells no more)\n");
+        let elsewhere = foreign(Expiry::ByObserver);
+        assert!(!judge(&elsewhere).text().contains("token"), "no store minted it");
+        assert!(!judge(&elsewhere).text().contains("1970"));
+    }
 }

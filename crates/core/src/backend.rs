@@ -94,6 +94,14 @@ impl Observed {
             Contents::Absent | Contents::Unreadable(_) => None,
         }
     }
+
+    /// The fencing token of the holder that the record names; a foreign client's only where the store mints it.
+    #[must_use]
+    pub fn holders_token(&self) -> Option<Token> {
+        let record = self.record()?;
+        let is_ours = record.holder.as_ref()?.incarnation.is_some();
+        (is_ours || self.expiry == Expiry::ByServer).then_some(record.token)
+    }
 }
 
 /// What is stored under a lock's name.

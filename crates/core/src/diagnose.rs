@@ -6,6 +6,7 @@ use async_trait::async_trait;
 
 use crate::backend::{Contents, Expiry, LockBackend, Observed};
 use crate::error::{Error, ErrorKind};
+use crate::time::Wall;
 use crate::timing::Timing;
 
 /// A lock whose store can be examined before anything relies on it.
@@ -93,11 +94,13 @@ impl Finding {
         let Some(holder) = &record.holder else {
             return Self::good(SUBJECT, format!("it is free; the last token was {}", record.token));
         };
-        let token = match holder.incarnation {
-            Some(_) => format!(" with token {}", record.token),
-            None => String::new(),
-        };
+        let token = observed.holders_token();
+        let token = token.map(|token| format!(" with token {token}")).unwrap_or_default();
         let (who, lease) = (&holder.identity, record.lease_duration);
+        if record.acquired == Wall(0) {
+            let text = format!("{who} holds it{token}, a foreign client that tells no more");
+            return Self::good(SUBJECT, text);
+        }
         match observed.expiry {
             Expiry::Passed => {
                 Self::good(SUBJECT, format!("it is free: the process of {who} is gone"))

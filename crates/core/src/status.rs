@@ -57,13 +57,14 @@ pub enum Leader {
 pub struct Leading {
     /// Its chosen name.
     pub identity: String,
-    /// Its fencing token; a foreign client has none.
+    /// Its fencing token; a foreign client has one only where the store mints it.
     pub token: Option<Token>,
     /// Where it can be reached, if it said so.
     pub advertise: Option<String>,
     /// Whether it is this very elector.
     pub is_me: bool,
-    /// When its term began, by its own wall clock.
+    /// When its term began, by its own wall clock. 0: a foreign client, which does not tell; nor when it renewed, nor
+    /// how long its lease is.
     pub since: Wall,
     /// When it last renewed, by its own wall clock.
     pub renewed: Wall,
@@ -103,7 +104,7 @@ impl Status {
             None => Role::Observer,
         };
         let incarnation = election.incarnation();
-        let leader = Leader::of(election.view(now), incarnation);
+        let leader = Leader::of(election.view(now), incarnation, election.holders_token());
         let role_until = election.leadership(now).map_or(Time::NEVER, |term| term.until);
         let leader_until = election.view_until();
         Self { role, leader, incarnation, store_error, counters, role_until, leader_until }
@@ -143,7 +144,7 @@ impl Status {
 }
 
 impl Leader {
-    fn of(view: View<'_>, me: Incarnation) -> Self {
+    fn of(view: View<'_>, me: Incarnation, token: Option<Token>) -> Self {
         let record = match view {
             View::Unknown => return Self::Unknown,
             View::Nobody => return Self::Nobody,
@@ -152,7 +153,7 @@ impl Leader {
         let Some(holder) = &record.holder else { return Self::Nobody };
         Self::Held(Leading {
             identity: holder.identity.clone(),
-            token: holder.incarnation.map(|_| record.token),
+            token,
             advertise: holder.advertise.clone(),
             is_me: holder.incarnation == Some(me),
             since: record.acquired,

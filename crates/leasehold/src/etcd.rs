@@ -40,6 +40,12 @@ pub fn open(url: &LockUrl) -> Result<EtcdLock, Error> {
         Some((login, hosts)) => (Some(login), hosts),
         None => (None, authority),
     };
+    if login.is_some_and(|login| login.contains(['@', ','])) {
+        return Err(invalid(
+            "the login (user:password@) stands once, before the first host; in it write %40 for '@' and %2C for ','"
+                .to_owned(),
+        ));
+    }
     let hosts: Vec<&str> = hosts.split(',').filter(|host| !host.is_empty()).collect();
     if hosts.is_empty() {
         return Err(invalid("it names no host; write etcd://host:2379/jobs/nightly".to_owned()));
@@ -113,15 +119,18 @@ fn credentials(url: &LockUrl, login: Option<&str>) -> Result<Option<(String, Str
 }
 
 fn from_environment(name: &str) -> Result<String, Error> {
+    // The name itself may be the password, put there by mistake.
     env::var(name).map_err(|_error| {
-        invalid(format!("password_env={name}: there is no such variable, or it is not UTF-8"))
+        invalid("password_env names a variable that is not there, or is not UTF-8".to_owned())
     })
 }
 
 fn from_file(path: &str) -> Result<String, Error> {
-    let bytes = read("password_file", path)?;
+    let bytes = fs::read(path).map_err(|error| {
+        invalid(format!("cannot read the file that password_file names: {error}"))
+    })?;
     let text = String::from_utf8(bytes)
-        .map_err(|_error| invalid(format!("password_file={path} is not UTF-8")))?;
+        .map_err(|_error| invalid("the file that password_file names is not UTF-8".to_owned()))?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
@@ -182,7 +191,12 @@ mod tests {
             ("etcds://h/a?ca=/no/such/file", "/no/such/file"),
             ("etcds://h/a?cert=/dev/null", "go together"),
             ("etcd://u@h/a", "no password"),
-            ("etcd://h/a?password_env=NO_SUCH_VARIABLE_HERE", "no such variable"),
+            ("etcd://u@h/a?password_env=s3cret", "password_env names a variable that is not there"),
+            ("etcd://u@h/a?password_file=s3cret", "that password_file names: No such file"),
+            ("etcd://a:1,u:s3cret@h:1/x", "stands once, before the first host"),
+            ("etcd://u:s3cret@a:1,u:s3cret@b:2/x", "stands once, before the first host"),
+            ("etcds://h/a?ca=/dev/null", "ca: there is no certificate"),
+            ("etcds://h/a?cert=/dev/null&key=/dev/null", "cert: there is no certificate"),
             ("etcd://h/a?password_file=/dev/null", "no user"),
             ("etcd://u:p@h/a?user=v", "twice"),
             ("etcd://u:p@h/a?password_file=/dev/null", "given twice"),
@@ -191,6 +205,7 @@ mod tests {
         ] {
             let error = opened(url).unwrap_err().to_string();
             assert!(error.contains(says), "{url}: {error}");
+            assert!(!error.contains("s3cret"), "{url}: {error}");
         }
     }
 

@@ -226,7 +226,7 @@ impl Election {
         })
     }
 
-    /// What observers may be told. A foreign holder has no token.
+    /// What observers may be told. A foreign holder has a token only where the store mints it.
     #[must_use]
     pub fn view(&self, now: Time) -> View<'_> {
         let Some(seen) = &self.seen else {
@@ -244,6 +244,12 @@ impl Election {
             (Contents::Record(record), _) if record.holder.is_none() => View::Nobody,
             (Contents::Record(record), _) => View::Held(record),
         }
+    }
+
+    /// The token of the holder that was read last: see [`Observed::holders_token`].
+    #[must_use]
+    pub fn holders_token(&self) -> Option<Token> {
+        self.seen.as_ref()?.observed.holders_token()
     }
 
     /// The last term that ended, and why. Taken: a second call returns `None`.

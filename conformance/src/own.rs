@@ -1,0 +1,192 @@
+//! The cases that need no hand on the servers, against a user's own store.
+
+use std::path::PathBuf;
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use leasehold::{Error, ErrorKind};
+
+use crate::cases;
+use crate::catalogue::CASES;
+use crate::command::{Failed, check_filter};
+use crate::expected::Expected;
+use crate::pulse::Pulse;
+use crate::report::{Line, Report};
+use crate::runner::{self, Options};
+use crate::target::{Target, UrlTarget};
+use crate::verdict::Verdict;
+
+/// A store that does not answer for so long is gone, and what is left to run with it.
+const GONE: Duration = Duration::from_secs(15);
+
+/// How often it is said that something still runs.
+const REMINDER: Duration = Duration::from_secs(10);
+
+/// How often the store's pulse is looked at.
+const TURN: Duration = Duration::from_millis(200);
+
+/// A store of a user's own, and what to run there.
+#[derive(Clone, Default)]
+pub struct Own {
+    /// A lock. The cases use locks beside it. May hold a password.
+    pub url: String,
+    /// As the command's filter.
+    pub filter: Option<String>,
+    /// The slow and the random tier too.
+    pub slow: bool,
+    /// Where randomness begins.
+    pub seed: u64,
+    /// The command `leasehold`, for cases about the processes that it starts, if it is known.
+    pub command: Option<PathBuf>,
+}
+
+/// What a run says while it goes on.
+#[derive(Clone, Copy, Debug)]
+pub enum Says<'a> {
+    /// A part of the answer.
+    Verdict(&'a str),
+    /// That it still runs, for somebody who waits.
+    Progress(&'a str),
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Ran {
+    /// Every case, also those that could not be tested.
+    pub report: Report,
+    /// Whether all that ran was as expected.
+    pub as_expected: bool,
+}
+
+/// Runs every case that needs no hand on the servers, tells each verdict as it comes, and what could not be tested.
+///
+/// # Errors
+/// The URL or the filter is wrong; the store cannot be opened or read, or it went away meanwhile, so that what failed
+/// says nothing.
+pub fn run(own: &Own, mut say: impl FnMut(Says<'_>)) -> Result<Ran, Failed> {
+    let (filter, slow, seed) = (own.filter.clone(), own.slow, own.seed);
+    let options = Options { filter, slow, seed, built_only: true, ..Options::default() };
+    check_filter(&options)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| {
+        Failed::Store(Error::new(ErrorKind::Unavailable, "start a runtime", error))
+    })?;
+    let opened = runtime.block_on(async {
+        let store = UrlTarget::open(&own.url).await?.with_command(own.command.clone());
+        let probe = store.probe().await?;
+        Ok((Arc::new(store), probe))
+    });
+    let (store, probe) = opened.map_err(Failed::Store)?;
+    say(Says::Verdict(&format!("locks beside this one, all with {} in their names", store.run())));
+    let pulse = Pulse::start(probe);
+    let ran = watched(&store, options, &pulse, &mut say);
+    if let Err(error) = store.remove() {
+        say(Says::Verdict(&format!("cannot remove what was made beside the lock: {error}")));
+    }
+    let mut report = ran?;
+    // What an administrator would have to do is not ours to do on a store of theirs.
+    let (tested, untested) = report.lines.into_iter().partition(is_tested);
+    report.lines = tested;
+    let faults = report.faults();
+    conclude(&report, &untested, &faults, &mut say);
+    report.lines.extend(untested);
+    say(Says::Verdict(&format!("\n{}", report.closing())));
+    Ok(Ran { report, as_expected: faults.is_empty() })
+}
+
+/// Runs the cases while the store answers.
+fn watched(
+    store: &Arc<UrlTarget>,
+    options: Options,
+    pulse: &Pulse,
+    say: &mut impl FnMut(Says<'_>),
+) -> Result<Report, Failed> {
+    let target: Arc<dyn Target> = store.clone();
+    let expected = Expected::of(target.backend()).or_else(|_none| Expected::of("file"));
+    let expected = expected.expect("this crate's own expectations are in order");
+    let (began, chosen) = (Instant::now(), options.chosen().len());
+    let (sender, lines) = mpsc::channel();
+    let running = thread::spawn(move || {
+        runner::run(&target, &expected, &options, |line| {
+            // Nobody listens once the store is gone.
+            let _ = sender.send(line.clone());
+        })
+    });
+    let (mut ended, mut doubtful, mut said) = (0, Vec::new(), Instant::now());
+    loop {
+        match lines.recv_timeout(TURN) {
+            Ok(line) => {
+                ended += 1;
+                said = Instant::now();
+                match is_tested(&line) {
+                    // It may be the store's absence that failed it.
+                    true if !line.is_expected() => doubtful.push(line),
+                    true => say(Says::Verdict(line.row().trim_end())),
+                    false => {}
+                }
+            }
+            Err(mpsc::RecvTimeoutError::Timeout) if said.elapsed() >= REMINDER => {
+                said = Instant::now();
+                let seconds = began.elapsed().as_secs();
+                say(Says::Progress(&format!("{ended} of {chosen} cases ended in {seconds} s")));
+            }
+            Err(mpsc::RecvTimeoutError::Timeout) => {}
+            Err(mpsc::RecvTimeoutError::Disconnected) => break,
+        }
+        if pulse.away_for().is_some_and(|away| away >= GONE) {
+            let why = pulse.failed().unwrap_or_default();
+            let left = chosen - ended + doubtful.len();
+            return Err(gone(format!(
+                "the store has not answered for {GONE:?}: {why}; of {left} of {chosen} cases nothing can be said: run them again when it does"
+            )));
+        }
+    }
+    let report =
+        running.join().map_err(|_panic| Failed::Other("the runner panicked".to_owned()))?;
+    if let (Some(why), false) = (pulse.failed(), doubtful.is_empty()) {
+        let cases: Vec<&str> = doubtful.iter().map(|line| line.case.id).collect();
+        return Err(gone(format!(
+            "the store did not answer for a while: {why}; that {} failed says nothing: run them again",
+            cases.join(", ")
+        )));
+    }
+    doubtful.iter().for_each(|line| say(Says::Verdict(line.row().trim_end())));
+    Ok(report)
+}
+
+fn gone(why: String) -> Failed {
+    Failed::Store(Error::new(ErrorKind::Unavailable, "test the store", why))
+}
+
+fn is_tested(line: &Line) -> bool {
+    !matches!(line.verdict, Verdict::NotApplicable(_))
+}
+
+fn conclude(report: &Report, untested: &[Line], faults: &[String], say: &mut impl FnMut(Says<'_>)) {
+    let mut say = |text: &str| say(Says::Verdict(text));
+    say("\nnot tested:");
+    for line in untested {
+        say(&format!("  {:5} {}: {}", line.case.id, line.case.title, line.verdict.text()));
+    }
+    let is_missing = |id| cases::implementation(id).is_none();
+    let missing: Vec<&str> = CASES.iter().map(|case| case.id).filter(|id| is_missing(id)).collect();
+    if !missing.is_empty() {
+        say(&format!("  not built yet, or for servers of the suite's own: {}", missing.join(" ")));
+    }
+    for fault in faults {
+        say(&format!("NOT AS EXPECTED  {fault}"));
+    }
+    let (seed, seconds) = (report.seed, report.took.as_secs_f64());
+    say(&format!(
+        "seed {seed}, {seconds:.1} s, worst oversleep of this host {:?}",
+        report.oversleep
+    ));
+}
+
+/// The URL may hold a password.
+impl std::fmt::Debug for Own {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Own").field("filter", &self.filter).finish_non_exhaustive()
+    }
+}
