@@ -9,6 +9,8 @@ use leasehold::file::FileLock;
 use leasehold::{Clock, Error, LockBackend};
 
 use super::{Restore, Target};
+#[cfg(feature = "servers")]
+use crate::fixture::Disk;
 
 /// Locks in a directory that goes with this value.
 #[derive(Debug)]
@@ -60,6 +62,15 @@ impl Target for FileTarget {
 
     fn url(&self, lock: &str) -> Option<String> {
         Some(format!("file:{}", self.path(lock).display()))
+    }
+
+    #[cfg(feature = "servers")]
+    fn on_disk(&self, lock: &str) -> Result<(Disk, String), String> {
+        let at = self.directory.path().join(format!("{lock}.disk"));
+        fs::create_dir(&at).map_err(said)?;
+        let disk = Disk::start(&at, 32).map_err(|failure| failure.to_string())?;
+        let url = format!("file:{}", disk.path().join(lock).display());
+        Ok((disk, url))
     }
 
     async fn delete(&self, lock: &str) -> Result<(), String> {
