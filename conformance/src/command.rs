@@ -1,5 +1,6 @@
 //! The suite's command line, shared by the project's command and the tests.
 
+use std::fmt::Display;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -57,11 +58,7 @@ pub fn run(arguments: &[String], mut say: impl FnMut(&str)) -> Result<bool, Stri
         list(request.backend.as_deref(), &mut say)?;
         return Ok(true);
     }
-    if let Some(filter) = request.options.filter.as_deref()
-        && request.options.chosen().is_empty()
-    {
-        return Err(no_case(filter));
-    }
+    check_filter(&request.options)?;
     if let Some(url) = request.backend.as_ref().filter(|backend| backend.contains(':')) {
         let Options { filter, slow, seed, .. } = request.options;
         let own = Own { url: url.clone(), filter, slow, seed };
@@ -137,16 +134,19 @@ pub fn own_store(own: &Own, mut say: impl FnMut(&str)) -> Result<bool, leasehold
     let runtime = runtime.map_err(|error| {
         leasehold::Error::new(leasehold::ErrorKind::Unavailable, "start a runtime", error)
     })?;
-    let target: Arc<dyn Target> = Arc::new(runtime.block_on(UrlTarget::open(&own.url))?);
+    let store = Arc::new(runtime.block_on(UrlTarget::open(&own.url))?);
+    let target: Arc<dyn Target> = store.clone();
     let expected = Expected::of(target.backend()).or_else(|_none| Expected::of("file"));
     let expected = expected.expect("this crate's own expectations are in order");
     let (filter, slow, seed) = (own.filter.clone(), own.slow, own.seed);
     let options = Options { filter, slow, seed, built_only: true, ..Options::default() };
-    if options.chosen().is_empty() {
-        let why = no_case(options.filter.as_deref().unwrap_or_default());
-        return Err(leasehold::Error::new(leasehold::ErrorKind::Invalid, "choose cases", why));
-    }
+    check_filter(&options)
+        .map_err(|why| leasehold::Error::new(leasehold::ErrorKind::Invalid, "choose cases", why))?;
+    say(&format!("locks beside this one, all with {} in their names", store.run()));
     let mut report = runner::run(&target, &expected, &options, |_| {});
+    if let Err(error) = store.remove() {
+        say(&format!("cannot remove what was made beside the lock: {error}"));
+    }
     // What an administrator would have to do is not ours to do on a store of theirs.
     let (tested, untested): (Vec<Line>, Vec<Line>) = report
         .lines
@@ -173,10 +173,15 @@ pub fn own_store(own: &Own, mut say: impl FnMut(&str)) -> Result<bool, leasehold
     Ok(faults.is_empty())
 }
 
-fn no_case(filter: &str) -> String {
-    format!(
-        "no case that can run is named by {filter:?}: write a name (EX4), a group (EX) or words of a title"
-    )
+/// Whether every part of the filter names a case, and some of them can run.
+fn check_filter(options: &Options) -> Result<(), String> {
+    let nothing = || options.filter.as_deref().filter(|_| options.chosen().is_empty());
+    match options.unknown_part().or_else(nothing) {
+        Some(filter) => Err(format!(
+            "no case that can run is named by {filter:?}: write a name (EX4), a group (EX) or words of a title"
+        )),
+        None => Ok(()),
+    }
 }
 
 /// Keeps every history, as a machine, a reader and a browser take it.
@@ -203,21 +208,22 @@ fn target(backend: &str) -> Result<Arc<dyn Target>, String> {
     match backend {
         "memory" => Ok(Arc::new(MemoryTarget::new())),
         "memory-server" => Ok(Arc::new(MemoryTarget::with_server_expiry())),
-        "file" => match FileTarget::new() {
-            Ok(target) => Ok(Arc::new(target)),
-            Err(error) => Err(format!("no temporary directory: {error}")),
-        },
+        "file" => started(FileTarget::new(), "no temporary directory"),
         #[cfg(feature = "servers")]
-        "etcd-least" => match crate::target::EtcdTarget::start_least() {
-            Ok(target) => Ok(Arc::new(target)),
-            Err(error) => Err(format!("cannot start etcd: {error}")),
-        },
+        "etcd-least" => started(crate::target::EtcdTarget::start_least(), "cannot start etcd"),
         #[cfg(feature = "servers")]
-        "etcd" => match crate::target::EtcdTarget::start() {
-            Ok(target) => Ok(Arc::new(target)),
-            Err(error) => Err(format!("cannot start etcd: {error}")),
-        },
+        "etcd" => started(crate::target::EtcdTarget::start(), "cannot start etcd"),
         other => Err(format!("there is no backend {other:?}; a URL names a store of yours")),
+    }
+}
+
+fn started<T: Target + 'static, E: Display>(
+    target: Result<T, E>,
+    why: &str,
+) -> Result<Arc<dyn Target>, String> {
+    match target {
+        Ok(target) => Ok(Arc::new(target)),
+        Err(error) => Err(format!("{why}: {error}")),
     }
 }
 

@@ -25,6 +25,8 @@ pub struct Line {
     pub notes: Vec<String>,
     /// What happened.
     pub events: Vec<Event>,
+    /// It did not end well, and nothing unsafe was seen: with many cases at once that may be the host's doing.
+    pub(crate) crowded: bool,
 }
 
 /// What a run found.
@@ -223,6 +225,7 @@ mod tests {
                 took: Duration::ZERO,
                 notes: Vec::new(),
                 events: Vec::new(),
+                crowded: false,
             })
             .collect();
         let (took, oversleep) = (Duration::ZERO, Duration::ZERO);

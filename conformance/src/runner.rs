@@ -15,7 +15,7 @@ use crate::cases::{self, Run};
 use crate::catalogue::{CASES, Case, Tier};
 use crate::expected::{Expectation, Expected};
 use crate::history::{Event, History};
-use crate::judge::{Rules, judge};
+use crate::judge::{Property, Rules, judge};
 use crate::report::{Line, Report};
 use crate::target::{MemoryTarget, Target};
 use crate::verdict::{Finding, Outcome, Problem, Verdict};
@@ -56,6 +56,18 @@ impl Options {
         CASES.iter().filter(|case| self.chooses(case)).collect()
     }
 
+    /// A part of the filter that names no case.
+    #[must_use]
+    pub fn unknown_part(&self) -> Option<&str> {
+        let filter = self.filter.as_deref()?;
+        let known =
+            |part: &str| CASES.iter().any(|case| case.id == part || is_group(case.id, part));
+        if !filter.is_empty() && CASES.iter().any(|case| case.title.contains(filter)) {
+            return None;
+        }
+        filter.split(',').find(|part| !known(part))
+    }
+
     fn chooses(&self, case: &Case) -> bool {
         let named = |filter: &str| {
             filter.split(',').any(|part| case.id == part || is_group(case.id, part))
@@ -93,8 +105,10 @@ pub fn run(
     let lines = Mutex::new(Vec::new());
     let canary = Canary::start();
     let each = |case| {
-        let line = one(target, expected, case, options.seed, &canary);
-        tell(&line);
+        let line = one(target, expected, case, options.seed, 1, &canary);
+        if !line.crowded {
+            tell(&line);
+        }
         lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
     };
     // Virtual time takes a whole core.
@@ -116,8 +130,25 @@ pub fn run(
             });
         }
     });
-    last.into_iter().for_each(each);
-    let mut lines = lines.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let lines = lines.into_inner().unwrap_or_else(PoisonError::into_inner);
+    // What failed among others, and is no matter of safety, is run once more, alone.
+    let (again, mut lines): (Vec<Line>, Vec<Line>) =
+        lines.into_iter().partition(|line| line.crowded);
+    for first in again {
+        let mut line = one(target, expected, first.case, options.seed, 3, &canary);
+        line.notes.push(format!(
+            "run again, alone: among others it ended with {}: {}",
+            first.verdict.word(),
+            first.verdict.text()
+        ));
+        tell(&line);
+        lines.push(line);
+    }
+    for case in last {
+        let line = one(target, expected, case, options.seed, 1, &canary);
+        tell(&line);
+        lines.push(line);
+    }
     lines.sort_by_key(|line| CASES.iter().position(|case| case.id == line.case.id));
     Report {
         backend: target.backend().to_owned(),
@@ -134,13 +165,15 @@ fn one(
     expected: &Expected,
     case: &'static Case,
     seed: u64,
+    first: u32,
     canary: &Canary,
 ) -> Line {
     let began = Instant::now();
     let expectation = expected.case(case.id).clone();
     let without = |expectation, verdict| {
         let (notes, events) = (Vec::new(), Vec::new());
-        Line { case, expectation, verdict, took: began.elapsed(), notes, events }
+        let took = began.elapsed();
+        Line { case, expectation, verdict, took, notes, events, crowded: false }
     };
     let run = match (&expectation, cases::implementation(case.id)) {
         (Expectation::NotApplicable(reason), _) => {
@@ -150,19 +183,27 @@ fn one(
         (_, None) => return without(expectation, Verdict::Missing),
         (_, Some(implementation)) => implementation.run,
     };
-    let mut attempt = 0;
+    let mut attempt = first;
     loop {
-        attempt += 1;
         let start = Instant::now();
         let lock = format!("{}-{seed}-{attempt}", case.id.to_lowercase());
         let Ended { found, notes, events } = isolated(target, run, lock, seed);
+        let harmful = matches!(found, Found::Unsafe(_));
         let slow = !target.virtual_time() && canary.is_too_slow_since(start);
         let verdict = excuse(found, slow);
         // Once more with the same seed, and then it is said.
-        if attempt == 1 && matches!(verdict, Verdict::Inconclusive(_)) {
+        if attempt == first && matches!(verdict, Verdict::Inconclusive(_)) {
+            attempt += 1;
             continue;
         }
-        return Line { case, expectation, verdict, took: began.elapsed(), notes, events };
+        let crowded = !harmful
+            && !target.virtual_time()
+            && matches!(
+                verdict,
+                Verdict::Fail(_) | Verdict::Inconclusive(_) | Verdict::NotApplicable(_)
+            );
+        let took = began.elapsed();
+        return Line { case, expectation, verdict, took, notes, events, crowded };
     }
 }
 
@@ -182,6 +223,8 @@ impl Ended {
 /// What a case found, before the host's state is looked at.
 enum Found {
     Verdict(Verdict),
+    /// The judge saw what no host excuses.
+    Unsafe(String),
     /// Too late, which a slow host excuses.
     Late(String),
 }
@@ -194,6 +237,7 @@ fn excuse(found: Found, slow: bool) -> Verdict {
             Verdict::Inconclusive(format!("{text}; the host is too slow"))
         }
         Found::Verdict(verdict) => verdict,
+        Found::Unsafe(text) => Verdict::Fail(text),
     }
 }
 
@@ -275,7 +319,11 @@ fn judged(outcome: Outcome, events: &[Event], rules: &Rules) -> Found {
             1 => String::new(),
             count => format!(" (and {} more)", count - 1),
         };
-        return Found::Verdict(Verdict::Fail(format!("{first}{more}")));
+        let text = format!("{first}{more}");
+        let lively = violations.iter().all(|violation| {
+            matches!(violation.property, Property::Stability | Property::Termination)
+        });
+        return if lively { Found::Verdict(Verdict::Fail(text)) } else { Found::Unsafe(text) };
     }
     Found::Verdict(match outcome {
         Ok(Finding::Holds) => Verdict::Pass,

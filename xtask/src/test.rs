@@ -18,11 +18,11 @@ const STEPS: &[Step] = &[
     full("facade-alone", facade_without_backends),
     quick("tests", tests),
     quick("doc-tests", doc_tests),
+    full("servers", servers::step),
+    full("conformance", conformance::step),
     beside("simulation", sim::schedules),
     beside("mutants", sim::mutants),
     beside("model", model::complete),
-    full("servers", servers::step),
-    full("conformance", conformance::step),
     full("etcd-tests", etcd_tests),
     full("slow-tests", slow_tests),
     full("docs", documentation),
@@ -54,7 +54,7 @@ const ETCD: &str = "etcd_";
 const MEASURES: &str = "etcd_pace";
 
 /// How many clusters of three members the machine carries beside each other.
-const SIDE_BY_SIDE: &str = "--test-threads=3";
+const SIDE_BY_SIDE: &str = "--test-threads=2";
 
 /// What may not be in the tree of a core without driver.
 const DRIVER_CRATES: [&str; 3] = ["tokio", "rustix", "getrandom"];

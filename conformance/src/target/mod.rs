@@ -21,7 +21,7 @@ use crate::link::Network;
 pub use etcd::EtcdTarget;
 pub use file::FileTarget;
 pub use memory::{MemoryTarget, Wrap};
-pub use url::{UrlTarget, parse_url, with_suffix};
+pub use url::UrlTarget;
 
 /// A store under test. One value serves a whole run; every case uses lock names of its own.
 #[async_trait]

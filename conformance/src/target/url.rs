@@ -1,16 +1,19 @@
 //! Any store that a URL names: a user's own, or the servers of a fixture.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use leasehold::{Clock, Error, LockBackend, LockUrl};
+use leasehold::{Clock, Error, ErrorKind, LockBackend, LockUrl};
 
 use super::Target;
 
-/// Locks beside the one that a URL names: `scheme:path.CASE?parameters`.
+/// Locks beside the one that a URL names: `scheme:path.RUN.CASE?parameters`, with a RUN that no other run has.
 pub struct UrlTarget {
     backend: String,
     url: String,
+    run: String,
     by_server: bool,
 }
 
@@ -20,19 +23,51 @@ impl UrlTarget {
     /// # Errors
     /// The URL is wrong, its store is not in this build, or it cannot be opened.
     pub async fn open(url: &str) -> Result<Self, Error> {
-        let scheme = parse_url(url)?;
-        let lock = leasehold::connect(&with_suffix(url, "probe")).await?;
+        let scheme = LockUrl::parse(url)?.scheme().to_owned();
+        if scheme == "mem" {
+            let why = "mem: is a lock of one process; leasehold-conformance memory tests it";
+            return Err(Error::new(ErrorKind::Invalid, "open the store", why));
+        }
+        // The standard library's only source of randomness.
+        let run = format!("conformance-{:016x}", RandomState::new().build_hasher().finish());
+        let lock = leasehold::connect(&with_suffix(url, &format!("{run}.probe"))).await?;
         let by_server = lock.read().await?.expiry == leasehold::Expiry::ByServer;
-        Ok(Self { backend: backend(&scheme).to_owned(), url: url.to_owned(), by_server })
+        Ok(Self { backend: backend(&scheme).to_owned(), url: url.to_owned(), run, by_server })
     }
-}
 
-/// The URL's scheme.
-///
-/// # Errors
-/// It is no URL of a lock.
-pub fn parse_url(url: &str) -> Result<String, Error> {
-    Ok(LockUrl::parse(url)?.scheme().to_owned())
+    fn beside(&self, lock: &str) -> String {
+        with_suffix(&self.url, &format!("{}.{lock}", self.run))
+    }
+
+    /// What every lock of this run has in its name.
+    #[must_use]
+    pub fn run(&self) -> &str {
+        &self.run
+    }
+
+    /// Removes the locks of this run where a store keeps what was released. How many files that were.
+    ///
+    /// # Errors
+    /// The directory cannot be read, or a file not be removed.
+    pub fn remove(&self) -> io::Result<usize> {
+        let Some(url) = LockUrl::parse(&self.url).ok().filter(|url| url.scheme() == "file") else {
+            return Ok(0);
+        };
+        let path = url.path();
+        let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else { return Ok(0) };
+        let here = directory.as_os_str().is_empty();
+        let directory = if here { std::path::Path::new(".") } else { directory };
+        let begins = format!("{}.{}.", name.to_string_lossy(), self.run);
+        let mut removed = 0;
+        for entry in std::fs::read_dir(directory)? {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().starts_with(&begins) {
+                std::fs::remove_file(entry.path())?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
 }
 
 /// The backend that a scheme belongs to.
@@ -48,8 +83,7 @@ fn backend(scheme: &str) -> &str {
 }
 
 /// The URL of a lock beside the one that is named.
-#[must_use]
-pub fn with_suffix(url: &str, suffix: &str) -> String {
+fn with_suffix(url: &str, suffix: &str) -> String {
     let (path, query) = match url.split_once('?') {
         Some((path, query)) => (path, format!("?{query}")),
         None => (url, String::new()),
@@ -82,11 +116,11 @@ impl Target for UrlTarget {
     }
 
     async fn open(&self, lock: &str, _: &Arc<dyn Clock>) -> Result<Arc<dyn LockBackend>, Error> {
-        leasehold::connect(&with_suffix(&self.url, lock)).await
+        leasehold::connect(&self.beside(lock)).await
     }
 
     fn url(&self, lock: &str) -> Option<String> {
-        Some(with_suffix(&self.url, lock))
+        Some(self.beside(lock))
     }
 }
 
@@ -105,5 +139,24 @@ mod tests {
     fn the_suffix_goes_before_the_parameters() {
         assert_eq!(with_suffix("etcd://h/a/b?ca=x", "Q1 é"), "etcd://h/a/b.Q1%20%C3%A9?ca=x");
         assert_eq!(with_suffix("file:/tmp/a", "q1"), "file:/tmp/a.q1");
+    }
+    #[tokio::test]
+    async fn two_runs_share_no_lock_and_remove_what_they_made() {
+        let directory = tempfile::tempdir().unwrap();
+        let url = format!("file:{}", directory.path().join("a").display());
+        let [first, second] =
+            [UrlTarget::open(&url).await.unwrap(), UrlTarget::open(&url).await.unwrap()];
+        assert_ne!(first.url("Q1"), second.url("Q1"));
+        for target in [&first, &second] {
+            let name = format!("a.{}.Q1.record", target.run());
+            std::fs::write(directory.path().join(name), "x").unwrap();
+        }
+        assert_eq!(first.remove().unwrap(), 1);
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_lock_of_one_process_is_refused() {
+        assert!(UrlTarget::open("mem:x").await.is_err());
     }
 }

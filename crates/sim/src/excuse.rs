@@ -146,17 +146,20 @@ impl World<'_> {
             self.named_at = self.store.index();
         }
         let Some(old) = old.filter(|old| Some(old.term) != new) else { return };
-        let (now, longest) = (self.now, self.longest_term);
+        let (now, longest, alike) = (self.now, self.longest_term, self.terms_look_alike());
         let bound = Bound { last: self.excuses.touched, ..old };
         let displaced = &mut self.excuses.displaced;
         displaced.retain(|displaced| now < displaced.at + longest);
-        // Named again without having written since: nothing is believed for longer by that. Where nothing is known of
-        // the past, it may be another term.
-        let alike = self.case.floor == Floor::None;
+        // Named again without having written since: nothing is believed for longer by that.
         match displaced.iter_mut().find(|displaced| displaced.term == old.term && !alike) {
             Some(known) => known.cause = known.cause.or(cause),
             None => displaced.push(Displaced { term: old.term, at: now, cause, bound }),
         }
+    }
+
+    /// Where nothing is known of the past, another term may have the token of a displaced one.
+    fn terms_look_alike(&self) -> bool {
+        self.case.floor == Floor::None
     }
 
     /// An administrator has taken the record away: also whatever it still protected.
@@ -176,22 +179,23 @@ impl World<'_> {
         }
         let now = self.now;
         let mut displaced = std::mem::take(&mut self.excuses.displaced);
-        // Who writes is displaced no more; the foreign client's terms all look alike. Where nothing is known of the
-        // past, another term may have the token of the displaced.
-        let alike = self.case.floor == Floor::None;
+        // Who writes is displaced no more; the foreign client's terms all look alike.
+        let alike = self.terms_look_alike();
         if by == FOREIGN || !takes && !alike {
             displaced.retain(|displaced| displaced.term != by);
         }
-        for Displaced { term, at, cause, bound } in &displaced {
+        for Displaced { term, at, cause, bound } in &mut displaced {
             let waits =
                 *cause == Some(Cause::Deleted) && told.is_some_and(|told| told.covers(bound));
             // Where nothing is known of the past, two terms may have one token.
             let own = cause.filter(|_| !waits && (*term != by || takes));
             let overlapping = || self.excuse_of(*term, by).map(|pair| pair.cause);
-            let Some(cause) = own.or_else(overlapping) else { continue };
-            let cause = match (by, cause) {
+            let Some(found) = own.or_else(overlapping) else { continue };
+            // Whoever comes next overlaps it, too.
+            cause.get_or_insert(found);
+            let cause = match (by, found) {
                 (FOREIGN, Cause::Deleted) => Cause::Foreign,
-                _ => cause,
+                _ => found,
             };
             let pair = Pair { displaced: *term, by, at: *at, cause, counted: false };
             let known = self.excuses.pairs.iter().any(|known| {
@@ -249,8 +253,8 @@ impl World<'_> {
         })
     }
 
-    /// A copy asserts itself over what a forgetful store may have gone back to, whatever another copy wrote since: a
-    /// second cause, if they are expected to overlap by now.
+    /// A copy asserts itself over nothing, or over what a forgetful store may have gone back to, whatever another copy
+    /// wrote since: a second cause, if they are expected to overlap by now.
     pub(crate) fn copies_are_forgotten(&mut self, x: usize) {
         let (now, lasts) = (self.now, self.lasts(Some(x), Of::Belief));
         for copies in &mut self.excuses.copies {

@@ -234,7 +234,7 @@ impl World<'_> {
         if old.same_holder && copies.is_some() && stores {
             self.violate(Rule::Extension, || format!("a copy renews term {token} over another's"));
         }
-        if old.suspended {
+        if old.suspended || old.absent {
             self.copies_are_forgotten(request.node);
         }
     }

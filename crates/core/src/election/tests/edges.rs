@@ -3,16 +3,6 @@
 use super::*;
 use crate::record::MAX_TOKEN;
 
-/// A candidate that knows the record of another, with push or without.
-fn follower(push: bool, record: Record) -> Play {
-    let mut play = Play::new();
-    play.store(record);
-    play.input(Input::Push(push));
-    play.input(Input::Stand);
-    play.run();
-    play
-}
-
 fn held(token: Token, nonce: u128) -> Record {
     record(Some(holder(7)), token, nonce)
 }

@@ -24,6 +24,16 @@ const P: Duration = Duration::from_secs(2);
 const T: Duration = Duration::from_secs(2);
 const RTT: Duration = Duration::from_millis(10);
 
+/// A candidate that knows the record of another, with push or without.
+fn follower(push: bool, record: Record) -> Play {
+    let mut play = Play::new();
+    play.store(record);
+    play.input(Input::Push(push));
+    play.input(Input::Stand);
+    play.run();
+    play
+}
+
 /// A candidate, the register it writes to, and the time.
 struct Play {
     election: Election,

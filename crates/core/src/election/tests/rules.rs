@@ -115,10 +115,7 @@ fn tokens_are_above_record_floor_and_all_seen() {
         play.run();
         assert_eq!(play.leadership().unwrap().token, minted);
     }
-    let mut play = Play::new();
-    play.store(record(Some(holder(7)), 900, 5));
-    play.input(Input::Stand);
-    play.run();
+    let mut play = follower(false, record(Some(holder(7)), 900, 5));
     // The record is deleted and adopted by somebody who saw nothing.
     play.store(record(None, 0, 6));
     play.run_for(2 * L);
@@ -127,10 +124,7 @@ fn tokens_are_above_record_floor_and_all_seen() {
 
 #[test]
 fn a_token_above_2_63_is_never_minted() {
-    let mut play = Play::new();
-    play.store(record(None, crate::record::MAX_TOKEN, 1));
-    play.input(Input::Stand);
-    play.run();
+    let play = follower(false, record(None, crate::record::MAX_TOKEN, 1));
     assert!(matches!(play.election.failure(), Some(Failure::Corrupt(_))));
     assert_eq!(play.stored().nonce, Nonce(1));
 }
@@ -175,10 +169,7 @@ fn rule_13_a_leader_asserts_over_lower_tokens_but_not_over_greater_or_foreign_on
 
 #[test]
 fn rule_13_who_saw_a_holder_neither_takes_nor_adopts_what_vanished() {
-    let mut play = Play::new();
-    play.store(record(Some(holder(7)), 5, 5));
-    play.input(Input::Stand);
-    play.run();
+    let mut play = follower(false, record(Some(holder(7)), 5, 5));
     play.contents = Contents::Absent;
     play.version += 1;
     let actions = play.run_for(L - P);
@@ -193,10 +184,7 @@ fn rule_13_who_saw_a_holder_neither_takes_nor_adopts_what_vanished() {
 fn rule_13_the_lease_of_what_vanished_counts_from_when_it_was_missed() {
     let adopted = Contents::Record(record(None, 0, 6));
     for vanished in [Contents::Absent, adopted.clone()] {
-        let mut play = Play::new();
-        play.store(record(Some(holder(7)), 5, 5));
-        play.input(Input::Stand);
-        play.run();
+        let mut play = follower(false, record(Some(holder(7)), 5, 5));
         // Cut off for nearly a lease, in which the holder renews; then the record is deleted.
         play.now = play.now + L - P;
         play.contents = vanished;
@@ -211,10 +199,7 @@ fn rule_13_the_lease_of_what_vanished_counts_from_when_it_was_missed() {
 #[test]
 fn rule_13_an_adoption_does_not_prolong_the_wait_and_another_version_does() {
     for (last, waits) in [(Contents::Absent, false), (Contents::Record(record(None, 0, 8)), true)] {
-        let mut play = Play::new();
-        play.store(record(Some(holder(7)), 5, 5));
-        play.input(Input::Stand);
-        play.run();
+        let mut play = follower(false, record(Some(holder(7)), 5, 5));
         play.contents = last;
         play.version += 1;
         play.run_for(L / 2);
@@ -230,10 +215,7 @@ fn rule_13_an_adoption_does_not_prolong_the_wait_and_another_version_does() {
 /// Labels that somebody else edits keep nobody waiting for ever.
 #[test]
 fn rule_13_an_edit_of_what_was_left_does_not_prolong_the_wait() {
-    let mut play = Play::new();
-    play.store(record(Some(holder(7)), 5, 5));
-    play.input(Input::Stand);
-    play.run();
+    let mut play = follower(false, record(Some(holder(7)), 5, 5));
     play.store(record(None, 0, 6));
     let missed = play.now;
     while play.leadership().is_none() {
@@ -250,10 +232,7 @@ fn rule_13_an_edit_of_what_was_left_does_not_prolong_the_wait() {
 fn rule_13_a_foreign_release_frees_the_lock_at_once() {
     let foreign = Holder { incarnation: None, ..holder(7) };
     for (released, free) in [(6, true), (7, true), (5, false), (0, false)] {
-        let mut play = Play::new();
-        play.store(record(Some(foreign.clone()), 6, 5));
-        play.input(Input::Stand);
-        play.run();
+        let mut play = follower(false, record(Some(foreign.clone()), 6, 5));
         play.store(record(None, released, 9));
         let actions = play.run_for(P + 2 * RTT);
         assert_eq!(intents(&actions).contains(&Some(Intent::Take)), free, "{released}");
@@ -280,10 +259,7 @@ fn rule_13_nobody_is_said_to_lead_only_once_what_vanished_was_waited_out() {
 
 #[test]
 fn rule_13_an_adopted_record_is_no_release() {
-    let mut play = Play::new();
-    play.store(record(Some(holder(7)), 5, 5));
-    play.input(Input::Stand);
-    play.run();
+    let mut play = follower(false, record(Some(holder(7)), 5, 5));
     play.store(record(None, 0, 6));
     assert!(!intents(&play.run_for(L - P)).contains(&Some(Intent::Take)));
     // A release carries the holder's token.
