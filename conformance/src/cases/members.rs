@@ -1,5 +1,7 @@
 //! Members of the store: they stop, move and are replaced, and a side of them is alone.
 
+mod thaw;
+
 use std::time::Duration;
 
 use leasehold::{Change, Intent, Leader, Loss, Outcome as Written, Version};
@@ -131,6 +133,7 @@ pub(super) async fn stopped(world: &World) -> Outcome {
     }
     must(pair.lead.resign().await?, || "a release is not confirmed".to_owned())?;
     all_stopped(world, servers.as_mut()).await?;
+    thaw::stopped_for_a_lease(world, servers.as_mut()).await?;
     Ok(Finding::Holds)
 }
 

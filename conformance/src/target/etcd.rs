@@ -243,8 +243,10 @@ impl Target for EtcdTarget {
     }
 
     async fn servers(&self, wish: Wish) -> Result<Box<dyn Fixture>, String> {
-        let Wish { members, tls, can_cut, disk } = wish;
-        let options = Options { members, tls, can_cut, disk, ..Options::default() };
+        let Wish { members, tls, can_cut, disk, quota } = wish;
+        let bytes = |mib: u32| format!("--quota-backend-bytes={}", u64::from(mib) << 20);
+        let extra = quota.map(bytes).into_iter().collect();
+        let options = Options { members, tls, can_cut, disk, extra };
         let cluster = Etcd::start(options).await.map_err(|failure| failure.to_string())?;
         Ok(Box::new(cluster))
     }
