@@ -78,6 +78,20 @@ impl Cgroup {
     }
 }
 
+impl Cgroup {
+    /// How often its quota was used up.
+    ///
+    /// # Errors
+    /// The kernel does not say.
+    pub fn times_throttled(&self) -> io::Result<usize> {
+        let told = fs::read_to_string(self.processor.join("cpu.stat"))?;
+        let count = told.lines().find_map(|line| line.strip_prefix("nr_throttled "));
+        count
+            .and_then(|count| count.parse().ok())
+            .ok_or_else(|| io::Error::other("cpu.stat without nr_throttled"))
+    }
+}
+
 impl Drop for Cgroup {
     fn drop(&mut self) {
         let _ = self.freeze(false);

@@ -74,6 +74,7 @@ built! { BUILT_ON_SERVERS:
     "SV4" members::the_stores_own_leader "the loss of one member ends a term, or a lease ends early because the store's leader moved"
     "SV6" members::stopped "a frozen server holds requests up, or what waited in it undoes what came after"
     "SV8" disks::full "a leader believes on without renewals, or nobody leads once there is room"
+    "CK5" servers::wall_clock "a lease ends early because the server's wall clock went ahead, or late because it went back"
     "NP6" members::minority "a member alone is believed, or a term outlives the way to the majority"
     "NP7" members::split "both sides of a split have a leader"
     "UP5" interop::own_elections "ours and theirs lead at once, ours overtakes a queue, or tokens are two number spaces"

@@ -127,14 +127,20 @@ pub(super) async fn starved(world: &World) -> Outcome {
     world.exempt(Property::NoResurrection);
     for (percent, busy) in [(50, 0), (5, 0), (20, 8)] {
         let others: Vec<Busy> = (0..busy).map(|_| Busy::start(&group)).collect::<Result<_, _>>()?;
-        let before = downs(world);
+        let before = (downs(world), group.times_throttled().map_err(no_group)?);
         group.quota(Some(percent)).map_err(no_group)?;
         world.sleep(4 * LEASE).await;
         group.quota(None).map_err(no_group)?;
+        let throttled = group.times_throttled().map_err(no_group)? - before.1;
         drop(others);
+        if busy > 0 {
+            world.happened("time without a processor", throttled)?;
+        }
         // Who leads in the end is chance; that two do not, the judge says.
-        let lost = downs(world) - before;
-        world.say(format!("{percent} % of a processor, {busy} busy beside it: {lost} terms ended"));
+        let lost = downs(world) - before.0;
+        world.say(format!(
+            "{percent} % of a processor, {busy} busy beside it: {throttled} times without, {lost} terms ended"
+        ));
         world
             .until("somebody leads", world.failover() + LEASE, || world.leader().is_some())
             .await?;

@@ -243,10 +243,10 @@ impl Target for EtcdTarget {
     }
 
     async fn servers(&self, wish: Wish) -> Result<Box<dyn Fixture>, String> {
-        let Wish { members, tls, can_cut, disk, quota } = wish;
+        let Wish { members, tls, can_cut, disk, quota, moves_clock } = wish;
         let bytes = |mib: u32| format!("--quota-backend-bytes={}", u64::from(mib) << 20);
         let extra = quota.map(bytes).into_iter().collect();
-        let options = Options { members, tls, can_cut, disk, extra };
+        let options = Options { members, tls, can_cut, disk, moves_clock, extra };
         let cluster = Etcd::start(options).await.map_err(|failure| failure.to_string())?;
         Ok(Box::new(cluster))
     }
