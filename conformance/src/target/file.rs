@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use leasehold::file::FileLock;
-use leasehold::{Clock, Error, LockBackend};
+use leasehold::{Clock, Error, ErrorKind, LockBackend};
 
 use super::{Restore, Target};
 #[cfg(feature = "servers")]
@@ -58,6 +58,22 @@ impl Target for FileTarget {
 
     async fn open(&self, lock: &str, _: &Arc<dyn Clock>) -> Result<Arc<dyn LockBackend>, Error> {
         Ok(Arc::new(FileLock::open(self.path(lock))?))
+    }
+
+    /// Each in a directory of its own: whoever watches a directory is woken by every change in it.
+    async fn open_many(
+        &self,
+        locks: &[String],
+        _: &Arc<dyn Clock>,
+    ) -> Result<Vec<Arc<dyn LockBackend>>, Error> {
+        let failed = |error| Error::new(ErrorKind::Unavailable, "make a directory", error);
+        let mut opened: Vec<Arc<dyn LockBackend>> = Vec::new();
+        for lock in locks {
+            let own = self.path(&format!("{lock}.own"));
+            fs::create_dir_all(&own).map_err(failed)?;
+            opened.push(Arc::new(FileLock::open(own.join("lock"))?));
+        }
+        Ok(opened)
     }
 
     fn url(&self, lock: &str) -> Option<String> {
