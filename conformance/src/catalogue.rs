@@ -178,8 +178,8 @@ pub const CASES: &[Case] = &[
     except("KTRS", slow("UP4", "an old client-go on one Endpoints object with us")),
     except("KERS", slow("UP5", "etcdctl and Go's election on one prefix with us")),
     except("ETRS", fast("UP6", "a coordinator sets its fields")),
-    slow("SC1", "a thousand elections in one process"),
-    slow("SC2", "a day with a fault every five minutes"),
+    slow("SC1", "a thousand elections in one process, for a minute (ten of virtual time)"),
+    slow("SC2", "a day of virtual time with a fault every five minutes; else 220 s, every ten"),
     except("KERS", slow("SC3", "five thousand leases end together")),
 ];
 

@@ -10,6 +10,7 @@ mod canary;
 pub mod candidate;
 pub mod cases;
 pub mod catalogue;
+pub mod cgroup;
 pub mod clock;
 pub mod command;
 pub mod expected;

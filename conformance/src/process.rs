@@ -74,6 +74,12 @@ impl Process {
         Ok(Self { name: name.into(), child, history: history.clone() })
     }
 
+    /// Its process.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// SIGKILL, and its end awaited: from then on nothing of it runs.
     pub fn kill(&mut self) {
         // It fails only for a process that has ended.

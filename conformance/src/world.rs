@@ -43,6 +43,8 @@ pub struct World {
     exempt: RefCell<Vec<Exemption>>,
     notes: RefCell<Vec<String>>,
     networked: Cell<bool>,
+    /// The longest request timeout of any candidate.
+    timeout: Cell<Duration>,
     draws: Cell<u64>,
 }
 
@@ -60,7 +62,21 @@ impl World {
         let ledger = Ledger::new(History::new(clock.clone()));
         let (exempt, notes) = (RefCell::default(), RefCell::default());
         let (networked, draws) = (Cell::new(false), Cell::new(0));
-        Self { target, lock, clock, simulated, ledger, seed, exempt, notes, networked, draws }
+        let timeout = settings().build().expect("as in timing()").request_timeout();
+        let timeout = Cell::new(timeout);
+        Self {
+            target,
+            lock,
+            clock,
+            simulated,
+            ledger,
+            seed,
+            exempt,
+            notes,
+            networked,
+            timeout,
+            draws,
+        }
     }
 
     /// The store under test.
@@ -163,6 +179,19 @@ impl World {
         Ok(self.candidate_over(leasehold::connect(url).await?, None, name, setup)?)
     }
 
+    /// A candidate over a store that is open already.
+    ///
+    /// # Errors
+    /// The timing is refused.
+    pub fn candidate_of(
+        &self,
+        store: Arc<dyn LockBackend>,
+        name: &str,
+        setup: Setup,
+    ) -> Result<Candidate, Problem> {
+        Ok(self.candidate_over(store, None, name, setup)?)
+    }
+
     fn candidate_over(
         &self,
         store: Arc<dyn LockBackend>,
@@ -171,7 +200,11 @@ impl World {
         setup: Setup,
     ) -> Result<Candidate, leasehold::Error> {
         let tune = |builder| self.target.tune(builder);
-        Candidate::new(name, (store, network), &self.clock, &self.ledger, setup, tune)
+        let parts = (store, network);
+        let candidate = Candidate::new(name, parts, &self.clock, &self.ledger, setup, tune)?;
+        let timeout = candidate.elector().timing().request_timeout();
+        self.timeout.set(self.timeout.get().max(timeout));
+        Ok(candidate)
     }
 
     /// Servers of the case's own.
@@ -180,8 +213,16 @@ impl World {
     /// The target has none, or they do not start.
     #[cfg(feature = "servers")]
     pub async fn servers(&self, members: usize, tls: Tls) -> Result<Box<dyn Fixture>, Problem> {
-        let servers = self.target.servers(Wish { members, tls }).await;
-        servers.map_err(Problem::NotApplicable)
+        self.servers_as(Wish { members, tls, ..Wish::default() }).await
+    }
+
+    /// The same, of this kind.
+    ///
+    /// # Errors
+    /// As [`servers`](Self::servers).
+    #[cfg(feature = "servers")]
+    pub async fn servers_as(&self, wish: Wish) -> Result<Box<dyn Fixture>, Problem> {
+        self.target.servers(wish).await.map_err(Problem::NotApplicable)
     }
 
     /// Adds a line to what the report says of this case.
@@ -227,8 +268,17 @@ impl World {
 
     /// From here on somebody else does something that may end a term.
     pub fn disturb(&self, what: &str) {
+        self.disturb_at("outside", what);
+    }
+
+    /// The same, for the nodes named `lock/…`.
+    pub fn disturb_lock(&self, lock: &str, what: &str) {
+        self.disturb_at(&format!("{lock}/outside"), what);
+    }
+
+    fn disturb_at(&self, node: &str, what: &str) {
         let (id, what) = (self.ledger.number(), what.to_owned());
-        self.history().note(&"outside".into(), What::Fault { id, what, on: true });
+        self.history().note(&node.into(), What::Fault { id, what, on: true });
     }
 
     /// Several candidates, named `prefix1` and so on.
@@ -364,6 +414,11 @@ impl World {
     pub fn exempt_on(&self, lock: &'static str, property: Property, at_most: Duration) {
         let (lock, at_most) = (Some(lock), Some(at_most));
         self.exempt.borrow_mut().push(Exemption { property, lock, at_most });
+    }
+
+    /// The longest that any candidate lets a request take.
+    pub(crate) fn longest_timeout(&self) -> Duration {
+        self.timeout.get()
     }
 
     pub(crate) fn exempted(&self) -> Vec<Exemption> {

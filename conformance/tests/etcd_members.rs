@@ -50,25 +50,6 @@ fn leads(observer: &Elector, identity: &str) -> bool {
     matches!(observer.status().leader, Leader::Held(leading) if leading.identity == identity)
 }
 
-/// At a lease of 15 s nobody may notice: each member in turn, the one that leads etcd too.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_leader_rides_through_a_killed_member() {
-    let mut etcd = cluster(3).await;
-    let pair = Pair::on(&etcd, 15).await;
-    for _ in 0..2 {
-        let member = etcd.leader().await.unwrap();
-        etcd.kill(member).unwrap().required().unwrap();
-        let least = pair.rides_for(8).await;
-        println!("member {member}, which led etcd, killed: {least:?} of belief left at the least");
-        etcd.restart(member).await.unwrap().required().unwrap();
-    }
-    for member in 0..3 {
-        etcd.kill(member).unwrap().required().unwrap();
-        pair.rides_for(4).await;
-        etcd.restart(member).await.unwrap().required().unwrap();
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_rides_through_a_frozen_member() {
     let mut etcd = cluster(3).await;

@@ -1,7 +1,8 @@
 //! `cargo xtask servers`: the real servers of the conformance suite, and the peers that contend with us.
 //!
 //! Each is built or installed once per version into a cache outside the checkout, through the ordinary package
-//! clients. A `go.mod` and `go.sum` in the checkout pin every module.
+//! clients. A `go.mod` and `go.sum` in the checkout pin every module. `etcd-clock` is the same etcd, built with one more
+//! file in Go's own package `time`: its wall clock can be moved.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -25,9 +26,14 @@ struct Server {
     version_of: &'static str,
     /// Programs, and the Go package of each.
     programs: &'static [(&'static str, &'static str)],
+    /// A file of the module that is ours and not pinned.
+    source: Option<&'static str>,
     /// How long a first build takes on two cores.
     takes: &'static str,
 }
+
+/// Added to Go's package `time`, where it is the source of a server.
+const WALL_CLOCK: &str = "wall_clock.go";
 
 const SERVERS: &[Server] = &[
     Server {
@@ -39,6 +45,15 @@ const SERVERS: &[Server] = &[
             ("etcdctl", "go.etcd.io/etcd/etcdctl/v3"),
             ("etcdutl", "go.etcd.io/etcd/etcdutl/v3"),
         ],
+        source: None,
+        takes: "about two minutes",
+    },
+    Server {
+        name: "etcd-clock",
+        module: "conformance/servers/etcd",
+        version_of: "go.etcd.io/etcd/server/v3",
+        programs: &[("etcd-clock", "go.etcd.io/etcd/server/v3")],
+        source: Some(WALL_CLOCK),
         takes: "about two minutes",
     },
     Server {
@@ -46,6 +61,7 @@ const SERVERS: &[Server] = &[
         module: "conformance/peers/etcd-go",
         version_of: "go.etcd.io/etcd/client/v3",
         programs: &[("etcd-go", ".")],
+        source: Some("main.go"),
         takes: "some seconds",
     },
 ];
@@ -101,18 +117,21 @@ impl Server {
         let text = fs::read_to_string(&file).map_err(|error| cannot("read", &file, &error))?;
         let version = pinned(&text, self.version_of)
             .ok_or_else(|| format!("{} does not require {}", file.display(), self.version_of))?;
-        let sources = module.join("main.go");
-        match fs::read(&sources) {
-            Ok(source) => Ok(format!("{version}-{:016x}", fingerprint(&source))),
-            Err(_) => Ok(version.to_owned()),
-        }
+        let Some(source) = self.source else { return Ok(version.to_owned()) };
+        let file = module.join(source);
+        let source = fs::read(&file).map_err(|error| cannot("read", &file, &error))?;
+        Ok(format!("{version}-{:016x}", fingerprint(&source)))
     }
 
     fn build(&self, go: &Path, module: &Path, into: &Path) -> Outcome {
         for (program, package) in self.programs {
             let mut build = Command::new(go);
             build.args(["build", "-mod=readonly", "-trimpath", "-buildvcs=false"]);
-            build.args(["-ldflags", "-s -w", "-o"]).arg(into.join(program)).arg(package);
+            build.args(["-ldflags", "-s -w", "-o"]).arg(into.join(program));
+            if self.source == Some(WALL_CLOCK) {
+                build.arg("-overlay").arg(overlay(go, module, into)?);
+            }
+            build.arg(package);
             build.current_dir(module).stdin(Stdio::null());
             // Static, so that the same binary starts in an empty container.
             build.env("CGO_ENABLED", "0").env("GOWORK", "off");
@@ -122,6 +141,48 @@ impl Server {
         }
         Ok(())
     }
+}
+
+/// A file that has Go build its package `time` with our file, and its `Now` ask that by how much the clock is moved.
+fn overlay(go: &Path, module: &Path, into: &Path) -> Result<PathBuf, String> {
+    let root = cargo::capture(Command::new(go).args(["env", "GOROOT"]))?;
+    let time = Path::new(root.trim()).join("src").join("time");
+    let original = time.join("time.go");
+    let text = fs::read_to_string(&original).map_err(|error| cannot("read", &original, &error))?;
+    let changed = into.join("time.go");
+    let write = |file: &Path, text: &str| {
+        fs::write(file, text).map_err(|error| cannot("write", file, &error))
+    };
+    write(
+        &changed,
+        &moved(&text).ok_or_else(|| {
+            format!(
+                "{} has another Now() than that of Go 1.26, which is needed here",
+                original.display()
+            )
+        })?,
+    )?;
+    let json = |path: &Path| format!("{:?}", path.display().to_string());
+    let overlay = into.join("overlay.json");
+    let (added, ours) = (time.join(WALL_CLOCK), module.join(WALL_CLOCK));
+    write(
+        &overlay,
+        &format!(
+            "{{\"Replace\":{{{}:{},{}:{}}}}}\n",
+            json(&original),
+            json(&changed),
+            json(&added),
+            json(&ours)
+        ),
+    )?;
+    Ok(overlay)
+}
+
+/// Go's `time.go`, with a clock that can be moved.
+fn moved(time: &str) -> Option<String> {
+    const NOW: &str = "func Now() Time {\n\tsec, nsec, mono := runtimeNow()\n";
+    let moved = format!("{NOW}\tsec += movedBy()\n");
+    (time.matches(NOW).count() == 1).then(|| time.replace(NOW, &moved))
 }
 
 /// The version that a `go.mod` requires of a module.
@@ -180,6 +241,13 @@ mod tests {
             let version = server.version(&module).unwrap();
             assert!(version.starts_with("3."), "{}: {version}", server.name);
         }
+    }
+
+    #[test]
+    fn moves_the_clock_of_the_go_that_is_known() {
+        let known = "func Now() Time {\n\tsec, nsec, mono := runtimeNow()\n\tif mono == 0 {\n";
+        assert!(moved(known).unwrap().contains("runtimeNow()\n\tsec += movedBy()\n\tif"));
+        assert_eq!(moved("func Now() Time {\n\treturn Time{}\n"), None);
     }
 
     #[test]

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use leasehold::{Intent, TimingSettings};
+use leasehold::{Change, Intent, Outcome as Written, TimingSettings};
 
 use crate::candidate::Setup;
-use crate::hand::{grows, until_held_by};
+use crate::hand::{free, grows, record_of, until_held_by};
 use crate::history::{Event, What};
 use crate::link::{Fault, Outage, Requests};
+use crate::proxy::{self, Direction};
 use crate::verdict::{Finding, Outcome, Problem, must};
 use crate::world::{LEASE, World, settings, setup};
 
@@ -139,4 +140,79 @@ pub(super) async fn request_timeouts(world: &World) -> Outcome {
         b.elector().shutdown();
     }
     Ok(Finding::Holds)
+}
+
+/// LA4. A request whose answer is cut off is neither done nor refused: whoever sent it does not know.
+pub(super) async fn cut_answers(world: &World) -> Outcome {
+    let (lock, clock) = (world.lock(), world.clock());
+    let (store, network) = world.target().open_apart(lock, clock).await?;
+    let Some(network) = network else {
+        let why = "there is no network between a candidate and this store";
+        return Err(Problem::NotApplicable(why.to_owned()));
+    };
+    let plain = world.store().await?;
+    // How many answers came whole in succession, and what became of the takes whose answer did not.
+    let (mut whole, mut bytes, mut applied, mut lost) = (0, 0, 0, 0);
+    while whole < 24 {
+        let mut seen = plain.read().await?;
+        while seen.record().is_some() {
+            // Applied after all, or kept by nobody until its lease is over.
+            seen = free(&plain, &seen).await?;
+        }
+        // The connections stand when they are cut.
+        let stands = async { while store.read().await.is_err() {} };
+        world.within("it is connected again", LEASE, stands).await?;
+        let cut = network.fault(proxy::Fault::CutAfter(Direction::Replies, bytes));
+        let change = Change { intent: Intent::Take, record: record_of("cut", 1) };
+        let limit = 3 * world.timing().request_timeout();
+        let written = world.within("it says something", limit, store.write(&seen.version, &change));
+        let written = written.await?;
+        drop(cut);
+        let stored = plain.read().await?;
+        match written {
+            Ok(Written::Written(observed)) => {
+                let same = observed.version == stored.version && stored.record().is_some();
+                must(same, || format!("{bytes} bytes: told of a take that is not stored"))?;
+                whole += 1;
+            }
+            Ok(Written::Conflict) => {
+                must(stored.record().is_none(), || {
+                    format!("{bytes} bytes: told of a refusal, and the take is stored")
+                })?;
+                whole = 0;
+            }
+            Err(_) => {
+                whole = 0;
+                if stored.record().is_some() { applied += 1 } else { lost += 1 }
+            }
+        }
+        bytes += 1;
+    }
+    world.happened("take that was applied and whose answer was cut", applied)?;
+    world.happened("take that was not applied and whose answer was cut", lost)?;
+    world.say(format!(
+        "answers cut after 0 to {bytes} bytes: of those not whole {applied} takes were applied and {lost} not"
+    ));
+    let some = [0, bytes / 4, bytes / 2, bytes * 3 / 4];
+    let some = some.into_iter().enumerate();
+    let led = some.map(|(round, after)| leads_after_a_cut(world, round, after));
+    futures_util::future::try_join_all(led).await?;
+    Ok(Finding::Holds)
+}
+
+/// A candidate whose answers are cut leads once they come: it does not lock itself out.
+async fn leads_after_a_cut(world: &World, round: usize, bytes: u64) -> Result<(), Problem> {
+    world.over_network();
+    let (lock, name) = (format!("{}-{round}", world.lock()), format!("{round}/a"));
+    let a = world.candidate_for(&lock, &name, setup()).await?;
+    world.disturb_lock(&round.to_string(), "answers are cut");
+    let network = a.link().network();
+    let cut =
+        network.map(|network| network.fault(proxy::Fault::CutAfter(Direction::Replies, bytes)));
+    let waiting = a.stand();
+    world.sleep(LEASE / 2).await;
+    drop(cut);
+    let bound = world.failover() + LEASE;
+    let lead = world.within("it leads", bound, waiting).await?.map_err(Problem::violated)??;
+    must(lead.resign().await?, || "a release is not confirmed".to_owned())
 }

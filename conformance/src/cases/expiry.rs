@@ -164,8 +164,8 @@ pub(super) async fn effective_lease(world: &World) -> Outcome {
     };
     let text =
         format!("at least {least:?}; at most {more:?} more than asked: {kept:?} for {asked:?}");
-    // The bound of who counts by itself: the wait's own margin, and what the host adds.
-    if more > LEASE / 50 + world.slack() {
+    // The bound of who counts by itself: the wait's own margin and jitter, and what the host adds.
+    if more > asked / 1000 + asked / 50 + world.slack() {
         return Ok(Finding::Shown(text));
     }
     world.say(text);
@@ -189,8 +189,8 @@ async fn kept(world: &World, asked: Duration) -> Result<(Duration, Duration), Pr
     let granularity =
         if world.target().by_server() { Duration::from_millis(500) } else { Duration::ZERO };
     let bound = a.elector().timing().bounds().crash + granularity;
-    world.until(&format!("{} leads", names[1]), bound, || b.leads().is_some()).await?;
     let up = |event: &Event| *event.node == *names[1] && matches!(event.what, What::Up { .. });
+    world.until(&format!("{} leads", names[1]), bound, || world.last(up).is_some()).await?;
     let up = world.last(up).ok_or_else(|| Problem::Vacuous("no term".to_owned()))?;
     not_before(world, sign, asked, up)?;
     Ok((asked, up.since(sign)))

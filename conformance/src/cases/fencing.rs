@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use leasehold::Token;
 
-use crate::candidate::Setup;
+use crate::candidate::{Candidate, Setup};
 use crate::hand::{Resource, grows};
 use crate::history::What;
 use crate::verdict::{Finding, Outcome, Problem, must};
@@ -123,17 +123,29 @@ async fn deleted_unseen(world: &World) -> Outcome {
     Ok(Finding::Holds)
 }
 
-/// FE5.
+/// FE5. Servers are restored whole, so a case has its own.
 pub(super) async fn restored(world: &World) -> Outcome {
+    #[cfg(feature = "servers")]
+    if world.target().has_servers() {
+        return super::servers::restored(world).await;
+    }
     let fenced = Resource::new(world, true);
-    let first = one_term(world, "a", &fenced).await?;
+    let mut last = one_term(world, &world.candidate("a").await?, &fenced).await?;
     let backup = world.target().back_up(world.lock()).await.map_err(Problem::NotApplicable)?;
-    let mut last = first;
     for name in ["b", "c", "d"] {
-        last = one_term(world, name, &fenced).await?;
+        last = one_term(world, &world.candidate(name).await?, &fenced).await?;
     }
     backup().map_err(Problem::Vacuous)?;
-    let e = world.candidate("e").await?;
+    begins_anew(world, &world.candidate("e").await?, &fenced, last).await
+}
+
+/// Who never ran before the restore knows nothing of it.
+pub(super) async fn begins_anew(
+    world: &World,
+    e: &Candidate,
+    fenced: &Resource,
+    last: Token,
+) -> Outcome {
     let lead = world.within("e leads", world.failover(), e.campaign()).await??;
     world.exempt(crate::judge::Property::TokensGrow);
     // A token that names two terms names two owners.
@@ -148,9 +160,12 @@ pub(super) async fn restored(world: &World) -> Outcome {
     Ok(Finding::Shown(text))
 }
 
-async fn one_term(world: &World, name: &str, resource: &Resource) -> Result<Token, Problem> {
-    let candidate = world.candidate(name).await?;
-    let lead = world.led(&candidate).await?;
+pub(super) async fn one_term(
+    world: &World,
+    candidate: &Candidate,
+    resource: &Resource,
+) -> Result<Token, Problem> {
+    let lead = world.led(candidate).await?;
     must(resource.write(lead.token()), || "a leader's effect is refused".to_owned())?;
     let token = lead.token();
     must(lead.resign().await?, || "a release is not confirmed".to_owned())?;

@@ -4,15 +4,22 @@ mod ambiguity;
 mod basic;
 mod clocks;
 mod contention;
+#[cfg(feature = "servers")]
+mod disks;
 mod expiry;
 mod fencing;
 mod handover;
+#[cfg(feature = "servers")]
+mod interop;
+#[cfg(feature = "servers")]
+mod members;
 mod overload;
 mod partitions;
 mod pauses;
 mod qualification;
 mod records;
 mod renewal;
+mod scale;
 #[cfg(feature = "servers")]
 mod security;
 #[cfg(feature = "servers")]
@@ -63,6 +70,15 @@ macro_rules! built {
 built! { BUILT_ON_SERVERS:
     "SV1" servers::back_in_time "a term ends over an outage that it must ride through, or an answer of a dead server counts"
     "SV2" servers::back_too_late "belief outlives the servers, two lead after their return, or a token comes back"
+    "SV3" disks::power_fails "an answer goes out before what it tells is on the disk"
+    "SV4" members::the_stores_own_leader "the loss of one member ends a term, or a lease ends early because the store's leader moved"
+    "SV6" members::stopped "a frozen server holds requests up, or what waited in it undoes what came after"
+    "SV8" disks::full "a leader believes on without renewals, or nobody leads once there is room"
+    "CK5" servers::wall_clock "a lease ends early because the server's wall clock went ahead, or late because it went back"
+    "NP6" members::minority "a member alone is believed, or a term outlives the way to the majority"
+    "NP7" members::split "both sides of a split have a leader"
+    "UP5" interop::own_elections "ours and theirs lead at once, ours overtakes a queue, or tokens are two number spaces"
+    "SC3" scale::leases_end_together "shown when the store ends leases so slowly that the next leader waits"
     "SE1" security::smallest_credential "more than the documented permission is needed, or an error does not say which is missing"
     "SE2" security::certificates "a certificate that does not fit is let in, goes unnamed, or is tried again and again"
     "SE3" security::rotated "a login is kept for ever, so that a new password ends the term"
@@ -128,6 +144,7 @@ built! { BUILT:
     "PA2" pauses::stopped_while_taking "an answer to a take counts from its arrival"
     "PA3" pauses::stopped_follower "a follower takes by its clock alone, over whatever version is there now"
     "PA4" pauses::random_pauses "belief is a flag that an event clears"
+    "PA5" pauses::starved "belief outlives a freeze or a starved processor, or nobody leads afterwards"
     "PA6" pauses::blocked_runtime "check() needs the runtime to learn that the deadline passed"
     "NP1" partitions::cut_off "a leader that is cut off believes beyond its deadline, or disturbs its successor"
     "NP2" partitions::answers_lost "a write without an answer counts as done, or followers count from an earlier one"
@@ -138,6 +155,7 @@ built! { BUILT:
     "LA1" ambiguity::growing_delay "delay below the timeout ends a term, or the deadline counts from the answer"
     "LA2" ambiguity::take_without_answer "it leads because a read names it, or never recognises its own take"
     "LA3" ambiguity::sent_twice "its own first request, applied, is taken for another's"
+    "LA4" ambiguity::cut_answers "half an answer counts as done or as refused, or locks a candidate out"
     "LA5" ambiguity::request_timeouts "a defect hides where the timeout is short against the margin"
     "OV1" overload::throttled "it storms a store that asked for a pause, or loses a term over one refusal"
     "OV3" overload::refused_for_an_hour "attempts are not paced"
@@ -148,6 +166,8 @@ built! { BUILT:
     "IN2" records::absurd_fields "an absurd field freezes the timer or is believed"
     "IN3" records::belongs_to_another "somebody else's data is overwritten"
     "IN4" records::random_bytes "the decoder panics, or a record does not survive its own encoding"
+    "SC1" scale::a_thousand "terms are lost because many candidates share one process and its connections"
+    "SC2" scale::soak "any of the above after hours, or tasks pile up"
     "UP1" records::unknown_fields "a field of a later version is dropped by a write"
 }
 

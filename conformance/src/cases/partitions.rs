@@ -47,7 +47,7 @@ async fn struck(world: &World, outage: Outage, bound: Duration) -> Outcome {
     Ok(Finding::Holds)
 }
 
-fn last_sign(world: &World, node: &str) -> Option<Time> {
+pub(super) fn last_sign(world: &World, node: &str) -> Option<Time> {
     world.last(|event: &Event| {
         &*event.node == node
             && matches!(event.what, What::Applied { intent: Intent::Take | Intent::Renew, .. })

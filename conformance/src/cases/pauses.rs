@@ -1,11 +1,15 @@
 //! Pauses: a process that is stopped at any point, for however long.
 
+use std::process::{Child, Command};
 use std::time::Duration;
 
 use leasehold::{Clock, Intent};
 
+use crate::cgroup::Cgroup;
 use crate::history::{Event, What};
+use crate::judge::Property;
 use crate::link::{Fault, Requests};
+use crate::mortal::Mortal;
 use crate::verdict::{Finding, Outcome, Problem, must};
 use crate::world::{LEASE, World, setup};
 
@@ -93,6 +97,83 @@ pub(super) async fn random_pauses(world: &World) -> Outcome {
     let terms = world.count(|event: &Event| matches!(event.what, What::Up { .. }));
     world.happened("change of leader", terms.saturating_sub(1))?;
     Ok(Finding::Holds)
+}
+
+/// PA5.
+pub(super) async fn starved(world: &World) -> Outcome {
+    let group = Cgroup::new().map_err(no_group)?;
+    let Mortal::Process(a) = world.mortal("a", "a").await? else {
+        return Err(Problem::NotApplicable("no other process reaches this store".to_owned()));
+    };
+    group.take_in(a.id()).map_err(no_group)?;
+    world.until_leads("a", LEASE).await?;
+    let b = world.candidate("b").await?;
+    let waiting = b.stand();
+    world.sleep(LEASE).await;
+    // A paused container is a frozen group.
+    world.history().note(&"a".into(), What::Stopped(true));
+    group.freeze(true).map_err(no_group)?;
+    let second = world.within("b leads", world.failover(), waiting).await?;
+    let second = second.map_err(Problem::violated)??;
+    world.sleep(Duration::from_secs(1)).await;
+    world.history().note(&"a".into(), What::Stopped(false));
+    group.freeze(false).map_err(no_group)?;
+    world.sleep(LEASE).await;
+    must(second.check(), || "the one that goes on disturbs its successor".to_owned())?;
+    must(second.resign().await?, || "a release is not confirmed".to_owned())?;
+    world.until_leads("a", LEASE).await?;
+    b.run();
+    // A starved process tells late of what it was granted in time; what it believes then, the judge counts.
+    world.exempt(Property::NoResurrection);
+    for (percent, busy) in [(50, 0), (5, 0), (20, 8)] {
+        let others: Vec<Busy> = (0..busy).map(|_| Busy::start(&group)).collect::<Result<_, _>>()?;
+        let before = (downs(world), group.times_throttled().map_err(no_group)?);
+        group.quota(Some(percent)).map_err(no_group)?;
+        world.sleep(4 * LEASE).await;
+        group.quota(None).map_err(no_group)?;
+        let throttled = group.times_throttled().map_err(no_group)? - before.1;
+        drop(others);
+        if busy > 0 {
+            world.happened("time without a processor", throttled)?;
+        }
+        // Who leads in the end is chance; that two do not, the judge says.
+        let lost = downs(world) - before.0;
+        world.say(format!(
+            "{percent} % of a processor, {busy} busy beside it: {throttled} times without, {lost} terms ended"
+        ));
+        world
+            .until("somebody leads", world.failover() + LEASE, || world.leader().is_some())
+            .await?;
+    }
+    Ok(Finding::Holds)
+}
+
+fn downs(world: &World) -> usize {
+    world.count(|event| matches!(event.what, What::Down { .. }) && &*event.node == "a")
+}
+
+fn no_group(error: std::io::Error) -> Problem {
+    Problem::NotApplicable(format!("this user has no control groups here: {error}"))
+}
+
+/// A process that does nothing but run.
+struct Busy(Child);
+
+impl Busy {
+    fn start(group: &Cgroup) -> Result<Self, Problem> {
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "--", "sh", "-c", "while :; do :; done"]);
+        let busy = Self(command.spawn().map_err(no_group)?);
+        group.take_in(busy.0.id()).map_err(no_group)?;
+        Ok(busy)
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// PA6.

@@ -1,12 +1,14 @@
-//! Servers that are killed and come back.
+//! Servers that are killed and come back, and whose wall clock jumps.
 
 use std::time::Duration;
 
 use leasehold::{Loss, TimingSettings};
 
+use super::fencing::{begins_anew, one_term};
+use super::partitions::last_sign;
 use crate::candidate::Setup;
-use crate::fixture::{Fixture, Tls};
-use crate::hand::grows;
+use crate::fixture::{Fixture, Tls, Wish};
+use crate::hand::{Resource, grows};
 use crate::history::What;
 use crate::verdict::{Finding, Outcome, Problem, must};
 use crate::world::{LEASE, World, setup};
@@ -90,5 +92,57 @@ pub(super) async fn back_too_late(world: &World) -> Outcome {
     must(terms() == 2, || format!("{} terms began after the return", terms() - 1))?;
     world.say(format!("somebody led {took:?} after the servers returned"));
     drop((waiting, again));
+    Ok(Finding::Holds)
+}
+
+/// FE5.
+pub(super) async fn restored(world: &World) -> Outcome {
+    let mut servers = world.servers(1, Tls::Off).await?;
+    let url = servers.url(&servers.endpoints(), "jobs");
+    let candidate = async |name: &str| world.candidate_at(&url, name, setup()).await;
+    let fenced = Resource::new(world, true);
+    let mut last = one_term(world, &candidate("a").await?, &fenced).await?;
+    servers.back_up().await?.required()?;
+    for name in ["b", "c", "d"] {
+        last = one_term(world, &candidate(name).await?, &fenced).await?;
+    }
+    servers.put_back().await?.required()?;
+    begins_anew(world, &candidate("e").await?, &fenced, last).await
+}
+
+/// CK5. By a lease, an hour, and ten years, each time while somebody leads and again once it is dead.
+pub(super) async fn wall_clock(world: &World) -> Outcome {
+    let hour: i64 = 3600;
+    let lease = i64::try_from(LEASE.as_secs()).unwrap_or(i64::MAX);
+    let years = 10 * 8766 * hour;
+    let mut servers = world.servers_as(Wish { moves_clock: true, ..Wish::default() }).await?;
+    let url = servers.url(&servers.endpoints(), "jobs");
+    for (round, [leading, dead]) in
+        [[lease, 2 * lease], [-hour, -2 * hour], [years, 2 * lease], [0, -hour]]
+            .into_iter()
+            .enumerate()
+    {
+        let names = [format!("a{round}"), format!("b{round}")];
+        let a = world.candidate_at(&url, &names[0], setup()).await?;
+        let b = world.candidate_at(&url, &names[1], setup()).await?;
+        let lead = world.within("a leads", LEASE, a.campaign()).await??;
+        let waiting = b.stand();
+        world.sleep(LEASE / 2).await;
+        servers.move_clock(leading).await?.required()?;
+        world.sleep(2 * LEASE).await;
+        must(lead.check(), || format!("a step to {leading} s ends the term"))?;
+        must(!waiting.is_finished(), || format!("a step to {leading} s makes two leaders"))?;
+        a.kill();
+        servers.move_clock(dead).await?.required()?;
+        let second = world.within("b leads", world.failover(), waiting).await?;
+        let second = second.map_err(Problem::violated)??;
+        let sign = last_sign(world, &names[0]).ok_or_else(|| Problem::violated("it never led"))?;
+        let waited = world.now().since(sign);
+        must(waited >= LEASE, || format!("taken {waited:?} after the last renewal"))?;
+        world.say(format!(
+            "{leading} s from the true time while it led, {dead} s once it was dead: taken {waited:?} after its last renewal"
+        ));
+        must(second.resign().await?, || "a release is not confirmed".to_owned())?;
+    }
     Ok(Finding::Holds)
 }

@@ -319,9 +319,6 @@ impl Strikes {
     /// # Errors
     /// The request is refused.
     async fn there(&mut self) -> Result<(), Error> {
-        if self.has(Fault::LoseRequest) {
-            std::future::pending::<()>().await;
-        }
         for (fault, lifted) in &mut self.faults {
             match fault {
                 Fault::Refuse(kind) => {
@@ -341,9 +338,6 @@ impl Strikes {
 
     /// The way back.
     async fn back(&mut self) {
-        if self.has(Fault::LoseAnswer) {
-            std::future::pending::<()>().await;
-        }
         for (fault, lifted) in &mut self.faults {
             match fault {
                 Fault::DelayAnswer(delay) => {

@@ -40,6 +40,11 @@ impl Network {
         self.proxies.iter().map(Proxy::late).sum()
     }
 
+    /// Puts this fault on, in front of every server, until the guards go.
+    pub fn fault(&self, fault: Fault) -> Vec<proxy::Guard> {
+        self.proxies.iter().map(|proxy| proxy.fault(fault)).collect()
+    }
+
     /// Puts the outage on; `None` if a network knows no such thing.
     pub(super) fn strike(&self, outage: Outage) -> Option<Vec<proxy::Guard>> {
         let faults = match outage {

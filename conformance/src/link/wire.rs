@@ -101,12 +101,19 @@ impl Linked {
         let (store, link) = (self.store.clone(), self.link.clone());
         let (sender, reply) = oneshot::channel();
         tokio::spawn(async move {
+            // Lost: this task ends, and whoever waits for it waits on.
+            if strikes.has(Fault::LoseRequest) {
+                return;
+            }
             let answer = match strikes.there().await {
                 Err(error) => request.failed(error),
                 Ok(()) => {
                     let mut answer = carry_out(&store, &link, op, &request).await;
                     if strikes.has(Fault::Double) {
                         answer = carry_out(&store, &link, op, &request).await;
+                    }
+                    if strikes.has(Fault::LoseAnswer) {
+                        return;
                     }
                     strikes.back().await;
                     answer

@@ -149,6 +149,22 @@ impl Target for EtcdTarget {
         leasehold::connect(&url).await
     }
 
+    async fn open_many(
+        &self,
+        locks: &[String],
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Vec<Arc<dyn LockBackend>>, Error> {
+        let mut opened: Vec<Arc<dyn LockBackend>> = Vec::new();
+        let shared = leasehold::etcd::Etcd::options(self.cluster.endpoints()).build()?;
+        for lock in locks {
+            opened.push(match self.least {
+                Some(_) => self.open(lock, clock).await?,
+                None => Arc::new(shared.lock(lock)?),
+            });
+        }
+        Ok(opened)
+    }
+
     async fn open_apart(
         &self,
         lock: &str,
@@ -227,7 +243,10 @@ impl Target for EtcdTarget {
     }
 
     async fn servers(&self, wish: Wish) -> Result<Box<dyn Fixture>, String> {
-        let options = Options { members: wish.members, tls: wish.tls, ..Options::default() };
+        let Wish { members, tls, can_cut, disk, quota, moves_clock } = wish;
+        let bytes = |mib: u32| format!("--quota-backend-bytes={}", u64::from(mib) << 20);
+        let extra = quota.map(bytes).into_iter().collect();
+        let options = Options { members, tls, can_cut, disk, moves_clock, extra };
         let cluster = Etcd::start(options).await.map_err(|failure| failure.to_string())?;
         Ok(Box::new(cluster))
     }

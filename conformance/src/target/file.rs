@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use leasehold::file::FileLock;
-use leasehold::{Clock, Error, LockBackend};
+use leasehold::{Clock, Error, ErrorKind, LockBackend};
 
 use super::{Restore, Target};
+#[cfg(feature = "servers")]
+use crate::fixture::Disk;
 
 /// Locks in a directory that goes with this value.
 #[derive(Debug)]
@@ -58,8 +60,33 @@ impl Target for FileTarget {
         Ok(Arc::new(FileLock::open(self.path(lock))?))
     }
 
+    /// Each in a directory of its own, as README.md advises: whoever watches a directory is woken by every change in it.
+    async fn open_many(
+        &self,
+        locks: &[String],
+        _: &Arc<dyn Clock>,
+    ) -> Result<Vec<Arc<dyn LockBackend>>, Error> {
+        let failed = |error| Error::new(ErrorKind::Unavailable, "make a directory", error);
+        let mut opened: Vec<Arc<dyn LockBackend>> = Vec::new();
+        for lock in locks {
+            let own = self.path(&format!("{lock}.own"));
+            fs::create_dir_all(&own).map_err(failed)?;
+            opened.push(Arc::new(FileLock::open(own.join("lock"))?));
+        }
+        Ok(opened)
+    }
+
     fn url(&self, lock: &str) -> Option<String> {
         Some(format!("file:{}", self.path(lock).display()))
+    }
+
+    #[cfg(feature = "servers")]
+    fn on_disk(&self, lock: &str) -> Result<(Disk, String), String> {
+        let at = self.directory.path().join(format!("{lock}.disk"));
+        fs::create_dir(&at).map_err(said)?;
+        let disk = Disk::start(&at, 32).map_err(|failure| failure.to_string())?;
+        let url = format!("file:{}", disk.path().join(lock).display());
+        Ok((disk, url))
     }
 
     async fn delete(&self, lock: &str) -> Result<(), String> {

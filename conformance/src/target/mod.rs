@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use leasehold::{Builder, Clock, Error, LockBackend, Token};
 
 #[cfg(feature = "servers")]
-use crate::fixture::{Fixture, Wish};
+use crate::fixture::{Disk, Fixture, Wish};
 use crate::link::Network;
 
 #[cfg(feature = "servers")]
@@ -52,7 +52,23 @@ pub trait Target: fmt::Debug + Send + Sync {
     async fn open(&self, lock: &str, clock: &Arc<dyn Clock>)
     -> Result<Arc<dyn LockBackend>, Error>;
 
-    /// The same over a network of the candidate's own, which can fail; without one if this target has none.
+    /// Many locks at once, as one application opens them: over connections that they share, where a store has any.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    async fn open_many(
+        &self,
+        locks: &[String],
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Vec<Arc<dyn LockBackend>>, Error> {
+        let mut opened = Vec::new();
+        for lock in locks {
+            opened.push(self.open(lock, clock).await?);
+        }
+        Ok(opened)
+    }
+
+    /// The same as [`open`](Self::open) over a network of the candidate's own, which can fail; without one if this target has none.
     ///
     /// # Errors
     /// As [`open`](Self::open).
@@ -142,6 +158,16 @@ pub trait Target: fmt::Debug + Send + Sync {
     /// Whether [`servers`](Self::servers) gives any.
     fn has_servers(&self) -> bool {
         false
+    }
+
+    /// This lock again, on a disk that can be filled and can lose power, for a store whose locks are files.
+    ///
+    /// # Errors
+    /// Why there is none.
+    #[cfg(feature = "servers")]
+    fn on_disk(&self, lock: &str) -> Result<(Disk, String), String> {
+        let _ = lock;
+        Err("it keeps nothing on a disk of its own".to_owned())
     }
 
     /// Servers of the case's own, of the kind that this target has: to be killed, and to be given users.

@@ -1,0 +1,305 @@
+//! Members of the store: they stop, move and are replaced, and a side of them is alone.
+
+mod thaw;
+
+use std::time::Duration;
+
+use leasehold::{Change, Intent, Leader, Loss, Outcome as Written, Version};
+
+use super::partitions::last_sign;
+use crate::candidate::{Candidate, Lead, Setup};
+use crate::fixture::{Fixture, Tls, Wish};
+use crate::hand::{record_of, says_leader};
+use crate::verdict::{Finding, Outcome, Problem, must};
+use crate::world::{LEASE, World, setup};
+
+/// Long enough that nobody notices the loss of one member.
+const LONG: Duration = Duration::from_secs(15);
+
+/// Until members agree on another leader: at most twice their timeout of a second, and once more if two stood at once.
+const ELECTION: Duration = Duration::from_secs(4);
+
+const fn seconds(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+/// A leader that must never lose its term, and a follower that must see no other.
+struct Pair {
+    lead: Lead,
+    follower: Candidate,
+}
+
+impl Pair {
+    async fn on(world: &World, servers: &dyn Fixture) -> Result<Self, Problem> {
+        let url = servers.url(&servers.endpoints(), "ride");
+        let timing = leasehold::TimingSettings::lease_duration(LONG);
+        let leader = world.candidate_at(&url, "a", Setup { timing, ..setup() }).await?;
+        let follower = world.candidate_at(&url, "b", Setup { timing, ..setup() }).await?;
+        let lead = world.within("a leads", LEASE, leader.campaign()).await??;
+        let _waiting = follower.stand();
+        let pair = Self { lead, follower };
+        world.until("the follower sees the leader", LEASE, || pair.is_seen()).await?;
+        Ok(pair)
+    }
+
+    fn is_seen(&self) -> bool {
+        matches!(self.follower.elector().status().leader, Leader::Held(leading) if leading.identity == "a")
+    }
+
+    /// Watches it for so long, and says how little belief was left.
+    async fn rides(&self, world: &World, what: &str, duration: Duration) -> Result<(), Problem> {
+        let end = world.now() + duration;
+        let mut least = Duration::MAX;
+        while world.now() < end {
+            must(self.lead.check(), || format!("{what} ends the term"))?;
+            must(self.is_seen(), || {
+                let seen = self.follower.elector().status().leader;
+                format!("{what}: the follower notices, and says {seen:?}")
+            })?;
+            least = least.min(self.lead.term().remaining());
+            world.sleep(Duration::from_millis(10)).await;
+        }
+        let writes = self.follower.elector().status().counters.writes;
+        must(writes == 0, || format!("{what}: the follower tried to take"))?;
+        world.say(format!("{what}: {least:?} of belief left at the least"));
+        Ok(())
+    }
+}
+
+/// SV4.
+pub(super) async fn the_stores_own_leader(world: &World) -> Outcome {
+    let mut servers = world.servers(3, Tls::Off).await?;
+    let pair = Pair::on(world, servers.as_ref()).await?;
+    for _ in 0..2 {
+        let member = servers.leader().await?;
+        servers.kill(member)?.required()?;
+        pair.rides(world, "the store's leader killed", seconds(8)).await?;
+        servers.restart(member).await?.required()?;
+    }
+    for member in 0..servers.members() {
+        servers.kill(member)?.required()?;
+        pair.rides(world, &format!("member {member} killed"), seconds(4)).await?;
+        servers.restart(member).await?.required()?;
+    }
+    servers.fail_over().await?.required()?;
+    pair.rides(world, "the store's leader moved", seconds(4)).await?;
+    let member = servers.leader().await?;
+    servers.replace(member).await?.required()?;
+    pair.rides(world, "the store's leader replaced", seconds(4)).await?;
+    both_crash(world, servers.as_mut()).await?;
+    Ok(Finding::Holds)
+}
+
+/// The store's leader and ours at one moment: the store's next leader keeps every lease for its whole duration again.
+async fn both_crash(world: &World, servers: &mut dyn Fixture) -> Result<(), Problem> {
+    let url = servers.url(&servers.endpoints(), "crash");
+    let c = world.candidate_at(&url, "crash/c", setup()).await?;
+    let d = world.candidate_at(&url, "crash/d", setup()).await?;
+    let _lead = world.within("c leads", LEASE, c.campaign()).await??;
+    let waiting = d.stand();
+    world.sleep(LEASE).await;
+    let member = servers.leader().await?;
+    c.kill();
+    servers.kill(member)?.required()?;
+    let crashed = world.now();
+    let bound = world.failover() + ELECTION + LEASE;
+    let second = world.within("d leads", bound, waiting).await?.map_err(Problem::violated)??;
+    let sign = last_sign(world, "crash/c").unwrap_or(crashed);
+    let waited = world.now().since(sign);
+    must(waited >= LEASE, || format!("taken {waited:?} after the last renewal"))?;
+    let took = world.now().since(crashed);
+    world.say(format!("both leaders killed: the next one leads after {took:?}, bound {bound:?}"));
+    must(second.resign().await?, || "a release is not confirmed".to_owned())?;
+    servers.restart_all().await?.required()?;
+    Ok(())
+}
+
+/// SV6.
+pub(super) async fn stopped(world: &World) -> Outcome {
+    let mut servers = world.servers(3, Tls::Off).await?;
+    let pair = Pair::on(world, servers.as_ref()).await?;
+    for _ in 0..2 {
+        let member = servers.leader().await?;
+        servers.freeze(member)?.required()?;
+        pair.rides(world, "the store's leader frozen", seconds(12)).await?;
+        servers.thaw(member)?.required()?;
+        pair.rides(world, "it goes on", seconds(3)).await?;
+    }
+    for member in 0..servers.members() {
+        servers.freeze(member)?.required()?;
+        pair.rides(world, &format!("member {member} frozen"), seconds(5)).await?;
+        servers.thaw(member)?.required()?;
+        pair.rides(world, "it goes on", seconds(2)).await?;
+    }
+    must(pair.lead.resign().await?, || "a release is not confirmed".to_owned())?;
+    all_stopped(world, servers.as_mut()).await?;
+    thaw::stopped_for_a_lease(world, servers.as_mut()).await?;
+    Ok(Finding::Holds)
+}
+
+/// Every member for two leases. What was sent meanwhile waits in them.
+async fn all_stopped(world: &World, servers: &mut dyn Fixture) -> Result<(), Problem> {
+    let url = servers.url(&servers.endpoints(), "stopped");
+    let a = world.candidate_at(&url, "stopped/a", setup()).await?;
+    let b = world.candidate_at(&url, "stopped/b", setup()).await?;
+    let lead = world.within("a leads", LEASE, a.campaign()).await??;
+    let token = lead.token();
+    let waiting = b.stand();
+    world.sleep(LEASE / 2).await;
+    world.disturb_lock("stopped", "every server is frozen");
+    let frozen = world.now();
+    for member in 0..servers.members() {
+        servers.freeze(member)?.required()?;
+    }
+    let deadline = world.timing().renew_deadline();
+    let loss = world.within("the leader's term ends", deadline, lead.lost()).await?;
+    must(loss == Loss::Expired, || format!("it ended as {loss:?}"))?;
+    drop(lead);
+    let again = a.stand();
+    let store = leasehold::connect(&url).await?;
+    let take = Change { intent: Intent::Take, record: record_of("of the past", 1) };
+    let given_up = tokio::time::timeout(LEASE / 10, store.write(&Version::absent(), &take)).await;
+    must(given_up.is_err(), || "a frozen store answers".to_owned())?;
+    world.sleep_until(frozen + 2 * LEASE).await;
+    must(world.leader().is_none(), || "somebody leads without a server".to_owned())?;
+    for member in 0..servers.members() {
+        servers.thaw(member)?.required()?;
+    }
+    let returned = world.now();
+    let bound = world.failover() + ELECTION + LEASE;
+    let up = world.until_some_leads("stopped/", bound).await?;
+    crate::hand::grows(token, up.token)?;
+    world.say(format!("somebody led {:?} after the servers went on", world.now().since(returned)));
+    world.sleep(LEASE).await;
+    let now = world.leader().filter(|now| now.token == up.token);
+    must(now.is_some(), || "a request of the past ended the term".to_owned())?;
+    drop((waiting, again));
+    Ok(())
+}
+
+/// NP6.
+pub(super) async fn minority(world: &World) -> Outcome {
+    let wish = Wish { can_cut: true, ..Wish::default() };
+    let mut servers = world.servers_as(wish).await?;
+    let pair = Pair::on(world, servers.as_ref()).await?;
+    for _ in 0..2 {
+        let member = servers.leader().await?;
+        servers.cut_off(member)?.required()?;
+        pair.rides(world, "the store's leader cut off", seconds(12)).await?;
+        servers.rejoin(member)?.required()?;
+        pair.rides(world, "it is back", seconds(3)).await?;
+    }
+    for member in 0..servers.members() {
+        servers.cut_off(member)?.required()?;
+        pair.rides(world, &format!("member {member} cut off"), seconds(5)).await?;
+        servers.rejoin(member)?.required()?;
+        pair.rides(world, "it is back", seconds(2)).await?;
+    }
+    must(pair.lead.resign().await?, || "a release is not confirmed".to_owned())?;
+    let leader = servers.leader().await?;
+    for member in [leader, (leader + 1) % servers.members()] {
+        alone_with(world, servers.as_mut(), member).await?;
+    }
+    Ok(Finding::Holds)
+}
+
+/// Our leader reaches one member only, and this one is alone.
+async fn alone_with(
+    world: &World,
+    servers: &mut dyn Fixture,
+    member: usize,
+) -> Result<(), Problem> {
+    let [alone, others] = sides(servers, member, &format!("alone{member}"));
+    let names = [format!("{member}/a"), format!("{member}/b")];
+    let a = world.candidate_at(&alone, &names[0], setup()).await?;
+    let b = world.candidate_at(&others, &names[1], setup()).await?;
+    let lead = world.within("a leads", LEASE, a.campaign()).await??;
+    let waiting = b.stand();
+    world.sleep(LEASE / 2).await;
+    world.disturb_lock(&member.to_string(), "one member is isolated");
+    servers.isolate(member)?.required()?;
+    let deadline = world.timing().renew_deadline();
+    let loss = world.within("the leader's term ends", deadline, lead.lost()).await?;
+    must(loss == Loss::Expired, || format!("it ended as {loss:?}"))?;
+    drop(lead);
+    let again = a.stand();
+    says_nothing(world, &alone).await?;
+    let bound = world.failover() + ELECTION + LEASE;
+    let second = world.within("b leads", bound, waiting).await?.map_err(Problem::violated)??;
+    says_nothing(world, &alone).await?;
+    must(!again.is_finished() && second.check(), || "it leads in the minority".to_owned())?;
+    servers.rejoin(member)?.required()?;
+    let hears = || says_leader(a.elector(), &names[1], second.token());
+    world.until("it hears of its successor", 2 * LEASE, hears).await?;
+    must(second.check() && !again.is_finished(), || "it disturbs its successor".to_owned())?;
+    must(second.resign().await?, || "a release is not confirmed".to_owned())?;
+    let third = world.within("a leads again", LEASE, again).await?.map_err(Problem::violated)??;
+    must(third.resign().await?, || "a release is not confirmed".to_owned())
+}
+
+/// The lock's URL by this member alone, and by the others.
+fn sides(servers: &dyn Fixture, member: usize, lock: &str) -> [String; 2] {
+    let endpoints = servers.endpoints();
+    let (mut others, mut alone) = (endpoints.clone(), endpoints);
+    others.remove(member);
+    alone = vec![alone.swap_remove(member)];
+    [servers.url(&alone, lock), servers.url(&others, lock)]
+}
+
+/// A side without a majority tells nothing from memory, and acknowledges nothing.
+async fn says_nothing(world: &World, url: &str) -> Result<(), Problem> {
+    let store = leasehold::connect(url).await?;
+    let take = Change { intent: Intent::Take, record: record_of("of the minority", 1) };
+    let absent = Version::absent();
+    let asked = async { (store.read().await, store.write(&absent, &take).await) };
+    if let Ok((read, written)) = tokio::time::timeout(LEASE / 2, asked).await {
+        must(read.is_err(), || format!("a read of the minority is answered: {read:?}"))?;
+        must(!matches!(written, Ok(Written::Written(_))), || {
+            "a write in the minority is acknowledged".to_owned()
+        })?;
+    }
+    let read = tokio::time::timeout(LEASE / 2, store.read()).await;
+    must(!matches!(read, Ok(Ok(_))), || "a read of the minority is answered".to_owned())?;
+    must(world.leader().is_none_or(|span| !span.node.ends_with("/a")), || {
+        "somebody believes in the minority".to_owned()
+    })
+}
+
+/// NP7. The store's leader is on one side with one half of us, and the majority with the other.
+pub(super) async fn split(world: &World) -> Outcome {
+    let wish = Wish { can_cut: true, ..Wish::default() };
+    let mut servers = world.servers_as(wish).await?;
+    for round in 0..4 {
+        let old = servers.leader().await?;
+        let [alone, others] = sides(servers.as_ref(), old, &format!("split{round}"));
+        let few = world.candidate_at(&alone, &format!("{round}/a"), setup()).await?;
+        let many = world.candidate_at(&others, &format!("{round}/b"), setup()).await?;
+        // Connections stand when the split comes.
+        leasehold::connect(&alone).await?.read().await?;
+        world.disturb_lock(&round.to_string(), "the store is split");
+        // The split meets the takes themselves: before, among and after them.
+        let delay = Duration::from_millis(world.draw(12));
+        let running = if round % 2 == 0 {
+            servers.isolate(old)?.required()?;
+            [few.run(), many.run()]
+        } else {
+            let both = [few.run(), many.run()];
+            world.sleep(delay).await;
+            servers.isolate(old)?.required()?;
+            both
+        };
+        let bound = world.failover() + ELECTION + LEASE;
+        world.until_leads(many.name(), bound).await?;
+        says_nothing(world, &alone).await?;
+        servers.rejoin(old)?.required()?;
+        world.sleep(LEASE).await;
+        let leads = || few.leads().is_some() || many.leads().is_some();
+        world.until("somebody leads after the split", bound, leads).await?;
+        few.elector().shutdown();
+        many.elector().shutdown();
+        for one in running {
+            let _ended = world.within("it ends", LEASE, one).await?;
+        }
+    }
+    Ok(Finding::Holds)
+}

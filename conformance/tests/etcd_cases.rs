@@ -1,0 +1,11 @@
+//! Cases of the slow tier that every run of the tests must show: what etcd's own candidates and ours do to each other, and
+//! that no single member's end is noticed.
+
+use leasehold_conformance::command;
+
+#[test]
+fn peers_and_the_loss_of_a_member() {
+    let words = ["etcd", "UP5,SV4"].map(str::to_owned);
+    let as_expected = command::run(&words, |line| println!("{line}"));
+    assert_eq!(as_expected, Ok(true));
+}
