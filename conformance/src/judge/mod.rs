@@ -55,6 +55,14 @@ pub struct Rules {
     pub exempt: Vec<Exemption>,
 }
 
+impl Rules {
+    /// Of a history whose stamps are exact, of a case that shows nothing to be violated.
+    #[must_use]
+    pub fn exact() -> Self {
+        Self { marginal: Duration::ZERO, request_limit: Duration::MAX, exempt: Vec::new() }
+    }
+}
+
 /// What a case shows to be violated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exemption {

@@ -27,24 +27,26 @@ struct Term {
     span: Span,
     /// When belief ends without another renewal.
     until: Time,
+    /// check() said no.
+    denied: bool,
     over: bool,
 }
 
 /// The times of belief in a history, by beginning.
 #[must_use]
 pub fn spans(events: &[Event]) -> Vec<Span> {
-    believed(events, &mut Findings(Vec::new()))
+    believed(events, &Rules::exact(), &mut Findings(Vec::new()))
 }
 
 pub(super) fn judge(events: &[Event], rules: &Rules, found: &mut Findings) {
-    let beliefs = believed(events, found);
+    let beliefs = believed(events, rules, found);
     exclude(&beliefs, rules, Property::BeliefExclusion, "believe", found);
     let works = worked(events, rules, found);
     exclude(&works, rules, Property::WorkExclusion, "work", found);
     stability(events, found);
 }
 
-fn believed(events: &[Event], found: &mut Findings) -> Vec<Span> {
+fn believed(events: &[Event], rules: &Rules, found: &mut Findings) -> Vec<Span> {
     let last = events.last().map_or(Time(0), |event| event.at);
     let mut terms: HashMap<(Arc<str>, Token), Term> = HashMap::new();
     for event in events {
@@ -53,7 +55,7 @@ fn believed(events: &[Event], found: &mut Findings) -> Vec<Span> {
         match &event.what {
             What::Up { token, until } => {
                 let span = Span { node: node.clone(), token: *token, begin: at, end: Time::NEVER };
-                let term = Term { span, until: *until, over: false };
+                let term = Term { span, until: *until, denied: false, over: false };
                 if terms.insert(key(*token), term).is_some() {
                     let text = format!("{node} leads under token {token} again");
                     found.add(Property::NoResurrection, text);
@@ -61,11 +63,18 @@ fn believed(events: &[Event], found: &mut Findings) -> Vec<Span> {
             }
             What::Extended { token, until } => {
                 let Some(term) = terms.get_mut(&key(*token)) else { continue };
-                if term.over || at > term.until {
+                // What was made in time may be told late, unless stamps are exact.
+                let late = term.denied || rules.marginal.is_zero() && at > term.until;
+                if term.over || late {
                     let text = format!("{node} extended its term {token}, which was over");
                     found.add(Property::NoResurrection, text);
                 }
                 term.until = term.until.max(*until);
+            }
+            What::Checked { token, leads: false } => {
+                if let Some(term) = terms.get_mut(&key(*token)) {
+                    term.denied = true;
+                }
             }
             What::Checked { token, leads: true } => {
                 let Some(term) = terms.get_mut(&key(*token)) else { continue };

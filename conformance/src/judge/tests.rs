@@ -115,9 +115,15 @@ fn terms_that_come_back_and_tokens_that_repeat() {
     let resurrected = [
         (0, "a", fault()),
         (0, "a", up(1, 2000)),
+        (2050, "a", What::Checked { token: 1, leads: false }),
         (2100, "a", What::Extended { token: 1, until: ms(4000) }),
     ];
     assert_eq!(found(&resurrected), [Property::NoResurrection]);
+    let told_late =
+        [(0, "a", up(1, 2000)), (2100, "a", What::Extended { token: 1, until: ms(4000) })];
+    assert_eq!(found(&told_late), [], "where stamps are not exact");
+    let exact = judge(&history(&told_late), &Rules::exact());
+    assert_eq!(exact.len(), 1, "{exact:?}");
     let again = [(0, "a", up(1, 2000)), (5, "a", down(1, "Dropped")), (9, "a", up(1, 2009))];
     assert_eq!(found(&again), [Property::NoResurrection]);
     let after = [
