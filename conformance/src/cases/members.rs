@@ -230,7 +230,8 @@ async fn alone_with(
     must(!again.is_finished() && second.check(), || "it leads in the minority".to_owned())?;
     servers.rejoin(member)?.required()?;
     let hears = || says_leader(a.elector(), &names[1], second.token());
-    world.until("it hears of its successor", 2 * LEASE, hears).await?;
+    // The member must be taken in again before it answers.
+    world.until("it hears of its successor", ELECTION + 2 * LEASE, hears).await?;
     must(second.check() && !again.is_finished(), || "it disturbs its successor".to_owned())?;
     must(second.resign().await?, || "a release is not confirmed".to_owned())?;
     let third = world.within("a leads again", LEASE, again).await?.map_err(Problem::violated)??;
