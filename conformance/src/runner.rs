@@ -223,7 +223,7 @@ impl Ended {
 /// What a case found, before the host's state is looked at.
 enum Found {
     Verdict(Verdict),
-    /// The judge saw what no host excuses.
+    /// The judge or the case saw what no host excuses.
     Unsafe(String),
     /// Too late, which a slow host excuses.
     Late(String),
@@ -333,6 +333,7 @@ fn judged(outcome: Outcome, events: &[Event], rules: &Rules) -> Found {
         Err(Problem::NotShown(text)) => Verdict::NotDemonstrated(text),
         Err(Problem::NotApplicable(text)) => Verdict::NotApplicable(text),
         Err(Problem::Late(text)) => return Found::Late(text),
+        Err(Problem::Unsafe(text)) => return Found::Unsafe(text),
     })
 }
 

@@ -35,6 +35,8 @@ pub enum Finding {
 pub enum Problem {
     /// Something happened that must not, or did not that must: no slow host excuses it.
     Violated(String),
+    /// Something happened that nobody must see even once: it is not tried again.
+    Unsafe(String),
     /// Something did not happen in time; on a slow host that says nothing.
     Late(String),
     /// Nothing of what the case is about happened.
@@ -106,4 +108,12 @@ impl From<crate::fixture::Failure> for Problem {
 /// It does not hold; says what.
 pub fn must(holds: bool, what: impl FnOnce() -> String) -> Result<(), Problem> {
     if holds { Ok(()) } else { Err(Problem::Violated(what())) }
+}
+
+/// Fails the case unless the condition holds, and does not try it again: what one must never see is not outvoted.
+///
+/// # Errors
+/// It does not hold; says what.
+pub fn must_ever(holds: bool, what: impl FnOnce() -> String) -> Result<(), Problem> {
+    if holds { Ok(()) } else { Err(Problem::Unsafe(what())) }
 }

@@ -7,7 +7,7 @@ use leasehold::Token;
 use crate::candidate::{Candidate, Setup};
 use crate::hand::{Resource, grows};
 use crate::history::What;
-use crate::verdict::{Finding, Outcome, Problem, must};
+use crate::verdict::{Finding, Outcome, Problem, must, must_ever};
 use crate::world::{LEASE, World, setup};
 
 /// FE1.
@@ -42,7 +42,9 @@ pub(super) async fn stopped_before_its_effect(world: &World) -> Outcome {
     must(fenced.write(second.token()), || "the successor's effect is refused".to_owned())?;
     let _ = unfenced.write(second.token());
     a.thaw();
-    must(!fenced.write(first.token()), || "a fenced resource lets a stale token in".to_owned())?;
+    must_ever(!fenced.write(first.token()), || {
+        "a fenced resource lets a stale token in".to_owned()
+    })?;
     if unfenced.write(first.token()) {
         must(!first.check(), || "it still believes".to_owned())?;
         let text = "a resource that compares no tokens takes the effect of a leader that was stopped before it";
@@ -154,7 +156,7 @@ pub(super) async fn begins_anew(
     if token > last {
         return Err(Problem::NotShown(format!("token {token} after {last}")));
     }
-    must(!fenced.write(token), || "the resource lets an old token in".to_owned())?;
+    must_ever(!fenced.write(token), || "the resource lets an old token in".to_owned())?;
     let text =
         format!("after the restore token {token} came after {last}; the resource refuses it");
     Ok(Finding::Shown(text))
@@ -186,7 +188,7 @@ pub(super) async fn guarded_write(world: &World) -> Outcome {
     a.freeze();
     let second = world.within("b leads", world.failover(), waiting).await?;
     let second = second.map_err(Problem::violated)??;
-    must(!by_a.write("a3").await.map_err(stored)?, || {
+    must_ever(!by_a.write("a3").await.map_err(stored)?, || {
         "a stale leader's write is let in".to_owned()
     })?;
     let by_b = target.guarded(lock, second.token()).await.map_err(Problem::Violated)?;
@@ -195,10 +197,10 @@ pub(super) async fn guarded_write(world: &World) -> Outcome {
     must(second.resign().await?, || "a release is not confirmed".to_owned())?;
     let late = [&by_a, &by_b].map(|guarded| guarded.write("late"));
     for late in futures_util::future::try_join_all(late).await.map_err(stored)? {
-        must(!late, || "a write of a term that is over is let in".to_owned())?;
+        must_ever(!late, || "a write of a term that is over is let in".to_owned())?;
     }
     let kept = by_b.read().await.map_err(stored)?;
-    must(kept == "b1", || format!("{kept:?} is stored"))?;
+    must_ever(kept == "b1", || format!("{kept:?} is stored"))?;
     a.thaw();
     world.sleep(LEASE / 3).await;
     must(!first.check(), || "the stale leader believes".to_owned())?;

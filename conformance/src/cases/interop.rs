@@ -8,7 +8,7 @@ use leasehold::{Time, Token};
 use crate::fixture::{Fixture, Foreign, Peer, Tls};
 use crate::hand::grows;
 use crate::history::What;
-use crate::verdict::{Finding, Outcome, Problem, must};
+use crate::verdict::{Finding, Outcome, Problem, must, must_ever};
 use crate::world::{LEASE, World, setup};
 
 /// For the start of a process, beside what an election takes.
@@ -77,7 +77,7 @@ async fn in_turns(world: &World, servers: &dyn Fixture) -> Result<(), Problem> {
         must(stored == Some(revision), || {
             format!("ours reads token {stored:?}, and theirs says {revision}")
         })?;
-        must(!waiting.is_finished(), || "both lead".to_owned())?;
+        must_ever(!waiting.is_finished(), || "both lead".to_owned())?;
         // Theirs end by a resignation, by a crash, and by a freeze, after which its library would believe for ever.
         let ended = world.now();
         let over = match round % 3 {
@@ -96,7 +96,7 @@ async fn in_turns(world: &World, servers: &dyn Fixture) -> Result<(), Problem> {
             // It renews three times a lease, so a third of it may have passed.
             let shortest = LEASE * 2 / 3 - Duration::from_millis(100);
             let waited = world.now().since(ended);
-            must(waited > shortest, || {
+            must_ever(waited > shortest, || {
                 format!("taken after {waited:?}, before its lease was over")
             })?;
         }
@@ -121,7 +121,7 @@ async fn queues(world: &World, servers: &dyn Fixture) -> Result<(), Problem> {
     must(lead.check(), || "one of theirs that waits ends our term".to_owned())?;
     must(lead.resign().await?, || "a release is not confirmed".to_owned())?;
     hears(world, &mut peer, "elected").await?;
-    must(!waiting.is_finished(), || "one of ours overtakes the queue".to_owned())?;
+    must_ever(!waiting.is_finished(), || "one of ours overtakes the queue".to_owned())?;
     peer.ask_to_end();
     hears(world, &mut peer, "resigned").await?;
     let bound = world.failover() + LEASE;
@@ -144,7 +144,7 @@ async fn by_command(world: &World, servers: &dyn Fixture) -> Result<(), Problem>
     let ours = world.candidate_at(&url, "command/a", setup()).await?;
     let waiting = ours.stand();
     world.sleep(LEASE).await;
-    must(!waiting.is_finished(), || "both lead".to_owned())?;
+    must_ever(!waiting.is_finished(), || "both lead".to_owned())?;
     peer.ask_to_end();
     let lead = world.within("ours leads", LEASE, waiting).await?.map_err(Problem::violated)??;
     let mut peer = servers.peer(Foreign::Command, "command", "by hand")?;

@@ -10,7 +10,7 @@ use super::partitions::last_sign;
 use crate::candidate::{Candidate, Lead, Setup};
 use crate::fixture::{Fixture, Tls, Wish};
 use crate::hand::{record_of, says_leader};
-use crate::verdict::{Finding, Outcome, Problem, must};
+use crate::verdict::{Finding, Outcome, Problem, must, must_ever};
 use crate::world::{LEASE, World, setup};
 
 /// Long enough that nobody notices the loss of one member.
@@ -227,7 +227,7 @@ async fn alone_with(
     let bound = world.failover() + ELECTION + LEASE;
     let second = world.within("b leads", bound, waiting).await?.map_err(Problem::violated)??;
     says_nothing(world, &alone).await?;
-    must(!again.is_finished() && second.check(), || "it leads in the minority".to_owned())?;
+    must_ever(!again.is_finished() && second.check(), || "it leads in the minority".to_owned())?;
     servers.rejoin(member)?.required()?;
     let hears = || says_leader(a.elector(), &names[1], second.token());
     // The member must be taken in again before it answers.
@@ -254,14 +254,14 @@ async fn says_nothing(world: &World, url: &str) -> Result<(), Problem> {
     let absent = Version::absent();
     let asked = async { (store.read().await, store.write(&absent, &take).await) };
     if let Ok((read, written)) = tokio::time::timeout(LEASE / 2, asked).await {
-        must(read.is_err(), || format!("a read of the minority is answered: {read:?}"))?;
-        must(!matches!(written, Ok(Written::Written(_))), || {
+        must_ever(read.is_err(), || format!("a read of the minority is answered: {read:?}"))?;
+        must_ever(!matches!(written, Ok(Written::Written(_))), || {
             "a write in the minority is acknowledged".to_owned()
         })?;
     }
     let read = tokio::time::timeout(LEASE / 2, store.read()).await;
-    must(!matches!(read, Ok(Ok(_))), || "a read of the minority is answered".to_owned())?;
-    must(world.leader().is_none_or(|span| !span.node.ends_with("/a")), || {
+    must_ever(!matches!(read, Ok(Ok(_))), || "a read of the minority is answered".to_owned())?;
+    must_ever(world.leader().is_none_or(|span| !span.node.ends_with("/a")), || {
         "somebody believes in the minority".to_owned()
     })
 }

@@ -6,7 +6,7 @@ use leasehold::{Change, Contents, Intent, LockBackend, Outcome as Written, Versi
 use tokio::sync::Barrier;
 
 use crate::hand::{free, put, record_of};
-use crate::verdict::{Finding, Outcome, Problem, must};
+use crate::verdict::{Finding, Outcome, Problem, must_ever};
 use crate::world::World;
 
 /// How many write at once.
@@ -99,12 +99,12 @@ pub(super) async fn wrong_versions(world: &World) -> Outcome {
         second
     };
     let now = store.read().await?;
-    must(now.record().is_none_or(|record| record.holder.is_none()), || {
+    must_ever(now.record().is_none_or(|record| record.holder.is_none()), || {
         format!("after the deletion there still is {now:?}")
     })?;
     refused(&store, &gone.version, Intent::Renew, "a write over what was deleted").await?;
     let after = store.read().await?;
-    must(after.contents == now.contents, || "a refused write changed something".to_owned())?;
+    must_ever(after.contents == now.contents, || "a refused write changed something".to_owned())?;
     Ok(Finding::Holds)
 }
 
@@ -136,7 +136,9 @@ pub(super) async fn identical_writes(world: &World) -> Outcome {
         let second = put(&store, &first.version, Intent::Take, record).await?;
         (first, second)
     };
-    must(first.version != second.version, || "the same bytes twice are one version".to_owned())?;
+    must_ever(first.version != second.version, || {
+        "the same bytes twice are one version".to_owned()
+    })?;
     refused(&store, &first.version, Intent::Renew, "a write over the first of two equal states")
         .await?;
     Ok(Finding::Holds)
@@ -158,15 +160,19 @@ pub(super) async fn reads_are_fresh(world: &World) -> Outcome {
         if world.target().by_server() {
             let taken = put(&writer, &Version::absent(), Intent::Take, record.clone()).await?;
             let read = reader.read().await?;
-            must(read.version == taken.version, || format!("read {number} misses a take"))?;
+            must_ever(read.version == taken.version, || format!("read {number} misses a take"))?;
             free(&writer, &taken).await?;
             let read = reader.read().await?;
-            must(read.contents == Contents::Absent, || format!("read {number} misses a release"))?;
+            must_ever(read.contents == Contents::Absent, || {
+                format!("read {number} misses a release")
+            })?;
         } else {
             let intent = if version.is_absent() { Intent::Adopt } else { Intent::Take };
             version = put(&writer, &version, intent, record).await?.version;
             let read = reader.read().await?;
-            must(read.version == version, || format!("read {number} is older than its write"))?;
+            must_ever(read.version == version, || {
+                format!("read {number} is older than its write")
+            })?;
         }
     }
     Ok(Finding::Holds)
@@ -180,7 +186,7 @@ pub(super) async fn versions_never_repeat(world: &World) -> Outcome {
         let absent = Version::absent();
         let first = if world.target().by_server() { Intent::Take } else { Intent::Adopt };
         let one = put(&store, &absent, first, record_of("a", cycle)).await?;
-        must(!seen.contains(&one.version), || format!("version {:?} came back", one.version))?;
+        must_ever(!seen.contains(&one.version), || format!("version {:?} came back", one.version))?;
         for old in &seen {
             refused(&store, old, Intent::Renew, "a write over a version of an earlier life")
                 .await?;
@@ -190,7 +196,9 @@ pub(super) async fn versions_never_repeat(world: &World) -> Outcome {
             free(&store, &one).await?;
         } else {
             let two = put(&store, &one.version, Intent::Take, record_of("a", cycle)).await?;
-            must(!seen.contains(&two.version), || format!("version {:?} came back", two.version))?;
+            must_ever(!seen.contains(&two.version), || {
+                format!("version {:?} came back", two.version)
+            })?;
             seen.push(two.version);
             world.target().delete(world.lock()).await.map_err(Problem::NotApplicable)?;
         }

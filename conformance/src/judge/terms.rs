@@ -111,16 +111,13 @@ impl Term {
     }
 }
 
-/// A process that is stopped neither works nor can be told to: what it does on waking is another case's question.
+/// The times of work. A process that is stopped neither works nor can be told to: what it does on waking is another
+/// case's question.
 fn worked(events: &[Event], rules: &Rules, found: &mut Findings) -> Vec<Span> {
-    let stopped: Vec<&Arc<str>> = events
-        .iter()
-        .filter(|event| matches!(event.what, What::Stopped(true) | What::Died))
-        .map(|event| &event.node)
-        .collect();
+    let last = events.last().map_or(Time(0), |event| event.at);
     let mut open: HashMap<(Arc<str>, Token), Time> = HashMap::new();
     let mut spans = Vec::new();
-    for event in events.iter().filter(|event| !stopped.contains(&&event.node)) {
+    for event in events {
         let (at, node) = (event.at, event.node.clone());
         match event.what {
             What::WorkStarted { token } => {
@@ -135,9 +132,21 @@ fn worked(events: &[Event], rules: &Rules, found: &mut Findings) -> Vec<Span> {
                 }
                 spans.push(Span { node, token, begin, end: at });
             }
+            What::Stopped(true) | What::Died => {
+                let ended = open.extract_if(|(of, _), _| *of == node);
+                spans.extend(ended.map(|((node, token), begin)| Span {
+                    node,
+                    token,
+                    begin,
+                    end: at,
+                }));
+            }
             _ => {}
         }
     }
+    // It still runs.
+    let running = open.into_iter();
+    spans.extend(running.map(|((node, token), begin)| Span { node, token, begin, end: last }));
     spans.sort_by_key(|span| span.begin);
     spans
 }

@@ -165,6 +165,28 @@ fn resources_observers_and_works() {
         (300, "b", What::WorkStopped { token: 2, dead_by: ms(3000) }),
     ];
     assert_eq!(found(&both), [Property::WorkExclusion]);
+    let endless = [
+        (0, "a", What::WorkStarted { token: 1 }),
+        (100, "b", What::WorkStarted { token: 2 }),
+        (200, "r", effect(2)),
+    ];
+    assert_eq!(found(&endless), [Property::WorkExclusion], "work that nobody stopped");
+    let killed = |at| {
+        let (died, begun) = (What::Died, What::WorkStarted { token: 2 });
+        found(&[
+            (0, "a", What::WorkStarted { token: 1 }),
+            (at, "a", died),
+            (100, "b", begun),
+            (900, "r", effect(2)),
+        ])
+    };
+    assert_eq!(killed(50), [], "the dead do not work");
+    let before = [
+        (0, "a", What::WorkStarted { token: 1 }),
+        (100, "b", What::WorkStarted { token: 2 }),
+        (500, "a", What::Died),
+    ];
+    assert_eq!(found(&before), [Property::WorkExclusion], "until they die they do");
 }
 
 #[test]
