@@ -47,7 +47,10 @@ impl Election {
         self.flight = None;
         match answer {
             // The watch was faster, and nobody can tell which of the two is newer.
-            Ok(observed) if overtaken && self.is_other_than_seen(&observed) => self.read_at = now,
+            Ok(observed) if overtaken && self.is_other_than_seen(&observed) => {
+                self.note_later_term(now, &observed);
+                self.read_at = now;
+            }
             Ok(observed) => {
                 self.doubt = false;
                 self.must_read = false;

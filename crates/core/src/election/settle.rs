@@ -202,6 +202,19 @@ impl Election {
         }
     }
 
+    /// An answer that the watch overtook is not settled, but a later term that it tells of was seen: its token is not
+    /// taken again, and its holder is waited out even if the record vanishes before the next read.
+    pub(super) fn note_later_term(&mut self, now: Time, observed: &Observed) {
+        let Some(record) = observed.record().filter(|record| record.token > self.highest) else {
+            return;
+        };
+        self.highest = record.token;
+        self.longest = self.longest.max(record.lease_duration);
+        if record.holder.is_some() && observed.expiry == Expiry::ByObserver {
+            self.note_holder(now, record);
+        }
+    }
+
     /// Remembers what is there, and restarts the timer if its holder showed life.
     pub(super) fn observe(&mut self, now: Time, observed: Observed) {
         if let Some(record) = observed.record() {

@@ -251,6 +251,29 @@ fn a_read_that_agrees_with_the_watch_that_overtook_it_counts() {
 }
 
 #[test]
+fn a_later_term_in_an_answer_that_the_watch_overtook_is_waited_out() {
+    let mut play = follower(true, held(5, 5));
+    play.wait(L / 3);
+    assert_eq!(play.poll(), Some(Action::Read));
+    // A late event of the release before that term.
+    let released = Contents::Record(record(None, 5, 6));
+    let late = Observed { version: Version::number(50), contents: released, ..play.observed() };
+    play.input(Input::Hint(late));
+    play.store(held(6, 7));
+    play.input(Input::Read(Ok(play.observed())));
+    play.contents = Contents::Absent;
+    play.version += 1;
+    let over = play.now + L;
+    while play.now < over {
+        play.turn();
+        assert_eq!(play.leadership(), None);
+        play.wait(P / 4);
+    }
+    play.run_for(L);
+    assert_eq!(play.leadership().unwrap().token, 7);
+}
+
+#[test]
 fn a_holder_that_was_pushed_to_a_leader_makes_its_view_unknown() {
     let mut play = Play::leading();
     assert!(matches!(play.election.view(play.now), View::Held(_)));
