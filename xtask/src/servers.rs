@@ -25,6 +25,8 @@ struct Server {
     version_of: &'static str,
     /// Programs, and the Go package of each.
     programs: &'static [(&'static str, &'static str)],
+    /// The Go package that is told its version at link time: the published module does not know its own.
+    stamped: Option<&'static str>,
     /// How long a first build takes on two cores.
     takes: &'static str,
 }
@@ -39,13 +41,23 @@ const SERVERS: &[Server] = &[
             ("etcdctl", "go.etcd.io/etcd/etcdctl/v3"),
             ("etcdutl", "go.etcd.io/etcd/etcdutl/v3"),
         ],
+        stamped: None,
         takes: "about two minutes",
+    },
+    Server {
+        name: "kubernetes",
+        module: "conformance/servers/kube-apiserver",
+        version_of: "k8s.io/kubernetes",
+        programs: &[("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver")],
+        stamped: Some("k8s.io/component-base/version"),
+        takes: "three to ten minutes, and some gigabytes of memory and of Go's build cache",
     },
     Server {
         name: "etcd-go",
         module: "conformance/peers/etcd-go",
         version_of: "go.etcd.io/etcd/client/v3",
         programs: &[("etcd-go", ".")],
+        stamped: None,
         takes: "some seconds",
     },
 ];
@@ -86,7 +98,8 @@ impl Server {
         // Built beside its place and moved there whole, so that nobody finds half of it.
         let scratch = home.with_extension(format!("building-{}", std::process::id()));
         fs::create_dir_all(&scratch).map_err(|error| cannot("create", &scratch, &error))?;
-        let built = self.build(&go, &module, &scratch).and_then(|()| replace(&scratch, &home));
+        let built =
+            self.build(&go, &module, &version, &scratch).and_then(|()| replace(&scratch, &home));
         if built.is_err() {
             let _ = fs::remove_dir_all(&scratch);
         }
@@ -108,11 +121,12 @@ impl Server {
         }
     }
 
-    fn build(&self, go: &Path, module: &Path, into: &Path) -> Outcome {
+    fn build(&self, go: &Path, module: &Path, version: &str, into: &Path) -> Outcome {
+        let flags = self.link_flags(version);
         for (program, package) in self.programs {
             let mut build = Command::new(go);
             build.args(["build", "-mod=readonly", "-trimpath", "-buildvcs=false"]);
-            build.args(["-ldflags", "-s -w", "-o"]).arg(into.join(program)).arg(package);
+            build.args(["-ldflags", &flags, "-o"]).arg(into.join(program)).arg(package);
             build.current_dir(module).stdin(Stdio::null());
             // Static, so that the same binary starts in an empty container.
             build.env("CGO_ENABLED", "0").env("GOWORK", "off");
@@ -121,6 +135,21 @@ impl Server {
             })?;
         }
         Ok(())
+    }
+
+    /// No symbols, and the version where the program asks for it.
+    fn link_flags(&self, version: &str) -> String {
+        let mut flags = "-s -w".to_owned();
+        if let Some(package) = self.stamped {
+            let mut numbers = version.split('.');
+            let (major, minor) = (numbers.next().unwrap_or("0"), numbers.next().unwrap_or("0"));
+            for (name, value) in
+                [("gitVersion", &*format!("v{version}")), ("gitMajor", major), ("gitMinor", minor)]
+            {
+                flags += &format!(" -X {package}.{name}={value}");
+            }
+        }
+        flags
     }
 }
 
@@ -178,8 +207,21 @@ mod tests {
         for server in SERVERS {
             let module = root().join(server.module);
             let version = server.version(&module).unwrap();
-            assert!(version.starts_with("3."), "{}: {version}", server.name);
+            let major = if server.name == "kubernetes" { "1.36." } else { "3." };
+            assert!(version.starts_with(major), "{}: {version}", server.name);
         }
+    }
+
+    #[test]
+    fn a_program_that_does_not_know_its_version_is_told() {
+        let of =
+            |name| SERVERS.iter().find(|server| server.name == name).unwrap().link_flags("1.36.3");
+        let package = "k8s.io/component-base/version";
+        let told = format!(
+            "-X {package}.gitVersion=v1.36.3 -X {package}.gitMajor=1 -X {package}.gitMinor=36"
+        );
+        assert_eq!(of("kubernetes"), format!("-s -w {told}"));
+        assert_eq!(of("etcd"), "-s -w");
     }
 
     #[test]
