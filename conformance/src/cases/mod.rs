@@ -148,6 +148,7 @@ built! { BUILT:
     "IN2" records::absurd_fields "an absurd field freezes the timer or is believed"
     "IN3" records::belongs_to_another "somebody else's data is overwritten"
     "IN4" records::random_bytes "the decoder panics, or a record does not survive its own encoding"
+    "UP6" records::coordinated "it contends with a coordinator, changes what that wrote, or does not say why it stays out"
     "UP1" records::unknown_fields "a field of a later version is dropped by a write"
 }
 

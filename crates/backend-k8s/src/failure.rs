@@ -28,6 +28,8 @@ pub(crate) enum Reason {
     Conflict,
     /// There is no such way to make a request: the other way to create is tried.
     NoSuchMethod,
+    /// The API server does not know these credentials, or not any more.
+    WrongLogin,
     /// What a watch could resume from is forgotten.
     TooOld,
     /// Anything else.
@@ -63,16 +65,24 @@ impl Failure {
         let said = if status.message.is_empty() { &status.reason } else { &status.message };
         let text = |cure: &str| format!("the API server says: {said}{cure}");
         let plain = |kind, reason| Self { kind, reason, text: text("") };
-        let denied = |cure: &str| Self {
+        let denied = |reason, cure: &str| Self {
             kind: ErrorKind::Denied,
-            reason: Reason::Other,
+            reason,
             text: text(&format!("; {cure}")),
         };
         match (status.code, status.reason.as_str()) {
+            (400, _) if said.contains("HTTP request to an HTTPS server") => Self::invalid(text(
+                "; it speaks TLS: the server's URL in the kubeconfig should begin with https:",
+            )),
             (401, _) => denied(
-                "look at the credentials of the kubeconfig, or the token of the service account and whether it expired",
+                Reason::WrongLogin,
+                "look at the credentials, the token or the certificate, of the kubeconfig or of the service account, and how long they are good",
             ),
-            (403, _) => denied(CURE),
+            (403, _) if said.contains("system:anonymous") => denied(
+                Reason::Other,
+                "the request came without credentials: give the kubeconfig's user a token or a certificate",
+            ),
+            (403, _) => denied(Reason::Other, CURE),
             (404, "NotFound") => plain(ErrorKind::Invalid, Reason::NotFound),
             (404 | 405, _) => plain(ErrorKind::Invalid, Reason::NoSuchMethod),
             (409, _) => plain(ErrorKind::Unavailable, Reason::Conflict),
@@ -113,7 +123,7 @@ impl Failure {
         let said = texts.last().map_or("no answer", String::as_str);
         if said.contains("invalid peer certificate") || said.contains("received fatal alert") {
             let text = format!(
-                "{said}; look at the certificates: the authority of the kubeconfig, the client's own, and how long they are good"
+                "no TLS connection to the API server: {said}; look at the certificates: the authority of the kubeconfig, the client's own, and how long they are good"
             );
             return Self::new(ErrorKind::Denied, text);
         }
@@ -159,7 +169,8 @@ mod tests {
         use ErrorKind::{Denied, Invalid, Throttled, Unavailable};
         const UPDATE: &str = "Lease.coordination.k8s.io \"x\" is invalid: metadata.resourceVersion: Invalid value: 0: must be specified for an update";
         for (code, reason, text, kind, follows) in [
-            (401, "Unauthorized", "Unauthorized", Denied, Reason::Other),
+            (401, "Unauthorized", "Unauthorized", Denied, Reason::WrongLogin),
+            (403, "Forbidden", "User \"system:anonymous\" cannot", Denied, Reason::Other),
             (403, "Forbidden", "leases \"x\" is forbidden", Denied, Reason::Other),
             (404, "NotFound", "leases \"x\" not found", Invalid, Reason::NotFound),
             (

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use kube::Client;
 use kube::api::PostParams;
 use kube::core::params::GetParams;
 use kube::core::request::Request;
@@ -22,6 +21,7 @@ use crate::failure::{Failure, Reason};
 use crate::form::Form;
 use crate::name::Place;
 use crate::object::Object;
+use crate::options::Access;
 use crate::watch;
 
 const OPEN: &str = "open the lock";
@@ -42,7 +42,7 @@ pub struct KubernetesLock {
 pub(crate) struct Api {
     pub(crate) form: Form,
     pub(crate) place: Arc<Place>,
-    pub(crate) client: Client,
+    pub(crate) access: Arc<Access>,
     token_floor: Option<Token>,
     peer_lease_duration: Option<Duration>,
 }
@@ -54,10 +54,10 @@ impl fmt::Debug for Api {
 }
 
 impl KubernetesLock {
-    pub(crate) fn new(form: Form, place: Place, client: Client) -> Self {
+    pub(crate) fn new(form: Form, place: Place, access: Arc<Access>) -> Self {
         let name = format!("{}://{place}", form.scheme());
         let place = Arc::new(place);
-        let api = Api { form, place, client, token_floor: None, peer_lease_duration: None };
+        let api = Api { form, place, access, token_floor: None, peer_lease_duration: None };
         Self::of_api(name, api)
     }
 
@@ -227,10 +227,20 @@ impl Api {
         request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
     ) -> Result<T, Failure> {
         let request = request.map_err(|error| Failure::invalid(error.to_string()))?;
-        match timeout(DEADLINE, self.client.request(request)).await {
-            Ok(answer) => answer.map_err(|error| Failure::of(&error)),
+        let client = self.access.client().await;
+        match timeout(DEADLINE, client.request(request)).await {
+            Ok(answer) => answer.map_err(|error| self.failed(&error)),
             Err(_elapsed) => Err(Failure::unavailable(format!("no answer within {DEADLINE:?}"))),
         }
+    }
+
+    /// What an error means. Who is not known any more comes with other credentials the next time.
+    pub(crate) fn failed(&self, error: &kube::Error) -> Failure {
+        let failure = Failure::of(error);
+        if failure.reason == Reason::WrongLogin {
+            self.access.refused();
+        }
+        failure
     }
 
     /// What an object says, and what its version is.

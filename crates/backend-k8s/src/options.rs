@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use http::header::{HeaderValue, USER_AGENT};
@@ -24,7 +26,40 @@ const IN_CLUSTER: &str = "KUBERNETES_SERVICE_HOST";
 /// A cluster. Its locks share one pool of connections.
 #[derive(Clone)]
 pub struct Kubernetes {
-    client: Client,
+    pub(crate) access: Arc<Access>,
+}
+
+/// The client, and how another one is made.
+pub(crate) struct Access {
+    client: RwLock<Client>,
+    /// `None`: the caller made the client.
+    options: Option<KubernetesOptions>,
+    /// The API server knows these credentials no more.
+    is_stale: AtomicBool,
+}
+
+impl Access {
+    fn new(client: Client, options: Option<KubernetesOptions>) -> Arc<Self> {
+        Arc::new(Self { client: RwLock::new(client), options, is_stale: AtomicBool::new(false) })
+    }
+
+    /// The client. After [`refused`](Self::refused) it comes with the credentials that the files hold then.
+    pub(crate) async fn client(&self) -> Client {
+        if self.is_stale.swap(false, Ordering::Relaxed)
+            && let Some(options) = &self.options
+        {
+            match options.client().await {
+                Ok(client) => *self.client.write().unwrap_or_else(PoisonError::into_inner) = client,
+                Err(error) => tracing::warn!(%error, "no other credentials"),
+            }
+        }
+        self.client.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whoever rotates a token replaces a file, of which the client looks at its own pace only.
+    pub(crate) fn refused(&self) {
+        self.is_stale.store(true, Ordering::Relaxed);
+    }
 }
 
 /// How a [`Kubernetes`] is reached. Without any of it: as the pod's own service account, or else as the current context
@@ -38,7 +73,7 @@ pub struct KubernetesOptions {
 
 impl fmt::Debug for Kubernetes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let namespace = self.client.default_namespace();
+        let namespace = self.namespace();
         f.debug_struct("Kubernetes").field("namespace", &namespace).finish_non_exhaustive()
     }
 }
@@ -61,6 +96,11 @@ impl KubernetesOptions {
     /// # Errors
     /// `Invalid`: there is no configuration, or it cannot be used; the text says why.
     pub async fn build(self) -> Result<Kubernetes, Error> {
+        let client = self.client().await?;
+        Ok(Kubernetes { access: Access::new(client, Some(self)) })
+    }
+
+    async fn client(&self) -> Result<Client, Error> {
         let mut config = self.config().await?;
         config.default_retry = false;
         config.connect_timeout = Some(CONNECT);
@@ -69,8 +109,7 @@ impl KubernetesOptions {
         config.read_timeout = None;
         let agent = concat!("leasehold/", env!("CARGO_PKG_VERSION"));
         config.headers.push((USER_AGENT, HeaderValue::from_static(agent)));
-        let client = Client::try_from(config).map_err(|error| invalid(told(&error)))?;
-        Ok(Kubernetes { client })
+        Client::try_from(config).map_err(|error| invalid(told(&error)))
     }
 
     async fn config(&self) -> Result<Config, Error> {
@@ -109,7 +148,12 @@ impl Kubernetes {
     /// A cluster over a client that the caller made. Let it not retry (`Config::default_retry`): the election does.
     #[must_use]
     pub fn from_client(client: Client) -> Self {
-        Self { client }
+        Self { access: Access::new(client, None) }
+    }
+
+    fn namespace(&self) -> String {
+        let client = self.access.client.read().unwrap_or_else(PoisonError::into_inner);
+        client.default_namespace().to_owned()
     }
 
     /// The lock of that name, in this namespace or in the client's own. Contacts nobody.
@@ -122,15 +166,15 @@ impl Kubernetes {
         namespace: Option<&str>,
         name: &str,
     ) -> Result<KubernetesLock, Error> {
-        let namespace = namespace.unwrap_or_else(|| self.client.default_namespace());
-        let place = Place::new(namespace, name).map_err(invalid)?;
+        let own = self.namespace();
+        let place = Place::new(namespace.unwrap_or(&own), name).map_err(invalid)?;
         if form == Form::Endpoints {
             tracing::warn!(
                 lock = %place,
                 "the API server deprecates Endpoints since Kubernetes 1.33: move to a Lease once no older client is left"
             );
         }
-        Ok(KubernetesLock::new(form, place, self.client.clone()))
+        Ok(KubernetesLock::new(form, place, self.access.clone()))
     }
 }
 

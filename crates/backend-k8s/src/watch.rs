@@ -116,9 +116,9 @@ async fn begin(api: &Api, seen: Option<u64>) -> Result<Events, Failure> {
     let after = seen.map(|revision| revision.to_string()).unwrap_or_default();
     let request = api.requests().watch(&one, &after);
     let request = request.map_err(|error| Failure::invalid(error.to_string()))?;
-    match timeout(BEGIN, api.client.request_events::<Value>(request)).await {
+    match timeout(BEGIN, api.access.client().await.request_events::<Value>(request)).await {
         Ok(Ok(events)) => Ok(Box::pin(events)),
-        Ok(Err(error)) => Err(Failure::of(&error)),
+        Ok(Err(error)) => Err(api.failed(&error)),
         Err(_elapsed) => Err(Failure::unavailable(format!("no watch began within {BEGIN:?}"))),
     }
 }
