@@ -96,8 +96,6 @@ fn backend(scheme: &str) -> &str {
         "etcd" | "etcds" => "etcd",
         "redis" | "rediss" | "redis+sentinel" => "redis",
         "s3" | "gs" | "az" => "objectstore",
-        "k8s" => "kubernetes",
-        "k8s+endpoints" => "endpoints",
         other => other,
     }
 }

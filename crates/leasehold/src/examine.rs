@@ -18,7 +18,7 @@ pub struct Examination {
 /// Two candidates race for a scratch lock beside it, which proves that the store compares and swaps; it is removed. The
 /// lock itself is only read. What fails is a finding, so this has no error.
 pub async fn examine(url: &str, settings: TimingSettings) -> Examination {
-    let lock = match open(url) {
+    let lock = match open(url).await {
         Ok(lock) => lock,
         Err(error) => {
             let findings = vec![Finding::of_error("lock", &error)];
@@ -37,13 +37,15 @@ pub async fn examine(url: &str, settings: TimingSettings) -> Examination {
     Examination { name: Some(lock.name().to_owned()), timing, findings }
 }
 
-fn open(text: &str) -> Result<Box<dyn Diagnose>, Error> {
+async fn open(text: &str) -> Result<Box<dyn Diagnose>, Error> {
     let url = LockUrl::parse(text)?;
     match url.scheme() {
         #[cfg(feature = "etcd")]
         "etcd" | "etcds" => Ok(Box::new(crate::etcd::open(&url)?)),
         #[cfg(feature = "file")]
         "file" => Ok(Box::new(crate::file::open(&url)?)),
+        #[cfg(feature = "kubernetes")]
+        "k8s" | "k8s+endpoints" => Ok(Box::new(crate::k8s::open(&url).await?)),
         "mem" => Err(url::invalid("a mem: lock has no store that could be examined".to_owned())),
         scheme => Err(url::invalid(crate::unknown(scheme))),
     }

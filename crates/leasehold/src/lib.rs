@@ -106,6 +106,8 @@
 #[cfg(feature = "etcd")]
 pub mod etcd;
 mod examine;
+#[cfg(feature = "kubernetes")]
+pub mod k8s;
 mod url;
 
 use std::sync::Arc;
@@ -153,11 +155,21 @@ pub const SCHEMES: &[&str] = &[
     "etcds",
     #[cfg(feature = "file")]
     "file",
+    #[cfg(feature = "kubernetes")]
+    "k8s",
+    #[cfg(feature = "kubernetes")]
+    "k8s+endpoints",
     "mem",
 ];
 
 /// Schemes, and the feature that brings each.
-const FEATURES: &[(&str, &str)] = &[("etcd", "etcd"), ("etcds", "etcd"), ("file", "file")];
+const FEATURES: &[(&str, &str)] = &[
+    ("etcd", "etcd"),
+    ("etcds", "etcd"),
+    ("file", "file"),
+    ("k8s", "kubernetes"),
+    ("k8s+endpoints", "kubernetes"),
+];
 
 /// Opens the lock that `url` names.
 ///
@@ -165,6 +177,7 @@ const FEATURES: &[(&str, &str)] = &[("etcd", "etcd"), ("etcds", "etcd"), ("file"
 /// |---|---|---|
 /// | `file:/path`, `file:path` | `file` (default) | one small file on this host |
 /// | `etcd://h1:2379,h2:2379/name`, `etcds://…` | `etcd` | an election of etcd, over TLS with `etcds` |
+/// | `k8s://ns/name`, `k8s+endpoints://…` | `kubernetes` | a Lease, or the annotation of an Endpoints object, beside client-go |
 /// | `mem:name` | – | a new lock in this process at every call; the name is for logs; for tests |
 ///
 /// # Errors
@@ -176,6 +189,8 @@ pub async fn connect(url: &str) -> Result<Arc<dyn LockBackend>, Error> {
         "etcd" | "etcds" => Ok(Arc::new(etcd::open(&url)?)),
         #[cfg(feature = "file")]
         "file" => Ok(Arc::new(file::open(&url)?)),
+        #[cfg(feature = "kubernetes")]
+        "k8s" | "k8s+endpoints" => Ok(Arc::new(k8s::open(&url).await?)),
         "mem" => {
             url.allow_parameters(&[])?;
             Ok(Arc::new(MemoryLock::new(url.path().display().to_string())))
