@@ -78,4 +78,6 @@ pub use status::{Counters, Leader, Leading, Role, Status};
 #[cfg(feature = "driver")]
 pub use term::{Deadlines, Held, StopReason, Term};
 pub use time::{Time, Wall};
-pub use timing::{Bounds, InvalidTiming, MAX_LEASE_DURATION, Timing, TimingSettings};
+pub use timing::{
+    Bounds, InvalidTiming, Leaderless, MAX_LEASE_DURATION, Requests, Store, Timing, TimingSettings,
+};

@@ -7,6 +7,10 @@ use crate::backend::LockBackend;
 use crate::record::Incarnation;
 use crate::time::Time;
 
+mod worst;
+
+pub use worst::{Leaderless, Requests, Store};
+
 /// The longest lease duration a candidate may ask for.
 pub const MAX_LEASE_DURATION: Duration = Duration::from_secs(3600);
 
@@ -405,6 +409,12 @@ impl InvalidTiming {
     #[must_use]
     pub fn nearest(&self) -> &Timing {
         &self.nearest
+    }
+
+    /// The rule that is broken, with its numbers.
+    #[must_use]
+    pub fn rule(&self) -> &str {
+        &self.rule
     }
 }
 
