@@ -1,5 +1,7 @@
 //! The command line. Every flag is also a variable `LEASEHOLD_<FLAG>`.
 
+mod look;
+
 use std::ffi::OsString;
 use std::time::Duration;
 
@@ -9,6 +11,8 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use humantime::parse_duration;
 use leasehold::{LockUrl, TimingSettings};
+
+pub use look::{BenchArgs, ExplainArgs, ListArgs, OutputArgs, WatchArgs};
 
 /// Run a command while this process leads.
 #[derive(Debug, Parser)]
@@ -37,6 +41,12 @@ pub enum Action {
     Run(RunArgs),
     /// Say who leads: exit 0 if somebody does, 75 if nobody does, 69 if it is unknown
     Status(StatusArgs),
+    /// Say who leads, and every change as it happens
+    #[command(after_help = crate::watch::HELP)]
+    Watch(WatchArgs),
+    /// Say what a timing comes to: when what stops, how long nobody may lead, what it costs
+    #[command(after_help = crate::explain::HELP)]
+    Explain(ExplainArgs),
     /// Say whether the lock can be relied on: the store, permissions, latency, timing
     #[command(after_help = crate::doctor::HELP)]
     Doctor(DoctorArgs),
@@ -64,7 +74,7 @@ pub struct LogArgs {
     /// More; twice for everything
     #[arg(short, long, global = true, env = "LEASEHOLD_VERBOSE", action = clap::ArgAction::Count, conflicts_with = "quiet", hide_env = true)]
     pub verbose: u8,
-    /// Whether log lines are coloured; auto is only on a terminal, and not with NO_COLOR
+    /// Whether what is printed is coloured; auto is only on a terminal, and not with NO_COLOR
     #[arg(
         long,
         global = true,
@@ -76,7 +86,7 @@ pub struct LogArgs {
     pub color: Colour,
 }
 
-/// Whether log lines are coloured.
+/// Whether what is printed is coloured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Colour {
     /// On a terminal, unless `NO_COLOR` is set.

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use leasehold_cli::args::Action;
-use leasehold_cli::{args, doctor, exit, guard, logging, run, status};
+use leasehold_cli::{args, doctor, exit, explain, guard, logging, run, status, watch};
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
@@ -33,10 +33,13 @@ fn main() -> ExitCode {
     if let Action::Conformance(args) = &cli.action {
         return ExitCode::from(leasehold_cli::conformance::main(args));
     }
+    let colour = cli.log.color;
     logging::install(cli.log);
     ExitCode::from(match cli.action {
         Action::Run(args) => run::main(args),
         Action::Status(args) => status::main(&args),
+        Action::Watch(args) => watch::main(&args, colour),
+        Action::Explain(args) => explain::main(&args, colour),
         Action::Doctor(args) => doctor::main(&args),
         #[cfg(feature = "conformance")]
         Action::Conformance(_) => unreachable!("it has been run"),

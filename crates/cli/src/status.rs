@@ -1,10 +1,10 @@
 //! `leasehold status`: one read, and what it proves.
 
-use std::io::{self, Write};
 use std::time::Duration;
 
 use leasehold::{
-    BootClock, Clock, Contents, Error, ErrorKind, Expiry, LockBackend, Observed, Record,
+    BootClock, Clock, Contents, Error, ErrorKind, Expiry, LockBackend, Observed, Record, Token,
+    Wall,
 };
 use serde_json::{Value, json};
 
@@ -12,6 +12,7 @@ use crate::args::{OutputFormat, StatusArgs};
 use crate::exit;
 use crate::lock::Lock;
 use crate::notice::{age, moment};
+use crate::output;
 
 /// What one read says about leadership.
 #[derive(Debug)]
@@ -51,18 +52,17 @@ async fn status(args: &StatusArgs) -> u8 {
     match read {
         Ok((lock, observed)) => {
             let answer = judge(&observed);
-            let printed = print(&answer.render(args.output, lock.backend().as_ref()));
-            if printed { answer.code } else { exit::INTERNAL }
+            output::answer(&answer.render(args.output, lock.backend().as_ref()), answer.code)
         }
         Err(error) => {
             match args.output {
-                OutputFormat::Text => print_error(&error),
+                OutputFormat::Text => output::print_error(&error),
                 OutputFormat::Json => {
                     let answer = json!({
                         "v": 1, "lock": null, "state": "unknown", "leader": null,
                         "reason": error.to_string(),
                     });
-                    print(&format!("{answer}\n"));
+                    return output::answer(&format!("{answer}\n"), exit::of_error(&error));
                 }
             }
             exit::of_error(&error)
@@ -145,14 +145,12 @@ impl Answer<'_> {
     fn json(&self, lock: &dyn LockBackend) -> Value {
         let leader = self.record.and_then(|record| {
             let holder = record.holder.as_ref()?;
-            Some(json!({
-                "identity": holder.identity,
-                "advertise": holder.advertise,
-                "token": holder.incarnation.map(|_| record.token),
-                "since_ms": record.acquired.0,
-                "renewed_ms": record.renewed.0,
-                "lease_duration_ms": u64::try_from(record.lease_duration.as_millis()).ok(),
-            }))
+            let token = holder.incarnation.map(|_| record.token);
+            let (advertise, lease) = (holder.advertise.as_deref(), record.lease_duration);
+            let mut leader =
+                leader_json(&holder.identity, advertise, token, record.acquired, lease);
+            leader["renewed_ms"] = json!(record.renewed.0);
+            Some(leader)
         });
         json!({
             "v": 1,
@@ -164,18 +162,19 @@ impl Answer<'_> {
     }
 }
 
-/// Whether it was printed. A closed pipe is the reader's choice, not an error.
-fn print(text: &str) -> bool {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            let _ = writeln!(io::stderr(), "leasehold: cannot write the answer: {error}");
-            false
-        }
-        _ => true,
-    }
-}
-
-fn print_error(error: &Error) {
-    let _ = writeln!(io::stderr(), "leasehold: {error}");
+/// A leader, as programs read of it.
+pub(crate) fn leader_json(
+    identity: &str,
+    advertise: Option<&str>,
+    token: Option<Token>,
+    since: Wall,
+    lease_duration: Duration,
+) -> Value {
+    json!({
+        "identity": identity,
+        "advertise": advertise,
+        "token": token,
+        "since_ms": since.0,
+        "lease_duration_ms": u64::try_from(lease_duration.as_millis()).ok(),
+    })
 }

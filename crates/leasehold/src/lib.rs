@@ -106,11 +106,13 @@
 #[cfg(feature = "etcd")]
 pub mod etcd;
 mod examine;
+mod explain;
 mod url;
 
 use std::sync::Arc;
 
 pub use examine::{Examination, examine};
+pub use explain::{Explanation, MONTH, NotExplained, explain};
 pub use leasehold_core::*;
 pub use url::LockUrl;
 
