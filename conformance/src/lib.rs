@@ -7,17 +7,13 @@
 //! What it does not show: that something never happens. A pass says that it did not happen in these schedules.
 
 mod canary;
-pub mod candidate;
 pub mod cases;
 pub mod catalogue;
-pub mod clock;
 pub mod command;
 pub mod expected;
 #[cfg(feature = "servers")]
 pub mod fixture;
 pub mod hand;
-pub mod history;
-pub mod judge;
 pub mod link;
 pub mod mortal;
 pub mod process;
@@ -25,6 +21,7 @@ pub mod proxy;
 pub mod report;
 pub mod runner;
 pub mod target;
-pub mod timeline;
 pub mod verdict;
 pub mod world;
+
+pub use leasehold_testing::{candidate, clock, history, judge, timeline};

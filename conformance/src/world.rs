@@ -17,7 +17,7 @@ use crate::clock::Gate;
 use crate::fixture::{Fixture, Tls, Wish};
 use crate::history::{Event, History, What};
 use crate::judge::{Exemption, Property, Span};
-use crate::link::{Ledger, Link, Network};
+use crate::link::{Latency, Ledger, Link, Network};
 use crate::mortal::Mortal;
 use crate::process::Process;
 use crate::target::Target;
@@ -171,6 +171,7 @@ impl World {
         setup: Setup,
     ) -> Result<Candidate, leasehold::Error> {
         let tune = |builder| self.target.tune(builder);
+        let network = network.map(|network| Arc::new(network) as Arc<_>);
         Candidate::new(name, (store, network), &self.clock, &self.ledger, setup, tune)
     }
 
@@ -404,5 +405,5 @@ pub fn settings() -> TimingSettings {
 /// A candidate like the others.
 #[must_use]
 pub fn setup() -> Setup {
-    Setup { identity: None, timing: settings(), rate: 1_000_000 }
+    Setup { identity: None, timing: settings(), rate: 1_000_000, latency: Latency::default() }
 }

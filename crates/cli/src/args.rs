@@ -1,5 +1,7 @@
 //! The command line. Every flag is also a variable `LEASEHOLD_<FLAG>`.
 
+#[cfg(feature = "demo")]
+mod demo;
 mod look;
 
 use std::ffi::OsString;
@@ -12,6 +14,8 @@ use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand,
 use humantime::parse_duration;
 use leasehold::{LockUrl, TimingSettings};
 
+#[cfg(feature = "demo")]
+pub use demo::DemoArgs;
 pub use look::{BenchArgs, ExplainArgs, ListArgs, OutputArgs, WatchArgs};
 
 /// Run a command while this process leads.
@@ -50,6 +54,10 @@ pub enum Action {
     /// Say whether the lock can be relied on: the store, permissions, latency, timing
     #[command(after_help = crate::doctor::HELP)]
     Doctor(DoctorArgs),
+    /// Watch three candidates in this terminal, and kill, freeze and cut them off
+    #[cfg(feature = "demo")]
+    #[command(after_help = crate::demo::HELP)]
+    Demo(DemoArgs),
     /// Run the conformance cases against your own store, on scratch locks beside the one that is named
     #[cfg(feature = "conformance")]
     Conformance(ConformanceArgs),

@@ -11,6 +11,8 @@ pub mod args;
 pub mod boot;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+#[cfg(feature = "demo")]
+pub mod demo;
 pub mod doctor;
 pub mod exit;
 pub mod explain;

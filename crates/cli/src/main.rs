@@ -34,6 +34,11 @@ fn main() -> ExitCode {
         return ExitCode::from(leasehold_cli::conformance::main(args));
     }
     let colour = cli.log.color;
+    // What goes wrong in it is shown by it.
+    #[cfg(feature = "demo")]
+    if let Action::Demo(args) = &cli.action {
+        return ExitCode::from(leasehold_cli::demo::main(args, colour));
+    }
     logging::install(cli.log);
     ExitCode::from(match cli.action {
         Action::Run(args) => run::main(args),
@@ -41,6 +46,8 @@ fn main() -> ExitCode {
         Action::Watch(args) => watch::main(&args, colour),
         Action::Explain(args) => explain::main(&args, colour),
         Action::Doctor(args) => doctor::main(&args),
+        #[cfg(feature = "demo")]
+        Action::Demo(_) => unreachable!("it has been shown"),
         #[cfg(feature = "conformance")]
         Action::Conformance(_) => unreachable!("it has been run"),
     })

@@ -54,6 +54,7 @@ pub struct Builder {
     drain_timeout: Duration,
     loss_grace: Duration,
     hand_over_jitter: Duration,
+    incarnation: Option<Incarnation>,
     #[cfg(feature = "mutants")]
     mutant: Option<crate::election::Mutant>,
 }
@@ -113,6 +114,14 @@ impl Builder {
         self
     }
 
+    /// The incarnation, for simulations that must repeat themselves. Two electors of one incarnation take each
+    /// other's records for their own: never in a product.
+    #[doc(hidden)]
+    pub fn incarnation(mut self, incarnation: Incarnation) -> Self {
+        self.incarnation = Some(incarnation);
+        self
+    }
+
     /// A deliberate defect, for tests that must find it.
     #[cfg(feature = "mutants")]
     pub fn mutant(mut self, mutant: crate::election::Mutant) -> Self {
@@ -142,7 +151,7 @@ impl Builder {
         let candidate = Candidate {
             identity: identity.clone(),
             advertise: self.advertise,
-            incarnation: Incarnation(random()),
+            incarnation: self.incarnation.unwrap_or_else(|| Incarnation(random())),
             timing,
             hand_over_jitter: self.hand_over_jitter,
         };
@@ -179,6 +188,7 @@ impl Elector {
             drain_timeout: Duration::from_secs(30),
             loss_grace: Duration::ZERO,
             hand_over_jitter: Duration::ZERO,
+            incarnation: None,
             #[cfg(feature = "mutants")]
             mutant: None,
         }

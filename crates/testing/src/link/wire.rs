@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::StreamExt;
-use leasehold::{
+use leasehold_core::{
     BoxStream, Capabilities, Change, Error, Intent, LockBackend, Observed, Outcome, Version,
 };
 use tokio::sync::oneshot;
@@ -122,8 +122,16 @@ impl Linked {
     }
 }
 
-/// At the store.
+/// There, at the store, and back.
 async fn carry_out(store: &Arc<dyn LockBackend>, link: &Link, op: u64, request: &Request) -> Reply {
+    link.travel(link.0.latency.request).await;
+    let reply = apply(store, link, op, request).await;
+    link.travel(link.0.latency.answer).await;
+    reply
+}
+
+/// At the store.
+async fn apply(store: &Arc<dyn LockBackend>, link: &Link, op: u64, request: &Request) -> Reply {
     let ledger = &link.0.ledger;
     match request {
         Request::Read => {
@@ -218,6 +226,7 @@ impl Reader {
             // A half-open connection stays so: only another stream hears again.
             std::future::pending::<()>().await;
         }
+        self.link.travel(self.link.0.latency.event).await;
         let late = self.link.is_on(|fault| matches!(fault, Fault::DelayEvents(_)));
         if let Some(Fault::DelayEvents(delay)) = late {
             let clock = &self.link.0.clock;

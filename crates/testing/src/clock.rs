@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use leasehold::{BoxFuture, Clock, Time, Wall};
+use leasehold_core::{BoxFuture, Clock, Time, Wall};
 use tokio::sync::watch;
 
 /// One part in a million.
@@ -14,17 +14,19 @@ const MILLION: u128 = 1_000_000;
 pub struct Gate(Arc<watch::Sender<bool>>);
 
 impl Gate {
-    pub(crate) fn open() -> Self {
+    /// A process that runs.
+    #[must_use]
+    pub fn open() -> Self {
         Self(Arc::new(watch::Sender::new(true)))
     }
 
     /// Stops the process, or lets it go on.
-    pub(crate) fn set(&self, runs: bool) {
+    pub fn set(&self, runs: bool) {
         self.0.send_replace(runs);
     }
 
     /// Resolves while the process runs.
-    pub(crate) fn running(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
+    pub fn running(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
         let mut runs = self.0.subscribe();
         let keep = self.clone();
         async move {
@@ -121,7 +123,7 @@ mod tests {
     use std::time::Duration;
 
     use futures_util::FutureExt;
-    use leasehold::testing::VirtualClock;
+    use leasehold_core::testing::VirtualClock;
 
     use super::*;
 
