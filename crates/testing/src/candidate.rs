@@ -163,12 +163,6 @@ impl Candidate {
         })
     }
 
-    /// Whether its process runs.
-    #[must_use]
-    pub fn gate(&self) -> &Gate {
-        &self.gate
-    }
-
     /// The token under which it believes now that it leads.
     #[must_use]
     pub fn leads(&self) -> Option<Token> {

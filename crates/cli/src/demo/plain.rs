@@ -9,7 +9,7 @@ use leasehold::{
     BootClock, Builder, Clock, Error, ErrorKind, Incarnation, LockBackend, MemoryLock, Time,
     TimingSettings,
 };
-use leasehold_testing::history::Event;
+use leasehold_testing::history::{Event, What};
 use leasehold_testing::judge::Violation;
 use leasehold_testing::link::Latency;
 use leasehold_testing::timeline;
@@ -127,6 +127,10 @@ async fn play(
     Ok(Told { events, violations })
 }
 
+fn is_cause(what: &What) -> bool {
+    matches!(what, What::Died | What::Stopped(_) | What::Fault { .. })
+}
+
 struct Scene<'a> {
     simulated: Option<VirtualClock>,
     draws: &'a RefCell<Draws>,
@@ -188,8 +192,10 @@ impl Scene<'_> {
                 Some(clock) => clock.advance(STEP.min(end.since(clock.now()))).await,
                 None => stage.clock.sleep_until(stage.clock.now() + STEP).await,
             }
-            let news = stage.history().since(self.told);
+            let mut news = stage.history().since(self.told);
             self.told += news.len();
+            // What happens at one instant has no order: causes first, and then by name, so that a seed tells the same.
+            news.sort_by_key(|event| (event.at, !is_cause(&event.what), event.node.clone()));
             for line in news.iter().filter_map(|event| teller.tell(event)) {
                 say(&line);
             }

@@ -255,12 +255,10 @@ async fn work(
     let clock = candidate.clock().clone();
     while let Ok(token) = term.check() {
         let arrival = clock.sleep_until(clock.now() + WRITE);
-        let (resources, on_its_way, gate) =
-            (resources.clone(), writes.clone(), candidate.gate().clone());
+        let (resources, on_its_way) = (resources.clone(), writes.clone());
         on_its_way.set(true);
         let write = tokio::task::spawn_local(async move {
             arrival.await;
-            gate.running().await;
             on_its_way.set(false);
             resources.write(token);
         });

@@ -80,7 +80,7 @@ impl Linked {
 
     async fn request(&self, request: Request) -> Reply {
         let link = &self.link;
-        link.0.gate.running().await;
+        link.0.gate.running(&link.0.clock).await;
         let (op, intent) = (link.0.ledger.number(), request.intent());
         link.note(What::Sent { op, intent });
         let mut waiting = Waiting { link, op, answered: false };
@@ -90,7 +90,7 @@ impl Linked {
         } else {
             self.on_the_wire(op, request, strikes).await
         };
-        link.0.gate.running().await;
+        link.0.gate.running(&link.0.clock).await;
         waiting.answered = true;
         link.note(What::Answered { op, answer: reply.answer() });
         reply
@@ -221,7 +221,7 @@ impl Reader {
             return Some(Ok(observed));
         }
         let event = self.events.next().await?;
-        self.link.0.gate.running().await;
+        self.link.0.gate.running(&self.link.0.clock).await;
         if self.link.is_on(|fault| fault == Fault::Deafen).is_some() {
             // A half-open connection stays so: only another stream hears again.
             std::future::pending::<()>().await;
