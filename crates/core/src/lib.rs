@@ -39,6 +39,8 @@ mod fence;
 mod handle_tests;
 #[cfg(feature = "driver")]
 mod memory;
+#[cfg(feature = "driver")]
+mod memory_diagnose;
 #[cfg(feature = "model")]
 pub mod model;
 #[cfg(feature = "driver")]

@@ -178,12 +178,14 @@ pub async fn connect(url: &str) -> Result<Arc<dyn LockBackend>, Error> {
         "etcd" | "etcds" => Ok(Arc::new(etcd::open(&url)?)),
         #[cfg(feature = "file")]
         "file" => Ok(Arc::new(file::open(&url)?)),
-        "mem" => {
-            url.allow_parameters(&[])?;
-            Ok(Arc::new(MemoryLock::new(url.path().display().to_string())))
-        }
+        "mem" => Ok(Arc::new(memory(&url)?)),
         scheme => Err(url::invalid(unknown(scheme))),
     }
+}
+
+fn memory(url: &LockUrl) -> Result<MemoryLock, Error> {
+    url.allow_parameters(&[])?;
+    Ok(MemoryLock::new(url.path().display().to_string()))
 }
 
 fn unknown(scheme: &str) -> String {
