@@ -57,6 +57,7 @@ pub struct Timing {
 
 /// What follows from a [`Timing`], for people: see [`Timing::bounds`].
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Bounds {
     /// How many times as fast as the holder's clock a challenger's may run before two could lead at once.
     pub clock_rate_ratio: f64,

@@ -176,6 +176,14 @@ impl Link {
         Self::over_network(node, clock, gate, ledger, None)
     }
 
+    /// A way of its own, whose history nobody keeps: for tests that only want its faults.
+    #[must_use]
+    pub fn alone(name: &str, clock: impl Clock) -> Self {
+        let clock: Arc<dyn Clock> = Arc::new(clock);
+        let ledger = Ledger::new(History::new(clock.clone()));
+        Self::new(name.into(), clock, Gate::open(), ledger)
+    }
+
     /// The same, over a network that can fail by itself.
     #[must_use]
     pub fn over_network(
