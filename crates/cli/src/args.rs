@@ -22,7 +22,8 @@ pub use look::{BenchArgs, ExplainArgs, ListArgs, OutputArgs, WatchArgs};
 #[derive(Debug, Parser)]
 #[command(
     name = "leasehold",
-    version,
+    version = crate::about::VERSION,
+    long_version = crate::about::long_version(),
     arg_required_else_help = true,
     disable_help_subcommand = true
 )]
@@ -54,6 +55,22 @@ pub enum Action {
     /// Say whether the lock can be relied on: the store, permissions, latency, timing
     #[command(after_help = crate::doctor::HELP)]
     Doctor(DoctorArgs),
+    /// Measure what the store makes of taking, renewing, releasing and handing over
+    #[command(after_help = crate::bench::HELP)]
+    Bench(BenchArgs),
+    /// Show the locks in a directory, and who holds each
+    #[command(after_help = crate::list::HELP)]
+    List(ListArgs),
+    /// Print completions for a shell
+    Completions {
+        /// Which
+        shell: clap_complete::Shell,
+    },
+    /// Print the page of the manual, for man -l -
+    Man {
+        /// On this subcommand
+        subcommand: Option<String>,
+    },
     /// Watch three candidates in this terminal, and kill, freeze and cut them off
     #[cfg(feature = "demo")]
     #[command(after_help = crate::demo::HELP)]
@@ -375,7 +392,7 @@ pub fn variables() -> Vec<OsString> {
 }
 
 fn refuse_visible_password(matches: &ArgMatches) -> Result<(), &'static str> {
-    let url: Option<&String> = matches.try_get_one("lock").ok().flatten();
+    let Ok(url) = matches.try_get_one::<String>("lock") else { return Ok(()) };
     let visible = matches.value_source("lock") == Some(ValueSource::CommandLine);
     if visible && url.is_some_and(|url| LockUrl::shows_password(url)) {
         return Err(

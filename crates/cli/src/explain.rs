@@ -129,7 +129,7 @@ type Rows = Vec<(String, String)>;
 fn leaderless(found: &Explanation) -> Rows {
     let worst = found.leaderless;
     let (mut rows, store) = (Rows::new(), found.store);
-    let stop = "after a clean stop: the work has stopped, then the lock is released";
+    let stop = "after a clean stop: the work ends, then the lock is released";
     rows.push((said(worst.clean_stop), stop.to_owned()));
     if found.sees_deaths {
         rows.push((
@@ -219,5 +219,5 @@ fn to_json(found: &Explanation, candidates: u64) -> Value {
 
 /// A duration, for people.
 fn said(duration: Duration) -> String {
-    format!("{duration:?}")
+    if duration.is_zero() { "0s".to_owned() } else { format!("{duration:?}") }
 }

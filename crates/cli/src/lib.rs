@@ -7,7 +7,9 @@
 //! uninterruptible sleep, or one that this user may not signal. The resource that CMD writes to should check
 //! the fencing token.
 
+pub mod about;
 pub mod args;
+pub mod bench;
 pub mod boot;
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -17,6 +19,7 @@ pub mod doctor;
 pub mod exit;
 pub mod explain;
 pub mod guard;
+pub mod list;
 pub mod lock;
 pub mod logging;
 pub mod notice;

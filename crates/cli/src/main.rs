@@ -4,7 +4,9 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use leasehold_cli::args::Action;
-use leasehold_cli::{args, doctor, exit, explain, guard, logging, run, status, watch};
+use leasehold_cli::{
+    about, args, bench, doctor, exit, explain, guard, list, logging, run, status, watch,
+};
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
@@ -45,6 +47,10 @@ fn main() -> ExitCode {
         Action::Status(args) => status::main(&args),
         Action::Watch(args) => watch::main(&args, colour),
         Action::Explain(args) => explain::main(&args, colour),
+        Action::Bench(args) => bench::main(&args),
+        Action::List(args) => list::main(&args),
+        Action::Completions { shell } => about::completions(shell),
+        Action::Man { subcommand } => about::manual(subcommand.as_deref()),
         Action::Doctor(args) => doctor::main(&args),
         #[cfg(feature = "demo")]
         Action::Demo(_) => unreachable!("it has been shown"),

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use leasehold::{
-    BootClock, Clock, Contents, Error, ErrorKind, Expiry, LockBackend, Observed, Record, Token,
-    Wall,
+    BootClock, Clock, Contents, Error, ErrorKind, Expiry, Observed, Record, Token, Wall,
 };
 use serde_json::{Value, json};
 
@@ -52,7 +51,7 @@ async fn status(args: &StatusArgs) -> u8 {
     match read {
         Ok((lock, observed)) => {
             let answer = judge(&observed);
-            output::answer(&answer.render(args.output, lock.backend().as_ref()), answer.code)
+            output::answer(&answer.render(args.output, lock.backend().name()), answer.code)
         }
         Err(error) => {
             match args.output {
@@ -107,7 +106,7 @@ fn judge(observed: &Observed) -> Answer<'_> {
 }
 
 impl Answer<'_> {
-    fn render(&self, form: OutputFormat, lock: &dyn LockBackend) -> String {
+    fn render(&self, form: OutputFormat, lock: &str) -> String {
         match form {
             OutputFormat::Text => self.text(),
             OutputFormat::Json => format!("{}\n", self.json(lock)),
@@ -142,7 +141,7 @@ impl Answer<'_> {
         text
     }
 
-    fn json(&self, lock: &dyn LockBackend) -> Value {
+    fn json(&self, lock: &str) -> Value {
         let leader = self.record.and_then(|record| {
             let holder = record.holder.as_ref()?;
             let token = holder.incarnation.map(|_| record.token);
@@ -154,12 +153,22 @@ impl Answer<'_> {
         });
         json!({
             "v": 1,
-            "lock": lock.name(),
+            "lock": lock,
             "state": self.state,
             "leader": leader,
             "reason": self.reason,
         })
     }
+}
+
+/// What one read says, in a line.
+pub(crate) fn told(observed: &Observed) -> String {
+    judge(observed).text()
+}
+
+/// The same, for programs.
+pub(crate) fn told_json(observed: &Observed, lock: &str) -> Value {
+    judge(observed).json(lock)
 }
 
 /// A leader, as programs read of it.

@@ -61,7 +61,7 @@ async fn watch(args: &WatchArgs, paint: Paint) -> u8 {
         // Its task ends with the runtime only.
         let Some(status) = status else { return exit::INTERNAL };
         let seen = Seen::of(&status);
-        if seen.is_void() || last.as_ref() == Some(&seen) {
+        if last.is_none() && seen.is_void() || last.as_ref() == Some(&seen) {
             continue;
         }
         let line = match args.output.output {

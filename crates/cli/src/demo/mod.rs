@@ -20,6 +20,9 @@ pub const HELP: &str = "\
 Three candidates in this process contend for one lock, each on a way of its own to the store; keys kill, freeze and cut \
 them off. Two resources are written to by whoever leads: one takes all it is given, one compares fencing tokens.
 
+A candidate that is killed here ends within this process, so that the lock is free when its lease is over, also on \
+file:, where the end of a process frees it at once.
+
 It ends with what a checker says of all that happened. Exits with 0 if nothing is wrong with it, and else with 80.";
 
 /// The lease of the demonstration, if none is chosen: short enough to watch.

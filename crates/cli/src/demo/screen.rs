@@ -20,7 +20,7 @@ use crate::output::Paint;
 const WINDOW: Duration = Duration::from_secs(40);
 
 /// Columns before a lane, and behind it.
-const NAME: usize = 11;
+const NAME: usize = 12;
 const STATE: usize = 24;
 
 /// What a frame shows.
@@ -91,7 +91,7 @@ fn lease<'a>(view: &View<'_>, width: usize) -> Vec<Row<'a>> {
             .any(|event| matches!(event.what, What::Resigned { token: it } if it == token))
     };
     let now = view.stage.clock.now();
-    let Some((node, token, until)) = last.filter(|(_, token, _)| !over(*token)) else {
+    let Some((node, _, until)) = last.filter(|(_, token, _)| !over(*token)) else {
         return vec![Row::raw(" lease  nobody has one")];
     };
     let (lease, deadline) = (timing.lease_duration(), timing.renew_deadline());
@@ -120,7 +120,7 @@ fn lease<'a>(view: &View<'_>, width: usize) -> Vec<Row<'a>> {
         dim(view, "░".repeat(columns - lit)),
     ];
     let words = format!(
-        "        {node} {phase}; stop in {}, kill in {}, may pass in {}; token {token}",
+        "        {node} {phase}; stop in {}, kill in {}, may pass in {}",
         rest(deadline),
         rest(deadline + timing.stop_grace()),
         rest(lease)
@@ -174,7 +174,7 @@ fn lane<'a>(view: &View<'_>, scale: &Scale, at: usize) -> Row<'a> {
         mark = mark.add_modifier(Modifier::BOLD | Modifier::REVERSED);
     }
     let mut row =
-        vec![Span::raw(" "), Span::styled(format!("{} {name}", at + 1), mark), Span::raw("  ")];
+        vec![Span::raw(" "), Span::styled(format!("{} {name}", at + 1), mark), Span::raw("   ")];
     let mut cells = cells(view.events, scale, name);
     tokens(scale, name, &mut cells);
     row.extend(runs(view, cells));
@@ -261,8 +261,8 @@ fn runs<'a>(view: &View<'_>, cells: Vec<Cell>) -> Vec<Span<'a>> {
 fn state(view: &View<'_>, at: usize) -> (String, Tone) {
     let health = match view.stage.health(at) {
         Health::Dead => return ("dead".to_owned(), Tone::Bad),
-        Health::Frozen => "frozen, ",
-        Health::CutOff => "cut off, ",
+        Health::Frozen => "frozen: ",
+        Health::CutOff => "cut: ",
         Health::Well => "",
     };
     let Some(status) = view.stage.status(at) else { return (String::new(), Tone::Plain) };
@@ -271,8 +271,8 @@ fn state(view: &View<'_>, at: usize) -> (String, Tone) {
         (Role::Draining(token), _) => (format!("drains {}", short(token)), Tone::Doubtful),
         (_, Leader::Held(leading)) if leading.is_me => ("led until now".to_owned(), Tone::Plain),
         (_, Leader::Held(leading)) => (format!("follows {}", leading.identity), Tone::Plain),
-        (_, Leader::Nobody) => ("sees nobody lead".to_owned(), Tone::Doubtful),
-        (_, Leader::Unknown) => ("knows no leader".to_owned(), Tone::Doubtful),
+        (_, Leader::Nobody) => ("nobody leads".to_owned(), Tone::Doubtful),
+        (_, Leader::Unknown) => ("leader unknown".to_owned(), Tone::Doubtful),
     };
     (format!("{health}{text}"), tone)
 }
@@ -298,7 +298,7 @@ fn resource<'a>(view: &View<'_>, scale: &Scale, name: &str) -> Row<'a> {
             (false, _) => *cell,
         };
     }
-    let mut row = vec![Span::raw(format!("   {name:8}"))];
+    let mut row = vec![Span::raw(format!("   {name:9}"))];
     row.extend(runs(view, cells));
     let (text, tone) = match (name == FENCED, late) {
         (_, 0) => (format!("  {taken} writes"), Tone::Plain),

@@ -135,7 +135,7 @@ impl Teller {
                 }
             }
             What::Died => (Tone::Bad, "is killed".to_owned()),
-            What::Stopped(true) => (Tone::Bad, "stands still, a write on its way".to_owned()),
+            What::Stopped(true) => (Tone::Bad, "stands still".to_owned()),
             What::Stopped(false) => {
                 (Tone::Doubtful, "goes on, as if nothing had happened".to_owned())
             }
