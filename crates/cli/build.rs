@@ -1,7 +1,5 @@
 //! Which commit this is, for `leasehold --version`.
 
-#![expect(clippy::print_stdout, reason = "this is how a build script speaks")]
-
 use std::process::Command;
 
 fn main() {

@@ -162,7 +162,10 @@ fn tolerance(found: &Explanation) -> Rows {
             "1 reply".to_owned(),
             "lost costs no term: renew, read, renew fit before the deadline".to_owned(),
         ),
-        (format!("{percent:.1}%"), format!("slower may the holder's clock run than {whose}")),
+        (
+            format!("{percent:.1}%"),
+            format!("the holder's clock may run this much slower than {whose}"),
+        ),
     ]
 }
 
@@ -172,8 +175,8 @@ fn requests(found: &Explanation, candidates: u64) -> Rows {
         [("an hour", found.hourly), ("a month", found.monthly)]
     {
         let reads = reads.saturating_mul(candidates - 1);
-        rows.push((writes.to_string(), format!("writes {span}, of the leader")));
-        rows.push((reads.to_string(), format!("reads {span}, of all followers")));
+        rows.push((writes.to_string(), format!("writes {span}, by the leader")));
+        rows.push((reads.to_string(), format!("reads {span}, by all followers")));
     }
     if found.store.by_server {
         rows.push((

@@ -3,11 +3,11 @@
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::atomic::{AtomicU64, Ordering};
 use crate::cell::Cell;
 use crate::clock::Clock;
 use crate::driver::Command;

@@ -2,6 +2,8 @@
 //!
 //! `GET /` says who leads, from any instance; `GET /leader` is 200 only where the work runs.
 
+#![allow(clippy::print_stdout, reason = "an example")]
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

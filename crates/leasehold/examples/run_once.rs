@@ -1,5 +1,7 @@
 //! A job that one of several hosts runs: here two candidates in one process, and only one runs it at a time.
 
+#![allow(clippy::print_stdout, reason = "an example")]
+
 use leasehold::{Elector, Error, Finished, Term};
 
 async fn job(name: &str, term: Term) -> Result<u64, leasehold::Loss> {

@@ -1,5 +1,7 @@
 //! Threads without async: one of three leads at a time, and counts.
 
+#![allow(clippy::print_stdout, reason = "an example")]
+
 use std::thread;
 
 use leasehold::blocking::Elector;

@@ -236,7 +236,7 @@ impl Lead {
     /// The elector is gone.
     pub async fn resign(self) -> Result<bool, Error> {
         self.history.note(&self.name, What::Resigned { token: self.token() });
-        Ok(self.held.resign().await?)
+        self.held.resign().await
     }
 
     /// Resolves with the reason once the term is over.
