@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use leasehold::{Time, Token};
+use leasehold_core::{Time, Token};
 
 use crate::history::{Event, What};
 

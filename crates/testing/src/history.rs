@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use leasehold::{Clock, Incarnation, Intent, Time, Token};
+use leasehold_core::{Clock, Incarnation, Intent, Time, Token};
 use serde_json::{Map, Value, json};
 
 use crate::judge::Span;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use leasehold::{Incarnation, Intent, Time};
+use leasehold_core::{Incarnation, Intent, Time};
 
 use super::*;
 use crate::history::{Stamp, What};

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use leasehold::Time;
+use leasehold_core::Time;
 
 use crate::history::{Event, What, kind};
 

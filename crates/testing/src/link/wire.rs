@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::StreamExt;
-use leasehold::{
+use leasehold_core::{
     BoxStream, Capabilities, Change, Error, Intent, LockBackend, Observed, Outcome, Version,
 };
 use tokio::sync::oneshot;
@@ -80,7 +80,7 @@ impl Linked {
 
     async fn request(&self, request: Request) -> Reply {
         let link = &self.link;
-        link.0.gate.running().await;
+        link.0.gate.running(&link.0.clock).await;
         let (op, intent) = (link.0.ledger.number(), request.intent());
         link.note(What::Sent { op, intent });
         let mut waiting = Waiting { link, op, answered: false };
@@ -90,7 +90,7 @@ impl Linked {
         } else {
             self.on_the_wire(op, request, strikes).await
         };
-        link.0.gate.running().await;
+        link.0.gate.running(&link.0.clock).await;
         waiting.answered = true;
         link.note(What::Answered { op, answer: reply.answer() });
         reply
@@ -129,8 +129,16 @@ impl Linked {
     }
 }
 
-/// At the store.
+/// There, at the store, and back.
 async fn carry_out(store: &Arc<dyn LockBackend>, link: &Link, op: u64, request: &Request) -> Reply {
+    link.travel(link.0.latency.request).await;
+    let reply = apply(store, link, op, request).await;
+    link.travel(link.0.latency.answer).await;
+    reply
+}
+
+/// At the store.
+async fn apply(store: &Arc<dyn LockBackend>, link: &Link, op: u64, request: &Request) -> Reply {
     let ledger = &link.0.ledger;
     match request {
         Request::Read => {
@@ -220,11 +228,12 @@ impl Reader {
             return Some(Ok(observed));
         }
         let event = self.events.next().await?;
-        self.link.0.gate.running().await;
+        self.link.0.gate.running(&self.link.0.clock).await;
         if self.link.is_on(|fault| fault == Fault::Deafen).is_some() {
             // A half-open connection stays so: only another stream hears again.
             std::future::pending::<()>().await;
         }
+        self.link.travel(self.link.0.latency.event).await;
         let late = self.link.is_on(|fault| matches!(fault, Fault::DelayEvents(_)));
         if let Some(Fault::DelayEvents(delay)) = late {
             let clock = &self.link.0.clock;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt};
-use leasehold::testing::VirtualClock;
-use leasehold::{Change, MemoryLock, Nonce, Outcome, Record, Wall};
+use leasehold_core::testing::VirtualClock;
+use leasehold_core::{Change, MemoryLock, Nonce, Outcome, Record, Wall};
 
 use super::*;
 

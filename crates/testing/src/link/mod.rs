@@ -1,6 +1,5 @@
 //! The way between one candidate and its store, where requests and answers can be lost, late, doubled and held.
 
-mod network;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -11,14 +10,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use leasehold::{Clock, Error, ErrorKind, Intent, LockBackend, Observed, Version};
+use leasehold_core::{Clock, Error, ErrorKind, Intent, LockBackend, Observed, Version};
 use tokio::sync::watch;
 
 use crate::clock::Gate;
 use crate::history::{History, Stamp, What};
-use crate::proxy;
 
-pub use network::Network;
 pub use wire::Linked;
 
 /// Which requests a fault strikes.
@@ -83,6 +80,8 @@ pub enum Outage {
     Refused,
     /// The answer to the next write for this is lost.
     AnswerLost(Intent),
+    /// A connection ends after so many bytes of answers; without a network answers are lost.
+    AnswersCut(u64),
 }
 
 /// One candidate's way to its store. Clones are the same way.
@@ -95,7 +94,19 @@ struct Inner {
     gate: Gate,
     ledger: Ledger,
     rules: Mutex<Vec<Rule>>,
-    network: Option<Network>,
+    network: Option<Arc<dyn Network>>,
+    latency: Latency,
+}
+
+/// How long things are on their way when nothing is wrong.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Latency {
+    /// A request.
+    pub request: Duration,
+    /// An answer.
+    pub answer: Duration,
+    /// An event of the watch.
+    pub event: Duration,
 }
 
 struct Rule {
@@ -107,10 +118,20 @@ struct Rule {
     lifted: watch::Sender<bool>,
 }
 
+/// A network that a way goes over, and that can fail by itself.
+pub trait Network: fmt::Debug + Send + Sync {
+    /// Puts the outage on until what is returned is dropped; `None` if a network knows no such thing.
+    fn strike(&self, outage: Outage) -> Option<Box<dyn Send + Sync>>;
+
+    /// How many bytes arrived that had been held.
+    fn late(&self) -> u64;
+}
+
 /// What all links of a lock share: the history, and which record each version is.
 #[derive(Clone, Debug)]
 pub struct Ledger {
-    pub(crate) history: History,
+    /// What happens.
+    pub history: History,
     stamps: Arc<Mutex<HashMap<Version, Stamp>>>,
     next: Arc<AtomicU64>,
 }
@@ -121,7 +142,7 @@ pub struct Guard {
     link: Link,
     ids: Vec<u64>,
     /// Lifted with it.
-    on_network: Vec<proxy::Guard>,
+    on_network: Option<Box<dyn Send + Sync>>,
 }
 
 impl Ledger {
@@ -131,7 +152,9 @@ impl Ledger {
         Self { history, stamps: Arc::default(), next: Arc::default() }
     }
 
-    pub(crate) fn number(&self) -> u64 {
+    /// A number that no request and no fault has yet.
+    #[must_use]
+    pub fn number(&self) -> u64 {
         self.next.fetch_add(1, Ordering::Relaxed)
     }
 
@@ -149,24 +172,58 @@ impl Ledger {
 }
 
 impl Link {
-    pub(crate) fn new(node: Arc<str>, clock: Arc<dyn Clock>, gate: Gate, ledger: Ledger) -> Self {
+    /// A way of this node, stamped by this clock, for as long as its gate is open.
+    #[must_use]
+    pub fn new(node: Arc<str>, clock: Arc<dyn Clock>, gate: Gate, ledger: Ledger) -> Self {
         Self::over_network(node, clock, gate, ledger, None)
     }
 
-    pub(crate) fn over_network(
+    /// A way of its own, whose history nobody keeps: for tests that only want its faults.
+    #[must_use]
+    pub fn alone(name: &str, clock: impl Clock) -> Self {
+        let clock: Arc<dyn Clock> = Arc::new(clock);
+        let ledger = Ledger::new(History::new(clock.clone()));
+        Self::new(name.into(), clock, Gate::open(), ledger)
+    }
+
+    /// The same, over a network that can fail by itself.
+    #[must_use]
+    pub fn over_network(
         node: Arc<str>,
         clock: Arc<dyn Clock>,
         gate: Gate,
         ledger: Ledger,
-        network: Option<Network>,
+        network: Option<Arc<dyn Network>>,
     ) -> Self {
-        Self(Arc::new(Inner { node, clock, gate, ledger, rules: Mutex::default(), network }))
+        let (rules, latency) = (Mutex::default(), Latency::default());
+        Self(Arc::new(Inner { node, clock, gate, ledger, rules, network, latency }))
+    }
+
+    /// The same way, on which everything takes so long. To be told before anything uses it.
+    #[must_use]
+    pub fn with_latency(self, latency: Latency) -> Self {
+        let Inner { node, clock, gate, ledger, network, .. } = &*self.0;
+        Self(Arc::new(Inner {
+            node: node.clone(),
+            clock: clock.clone(),
+            gate: gate.clone(),
+            ledger: ledger.clone(),
+            rules: Mutex::default(),
+            network: network.clone(),
+            latency,
+        }))
+    }
+
+    async fn travel(&self, duration: Duration) {
+        if !duration.is_zero() {
+            self.0.clock.sleep_until(self.0.clock.now() + duration).await;
+        }
     }
 
     /// The network that this way goes over, where it is one that can fail.
     #[must_use]
-    pub fn network(&self) -> Option<&Network> {
-        self.0.network.as_ref()
+    pub fn network(&self) -> Option<&dyn Network> {
+        self.0.network.as_deref()
     }
 
     /// Puts the outage on until the guard goes.
@@ -174,13 +231,16 @@ impl Link {
         if let Some(on_network) = self.network().and_then(|network| network.strike(outage)) {
             let id = self.0.ledger.number();
             self.note(What::Fault { id, what: format!("{outage:?} (network)"), on: true });
+            let on_network = Some(on_network);
             return Guard { link: self.clone(), ids: vec![id], on_network };
         }
         let all = |fault| (Requests::All, fault);
         match outage {
             Outage::Cut => self.cut(),
             Outage::RequestsLost => self.fault(Requests::All, Fault::LoseRequest),
-            Outage::AnswersLost => self.fault(Requests::Writes, Fault::LoseAnswer),
+            Outage::AnswersLost | Outage::AnswersCut(_) => {
+                self.fault(Requests::Writes, Fault::LoseAnswer)
+            }
             Outage::Held => {
                 let held = (Requests::Writes, Fault::HoldRequest);
                 self.faults(&[held, all(Fault::Deafen)], None)
@@ -225,7 +285,7 @@ impl Link {
             self.rules().push(Rule { id, requests, fault, left, lifted });
             ids.push(id);
         }
-        Guard { link: self.clone(), ids, on_network: Vec::new() }
+        Guard { link: self.clone(), ids, on_network: None }
     }
 
     fn rules(&self) -> MutexGuard<'_, Vec<Rule>> {
@@ -269,8 +329,7 @@ impl Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         let link = &self.link;
-        if !self.on_network.is_empty() {
-            self.on_network.clear();
+        if self.on_network.take().is_some() {
             for &id in &self.ids {
                 link.note(What::Fault { id, what: "network".to_owned(), on: false });
             }

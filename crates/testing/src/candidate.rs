@@ -3,16 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use leasehold::{
-    Clock, Elector, ErrorKind, Held, LockBackend, Loss, Role, StopReason, Term, Time,
-    TimingSettings, Token,
+use leasehold_core::{
+    Clock, Elector, Error, ErrorKind, Held, LockBackend, Loss, Role, Term, Time, TimingSettings,
+    Token,
 };
 use tokio::task::JoinHandle;
 
 use crate::clock::{CandidateClock, Gate};
 use crate::history::{History, What};
-use crate::link::{Ledger, Link, Network};
-use crate::verdict::Problem;
+use crate::link::{Latency, Ledger, Link, Network};
 
 /// How a candidate differs from the others.
 #[derive(Clone, Debug)]
@@ -23,6 +22,8 @@ pub struct Setup {
     pub timing: TimingSettings,
     /// The rate of its clock, in parts of a million.
     pub rate: u64,
+    /// How far away the store is.
+    pub latency: Latency,
 }
 
 /// When the work of a candidate stops, once it should.
@@ -57,20 +58,25 @@ pub struct Lead {
 }
 
 impl Candidate {
-    pub(crate) fn new(
+    /// A candidate over a way of its own to this store.
+    ///
+    /// # Errors
+    /// The timing or a name is refused.
+    pub fn new(
         name: &str,
-        (store, network): (Arc<dyn LockBackend>, Option<Network>),
+        (store, network): (Arc<dyn LockBackend>, Option<Arc<dyn Network>>),
         base: &Arc<dyn Clock>,
         ledger: &Ledger,
         setup: Setup,
-        tune: impl FnOnce(leasehold::Builder) -> leasehold::Builder,
-    ) -> Result<Self, leasehold::Error> {
+        tune: impl FnOnce(leasehold_core::Builder) -> leasehold_core::Builder,
+    ) -> Result<Self, leasehold_core::Error> {
         let name: Arc<str> = name.into();
         let gate = Gate::open();
         let clock = CandidateClock::new(base.clone(), gate.clone(), setup.rate);
         let (node, base, ledger) = (name.clone(), base.clone(), ledger.clone());
         let history = ledger.history.clone();
         let link = Link::over_network(node, base, gate.clone(), ledger, network);
+        let link = link.with_latency(setup.latency);
         let identity = setup.identity.unwrap_or_else(|| name.to_string());
         let builder = Elector::builder(link.over(store)).identity(identity).timing(setup.timing);
         let elector = tune(builder.clock(clock.clone())).build()?;
@@ -105,7 +111,7 @@ impl Candidate {
     ///
     /// # Errors
     /// The elector ended.
-    pub async fn campaign(&self) -> Result<Lead, Problem> {
+    pub async fn campaign(&self) -> Result<Lead, Error> {
         let held = self.elector.campaign().await?;
         self.follow(held.term());
         Ok(Lead { held, name: self.name.clone(), history: self.history.clone() })
@@ -113,7 +119,7 @@ impl Candidate {
 
     /// Contends in a task of its own.
     #[must_use]
-    pub fn stand(&self) -> JoinHandle<Result<Lead, Problem>> {
+    pub fn stand(&self) -> JoinHandle<Result<Lead, Error>> {
         let candidate = self.clone();
         tokio::task::spawn_local(async move { candidate.campaign().await })
     }
@@ -125,26 +131,36 @@ impl Candidate {
 
     /// The same, with work that takes its time to stop.
     pub fn run_until(&self, stop: Stop) -> JoinHandle<Result<(), ErrorKind>> {
-        let candidate = self.clone();
-        tokio::task::spawn_local(async move {
-            let run = candidate.elector.run(async |term: Term| candidate.work(term, stop).await);
-            run.await.map_err(|error| error.kind())
+        let clock = self.clock.clone();
+        self.run_with(async move |term| {
+            term.stopped().await;
+            match stop {
+                Stop::AtOnce => {}
+                Stop::After(drain) => clock.sleep_until(clock.now() + drain).await,
+                Stop::Never => std::future::pending().await,
+            }
         })
     }
 
-    async fn work(&self, term: Term, stop: Stop) {
-        self.follow(term.clone());
-        let work = Work::begin(self, term.clone());
-        let reason = term.stopped().await;
-        match stop {
-            Stop::AtOnce => {}
-            Stop::After(drain) => self.clock.sleep_until(self.clock.now() + drain).await,
-            Stop::Never => std::future::pending().await,
-        }
-        drop(work);
-        if reason == StopReason::Requested {
-            self.history.note(&self.name, What::Resigned { token: term.token() });
-        }
+    /// The same, with this work.
+    pub fn run_with(
+        &self,
+        work: impl AsyncFn(Term) + 'static,
+    ) -> JoinHandle<Result<(), ErrorKind>> {
+        let candidate = self.clone();
+        tokio::task::spawn_local(async move {
+            let run = candidate.elector.run(async |term: Term| {
+                candidate.follow(term.clone());
+                let noted = Work::begin(&candidate, term.clone());
+                work(term.clone()).await;
+                drop(noted);
+                // Its term is given back.
+                if term.check().is_ok() {
+                    candidate.history.note(&candidate.name, What::Resigned { token: term.token() });
+                }
+            });
+            run.await.map_err(|error| error.kind())
+        })
     }
 
     /// The token under which it believes now that it leads.
@@ -218,9 +234,9 @@ impl Lead {
     ///
     /// # Errors
     /// The elector is gone.
-    pub async fn resign(self) -> Result<bool, Problem> {
+    pub async fn resign(self) -> Result<bool, Error> {
         self.history.note(&self.name, What::Resigned { token: self.token() });
-        Ok(self.held.resign().await?)
+        self.held.resign().await
     }
 
     /// Resolves with the reason once the term is over.

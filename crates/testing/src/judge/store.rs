@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use leasehold::{Intent, Token};
+use leasehold_core::{Intent, Token};
 
 use crate::history::{Event, Stamp, What};
 

@@ -4,16 +4,29 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use leasehold::Time;
+use leasehold_core::Time;
 
 use crate::history::{Answer, Event, What, kind};
 use crate::judge::{Span, spans};
-use crate::report::escape;
 
 const WIDTH: f64 = 1000.0;
 const LEFT: f64 = 110.0;
 const LANE: f64 = 46.0;
 const TOP: f64 = 40.0;
+
+/// For XML. What XML cannot hold at all becomes a question mark.
+#[must_use]
+pub fn escape(text: &str) -> String {
+    let escaped = |c: char| match c {
+        '&' => "&amp;".to_owned(),
+        '<' => "&lt;".to_owned(),
+        '>' => "&gt;".to_owned(),
+        '"' => "&quot;".to_owned(),
+        c if c.is_control() && !matches!(c, '\n' | '\t') => "?".to_owned(),
+        c => c.to_string(),
+    };
+    text.chars().map(escaped).collect()
+}
 
 /// One line an event: the time since the first in seconds, the node, what happened.
 #[must_use]

@@ -1,36 +1,108 @@
 //! A candidate's own clock, and the gate that stops its process.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
-use leasehold::{BoxFuture, Clock, Time, Wall};
-use tokio::sync::watch;
+use leasehold_core::{BoxFuture, Clock, Time, Wall};
 
 /// One part in a million.
 const MILLION: u128 = 1_000_000;
 
 /// Whether a candidate's process runs. Clones are one gate.
 #[derive(Clone, Debug)]
-pub struct Gate(Arc<watch::Sender<bool>>);
+pub struct Gate(Arc<Mutex<Door>>);
+
+#[derive(Debug, Default)]
+struct Door {
+    closed: bool,
+    /// Counts who ever waited.
+    next: u64,
+    /// Whoever waits, by number.
+    waiting: BTreeMap<u64, Waker>,
+    /// Who may go on, and as the how manieth.
+    released: BTreeMap<u64, u64>,
+}
 
 impl Gate {
-    pub(crate) fn open() -> Self {
-        Self(Arc::new(watch::Sender::new(true)))
+    /// A process that runs.
+    #[must_use]
+    pub fn open() -> Self {
+        Self(Arc::default())
     }
 
     /// Stops the process, or lets it go on.
-    pub(crate) fn set(&self, runs: bool) {
-        self.0.send_replace(runs);
+    pub fn set(&self, runs: bool) {
+        let released = {
+            let mut door = self.lock();
+            door.closed = !runs;
+            let waiting = if runs { std::mem::take(&mut door.waiting) } else { BTreeMap::new() };
+            door.released.extend(waiting.keys().copied().zip(0..));
+            waiting
+        };
+        released.into_values().for_each(Waker::wake);
     }
 
-    /// Resolves while the process runs.
-    pub(crate) fn running(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
-        let mut runs = self.0.subscribe();
-        let keep = self.clone();
+    /// Resolves while the process runs. When it goes on it does one thing after the other, in the order in which it
+    /// came to wait: a microsecond of this clock lies between.
+    pub fn running(
+        &self,
+        clock: &Arc<dyn Clock>,
+    ) -> impl Future<Output = ()> + Send + 'static + use<> {
+        let (gate, clock) = (self.clone(), clock.clone());
         async move {
-            // The sender is kept, so that this only ends when the gate opens.
-            let _ = runs.wait_for(|runs| *runs).await;
-            drop(keep);
+            loop {
+                let place = Waiting { gate: gate.clone(), number: None }.await;
+                if place == 0 {
+                    return;
+                }
+                clock.sleep_until(clock.now() + Duration::from_micros(place)).await;
+                if !gate.lock().closed {
+                    return;
+                }
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Door> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Somebody before the gate. Resolves with its place among those let through with it.
+struct Waiting {
+    gate: Gate,
+    number: Option<u64>,
+}
+
+impl Future for Waiting {
+    type Output = u64;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<u64> {
+        let gate = self.gate.clone();
+        let mut door = gate.lock();
+        let place = self.number.and_then(|number| door.released.remove(&number));
+        if !door.closed {
+            return Poll::Ready(place.unwrap_or(0));
+        }
+        let number = *self.number.get_or_insert_with(|| {
+            door.next += 1;
+            door.next
+        });
+        door.waiting.insert(number, context.waker().clone());
+        Poll::Pending
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Some(number) = self.number {
+            let mut door = self.gate.lock();
+            door.waiting.remove(&number);
+            door.released.remove(&number);
         }
     }
 }
@@ -101,10 +173,10 @@ impl Clock for CandidateClock {
         Box::pin(async move {
             loop {
                 if clock.now() >= at {
-                    return clock.gate.running().await;
+                    return clock.gate.running(&clock.base).await;
                 }
                 clock.base.sleep_until(clock.to_base(at)).await;
-                clock.gate.running().await;
+                clock.gate.running(&clock.base).await;
             }
         })
     }
@@ -121,7 +193,7 @@ mod tests {
     use std::time::Duration;
 
     use futures_util::FutureExt;
-    use leasehold::testing::VirtualClock;
+    use leasehold_core::testing::VirtualClock;
 
     use super::*;
 
