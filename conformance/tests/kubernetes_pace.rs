@@ -1,5 +1,5 @@
 //! What a lock behind a real API server costs, and how fast it changes hands.
-#![allow(clippy::unwrap_used, reason = "only tests are here")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "only tests are here")]
 
 use std::time::{Duration, Instant};
 
