@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use leasehold::k8s::Form;
-use leasehold::{Elector, Leader};
+use leasehold::{Elector, Leader, Token};
 use leasehold_conformance::fixture::Fixture;
 use leasehold_conformance::fixture::kubernetes::{Admin, Kubernetes, Options};
 use serde_json::json;
@@ -20,10 +20,11 @@ async fn elector(cluster: &Kubernetes, name: &str, identity: &str) -> Elector {
     Elector::builder(lock).identity(identity).build().unwrap()
 }
 
-/// Waits until this one is told who leads.
-async fn told(elector: &Elector) {
+/// Waits until this one is told of that term: who resigned stays back until it saw another holder.
+async fn told(elector: &Elector, token: Token) {
     let began = Instant::now();
-    while !matches!(elector.status().leader, Leader::Held(_)) {
+    let of = |leader: &Leader| matches!(leader, Leader::Held(who) if who.token == Some(token));
+    while !of(&elector.status().leader) {
         assert!(began.elapsed() < PATIENCE, "it is not told who leads");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -61,9 +62,9 @@ async fn a_release_hands_over_in_milliseconds() {
             let held = next.campaign().await.unwrap();
             (held, Instant::now())
         });
-        told(&seen).await;
-        tokio::time::sleep(Duration::from_millis(30)).await;
         let before = held.token();
+        told(&seen, before).await;
+        tokio::time::sleep(Duration::from_millis(30)).await;
         let began = Instant::now();
         assert!(held.resign().await.unwrap());
         let (next, led) = waiting.await.unwrap();
@@ -106,7 +107,7 @@ async fn a_leader_writes_once_a_period_and_followers_ask_nothing() {
         let follower = elector(&cluster, "jobs", &format!("f{number}")).await;
         let seen = follower.clone();
         waiting.push(tokio::spawn(async move { follower.campaign().await.is_ok() }));
-        told(&seen).await;
+        told(&seen, held.token()).await;
     }
     // Their watches are open by then.
     tokio::time::sleep(Duration::from_secs(3)).await;
