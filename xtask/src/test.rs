@@ -54,8 +54,8 @@ const ETCD: &str = "etcd_";
 /// The same, of `cargo xtask servers kubernetes`.
 const KUBERNETES: &str = "kubernetes_";
 
-/// Of those on etcd, the ones that measure how long something takes: one at a time. The others stand side by side.
-const MEASURES: &str = "etcd_pace";
+/// Of these, the ones that measure how long something takes: one at a time. The others stand side by side.
+const PACE: &str = "pace";
 
 /// How many clusters of three members the machine carries beside each other.
 const SIDE_BY_SIDE: &str = "--test-threads=2";
@@ -158,16 +158,20 @@ fn slow_tests() -> Result<String, String> {
 
 /// With a real cluster each.
 fn etcd_tests() -> Result<String, String> {
-    let measures = |name: &str| name.starts_with(MEASURES);
-    let others = |name: &str| name.starts_with(ETCD) && !name.starts_with(MEASURES);
-    let one_by_one = files("etcd_pace*", measures, "--test-threads=1")?;
-    let beside = files("etcd_*", others, SIDE_BY_SIDE)?;
-    counted(one_by_one + beside)
+    on_servers(ETCD)
 }
 
 /// With a real API server and its etcd each.
 fn kubernetes_tests() -> Result<String, String> {
-    counted(files("kubernetes_*", |name| name.starts_with(KUBERNETES), SIDE_BY_SIDE)?)
+    on_servers(KUBERNETES)
+}
+
+fn on_servers(prefix: &str) -> Result<String, String> {
+    let pace = format!("{prefix}{PACE}");
+    let others = |name: &str| name.starts_with(prefix) && !name.starts_with(&pace);
+    let measured = files(&format!("{pace}*"), |name| name.starts_with(&pace), "--test-threads=1")?;
+    let beside = files(&format!("{prefix}*"), others, SIDE_BY_SIDE)?;
+    counted(measured + beside)
 }
 
 fn files(what: &str, chosen: impl Fn(&str) -> bool, threads: &str) -> Result<Counts, String> {
