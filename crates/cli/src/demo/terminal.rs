@@ -225,7 +225,10 @@ impl Screen {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        ratatui::restore();
+        // A panic has done so, and to do it again would hide what it said.
+        if !std::thread::panicking() {
+            ratatui::restore();
+        }
     }
 }
 
