@@ -197,7 +197,7 @@ fn target(backend: &str) -> Result<Arc<dyn Target>, Failed> {
 }
 
 #[cfg(feature = "servers")]
-fn kubernetes(form: leasehold::k8s::Form) -> Result<Arc<dyn Target>, String> {
+fn kubernetes(form: leasehold::k8s::Form) -> Result<Arc<dyn Target>, Failed> {
     started(crate::target::KubernetesTarget::start(form), "cannot start Kubernetes")
 }
 

@@ -8,7 +8,7 @@ use leasehold::Intent;
 
 pub use leasehold_testing::link::*;
 
-use crate::proxy::{Direction, Fault as OnNetwork, Guard, Protocol, Proxy};
+use crate::proxy::{self, Direction, Fault as OnNetwork, Protocol, Proxy};
 
 /// The proxies between one candidate and its servers.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ impl Network {
     }
 
     /// Puts this fault on, in front of every server, until the guards go.
-    pub fn fault(&self, fault: OnNetwork) -> Vec<Guard> {
+    pub fn fault(&self, fault: OnNetwork) -> Vec<proxy::Guard> {
         self.proxies.iter().map(|proxy| proxy.fault(fault)).collect()
     }
 }

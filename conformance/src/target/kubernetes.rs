@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use leasehold::k8s::Form;
-use leasehold::{Clock, Error, ErrorKind, LockBackend};
+use leasehold::{Clock, Error, ErrorKind, LockBackend, LockUrl};
 use serde_json::{Value, json};
 
 use super::Target;
-use super::url::escape;
 use crate::fixture::kubernetes::{Admin, Kubernetes, NAMESPACE, Options};
 use crate::fixture::{Failure, Fixture, Tls, Wish};
 use crate::link::Network;
@@ -45,7 +44,7 @@ impl KubernetesTarget {
     }
 
     fn lock_url(&self, lock: &str) -> String {
-        self.cluster.url(&self.cluster.endpoints(), &escape(lock))
+        self.cluster.url(&self.cluster.endpoints(), &LockUrl::escape(lock))
     }
 
     async fn admin(&self) -> Result<Admin, String> {
@@ -94,7 +93,7 @@ impl Target for KubernetesTarget {
         let network = Network::start(&[server], Protocol::Bytes, |_| None);
         let network = network.map_err(|error| refused(error.to_string()))?;
         let through: Vec<String> = network.addresses().map(|one| one.to_string()).collect();
-        let lock = leasehold::connect(&self.cluster.url(&through, &escape(lock))).await?;
+        let lock = leasehold::connect(&self.cluster.url(&through, &LockUrl::escape(lock))).await?;
         Ok((lock, Some(network)))
     }
 

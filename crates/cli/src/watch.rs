@@ -1,7 +1,5 @@
 //! `leasehold watch`: who leads, and every change.
 
-use std::time::Duration;
-
 use futures_util::StreamExt;
 use leasehold::{BootClock, Clock, Error, Leader, Leading, LockBackend, Observer, Status, Wall};
 use rustix::event::{PollFd, PollFlags, poll};
