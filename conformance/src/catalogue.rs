@@ -33,8 +33,8 @@ impl Case {
     #[must_use]
     pub fn may_be_left_out(&self, backend: &str) -> bool {
         match backend {
-            "kubernetes" => self.not_on.contains('K'),
-            "endpoints" => self.not_on.contains('E'),
+            "k8s" => self.not_on.contains('K'),
+            "k8s+endpoints" => self.not_on.contains('E'),
             "etcd" | "etcd-least" => self.not_on.contains('T'),
             "redis" => self.not_on.contains('R'),
             "objectstore" => self.not_on.contains('S'),

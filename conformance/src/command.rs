@@ -20,8 +20,9 @@ use crate::timeline;
 pub const USAGE: &str = "\
 Usage: leasehold-conformance [OPTION...] [BACKEND [FILTER]]
 
-  BACKEND            memory, memory-server, file, etcd, etcd-least (everybody may use one lock and nothing else), or
-                     the URL of a lock beside which locks may be made; without one, those that need no server
+  BACKEND            memory, memory-server, file, etcd, etcd-least (everybody may use one lock and nothing else), k8s
+                     (k8s+lease and k8s+endpoints), or the URL of a lock beside which locks may be made; without one,
+                     those that need no server
   FILTER             cases by name (EX4), group (EX) or words of their title, several by commas
 
   --list             name the cases, and what would make each fail; runs none
@@ -90,6 +91,7 @@ pub fn run(arguments: &[String], mut say: impl FnMut(Says<'_>)) -> Result<bool, 
         return Ok(ran.as_expected);
     }
     let backends = match &request.backend {
+        Some(backend) if backend == "k8s" => vec!["k8s+lease", "k8s+endpoints"],
         Some(backend) => vec![backend.as_str()],
         None => vec!["memory", "memory-server", "file"],
     };
@@ -184,10 +186,19 @@ fn target(backend: &str) -> Result<Arc<dyn Target>, Failed> {
         "etcd-least" => started(crate::target::EtcdTarget::start_least(), "cannot start etcd"),
         #[cfg(feature = "servers")]
         "etcd" => started(crate::target::EtcdTarget::start(), "cannot start etcd"),
+        #[cfg(feature = "servers")]
+        "k8s+lease" => kubernetes(leasehold::k8s::Form::Lease),
+        #[cfg(feature = "servers")]
+        "k8s+endpoints" => kubernetes(leasehold::k8s::Form::Endpoints),
         other => Err(Failed::Usage(format!(
             "there is no backend {other:?}; a URL names a store of yours"
         ))),
     }
+}
+
+#[cfg(feature = "servers")]
+fn kubernetes(form: leasehold::k8s::Form) -> Result<Arc<dyn Target>, Failed> {
+    started(crate::target::KubernetesTarget::start(form), "cannot start Kubernetes")
 }
 
 fn started<T: Target + 'static, E: Display>(

@@ -44,6 +44,8 @@ const FILES: &[(&str, &str)] = &[
     ("etcd", include_str!("../expected/etcd.toml")),
     // The same store, used by whoever may do no more than a candidate must.
     ("etcd-least", include_str!("../expected/etcd.toml")),
+    ("k8s", include_str!("../expected/k8s.toml")),
+    ("k8s+endpoints", include_str!("../expected/k8s+endpoints.toml")),
 ];
 
 impl Expected {

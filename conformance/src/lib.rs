@@ -7,18 +7,14 @@
 //! What it does not show: that something never happens. A pass says that it did not happen in these schedules.
 
 mod canary;
-pub mod candidate;
 pub mod cases;
 pub mod catalogue;
 pub mod cgroup;
-pub mod clock;
 pub mod command;
 pub mod expected;
 #[cfg(feature = "servers")]
 pub mod fixture;
 pub mod hand;
-pub mod history;
-pub mod judge;
 pub mod link;
 pub mod mortal;
 pub mod own;
@@ -28,6 +24,7 @@ mod pulse;
 pub mod report;
 pub mod runner;
 pub mod target;
-pub mod timeline;
 pub mod verdict;
 pub mod world;
+
+pub use leasehold_testing::{candidate, clock, history, judge, timeline};

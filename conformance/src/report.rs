@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use leasehold_testing::timeline::escape;
+
 use crate::catalogue::Case;
 use crate::expected::Expectation;
 use crate::history::Event;
@@ -194,19 +196,6 @@ impl Expectation {
             Self::NotApplicable(_) => "not applicable",
         }
     }
-}
-
-/// For XML. What XML cannot hold at all becomes a question mark.
-pub(crate) fn escape(text: &str) -> String {
-    let escaped = |c: char| match c {
-        '&' => "&amp;".to_owned(),
-        '<' => "&lt;".to_owned(),
-        '>' => "&gt;".to_owned(),
-        '"' => "&quot;".to_owned(),
-        c if c.is_control() && !matches!(c, '\n' | '\t') => "?".to_owned(),
-        c => c.to_string(),
-    };
-    text.chars().map(escaped).collect()
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use crate::clock::Gate;
 use crate::fixture::{Fixture, Tls, Wish};
 use crate::history::{Event, History, What};
 use crate::judge::{Exemption, Property, Span};
-use crate::link::{Ledger, Link, Network};
+use crate::link::{Latency, Ledger, Link, Network};
 use crate::mortal::Mortal;
 use crate::process::Process;
 use crate::target::Target;
@@ -200,6 +200,7 @@ impl World {
         setup: Setup,
     ) -> Result<Candidate, leasehold::Error> {
         let tune = |builder| self.target.tune(builder);
+        let network = network.map(|network| Arc::new(network) as Arc<_>);
         let parts = (store, network);
         let candidate = Candidate::new(name, parts, &self.clock, &self.ledger, setup, tune)?;
         let timeout = candidate.elector().timing().request_timeout();
@@ -459,5 +460,5 @@ pub fn settings() -> TimingSettings {
 /// A candidate like the others.
 #[must_use]
 pub fn setup() -> Setup {
-    Setup { identity: None, timing: settings(), rate: 1_000_000 }
+    Setup { identity: None, timing: settings(), rate: 1_000_000, latency: Latency::default() }
 }

@@ -7,8 +7,14 @@ use crate::{Outcome, servers};
 
 /// Installs the servers that are asked for, and runs the suite.
 pub(crate) fn run(arguments: &[String]) -> Outcome {
-    if arguments.iter().any(|argument| argument.starts_with("etcd") && !argument.contains(':')) {
+    let asks = |backend: &str| {
+        arguments.iter().any(|argument| argument.starts_with(backend) && !argument.contains(':'))
+    };
+    if asks("etcd") || asks("k8s") {
         servers::run(Some("etcd"))?;
+    }
+    if asks("k8s") {
+        servers::run(Some("kubernetes"))?;
     }
     let mut suite = suite()?;
     cargo::run(suite.args(arguments))
@@ -22,12 +28,20 @@ const LEAST: &str = "Q1,Q2,BA1,BA2,BA6,EX2,RN2,HO1,HO7,FE1,FE4,FE7,WA1,WA2";
 pub(crate) fn step() -> Result<String, String> {
     let etcd = cargo::last_line(suite()?.arg("etcd"))?;
     let least = cargo::last_line(suite()?.args(["etcd-least", LEAST]))?;
-    Ok(format!("{etcd}; {least}"))
+    let kubernetes = cargo::last_line(suite()?.arg("k8s"))?;
+    Ok(format!("{etcd}; {least}; {kubernetes}"))
 }
 
 /// The suite's command, and beside it the one whose children the cases look at.
 fn suite() -> Result<Command, String> {
-    cargo::run(&mut cargo(["build", "--quiet", "-p", "leasehold-cli", "--features", "etcd"]))?;
+    cargo::run(&mut cargo([
+        "build",
+        "--quiet",
+        "-p",
+        "leasehold-cli",
+        "--features",
+        "etcd,kubernetes",
+    ]))?;
     let mut suite = cargo(["run", "--quiet", "--package", "leasehold-conformance", "--"]);
     suite.env("LEASEHOLD_PROGRAM", target_directory().join("debug").join("leasehold"));
     Ok(suite)

@@ -35,7 +35,8 @@ Usage: cargo xtask <command>
   test [--quick] [STEP...]  run every check and test, or only the steps named
        --quick              without the slow tests and checks: the inner loop
        --list               name the steps and run none
-  servers [NAME]            install the servers that the conformance suite starts: etcd, etcd-clock, etcd-go
+  servers [NAME]            install the servers that the conformance suite starts: etcd, etcd-clock, etcd-go,
+                            kubernetes
   conformance [OPTION...] [BACKEND|URL [FILTER]]
                             run the conformance suite; --help says how
   sim [ARGUMENT...]         simulate the election; --help says how

@@ -28,6 +28,8 @@ struct Server {
     programs: &'static [(&'static str, &'static str)],
     /// A file of the module that is ours and not pinned.
     source: Option<&'static str>,
+    /// The Go package that is told its version at link time: the published module does not know its own.
+    stamped: Option<&'static str>,
     /// How long a first build takes on two cores.
     takes: &'static str,
 }
@@ -46,6 +48,7 @@ const SERVERS: &[Server] = &[
             ("etcdutl", "go.etcd.io/etcd/etcdutl/v3"),
         ],
         source: None,
+        stamped: None,
         takes: "about two minutes",
     },
     Server {
@@ -54,7 +57,17 @@ const SERVERS: &[Server] = &[
         version_of: "go.etcd.io/etcd/server/v3",
         programs: &[("etcd-clock", "go.etcd.io/etcd/server/v3")],
         source: Some(WALL_CLOCK),
+        stamped: None,
         takes: "about two minutes",
+    },
+    Server {
+        name: "kubernetes",
+        module: "conformance/servers/kube-apiserver",
+        version_of: "k8s.io/kubernetes",
+        programs: &[("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver")],
+        source: None,
+        stamped: Some("k8s.io/component-base/version"),
+        takes: "three to ten minutes, and some gigabytes of memory and of Go's build cache",
     },
     Server {
         name: "etcd-go",
@@ -62,6 +75,7 @@ const SERVERS: &[Server] = &[
         version_of: "go.etcd.io/etcd/client/v3",
         programs: &[("etcd-go", ".")],
         source: Some("main.go"),
+        stamped: None,
         takes: "some seconds",
     },
 ];
@@ -102,7 +116,8 @@ impl Server {
         // Built beside its place and moved there whole, so that nobody finds half of it.
         let scratch = home.with_extension(format!("building-{}", std::process::id()));
         fs::create_dir_all(&scratch).map_err(|error| cannot("create", &scratch, &error))?;
-        let built = self.build(&go, &module, &scratch).and_then(|()| replace(&scratch, &home));
+        let built =
+            self.build(&go, &module, &version, &scratch).and_then(|()| replace(&scratch, &home));
         if built.is_err() {
             let _ = fs::remove_dir_all(&scratch);
         }
@@ -123,11 +138,12 @@ impl Server {
         Ok(format!("{version}-{:016x}", fingerprint(&source)))
     }
 
-    fn build(&self, go: &Path, module: &Path, into: &Path) -> Outcome {
+    fn build(&self, go: &Path, module: &Path, version: &str, into: &Path) -> Outcome {
+        let flags = self.link_flags(version);
         for (program, package) in self.programs {
             let mut build = Command::new(go);
             build.args(["build", "-mod=readonly", "-trimpath", "-buildvcs=false"]);
-            build.args(["-ldflags", "-s -w", "-o"]).arg(into.join(program));
+            build.args(["-ldflags", &flags, "-o"]).arg(into.join(program));
             if self.source == Some(WALL_CLOCK) {
                 build.arg("-overlay").arg(overlay(go, module, into)?);
             }
@@ -140,6 +156,21 @@ impl Server {
             })?;
         }
         Ok(())
+    }
+
+    /// No symbols, and the version where the program asks for it.
+    fn link_flags(&self, version: &str) -> String {
+        let mut flags = "-s -w".to_owned();
+        if let Some(package) = self.stamped {
+            let mut numbers = version.split('.');
+            let (major, minor) = (numbers.next().unwrap_or("0"), numbers.next().unwrap_or("0"));
+            for (name, value) in
+                [("gitVersion", &*format!("v{version}")), ("gitMajor", major), ("gitMinor", minor)]
+            {
+                flags += &format!(" -X {package}.{name}={value}");
+            }
+        }
+        flags
     }
 }
 
@@ -239,7 +270,8 @@ mod tests {
         for server in SERVERS {
             let module = root().join(server.module);
             let version = server.version(&module).unwrap();
-            assert!(version.starts_with("3."), "{}: {version}", server.name);
+            let major = if server.name == "kubernetes" { "1.36." } else { "3." };
+            assert!(version.starts_with(major), "{}: {version}", server.name);
         }
     }
 
@@ -248,6 +280,18 @@ mod tests {
         let known = "func Now() Time {\n\tsec, nsec, mono := runtimeNow()\n\tif mono == 0 {\n";
         assert!(moved(known).unwrap().contains("runtimeNow()\n\tsec += movedBy()\n\tif"));
         assert_eq!(moved("func Now() Time {\n\treturn Time{}\n"), None);
+    }
+
+    #[test]
+    fn a_program_that_does_not_know_its_version_is_told() {
+        let of =
+            |name| SERVERS.iter().find(|server| server.name == name).unwrap().link_flags("1.36.3");
+        let package = "k8s.io/component-base/version";
+        let told = format!(
+            "-X {package}.gitVersion=v1.36.3 -X {package}.gitMajor=1 -X {package}.gitMinor=36"
+        );
+        assert_eq!(of("kubernetes"), format!("-s -w {told}"));
+        assert_eq!(of("etcd"), "-s -w");
     }
 
     #[test]

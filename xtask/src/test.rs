@@ -24,6 +24,7 @@ const STEPS: &[Step] = &[
     beside("mutants", sim::mutants),
     beside("model", model::complete),
     full("etcd-tests", etcd_tests),
+    full("kubernetes-tests", kubernetes_tests),
     full("slow-tests", slow_tests),
     full("docs", documentation),
     full("dependencies", dependencies),
@@ -50,8 +51,11 @@ const SLOW: &str = "slow_";
 /// One whose file name begins so needs the servers of `cargo xtask servers etcd`; `--quick` leaves it out too.
 const ETCD: &str = "etcd_";
 
+/// The same, of `cargo xtask servers kubernetes`.
+const KUBERNETES: &str = "kubernetes_";
+
 /// Of these, the ones that measure how long something takes: one at a time. The others stand side by side.
-const MEASURES: &str = "etcd_pace";
+const PACE: &str = "pace";
 
 /// How many clusters of three members the machine carries beside each other.
 const SIDE_BY_SIDE: &str = "--test-threads=2";
@@ -135,9 +139,8 @@ fn facade_without_backends() -> Result<String, String> {
 }
 
 fn tests() -> Result<String, String> {
-    let quick = test_targets()?
-        .into_iter()
-        .filter(|name| !name.starts_with(SLOW) && !name.starts_with(ETCD));
+    let full = |name: &String| [SLOW, ETCD, KUBERNETES].iter().any(|it| name.starts_with(it));
+    let quick = test_targets()?.into_iter().filter(|name| !full(name));
     let named: Vec<String> = quick.map(|name| format!("--test={name}")).collect();
     let mut command = cargo(["test", "--workspace", "--lib", "--bins", "--examples"]);
     counted(count_tests(command.args(named))?)
@@ -155,11 +158,20 @@ fn slow_tests() -> Result<String, String> {
 
 /// With a real cluster each.
 fn etcd_tests() -> Result<String, String> {
-    let measures = |name: &str| name.starts_with(MEASURES);
-    let others = |name: &str| name.starts_with(ETCD) && !name.starts_with(MEASURES);
-    let one_by_one = files("etcd_pace*", measures, "--test-threads=1")?;
-    let beside = files("etcd_*", others, SIDE_BY_SIDE)?;
-    counted(one_by_one + beside)
+    on_servers(ETCD)
+}
+
+/// With a real API server and its etcd each.
+fn kubernetes_tests() -> Result<String, String> {
+    on_servers(KUBERNETES)
+}
+
+fn on_servers(prefix: &str) -> Result<String, String> {
+    let pace = format!("{prefix}{PACE}");
+    let others = |name: &str| name.starts_with(prefix) && !name.starts_with(&pace);
+    let measured = files(&format!("{pace}*"), |name| name.starts_with(&pace), "--test-threads=1")?;
+    let beside = files(&format!("{prefix}*"), others, SIDE_BY_SIDE)?;
+    counted(measured + beside)
 }
 
 fn files(what: &str, chosen: impl Fn(&str) -> bool, threads: &str) -> Result<Counts, String> {

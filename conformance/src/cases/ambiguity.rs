@@ -206,9 +206,7 @@ async fn leads_after_a_cut(world: &World, round: usize, bytes: u64) -> Result<()
     let (lock, name) = (format!("{}-{round}", world.lock()), format!("{round}/a"));
     let a = world.candidate_for(&lock, &name, setup()).await?;
     world.disturb_lock(&round.to_string(), "answers are cut");
-    let network = a.link().network();
-    let cut =
-        network.map(|network| network.fault(proxy::Fault::CutAfter(Direction::Replies, bytes)));
+    let cut = a.link().strike(Outage::AnswersCut(bytes));
     let waiting = a.stand();
     world.sleep(LEASE / 2).await;
     drop(cut);

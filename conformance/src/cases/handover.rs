@@ -83,10 +83,14 @@ pub(super) async fn renewal_in_flight(world: &World) -> Outcome {
 
 async fn resigned_in_time(
     world: &World,
-    resigned: tokio::task::JoinHandle<Result<bool, Problem>>,
+    resigned: tokio::task::JoinHandle<Result<bool, leasehold::Error>>,
 ) -> Result<bool, Problem> {
     let limit = 3 * world.timing().request_timeout();
-    world.within("the release ends", limit, resigned).await?.map_err(Problem::violated)?
+    world
+        .within("the release ends", limit, resigned)
+        .await?
+        .map_err(Problem::violated)?
+        .map_err(Problem::from)
 }
 
 /// HO3.

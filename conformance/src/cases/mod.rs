@@ -168,6 +168,7 @@ built! { BUILT:
     "IN4" records::random_bytes "the decoder panics, or a record does not survive its own encoding"
     "SC1" scale::a_thousand "terms are lost because many candidates share one process and its connections"
     "SC2" scale::soak "any of the above after hours, or tasks pile up"
+    "UP6" records::coordinated "it contends with a coordinator, changes what that wrote, or does not say why it stays out"
     "UP1" records::unknown_fields "a field of a later version is dropped by a write"
 }
 

@@ -102,7 +102,7 @@ pub(super) async fn zombies(world: &World) -> Outcome {
     drop(first);
     world.sleep(LEASE / 3).await;
     let refused = |event: &Event| matches!(event.what, What::Refused { .. }) && &*event.node == "a";
-    let late = || a.link().network().map_or(0, crate::link::Network::late);
+    let late = || a.link().network().map_or(0, |network| network.late());
     let before = (world.count(refused), late());
     held.lift();
     // A store that ends leases itself answers to the renewal of a lease that is gone in its own way.

@@ -81,6 +81,8 @@ pub(super) async fn no_record(world: &World) -> Outcome {
 /// Whoever finds these bytes says that they are no record, and leaves them.
 async fn untouched(world: &World, round: usize, bytes: &[u8]) -> Result<(), Problem> {
     world.target().overwrite(world.lock(), bytes).await.map_err(Problem::NotApplicable)?;
+    // The tool of a store may show less than was written: its text, or the beginning.
+    let before = world.target().show(world.lock()).await.ok();
     let name = format!("{round}/c");
     let candidate = world.candidate_for(world.lock(), &name, crate::world::setup()).await?;
     let campaign = candidate.campaign();
@@ -92,11 +94,35 @@ async fn untouched(world: &World, round: usize, bytes: &[u8]) -> Result<(), Prob
     let wrote =
         world.count(|event| *event.node == *name && matches!(event.what, What::Applied { .. }));
     must(wrote == 0, || format!("bytes {round} were overwritten"))?;
-    // The tool of the store shows text only.
-    if let Ok(shown) = world.target().show(world.lock()).await {
-        must(shown.as_bytes() == bytes, || format!("bytes {round} became {shown:.60}"))?;
-    }
-    Ok(())
+    let after = world.target().show(world.lock()).await.ok();
+    must(after == before, || format!("bytes {round} became {after:.60?}"))
+}
+
+/// UP6.
+pub(super) async fn coordinated(world: &World) -> Outcome {
+    let a = world.candidate("a").await?;
+    let lead = world.led(&a).await?;
+    must(lead.resign().await?, || "a release is not confirmed".to_owned())?;
+    drop(a);
+    world.target().coordinate(world.lock()).await.map_err(Problem::NotApplicable)?;
+    let before = world.store().await?.read().await?;
+    let b = world.candidate("b").await?;
+    let ended = world.within("it says why it stays out", LEASE, b.campaign()).await?;
+    let error = b.elector().campaign().await.err();
+    must(
+        ended.is_err() && error.as_ref().is_some_and(|error| error.kind() == ErrorKind::Corrupt),
+        || format!("a coordinated lock gives {error:?}"),
+    )?;
+    let text = error.map(|error| error.to_string()).unwrap_or_default();
+    must(text.contains("coordinated"), || format!("it is not told why: {text}"))?;
+    let wrote =
+        world.count(|event| &*event.node == "b" && matches!(event.what, What::Applied { .. }));
+    must(wrote == 0, || format!("it wrote {wrote} times"))?;
+    let after = world.store().await?.read().await?;
+    must(after.version == before.version || after.record().is_none(), || {
+        "what the coordinator keeps was changed".to_owned()
+    })?;
+    Ok(Finding::Holds)
 }
 
 /// IN2.

@@ -67,6 +67,17 @@ pub(super) async fn half_open(world: &World) -> Outcome {
 
 /// WA3. More happens than the store remembers.
 pub(super) async fn compacted(world: &World) -> Outcome {
+    #[cfg(feature = "servers")]
+    let mut own = match world.target().forgets_by_restart() {
+        true => Some(world.servers(1, crate::fixture::Tls::Off).await?),
+        false => None,
+    };
+    #[cfg(feature = "servers")]
+    let store = match &own {
+        Some(servers) => leasehold::connect(&servers.url(&servers.endpoints(), "jobs")).await?,
+        None => world.store().await?,
+    };
+    #[cfg(not(feature = "servers"))]
     let store = world.store().await?;
     if store.capabilities().push != Push::Resumable {
         return Err(Problem::NotApplicable("its watch resumes from nothing".to_owned()));
@@ -85,6 +96,10 @@ pub(super) async fn compacted(world: &World) -> Outcome {
         }
     }
     world.target().forget_history(world.lock()).await.map_err(Problem::NotApplicable)?;
+    #[cfg(feature = "servers")]
+    if let Some(servers) = &mut own {
+        servers.restart(0).await?.required()?;
+    }
     let newest = now.record().map_or(0, |record| record.token);
     let (mut last, mut events) = (0, 0);
     let mut watch = store.watch(&first);

@@ -13,9 +13,8 @@ use leasehold::etcd::etcd_client::{
     Certificate, Compare, CompareOp, ConnectOptions, GetOptions, Identity, Permission, PutOptions,
     TlsOptions, Txn, TxnOp, UserAddOptions,
 };
-use leasehold::{Clock, Error, ErrorKind, Intent, LockBackend, Token};
+use leasehold::{Clock, Error, ErrorKind, Intent, LockBackend, LockUrl, Token};
 
-use super::url::escape;
 use super::{Guarded, Target};
 use crate::fixture::certificates::Validity;
 use crate::fixture::etcd::{Etcd, Options};
@@ -100,7 +99,9 @@ impl EtcdTarget {
 
     fn lock_url(&self, lock: &str) -> Result<String, String> {
         let (election, login) = self.election(lock)?;
-        self.cluster.url_as(&escape(&election), &login).map_err(|failure| failure.to_string())
+        self.cluster
+            .url_as(&LockUrl::escape(&election), &login)
+            .map_err(|failure| failure.to_string())
     }
 
     /// What begins the keys of a lock.
@@ -141,7 +142,7 @@ impl Target for EtcdTarget {
     }
 
     async fn open(&self, lock: &str, _: &Arc<dyn Clock>) -> Result<Arc<dyn LockBackend>, Error> {
-        let plain = self.cluster.url(&self.cluster.endpoints(), &escape(lock));
+        let plain = self.cluster.url(&self.cluster.endpoints(), &LockUrl::escape(lock));
         // What is no name of a lock is refused before anybody is asked.
         leasehold::connect(&plain).await?;
         let refused = |why| Error::new(ErrorKind::Unavailable, "find its user", why);
@@ -179,7 +180,8 @@ impl Target for EtcdTarget {
         let network = Network::start(&servers, Protocol::Http2, on_the_wire);
         let network = network.map_err(|error| Error::new(ErrorKind::Unavailable, OPEN, error))?;
         let endpoints: Vec<String> = network.addresses().map(|one| one.to_string()).collect();
-        let lock = leasehold::connect(&self.cluster.url(&endpoints, &escape(lock))).await?;
+        let lock =
+            leasehold::connect(&self.cluster.url(&endpoints, &LockUrl::escape(lock))).await?;
         Ok((lock, Some(network)))
     }
 

@@ -3,6 +3,8 @@
 #[cfg(feature = "servers")]
 mod etcd;
 mod file;
+#[cfg(feature = "servers")]
+mod kubernetes;
 mod memory;
 mod url;
 
@@ -21,6 +23,8 @@ use crate::link::Network;
 #[cfg(feature = "servers")]
 pub use etcd::EtcdTarget;
 pub use file::FileTarget;
+#[cfg(feature = "servers")]
+pub use kubernetes::KubernetesTarget;
 pub use memory::{MemoryTarget, Wrap};
 pub use url::UrlTarget;
 
@@ -134,6 +138,20 @@ pub trait Target: fmt::Debug + Send + Sync {
     async fn forget_history(&self, lock: &str) -> Result<(), String> {
         let _ = lock;
         Ok(())
+    }
+
+    /// Whether only a restart of a server makes it forget what a watch could resume from.
+    fn forgets_by_restart(&self) -> bool {
+        false
+    }
+
+    /// Hands the lock to a coordinator of the store's own, which from then on chooses who holds it.
+    ///
+    /// # Errors
+    /// Why this cannot be done here.
+    async fn coordinate(&self, lock: &str) -> Result<(), String> {
+        let _ = lock;
+        Err("the store has no coordinator".to_owned())
     }
 
     /// Keeps what the store holds now for this lock; the closure puts it back.

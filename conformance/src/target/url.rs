@@ -35,7 +35,7 @@ impl UrlTarget {
         }
         // The standard library's only source of randomness.
         let run = format!("conformance-{:016x}", RandomState::new().build_hasher().finish());
-        let lock = leasehold::connect(&with_suffix(url, &format!("{run}.{PROBE}"))).await?;
+        let lock = leasehold::connect(&LockUrl::beside(url, &format!("{run}.{PROBE}"))).await?;
         let by_server = lock.read().await?.expiry == leasehold::Expiry::ByServer;
         let (backend, url) = (backend(&scheme).to_owned(), url.to_owned());
         Ok(Self { backend, url, run, by_server, command: None })
@@ -56,7 +56,7 @@ impl UrlTarget {
     }
 
     fn beside(&self, lock: &str) -> String {
-        with_suffix(&self.url, &format!("{}.{lock}", self.run))
+        LockUrl::beside(&self.url, &format!("{}.{lock}", self.run))
     }
 
     /// What every lock of this run has in its name.
@@ -74,19 +74,9 @@ impl UrlTarget {
             return Ok(0);
         };
         let path = url.path();
-        let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else { return Ok(0) };
-        let here = directory.as_os_str().is_empty();
-        let directory = if here { std::path::Path::new(".") } else { directory };
-        let begins = format!("{}.{}.", name.to_string_lossy(), self.run);
-        let mut removed = 0;
-        for entry in std::fs::read_dir(directory)? {
-            let entry = entry?;
-            if entry.file_name().to_string_lossy().starts_with(&begins) {
-                std::fs::remove_file(entry.path())?;
-                removed += 1;
-            }
-        }
-        Ok(removed)
+        let mut begins = path.into_os_string();
+        begins.push(format!(".{}.", self.run));
+        leasehold::file::remove_named(std::path::Path::new(&begins))
     }
 }
 
@@ -96,29 +86,8 @@ fn backend(scheme: &str) -> &str {
         "etcd" | "etcds" => "etcd",
         "redis" | "rediss" | "redis+sentinel" => "redis",
         "s3" | "gs" | "az" => "objectstore",
-        "k8s" => "kubernetes",
-        "k8s+endpoints" => "endpoints",
         other => other,
     }
-}
-
-/// The URL of a lock beside the one that is named.
-fn with_suffix(url: &str, suffix: &str) -> String {
-    let (path, query) = match url.split_once('?') {
-        Some((path, query)) => (path, format!("?{query}")),
-        None => (url, String::new()),
-    };
-    format!("{path}.{}{query}", escape(suffix))
-}
-
-/// A name as part of a URL's path.
-pub(super) fn escape(name: &str) -> String {
-    name.bytes().map(escaped).collect()
-}
-
-fn escaped(byte: u8) -> String {
-    let plain = byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    if plain { char::from(byte).to_string() } else { format!("%{byte:02X}") }
 }
 
 #[async_trait]
@@ -161,8 +130,8 @@ mod tests {
 
     #[test]
     fn the_suffix_goes_before_the_parameters() {
-        assert_eq!(with_suffix("etcd://h/a/b?ca=x", "Q1 é"), "etcd://h/a/b.Q1%20%C3%A9?ca=x");
-        assert_eq!(with_suffix("file:/tmp/a", "q1"), "file:/tmp/a.q1");
+        assert_eq!(LockUrl::beside("etcd://h/a/b?ca=x", "Q1 é"), "etcd://h/a/b.Q1%20%C3%A9?ca=x");
+        assert_eq!(LockUrl::beside("file:/tmp/a", "q1"), "file:/tmp/a.q1");
     }
     #[tokio::test]
     async fn two_runs_share_no_lock_and_remove_what_they_made() {

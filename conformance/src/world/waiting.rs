@@ -105,7 +105,7 @@ impl World {
     /// It does not get one at once.
     pub async fn led(&self, candidate: &Candidate) -> Result<Lead, Problem> {
         let what = format!("{} leads", candidate.name());
-        self.within(&what, Duration::from_secs(1), candidate.campaign()).await?
+        Ok(self.within(&what, Duration::from_secs(1), candidate.campaign()).await??)
     }
 }
 

@@ -1,5 +1,9 @@
 //! The command line. Every flag is also a variable `LEASEHOLD_<FLAG>`.
 
+#[cfg(feature = "demo")]
+mod demo;
+mod look;
+
 use std::ffi::OsString;
 use std::time::Duration;
 
@@ -10,11 +14,16 @@ use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand,
 use humantime::parse_duration;
 use leasehold::{LockUrl, TimingSettings};
 
+#[cfg(feature = "demo")]
+pub use demo::DemoArgs;
+pub use look::{BenchArgs, ExplainArgs, ListArgs, OutputArgs, WatchArgs};
+
 /// Run a command while this process leads.
 #[derive(Debug, Parser)]
 #[command(
     name = "leasehold",
-    version,
+    version = crate::about::VERSION,
+    long_version = crate::about::long_version(),
     arg_required_else_help = true,
     disable_help_subcommand = true
 )]
@@ -37,9 +46,35 @@ pub enum Action {
     Run(RunArgs),
     /// Say who leads: exit 0 if somebody does, 75 if nobody does, 69 if it is unknown
     Status(StatusArgs),
+    /// Say who leads, and every change as it happens
+    #[command(after_help = crate::watch::HELP)]
+    Watch(WatchArgs),
+    /// Say what a timing comes to: when what stops, how long nobody may lead, what it costs
+    #[command(after_help = crate::explain::HELP)]
+    Explain(ExplainArgs),
     /// Say whether the lock can be relied on: the store, permissions, latency, timing
     #[command(after_help = crate::doctor::HELP)]
     Doctor(DoctorArgs),
+    /// Measure what the store makes of taking, renewing, releasing and handing over
+    #[command(after_help = crate::bench::HELP)]
+    Bench(BenchArgs),
+    /// Show the locks in a directory, and who holds each
+    #[command(after_help = crate::list::HELP)]
+    List(ListArgs),
+    /// Print completions for a shell
+    Completions {
+        /// Which
+        shell: clap_complete::Shell,
+    },
+    /// Print the page of the manual, for man -l -
+    Man {
+        /// On this subcommand
+        subcommand: Option<String>,
+    },
+    /// Watch three candidates in this terminal, and kill, freeze and cut them off
+    #[cfg(feature = "demo")]
+    #[command(after_help = crate::demo::HELP)]
+    Demo(DemoArgs),
     /// Run the conformance cases against your own store, on scratch locks beside the one that is named
     #[cfg(feature = "conformance")]
     #[command(after_help = crate::conformance::HELP)]
@@ -65,7 +100,7 @@ pub struct LogArgs {
     /// More; twice for everything
     #[arg(short, long, global = true, env = "LEASEHOLD_VERBOSE", action = clap::ArgAction::Count, conflicts_with = "quiet", hide_env = true)]
     pub verbose: u8,
-    /// Whether log lines are coloured; auto is only on a terminal, and not with NO_COLOR
+    /// Whether what is printed is coloured; auto is only on a terminal, and not with NO_COLOR
     #[arg(
         long,
         global = true,
@@ -77,7 +112,7 @@ pub struct LogArgs {
     pub color: Colour,
 }
 
-/// Whether log lines are coloured.
+/// Whether what is printed is coloured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Colour {
     /// On a terminal, unless `NO_COLOR` is set.

@@ -135,7 +135,7 @@ fn json(found: &Examination, code: u8) -> Value {
 }
 
 /// In milliseconds, as everywhere in our JSON.
-fn timing(timing: &Timing) -> Value {
+pub(crate) fn timing(timing: &Timing) -> Value {
     let ms = |duration: Duration| u64::try_from(duration.as_millis()).ok();
     let bounds = timing.bounds();
     json!({

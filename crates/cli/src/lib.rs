@@ -7,17 +7,25 @@
 //! uninterruptible sleep, or one that this user may not signal. The resource that CMD writes to should check
 //! the fencing token.
 
+pub mod about;
 pub mod args;
+pub mod bench;
 pub mod boot;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+#[cfg(feature = "demo")]
+pub mod demo;
 pub mod doctor;
 pub mod exit;
+pub mod explain;
 pub mod guard;
+pub mod list;
 pub mod lock;
 pub mod logging;
 pub mod notice;
+pub mod output;
 pub mod run;
 pub mod signals;
 pub mod status;
 pub mod waiting;
+pub mod watch;

@@ -1,10 +1,10 @@
 //! Logs go to standard error; standard output is the child's alone.
 
-use std::io::{self, IsTerminal};
+use std::io;
 
 use tracing::level_filters::LevelFilter;
 
-use crate::args::{Colour, LogArgs, LogFormat};
+use crate::args::{LogArgs, LogFormat};
 
 /// Installs the subscriber of this process.
 pub fn install(args: LogArgs) {
@@ -14,12 +14,7 @@ pub fn install(args: LogArgs) {
         (false, 1) => LevelFilter::DEBUG,
         (false, _) => LevelFilter::TRACE,
     };
-    let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let colour = match args.color {
-        Colour::Auto => wanted && io::stderr().is_terminal(),
-        Colour::Always => true,
-        Colour::Never => false,
-    };
+    let colour = args.color.applies_to(&io::stderr());
     // A closed standard error is no reason to fail.
     let builder = tracing_subscriber::fmt()
         .with_writer(io::stderr)

@@ -4,7 +4,9 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use leasehold_cli::args::Action;
-use leasehold_cli::{args, doctor, exit, guard, logging, run, status};
+use leasehold_cli::{
+    about, args, bench, doctor, exit, explain, guard, list, logging, run, status, watch,
+};
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
@@ -33,11 +35,25 @@ fn main() -> ExitCode {
     if let Action::Conformance(args) = &cli.action {
         return ExitCode::from(leasehold_cli::conformance::main(args));
     }
+    let colour = cli.log.color;
+    // What goes wrong in it is shown by it.
+    #[cfg(feature = "demo")]
+    if let Action::Demo(args) = &cli.action {
+        return ExitCode::from(leasehold_cli::demo::main(args, colour));
+    }
     logging::install(cli.log);
     ExitCode::from(match cli.action {
         Action::Run(args) => run::main(args),
         Action::Status(args) => status::main(&args),
+        Action::Watch(args) => watch::main(&args, colour),
+        Action::Explain(args) => explain::main(&args, colour),
+        Action::Bench(args) => bench::main(&args),
+        Action::List(args) => list::main(&args),
+        Action::Completions { shell } => about::completions(shell),
+        Action::Man { subcommand } => about::manual(subcommand.as_deref()),
         Action::Doctor(args) => doctor::main(&args),
+        #[cfg(feature = "demo")]
+        Action::Demo(_) => unreachable!("it has been shown"),
         #[cfg(feature = "conformance")]
         Action::Conformance(_) => unreachable!("it has been run"),
     })

@@ -1,11 +1,9 @@
 //! `leasehold status`: one read, and what it proves.
 
-use std::io::{self, Write};
 use std::time::Duration;
 
 use leasehold::{
-    BootClock, Clock, Contents, Error, ErrorKind, Expiry, LockBackend, Observed, Record, Token,
-    Wall,
+    BootClock, Clock, Contents, Error, ErrorKind, Expiry, Observed, Record, Token, Wall,
 };
 use serde_json::{Value, json};
 
@@ -13,6 +11,7 @@ use crate::args::{OutputFormat, StatusArgs};
 use crate::exit;
 use crate::lock::Lock;
 use crate::notice::{age, moment};
+use crate::output;
 
 /// What one read says about leadership.
 #[derive(Debug)]
@@ -54,18 +53,17 @@ async fn status(args: &StatusArgs) -> u8 {
     match read {
         Ok((lock, observed)) => {
             let answer = judge(&observed);
-            let printed = print(&answer.render(args.output, lock.backend().as_ref()));
-            if printed { answer.code } else { exit::INTERNAL }
+            output::answer(&answer.render(args.output, lock.backend().name()), answer.code)
         }
         Err(error) => {
             match args.output {
-                OutputFormat::Text => print_error(&error),
+                OutputFormat::Text => output::print_error(&error),
                 OutputFormat::Json => {
                     let answer = json!({
                         "v": 1, "lock": null, "state": "unknown", "leader": null,
                         "reason": error.to_string(),
                     });
-                    print(&format!("{answer}\n"));
+                    return output::answer(&format!("{answer}\n"), exit::of_error(&error));
                 }
             }
             exit::of_error(&error)
@@ -115,7 +113,7 @@ fn judge(observed: &Observed) -> Answer<'_> {
 }
 
 impl Answer<'_> {
-    fn render(&self, form: OutputFormat, lock: &dyn LockBackend) -> String {
+    fn render(&self, form: OutputFormat, lock: &str) -> String {
         match form {
             OutputFormat::Text => self.text(),
             OutputFormat::Json => format!("{}\n", self.json(lock)),
@@ -151,23 +149,19 @@ impl Answer<'_> {
         text
     }
 
-    fn json(&self, lock: &dyn LockBackend) -> Value {
+    fn json(&self, lock: &str) -> Value {
         let leader = self.record.and_then(|record| {
             let holder = record.holder.as_ref()?;
             let tells = record.acquired != Wall(0);
-            let lease = u64::try_from(record.lease_duration.as_millis()).ok();
-            Some(json!({
-                "identity": holder.identity,
-                "advertise": holder.advertise,
-                "token": self.token,
-                "since_ms": tells.then_some(record.acquired.0),
-                "renewed_ms": tells.then_some(record.renewed.0),
-                "lease_duration_ms": lease.filter(|_| tells),
-            }))
+            let (advertise, lease) = (holder.advertise.as_deref(), record.lease_duration);
+            let (since, lease) = (tells.then_some(record.acquired), tells.then_some(lease));
+            let mut leader = leader_json(&holder.identity, advertise, self.token, since, lease);
+            leader["renewed_ms"] = json!(tells.then_some(record.renewed.0));
+            Some(leader)
         });
         json!({
             "v": 1,
-            "lock": lock.name(),
+            "lock": lock,
             "state": self.state,
             "leader": leader,
             "reason": self.reason,
@@ -175,20 +169,32 @@ impl Answer<'_> {
     }
 }
 
-/// Whether it was printed. A closed pipe is the reader's choice, not an error.
-fn print(text: &str) -> bool {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            let _ = writeln!(io::stderr(), "leasehold: cannot write the answer: {error}");
-            false
-        }
-        _ => true,
-    }
+/// What one read says, in a line.
+pub(crate) fn told(observed: &Observed) -> String {
+    judge(observed).text()
 }
 
-fn print_error(error: &Error) {
-    let _ = writeln!(io::stderr(), "leasehold: {error}");
+/// The same, for programs.
+pub(crate) fn told_json(observed: &Observed, lock: &str) -> Value {
+    judge(observed).json(lock)
+}
+
+/// A leader, as programs read of it.
+pub(crate) fn leader_json(
+    identity: &str,
+    advertise: Option<&str>,
+    token: Option<Token>,
+    since: Option<Wall>,
+    lease_duration: Option<Duration>,
+) -> Value {
+    let lease = lease_duration.and_then(|lease| u64::try_from(lease.as_millis()).ok());
+    json!({
+        "identity": identity,
+        "advertise": advertise,
+        "token": token,
+        "since_ms": since.map(|since| since.0),
+        "lease_duration_ms": lease,
+    })
 }
 
 #[cfg(test)]

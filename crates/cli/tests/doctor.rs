@@ -117,7 +117,6 @@ fn what_cannot_be_relied_on_has_its_exit_code() {
     for (lock, says) in [
         ("file:/proc/lock", "proc, which is not known to keep a lock"),
         ("file:/no/such/directory/lock", "create it first"),
-        ("mem:x", "no store that could be examined"),
     ] {
         shows(&doctor(&scene, lock, &[]), 78, &["problem  lock", says, "1 problem"]);
     }

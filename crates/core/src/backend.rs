@@ -81,7 +81,8 @@ pub struct Observed {
     pub contents: Contents,
     /// Who judges whether the holder is still alive.
     pub expiry: Expiry,
-    /// What the store knows of its past: tokens at or below this may have been used. `None` knows nothing.
+    /// What the store knows of its past: tokens at or below this may have been used. `None` knows nothing, and is
+    /// never compared.
     pub token_floor: Option<Token>,
 }
 

@@ -77,6 +77,7 @@ fn encode(loss: Loss) -> u64 {
         Loss::Resigned => 2,
         Loss::Dropped => 3,
         Loss::DriverGone => 4,
+        Loss::Silent => 5,
     }
 }
 
@@ -86,6 +87,7 @@ fn decode(word: u64) -> Result<Time, Loss> {
         1 => Err(Loss::Superseded),
         2 => Err(Loss::Resigned),
         3 => Err(Loss::Dropped),
+        5 => Err(Loss::Silent),
         word if word < LOSSES => Err(Loss::DriverGone),
         deadline => Ok(Time(deadline)),
     }

@@ -38,6 +38,7 @@ pub(crate) fn driver(
         lock: Arc::new(lock.clone()),
         clock: Arc::new(clock),
         timing,
+        heartbeat: None,
         election,
         commands: receiver,
         handle: commands.downgrade(),

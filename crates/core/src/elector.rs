@@ -54,6 +54,8 @@ pub struct Builder {
     drain_timeout: Duration,
     loss_grace: Duration,
     hand_over_jitter: Duration,
+    heartbeat: Option<Duration>,
+    incarnation: Option<Incarnation>,
     #[cfg(feature = "mutants")]
     mutant: Option<crate::election::Mutant>,
 }
@@ -113,6 +115,22 @@ impl Builder {
         self
     }
 
+    /// How long work may go without [`Term::heartbeat`] before its term is taken for lost, counted from the beginning
+    /// of the term. Without this a term is renewed for work that hangs. A loss by silence releases nothing, since the
+    /// work may still run: the lease runs out.
+    pub fn heartbeat_within(mut self, limit: Duration) -> Self {
+        self.heartbeat = Some(limit);
+        self
+    }
+
+    /// The incarnation, for simulations that must repeat themselves. Two electors of one incarnation take each
+    /// other's records for their own: never in a product.
+    #[doc(hidden)]
+    pub fn incarnation(mut self, incarnation: Incarnation) -> Self {
+        self.incarnation = Some(incarnation);
+        self
+    }
+
     /// A deliberate defect, for tests that must find it.
     #[cfg(feature = "mutants")]
     pub fn mutant(mut self, mutant: crate::election::Mutant) -> Self {
@@ -139,10 +157,13 @@ impl Builder {
                 "hand-over jitter {jitter:?} is above the lease duration {lease:?}"
             )));
         }
+        if self.heartbeat.is_some_and(|limit| limit.is_zero()) {
+            return Err(invalid("a heartbeat within no time is impossible".to_owned()));
+        }
         let candidate = Candidate {
             identity: identity.clone(),
             advertise: self.advertise,
-            incarnation: Incarnation(random()),
+            incarnation: self.incarnation.unwrap_or_else(|| Incarnation(random())),
             timing,
             hand_over_jitter: self.hand_over_jitter,
         };
@@ -150,7 +171,8 @@ impl Builder {
         let election = Election::new(candidate, &self.lock.capabilities());
         #[cfg(feature = "mutants")]
         let election = election.with_mutant(self.mutant);
-        let (commands, status) = start(self.lock, clock.clone(), timing, election)?;
+        let (commands, status) =
+            start(self.lock, clock.clone(), (timing, self.heartbeat), election)?;
         let (drain_timeout, loss_grace) = (self.drain_timeout, self.loss_grace);
         let shut_down = AtomicBool::new(false);
         let handle = Handle {
@@ -179,6 +201,8 @@ impl Elector {
             drain_timeout: Duration::from_secs(30),
             loss_grace: Duration::ZERO,
             hand_over_jitter: Duration::ZERO,
+            heartbeat: None,
+            incarnation: None,
             #[cfg(feature = "mutants")]
             mutant: None,
         }
@@ -266,6 +290,17 @@ impl Elector {
         self.tell(Command::Stop);
     }
 
+    /// Stands back: asks the work of the present term to stop, and contends no more until [`resume`](Self::resume).
+    /// Campaigns wait meanwhile.
+    pub fn pause(&self) {
+        self.tell(Command::Pause(true));
+    }
+
+    /// Contends again after a [`pause`](Self::pause).
+    pub fn resume(&self) {
+        self.tell(Command::Pause(false));
+    }
+
     /// Asks the work to stop, releases once it has, and ends this candidate.
     pub fn shutdown(&self) {
         self.shared.shut_down.store(true, Ordering::Release);
@@ -321,7 +356,7 @@ impl Elector {
         }
         let loss = term.lost().await;
         let kill_at = match loss {
-            Loss::Expired => term.deadlines().kill_at,
+            Loss::Expired | Loss::Silent => term.deadlines().kill_at,
             _ => term.deadlines().kill_at.min(self.shared.clock.now() + self.shared.loss_grace),
         };
         tokio::select! {
@@ -382,7 +417,7 @@ impl Observer {
         };
         let clock: Arc<dyn Clock> = Arc::new(clock);
         let election = Election::new(candidate, &lock.capabilities());
-        let (commands, status) = start(lock, clock.clone(), timing, election)?;
+        let (commands, status) = start(lock, clock.clone(), (timing, None), election)?;
         Ok(Self { _commands: commands, status, clock })
     }
 
@@ -443,7 +478,7 @@ impl Drop for Nudge {
 fn start(
     lock: Arc<dyn LockBackend>,
     clock: Arc<dyn Clock>,
-    timing: Timing,
+    (timing, heartbeat): (Timing, Option<Duration>),
     election: Election,
 ) -> Result<(mpsc::UnboundedSender<Command>, watch::Receiver<Status>), Error> {
     let runtime = tokio::runtime::Handle::try_current().map_err(|error| {
@@ -456,6 +491,7 @@ fn start(
         lock,
         clock,
         timing,
+        heartbeat,
         election,
         commands: receiver,
         handle: commands.downgrade(),

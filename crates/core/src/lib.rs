@@ -39,6 +39,8 @@ mod fence;
 mod handle_tests;
 #[cfg(feature = "driver")]
 mod memory;
+#[cfg(feature = "driver")]
+mod memory_diagnose;
 #[cfg(feature = "model")]
 pub mod model;
 #[cfg(feature = "driver")]
@@ -78,4 +80,6 @@ pub use status::{Counters, Leader, Leading, Role, Status};
 #[cfg(feature = "driver")]
 pub use term::{Deadlines, Held, StopReason, Term};
 pub use time::{Time, Wall};
-pub use timing::{Bounds, InvalidTiming, MAX_LEASE_DURATION, Timing, TimingSettings};
+pub use timing::{
+    Bounds, InvalidTiming, Leaderless, MAX_LEASE_DURATION, Requests, Store, Timing, TimingSettings,
+};

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -57,6 +58,8 @@ pub enum StopReason {
 #[derive(Debug)]
 pub(crate) struct Shared {
     cell: Cell,
+    /// When the work last said that it goes on.
+    beat: AtomicU64,
     token: Token,
     clock: Arc<dyn Clock>,
 }
@@ -86,6 +89,12 @@ impl Term {
         self.until().map(|_| self.shared.token)
     }
 
+    /// Says that the work goes on. Where the elector was built with
+    /// [`heartbeat_within`](crate::Builder::heartbeat_within), a work that says so too seldom loses the term.
+    pub fn heartbeat(&self) {
+        self.shared.beat.store(self.shared.clock.now().0, Ordering::Release);
+    }
+
     /// How long this term is believed in if no further renewal is acknowledged.
     #[must_use]
     pub fn remaining(&self) -> Duration {
@@ -100,7 +109,9 @@ impl Term {
     #[must_use]
     pub fn remaining_grace(&self) -> Duration {
         match self.check() {
-            Ok(_) | Err(Loss::Expired) => self.deadlines().kill_at.since(self.shared.clock.now()),
+            Ok(_) | Err(Loss::Expired | Loss::Silent) => {
+                self.deadlines().kill_at.since(self.shared.clock.now())
+            }
             Err(_) => Duration::ZERO,
         }
     }
@@ -270,7 +281,8 @@ impl Live {
         commands: mpsc::UnboundedSender<Command>,
     ) -> (Self, Held) {
         let cell = Cell::new(leadership.until);
-        let shared = Arc::new(Shared { cell, token: leadership.token, clock });
+        let beat = AtomicU64::new(clock.now().0);
+        let shared = Arc::new(Shared { cell, beat, token: leadership.token, clock });
         let first = Signal {
             deadlines: Deadlines::of(leadership),
             draining: leadership.draining,
@@ -283,6 +295,11 @@ impl Live {
 
     pub(crate) fn token(&self) -> Token {
         self.shared.token
+    }
+
+    /// When the work last said that it goes on.
+    pub(crate) fn last_beat(&self) -> Time {
+        Time(self.shared.beat.load(Ordering::Acquire))
     }
 
     /// Passes on what the election believes now.

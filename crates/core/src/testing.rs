@@ -113,6 +113,14 @@ impl Clock for VirtualClock {
     }
 }
 
+/// Runs a test on one thread, in a time that moves only when [`advance`](VirtualClock::advance) says so.
+pub fn in_virtual_time<T>(test: impl AsyncFnOnce(VirtualClock) -> T) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    let runtime = runtime.expect("a runtime without drivers needs nothing");
+    let local = tokio::task::LocalSet::new();
+    runtime.block_on(local.run_until(test(VirtualClock::new())))
+}
+
 /// Lets every task that can run do so. On a current-thread runtime a yield runs all that are ready.
 async fn settle() {
     for _ in 0..32 {

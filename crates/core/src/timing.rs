@@ -7,6 +7,10 @@ use crate::backend::LockBackend;
 use crate::record::Incarnation;
 use crate::time::Time;
 
+mod worst;
+
+pub use worst::{Leaderless, Requests, Store};
+
 /// The longest lease duration a candidate may ask for.
 pub const MAX_LEASE_DURATION: Duration = Duration::from_secs(3600);
 
@@ -53,6 +57,7 @@ pub struct Timing {
 
 /// What follows from a [`Timing`], for people: see [`Timing::bounds`].
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Bounds {
     /// How many times as fast as the holder's clock a challenger's may run before two could lead at once.
     pub clock_rate_ratio: f64,
@@ -405,6 +410,12 @@ impl InvalidTiming {
     #[must_use]
     pub fn nearest(&self) -> &Timing {
         &self.nearest
+    }
+
+    /// The rule that is broken, with its numbers.
+    #[must_use]
+    pub fn rule(&self) -> &str {
+        &self.rule
     }
 }
 

@@ -13,6 +13,7 @@ mod election {
         Resigned,
         Dropped,
         DriverGone,
+        Silent,
     }
 }
 mod time {

@@ -18,7 +18,7 @@ pub struct Examination {
 /// Two candidates race for a scratch lock beside it, which proves that the store compares and swaps; it is removed. The
 /// lock itself is only read. What fails is a finding, so this has no error.
 pub async fn examine(url: &str, settings: TimingSettings) -> Examination {
-    let lock = match open(url) {
+    let lock = match open(url).await {
         Ok(lock) => lock,
         Err(error) => {
             let findings = vec![Finding::of_error("lock", &error)];
@@ -37,14 +37,16 @@ pub async fn examine(url: &str, settings: TimingSettings) -> Examination {
     Examination { name: Some(lock.name().to_owned()), timing, findings }
 }
 
-fn open(text: &str) -> Result<Box<dyn Diagnose>, Error> {
+async fn open(text: &str) -> Result<Box<dyn Diagnose>, Error> {
     let url = LockUrl::parse(text)?;
     match url.scheme() {
         #[cfg(feature = "etcd")]
         "etcd" | "etcds" => Ok(Box::new(crate::etcd::open(&url)?)),
         #[cfg(feature = "file")]
         "file" => Ok(Box::new(crate::file::open(&url)?)),
-        "mem" => Err(url::invalid("a mem: lock has no store that could be examined".to_owned())),
+        #[cfg(feature = "kubernetes")]
+        "k8s" | "k8s+endpoints" => Ok(Box::new(crate::k8s::open(&url).await?)),
+        "mem" => Ok(Box::new(crate::memory(&url)?)),
         scheme => Err(url::invalid(crate::unknown(scheme))),
     }
 }
@@ -88,7 +90,7 @@ mod tests {
     async fn what_cannot_be_opened_is_a_finding() {
         for (url, says) in [
             ("file:/no/such/directory/x", "does not exist"),
-            ("mem:x", "no store"),
+            ("mem:x?y=1", "unknown parameter"),
             ("zk:x", "unknown scheme"),
             ("file:/proc/x", "proc"),
         ] {
@@ -98,6 +100,15 @@ mod tests {
             assert_eq!(finding.level, Level::Problem(ErrorKind::Invalid), "{url}");
             assert!(finding.text.contains(says), "{url}: {finding:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_lock_in_memory_is_good_for_one_process() {
+        let found = examine("mem:x", TimingSettings::default()).await;
+        let bad = |finding: &Finding| matches!(finding.level, Level::Problem(_));
+        assert!(!found.findings.iter().any(bad), "{found:?}");
+        assert_eq!(found.findings[0].level, Level::Warning);
+        assert!(found.findings.iter().any(|finding| finding.subject == "compare-and-swap"));
     }
 
     #[test]

@@ -103,47 +103,59 @@
 //! assert!(fence.admit(41).is_err(), "the old leader woke up: its write is refused");
 //! ```
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+pub mod blocking;
 #[cfg(feature = "etcd")]
 pub mod etcd;
 mod examine;
+mod explain;
+#[cfg(feature = "file")]
+pub mod file;
+#[cfg(feature = "kubernetes")]
+pub mod k8s;
+mod list;
 mod url;
 
 use std::sync::Arc;
 
-pub use examine::{Examination, examine};
-pub use leasehold_core::*;
-pub use url::LockUrl;
-
-/// The lock in a local file.
-#[cfg(feature = "file")]
-pub mod file {
-    pub use leasehold_file::*;
-
-    use crate::{Error, LockUrl, url::invalid};
-
-    /// Opens the lock that a `file:` URL names: `file:/absolute/path`, `file:relative/path`, and the parameter
-    /// `token_floor=N`.
-    ///
-    /// # Errors
-    /// `Invalid`: an unknown parameter, a host, no path, or a file system that cannot keep a lock.
-    pub fn open(url: &LockUrl) -> Result<FileLock, Error> {
-        url.allow_parameters(&["token_floor"])?;
-        if url.authority().is_some_and(|host| !host.is_empty()) {
-            return Err(invalid(
-                "a file: URL names no host; write file:/absolute/path or file:relative/path".into(),
-            ));
-        }
-        let path = url.path();
-        if path.as_os_str().is_empty() {
-            return Err(invalid("the URL names no file; write file:/absolute/path".into()));
-        }
-        let options = match url.token_floor()? {
-            Some(floor) => FileLock::options().token_floor(floor),
-            None => FileLock::options(),
-        };
-        options.open(path)
-    }
+/// For tests of programs that use this: time that moves when it is told to, and with the feature `testing` ways to a
+/// store that fail, candidates to freeze and kill, and a checker of what happened.
+///
+/// A failover, in virtual time:
+#[cfg_attr(feature = "testing", doc = "```")]
+#[cfg_attr(not(feature = "testing"), doc = "```ignore")]
+/// use std::{sync::Arc, time::Duration};
+/// use leasehold::{Elector, LockBackend, MemoryLock};
+/// use leasehold::testing::{Link, in_virtual_time};
+///
+/// in_virtual_time(async |clock| {
+///     let (lock, way) = (MemoryLock::new("jobs"), Link::alone("a", clock.clone()));
+///     let elector = |lock: Arc<dyn LockBackend>| Elector::builder(lock).clock(clock.clone()).build().unwrap();
+///     let (a, b) = (elector(way.over(Arc::new(lock.clone()))), elector(Arc::new(lock)));
+///     let held = a.campaign().await.unwrap();
+///     let _cut = way.cut();                              // from here on `a` cannot reach the store
+///     clock.advance(Duration::from_secs(10)).await;
+///     assert!(held.check().is_err());                    // it knows, all by itself
+///     let (next, ()) = tokio::join!(b.campaign(), clock.advance(Duration::from_secs(6)));
+///     assert!(next.unwrap().token() > held.token());
+/// });
+/// ```
+pub mod testing {
+    pub use leasehold_core::testing::*;
+    #[cfg(feature = "testing")]
+    pub use leasehold_testing::candidate::{Candidate, Lead, Setup, Stop};
+    #[cfg(feature = "testing")]
+    pub use leasehold_testing::link::{Fault, Guard, Latency, Ledger, Link, Outage, Requests};
+    #[cfg(feature = "testing")]
+    pub use leasehold_testing::{clock, history, judge, timeline};
 }
+
+pub use examine::{Examination, examine};
+pub use explain::{Explanation, MONTH, NotExplained, explain};
+pub use leasehold_core::*;
+pub use list::{Listed, list};
+pub use url::LockUrl;
 
 /// The schemes of this build.
 pub const SCHEMES: &[&str] = &[
@@ -153,11 +165,21 @@ pub const SCHEMES: &[&str] = &[
     "etcds",
     #[cfg(feature = "file")]
     "file",
+    #[cfg(feature = "kubernetes")]
+    "k8s",
+    #[cfg(feature = "kubernetes")]
+    "k8s+endpoints",
     "mem",
 ];
 
 /// Schemes, and the feature that brings each.
-const FEATURES: &[(&str, &str)] = &[("etcd", "etcd"), ("etcds", "etcd"), ("file", "file")];
+const FEATURES: &[(&str, &str)] = &[
+    ("etcd", "etcd"),
+    ("etcds", "etcd"),
+    ("file", "file"),
+    ("k8s", "kubernetes"),
+    ("k8s+endpoints", "kubernetes"),
+];
 
 /// Opens the lock that `url` names.
 ///
@@ -165,6 +187,7 @@ const FEATURES: &[(&str, &str)] = &[("etcd", "etcd"), ("etcds", "etcd"), ("file"
 /// |---|---|---|
 /// | `file:/path`, `file:path` | `file` (default) | one small file on this host |
 /// | `etcd://h1:2379,h2:2379/name`, `etcds://…` | `etcd` | an election of etcd, over TLS with `etcds` |
+/// | `k8s://ns/name`, `k8s+endpoints://…` | `kubernetes` | a Lease, or the annotation of an Endpoints object, beside client-go |
 /// | `mem:name` | – | a new lock in this process at every call; the name is for logs; for tests |
 ///
 /// # Errors
@@ -176,12 +199,16 @@ pub async fn connect(url: &str) -> Result<Arc<dyn LockBackend>, Error> {
         "etcd" | "etcds" => Ok(Arc::new(etcd::open(&url)?)),
         #[cfg(feature = "file")]
         "file" => Ok(Arc::new(file::open(&url)?)),
-        "mem" => {
-            url.allow_parameters(&[])?;
-            Ok(Arc::new(MemoryLock::new(url.path().display().to_string())))
-        }
+        #[cfg(feature = "kubernetes")]
+        "k8s" | "k8s+endpoints" => Ok(Arc::new(k8s::open(&url).await?)),
+        "mem" => Ok(Arc::new(memory(&url)?)),
         scheme => Err(url::invalid(unknown(scheme))),
     }
+}
+
+fn memory(url: &LockUrl) -> Result<MemoryLock, Error> {
+    url.allow_parameters(&[])?;
+    Ok(MemoryLock::new(url.path().display().to_string()))
 }
 
 fn unknown(scheme: &str) -> String {

@@ -75,6 +75,26 @@ impl LockUrl {
         in_user || parameters.any(|parameter| parameter.starts_with("password="))
     }
 
+    /// The URL of a lock beside the one that `url` names: its path goes on with a dot and `name`, which is escaped.
+    #[must_use]
+    pub fn beside(url: &str, name: &str) -> String {
+        let (path, query) = match url.split_once('?') {
+            Some((path, query)) => (path, format!("?{query}")),
+            None => (url, String::new()),
+        };
+        format!("{path}.{}{query}", Self::escape(name))
+    }
+
+    /// A name as part of a URL's path.
+    #[must_use]
+    pub fn escape(name: &str) -> String {
+        let escaped = |byte: u8| {
+            let plain = byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+            if plain { char::from(byte).to_string() } else { format!("%{byte:02X}") }
+        };
+        name.bytes().map(escaped).collect()
+    }
+
     /// The path, percent-decoded.
     #[must_use]
     pub fn path(&self) -> PathBuf {

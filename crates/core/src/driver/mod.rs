@@ -7,6 +7,7 @@ mod store;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -35,6 +36,8 @@ pub(crate) enum Command {
     Dropped { token: Token },
     /// Tell the work to stop.
     Stop,
+    /// Contend no more until told otherwise, or again.
+    Pause(bool),
     /// Tell the work to stop, and end once it has.
     Shutdown,
 }
@@ -43,6 +46,8 @@ pub(crate) struct Driver {
     pub(crate) lock: Arc<dyn LockBackend>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) timing: Timing,
+    /// How long the work of a term may be silent.
+    pub(crate) heartbeat: Option<Duration>,
     pub(crate) election: Election,
     pub(crate) commands: mpsc::UnboundedReceiver<Command>,
     /// For the terms it hands out; weak, so that the driver ends with its last handle.
@@ -64,6 +69,8 @@ pub(crate) struct State {
     watch_at: Option<Time>,
     watch_failed: bool,
     stamped: Option<Record>,
+    /// Asked not to contend.
+    paused: bool,
     /// Asked to end.
     closing: bool,
     /// When to end although a write is still unresolved; counts from the end of the work.
@@ -122,6 +129,7 @@ impl Driver {
         let now = self.clock.now();
         self.state.waiting.retain(|campaign| !campaign.is_closed());
         self.rebirth(now);
+        self.heed(now);
         // First, so that a term that was just won is handed to somebody or given back, not merely dropped.
         self.publish(now);
         self.withdraw(now);
@@ -150,7 +158,7 @@ impl Driver {
     /// Nobody waits for a term or may have one yet, and none runs.
     fn withdraw(&mut self, now: Time) {
         let state = &self.state;
-        let waits = !state.waiting.is_empty() && state.working.is_none();
+        let waits = !state.waiting.is_empty() && state.working.is_none() && !state.paused;
         if !waits && state.live.is_none() && self.election.standing() {
             self.election.handle(now, Input::Withdraw);
         }
@@ -161,7 +169,22 @@ impl Driver {
         let reopen = self.state.watch_at.filter(|_| self.state.watch.is_none());
         let patience = self.state.patience.filter(|at| *at > now);
         let next = self.election.next_deadline(now);
-        [reopen, patience].into_iter().flatten().fold(next, Time::min)
+        [reopen, patience, self.silent_at()].into_iter().flatten().fold(next, Time::min)
+    }
+
+    /// When the work of the running term has been silent for too long.
+    fn silent_at(&self) -> Option<Time> {
+        Some(self.state.live.as_ref()?.last_beat() + self.heartbeat?)
+    }
+
+    /// Ends a term whose work is wedged. It is not known to have stopped: nothing is released.
+    fn heed(&mut self, now: Time) {
+        if let (Some(live), Some(at)) = (&self.state.live, self.silent_at())
+            && now >= at
+        {
+            live.end(Loss::Silent);
+            self.election.handle(now, Input::Withdraw);
+        }
     }
 
     /// A shutdown waits for the work, its release, and a Take that may have been applied.
@@ -199,6 +222,13 @@ impl Driver {
                 self.stand(now);
             }
             Command::Stop => self.election.handle(now, Input::Stop),
+            Command::Pause(pause) => {
+                self.state.paused = pause;
+                if pause {
+                    self.election.handle(now, Input::Stop);
+                }
+                self.stand(now);
+            }
             Command::Shutdown => {
                 self.state.closing = true;
                 for campaign in self.state.waiting.drain(..) {
@@ -300,7 +330,8 @@ impl Driver {
     /// Contends for whoever waits, but not while work of a lost term may still run here.
     fn stand(&mut self, now: Time) {
         let state = &self.state;
-        if !state.waiting.is_empty() && state.live.is_none() && state.working.is_none() {
+        let idle = state.live.is_none() && state.working.is_none();
+        if !state.waiting.is_empty() && idle && !state.paused {
             self.election.handle(now, Input::Stand);
         }
     }

@@ -4,7 +4,7 @@ use crate::backend::{Change, Contents, Expiry, Intent};
 use crate::error::ErrorKind;
 use crate::record::{Holder, MAX_TOKEN, Nonce, Record, Token};
 use crate::time::Time;
-use crate::timing::Timing;
+use crate::timing::{Store, Timing};
 
 use super::mutant::Mutant;
 use super::{Attempt, Election, Failure, Held, Phase, UNSTAMPED};
@@ -128,20 +128,14 @@ impl Election {
 
     /// The next read, if nothing calls for one earlier.
     pub(super) fn schedule_read(&mut self, now: Time) {
-        let by_server = self.is_by_server();
-        self.read_at = match self.phase {
-            Phase::Leading(_) | Phase::Claiming { .. } => Time::NEVER,
-            _ if self.push && by_server => now + self.timing.lease_duration(),
-            _ if self.push => now + self.timing.silence(),
-            _ => now + self.poll_period(),
+        let store = Store { push: self.push, by_server: self.is_by_server() };
+        let timing = self.timing;
+        self.read_at = match (self.phase, &self.held) {
+            (Phase::Leading(_) | Phase::Claiming { .. }, _) => Time::NEVER,
+            (_, Some(held)) if !self.push => now + timing.poll_period(held.lease_duration),
+            (_, None) if !self.push => now + timing.retry_period(),
+            _ => now + timing.reads_every(store),
         };
-    }
-
-    /// How often a follower without push reads: often enough for the holder's lease, if that is short.
-    fn poll_period(&self) -> Duration {
-        let period = self.timing.retry_period();
-        let least = period.min(Duration::from_millis(100));
-        self.held.as_ref().map_or(period, |held| (held.lease_duration / 3).clamp(least, period))
     }
 
     /// The shortest time between two attempts that fail.

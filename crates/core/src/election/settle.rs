@@ -25,9 +25,10 @@ enum Whose {
 impl Election {
     /// Takes in the answer to a read, which decides. `floor` is what was known when it was sent.
     pub(super) fn settle(&mut self, now: Time, observed: Observed, floor: Option<Token>) {
+        // What knows nothing of the store's past is not compared: the answer that nothing is there, on some stores.
         if self.floor_is_history
             && let Some(before) = floor
-            && observed.token_floor.is_none_or(|floor| floor < before)
+            && observed.token_floor.is_some_and(|floor| floor < before)
         {
             self.fail(now, Failure::Rewound { floor: observed.token_floor, before });
         }

@@ -94,6 +94,8 @@ pub enum Loss {
     Dropped,
     /// The task that renewed it is gone.
     DriverGone,
+    /// Its work gave no heartbeat for too long.
+    Silent,
 }
 
 /// What may be told of who leads.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::FutureExt;
 use leasehold_core::testing::VirtualClock;
+pub(crate) use leasehold_core::testing::in_virtual_time;
 use leasehold_core::{
     BoxStream, Capabilities, Change, Clock, Contents, Elector, Error, ErrorKind, Expiry, Held,
     Holder, Incarnation, Intent, LockBackend, MemoryLock, Nonce, Observed, Outcome, Push, Version,
@@ -20,12 +21,6 @@ pub(crate) const L: Duration = Duration::from_secs(15);
 pub(crate) const D: Duration = Duration::from_secs(10);
 pub(crate) const P: Duration = Duration::from_secs(2);
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
-
-pub(crate) fn in_virtual_time(test: impl AsyncFnOnce(VirtualClock)) {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let local = tokio::task::LocalSet::new();
-    runtime.block_on(local.run_until(test(VirtualClock::new())));
-}
 
 pub(crate) fn elector(
     lock: &(impl LockBackend + Clone),

@@ -205,6 +205,25 @@ fn a_rewound_store_ends_the_term_and_the_candidacy() {
     assert!(play.leadership().is_none());
 }
 
+/// A store whose history is told by objects says nothing of it when the object is gone.
+#[test]
+fn an_absence_that_knows_nothing_of_the_past_is_no_rewind() {
+    let mut play = Play::with(&Capabilities { floor_is_history: true, ..capabilities() });
+    play.floor = Some(100);
+    play.input(Input::Stand);
+    play.run();
+    assert_eq!(play.leadership().unwrap().token, 101);
+    (play.floor, play.contents, play.version) = (None, Contents::Absent, 0);
+    play.run_for(P + 2 * RTT);
+    assert_eq!(play.election.failure(), None);
+    // Asserted again on a store that is older than what is known: the next read tells.
+    assert_eq!(play.leadership().unwrap().token, 101);
+    play.floor = Some(50);
+    play.version += 7;
+    play.run_for(P + 2 * RTT);
+    assert_eq!(play.election.failure(), Some(&Failure::Rewound { floor: Some(50), before: 100 }));
+}
+
 /// The absence that told of the restore is no licence to take the lock in a later candidacy.
 #[test]
 fn who_stands_again_after_a_rewind_reads_first_and_is_refused_again() {

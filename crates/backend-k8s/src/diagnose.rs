@@ -1,0 +1,267 @@
+//! What an examination of a cluster finds.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use kube::api::PostParams;
+use kube::core::request::Request;
+use leasehold_core::{Diagnose, Error, ErrorKind, Finding, LockBackend, Race, Timing, race};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::failure::{Failure, Reason};
+use crate::form::Form;
+use crate::lock::{Api, KubernetesLock};
+use crate::name::Place;
+
+const EXAMINE: &str = "examine the store";
+
+/// How many reads are timed.
+const READS: usize = 10;
+
+/// How often two candidates race.
+const ROUNDS: u64 = 5;
+
+/// What a candidate must be allowed to do, and what it loses without.
+const VERBS: [(&str, &str); 4] = [
+    ("get", "nobody can be seen to lead"),
+    ("create", "the first election needs somebody else to make the object"),
+    ("update", "this user may see who leads, and not contend"),
+    ("watch", "followers ask again and again, and a release is noticed late"),
+];
+
+/// The oldest version that the project still maintains: it keeps three, and 1.36 is out.
+const MAINTAINED: (u64, u64) = (1, 34);
+
+#[async_trait]
+impl Diagnose for KubernetesLock {
+    async fn diagnose(&self, timing: &Timing) -> Vec<Finding> {
+        let api = self.api();
+        let mut findings = Vec::new();
+        match api.version().await {
+            Ok(finding) => findings.push(finding),
+            Err(failure) => {
+                findings.push(Finding::of_error("store", &failure.during(EXAMINE)));
+                return findings;
+            }
+        }
+        if api.form == Form::Endpoints {
+            findings.push(Finding::warning(
+                "form",
+                "the API server deprecates Endpoints since Kubernetes 1.33",
+                "move to a Lease (k8s://) once no older client is left",
+            ));
+        }
+        let allowed = api.permissions().await;
+        findings.push(match &allowed {
+            Ok(missing) => api.permission(missing),
+            Err(failure) => Finding::of_error("permission", &failure.clone().during(EXAMINE)),
+        });
+        match self.read().await {
+            Ok(observed) => findings.push(Finding::of_lock(&observed)),
+            Err(error) => {
+                findings.push(Finding::of_error("lock", &error));
+                return findings;
+            }
+        }
+        findings.push(self.reads(timing).await);
+        if allowed.is_ok_and(|missing| missing.is_empty()) {
+            findings.extend(api.raced(timing).await);
+        }
+        findings
+    }
+}
+
+impl KubernetesLock {
+    async fn reads(&self, timing: &Timing) -> Finding {
+        let mut times = Vec::new();
+        for _ in 0..READS {
+            let began = Instant::now();
+            if let Err(error) = self.read().await {
+                return Finding::of_error("latency", &error);
+            }
+            times.push(began.elapsed());
+        }
+        Finding::of_latency("a read that etcd's majority confirms", &times, timing)
+    }
+}
+
+impl Api {
+    async fn version(&self) -> Result<Finding, Failure> {
+        const SUBJECT: &str = "store";
+        let request = http::Request::get("/version").body(Vec::new());
+        let request = request.map_err(kube::core::request::Error::BuildRequest);
+        let version: Value = self.send(request).await?;
+        let said = version["gitVersion"].as_str().unwrap_or("of an unknown version");
+        let text = format!("kube-apiserver {said}");
+        Ok(match parsed(said) {
+            Some(version) if version < MAINTAINED => {
+                Finding::warning(SUBJECT, text, "the project maintains it no more: upgrade it")
+            }
+            _ => Finding::good(SUBJECT, text),
+        })
+    }
+
+    /// The verbs that this user lacks.
+    async fn permissions(&self) -> Result<Vec<&'static str>, Failure> {
+        let mut missing = Vec::new();
+        for (verb, _) in VERBS {
+            if !self.may(verb, &self.place.name).await? {
+                missing.push(verb);
+            }
+        }
+        Ok(missing)
+    }
+
+    /// Asks the API server, which changes nothing.
+    async fn may(&self, verb: &str, name: &str) -> Result<bool, Failure> {
+        let (group, resource) = self.form.resource();
+        let review = json!({
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": {
+                "namespace": self.place.namespace, "name": name,
+                "group": group, "resource": resource, "verb": verb,
+            }},
+        });
+        let requests = Request::new("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews");
+        let request = requests.create(&PostParams::default(), review.to_string().into_bytes());
+        let answer: Value = self.send(request).await?;
+        Ok(answer["status"]["allowed"].as_bool() == Some(true))
+    }
+
+    fn permission(&self, missing: &[&str]) -> Finding {
+        const SUBJECT: &str = "permission";
+        let (group, resource) = self.form.resource();
+        let place = &self.place;
+        if missing.is_empty() {
+            let verbs = VERBS.map(|(verb, _)| verb).join(", ");
+            return Finding::good(SUBJECT, format!("this user may {verbs} {resource} {place}"));
+        }
+        let lost = VERBS.iter().filter(|(verb, _)| missing.contains(verb)).map(|(_, lost)| *lost);
+        let lost: Vec<&str> = lost.collect();
+        let text =
+            format!("{} is missing on {resource} {place}: {}", missing.join(", "), lost.join("; "));
+        let cure = format!(
+            "kubectl create role NAME -n {} --verb=get,create,update,watch --resource={resource}{}{group} --resource-name={}",
+            place.namespace,
+            if group.is_empty() { "" } else { "." },
+            place.name
+        );
+        if missing == ["watch"] {
+            return Finding::warning(SUBJECT, text, cure);
+        }
+        Finding::problem(SUBJECT, ErrorKind::Denied, text, cure)
+    }
+
+    /// Two candidates race for a scratch object beside this one, which is removed. A candidate need not be allowed to.
+    async fn raced(&self, timing: &Timing) -> Vec<Finding> {
+        const SUBJECT: &str = "compare-and-swap";
+        let scratch = match self.scratch() {
+            Ok(scratch) => scratch,
+            Err(failure) => return vec![Finding::of_error(SUBJECT, &failure.during(EXAMINE))],
+        };
+        for verb in ["get", "create", "update", "delete"] {
+            match self.may(verb, &scratch.place.name).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    return vec![Finding::warning(
+                        SUBJECT,
+                        format!(
+                            "not tested: this user may not {verb} an object beside the lock, which is right for a candidate"
+                        ),
+                        "run this once as a user who may, such as an administrator of the namespace",
+                    )];
+                }
+                Err(failure) => return vec![Finding::of_error(SUBJECT, &failure.during(EXAMINE))],
+            }
+        }
+        let candidate = || KubernetesLock::of_api("scratch".to_owned(), scratch.clone());
+        let candidates = [candidate(), candidate()];
+        let raced = race([&candidates[0], &candidates[1]], ROUNDS).await;
+        let removed = scratch.remove().await;
+        let mut findings = told(&raced, timing);
+        if let Err(failure) = removed {
+            let (text, place) = (failure.during("remove the scratch object"), &scratch.place);
+            findings.push(Finding::warning(SUBJECT, text.to_string(), format!("delete {place}")));
+        }
+        findings
+    }
+
+    /// The same way, to an object that nobody has.
+    fn scratch(&self) -> Result<Self, Failure> {
+        let mut bytes = [0; 8];
+        getrandom::fill(&mut bytes).map_err(|error| {
+            Failure::unavailable(format!("the kernel gives no random bytes: {error}"))
+        })?;
+        let name = format!("leasehold-doctor-{:016x}", u64::from_ne_bytes(bytes));
+        let place = Place::new(&self.place.namespace, &name).map_err(Failure::invalid)?;
+        let mut scratch = self.clone();
+        scratch.place = place.into();
+        Ok(scratch)
+    }
+
+    /// Removes the scratch object: by its `uid`, so that it is this very one.
+    async fn remove(&self) -> Result<(), Failure> {
+        let observed = self.read().await?;
+        let Some(object) = observed.version.cargo::<crate::object::Object>() else { return Ok(()) };
+        let uid = object.value()["metadata"]["uid"].as_str().map(str::to_owned);
+        let preconditions = kube::api::Preconditions { uid, ..Default::default() };
+        let params =
+            kube::api::DeleteParams { preconditions: Some(preconditions), ..Default::default() };
+        match self.send::<Value>(self.requests().delete(&self.place.name, &params)).await {
+            Err(failure) if failure.reason != Reason::NotFound => Err(failure),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn told(raced: &Result<Race, Error>, timing: &Timing) -> Vec<Finding> {
+    const SUBJECT: &str = "compare-and-swap";
+    let done = match raced {
+        Ok(done) => done,
+        Err(error) => return vec![Finding::of_error(SUBJECT, error)],
+    };
+    let median = |times: &[Duration]| {
+        let mut times = times.to_vec();
+        times.sort_unstable();
+        times.get(times.len() / 2).copied().unwrap_or_default()
+    };
+    let (release, take) = (median(&done.releases), median(&done.takes));
+    vec![
+        Finding::good(
+            SUBJECT,
+            format!(
+                "two candidates raced for a scratch object beside this one: of {} pairs of writes, one of each was accepted",
+                done.writes
+            ),
+        ),
+        Finding::of_latency("a write", &done.releases, timing),
+        Finding::good(
+            "fail-over",
+            format!(
+                "a release hands over at once (a release took {release:.1?} and a take {take:.1?} here); a crash, {:?} after the last renewal",
+                timing.bounds().crash
+            ),
+        ),
+    ]
+}
+
+/// Major and minor of `v1.36.3+vendor`.
+fn parsed(version: &str) -> Option<(u64, u64)> {
+    let mut numbers = version.strip_prefix('v')?.split('.');
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_taken_apart() {
+        assert_eq!(parsed("v1.36.3"), Some((1, 36)));
+        assert_eq!(parsed("v1.30.4+k3s1"), Some((1, 30)));
+        assert_eq!(parsed("1.36.3"), None);
+        assert!(parsed("v1.9.0") < Some(MAINTAINED));
+    }
+}

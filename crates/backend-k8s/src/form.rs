@@ -1,0 +1,316 @@
+//! The two objects that an election is kept in, and how each spells a claim.
+
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+
+use crate::claim::Claim;
+use crate::name::Place;
+use crate::object::{Draft, Object};
+use crate::times::Precision;
+
+/// Where client-go kept elections until 0.23.
+const LEADER: &str = "control-plane.alpha.kubernetes.io/leader";
+
+/// What the endpoints controller leaves on what is its own.
+const CONTROLLERS: (&str, &str) =
+    ("endpoints.kubernetes.io/managed-by", "endpoints.kubernetes.io/last-change-trigger-time");
+
+/// What kind of object a lock is kept in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Form {
+    /// `coordination.k8s.io/v1` Lease.
+    Lease,
+    /// The annotation `control-plane.alpha.kubernetes.io/leader` of a `v1` Endpoints object.
+    Endpoints,
+}
+
+/// How the fields of a claim are called.
+struct Fields {
+    duration: &'static str,
+    transitions: &'static str,
+}
+
+const HOLDER: &str = "holderIdentity";
+const ACQUIRED: &str = "acquireTime";
+const RENEWED: &str = "renewTime";
+
+impl Form {
+    /// As URLs and people name it.
+    pub(crate) fn scheme(self) -> &'static str {
+        match self {
+            Self::Lease => "k8s",
+            Self::Endpoints => "k8s+endpoints",
+        }
+    }
+
+    /// As Roles name it: the API group and the resource.
+    pub(crate) fn resource(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Lease => ("coordination.k8s.io", "leases"),
+            Self::Endpoints => ("", "endpoints"),
+        }
+    }
+
+    /// Where the API server keeps the objects of a namespace.
+    pub(crate) fn path(self, namespace: &str) -> String {
+        match self {
+            Self::Lease => format!("/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"),
+            Self::Endpoints => format!("/api/v1/namespaces/{namespace}/endpoints"),
+        }
+    }
+
+    pub(crate) fn draft(self, place: &Place) -> Draft {
+        match self {
+            Self::Lease => Draft::new("coordination.k8s.io/v1", "Lease", place),
+            Self::Endpoints => Draft::new("v1", "Endpoints", place),
+        }
+    }
+
+    /// Whether a PUT that names no `resourceVersion` creates, and never overwrites. For Endpoints it does overwrite.
+    pub(crate) fn creates_by_put(self) -> bool {
+        self == Self::Lease
+    }
+
+    pub(crate) fn precision(self) -> Precision {
+        match self {
+            Self::Lease => Precision::Micros,
+            Self::Endpoints => Precision::Seconds,
+        }
+    }
+
+    fn fields(self) -> Fields {
+        match self {
+            Self::Lease => {
+                Fields { duration: "leaseDurationSeconds", transitions: "leaseTransitions" }
+            }
+            Self::Endpoints => {
+                Fields { duration: "leaseDurationSeconds", transitions: "leaderTransitions" }
+            }
+        }
+    }
+
+    /// What an object claims.
+    ///
+    /// # Errors
+    /// A sentence that says why no election may be held on this object.
+    pub(crate) fn claim(self, object: &Object) -> Result<Claim, String> {
+        match self {
+            Self::Lease => {
+                let spec = &object.value()["spec"];
+                if let Some(strategy) = spec["strategy"].as_str().filter(|text| !text.is_empty()) {
+                    let holder = spec[HOLDER].as_str().unwrap_or("nobody");
+                    return Err(format!(
+                        "this Lease is coordinated (spec.strategy {strategy:?}, held by {holder:?}): the API server chooses its holder; use a Lease of another name"
+                    ));
+                }
+                self.parse(spec.clone())
+            }
+            Self::Endpoints => {
+                belongs_to_nobody(object)?;
+                let text = object.annotation(LEADER).unwrap_or_default();
+                if text.is_empty() {
+                    return self.parse(Value::Null);
+                }
+                let value = serde_json::from_str(text)
+                    .map_err(|error| format!("the annotation {LEADER} is no JSON: {error}"))?;
+                self.parse(value)
+            }
+        }
+    }
+
+    fn parse(self, value: Value) -> Result<Claim, String> {
+        let source = serde_json::to_vec(&value).expect("a JSON value has only string keys");
+        let fields = match value {
+            Value::Null => Map::new(),
+            Value::Object(fields) => fields,
+            other => return Err(format!("a claim is an object, not {other}")),
+        };
+        let names = self.fields();
+        Ok(Claim {
+            holder: text(&fields, HOLDER)?.unwrap_or_default(),
+            duration: number(&fields, names.duration)?,
+            acquired: time(&fields, ACQUIRED)?,
+            renewed: time(&fields, RENEWED)?,
+            transitions: number(&fields, names.transitions)?,
+            source,
+        })
+    }
+
+    /// Writes a claim over what is there.
+    pub(crate) fn put(self, draft: &mut Draft, claim: &Claim) {
+        let names = self.fields();
+        let time = |time: Option<Timestamp>| match time {
+            Some(time) => self.precision().format(time).into(),
+            None => Value::Null,
+        };
+        let number = |number: Option<i64>| number.map_or(Value::Null, Value::from);
+        let fields = [
+            (HOLDER, Value::from(claim.holder.as_str())),
+            (names.duration, number(claim.duration)),
+            (ACQUIRED, time(claim.acquired)),
+            (RENEWED, time(claim.renewed)),
+            (names.transitions, number(claim.transitions)),
+        ];
+        match self {
+            Self::Lease => {
+                let spec = draft.spec();
+                for (name, value) in fields {
+                    spec.insert(name.to_owned(), value);
+                }
+            }
+            Self::Endpoints => {
+                // In the order of client-go's struct, whose text older clients compare.
+                let fields: Vec<String> =
+                    fields.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
+                draft.set_annotation(LEADER, format!("{{{}}}", fields.join(",")));
+            }
+        }
+    }
+}
+
+/// Refuses what the endpoints controller, or somebody by hand, fills for a Service.
+fn belongs_to_nobody(object: &Object) -> Result<(), String> {
+    let (label, annotation) = CONTROLLERS;
+    let managed = object.value()["metadata"]["labels"][label].is_string()
+        || object.annotation(annotation).is_some();
+    let filled = object.value()["subsets"].as_array().is_some_and(|subsets| !subsets.is_empty());
+    if managed || filled {
+        return Err(
+            "these Endpoints belong to a Service, whose controller writes them: use a name that no Service has"
+                .to_owned(),
+        );
+    }
+    Ok(())
+}
+
+fn text(fields: &Map<String, Value>, name: &str) -> Result<Option<String>, String> {
+    match fields.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.clone())),
+        Some(other) => Err(format!("{name} is no text: {other}")),
+    }
+}
+
+fn number(fields: &Map<String, Value>, name: &str) -> Result<Option<i64>, String> {
+    match fields.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => {
+            value.as_i64().map(Some).ok_or_else(|| format!("{name} is no whole number: {value}"))
+        }
+    }
+}
+
+fn time(fields: &Map<String, Value>, name: &str) -> Result<Option<Timestamp>, String> {
+    match text(fields, name)? {
+        None => Ok(None),
+        Some(text) => {
+            text.parse().map(Some).map_err(|error| format!("{name} {text:?} is no time: {error}"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn object(rest: Value) -> Object {
+        let mut value = json!({"metadata": {"uid": "u", "resourceVersion": "9"}});
+        for (name, field) in rest.as_object().unwrap() {
+            match (name.as_str(), field) {
+                ("metadata", Value::Object(more)) => {
+                    value["metadata"].as_object_mut().unwrap().extend(more.clone());
+                }
+                _ => value[name] = field.clone(),
+            }
+        }
+        Object::new(value).unwrap()
+    }
+
+    fn annotated(text: &str) -> Object {
+        object(json!({"metadata": {"annotations": {LEADER: text}}}))
+    }
+
+    #[test]
+    fn a_lease_is_read_as_client_go_writes_it() {
+        let lease = object(json!({"spec": {
+            "holderIdentity": "", "leaseDurationSeconds": 1,
+            "acquireTime": "2026-11-21T05:22:10.007241Z", "renewTime": "2026-11-21T05:22:10.007241Z",
+            "leaseTransitions": 0,
+        }}));
+        let claim = Form::Lease.claim(&lease).unwrap();
+        let released: Timestamp = "2026-11-21T05:22:10.007241Z".parse().unwrap();
+        assert_eq!((claim.holder.as_str(), claim.duration), ("", Some(1)));
+        assert_eq!((claim.acquired, claim.renewed), (Some(released), Some(released)));
+        assert_eq!(claim.transitions, Some(0));
+        // Written again, it is the same.
+        let mut draft = lease.draft();
+        Form::Lease.put(&mut draft, &claim);
+        assert_eq!(draft, lease.draft());
+    }
+
+    #[test]
+    fn an_annotation_is_written_as_client_go_writes_it() {
+        const WRITTEN: &str = "{\"holderIdentity\":\"a\",\"leaseDurationSeconds\":15,\"acquireTime\":\"2026-01-02T03:04:05Z\",\"renewTime\":\"2026-01-02T03:04:07Z\",\"leaderTransitions\":0}";
+        let endpoints = annotated(WRITTEN);
+        let claim = Form::Endpoints.claim(&endpoints).unwrap();
+        let mut draft = endpoints.draft();
+        Form::Endpoints.put(&mut draft, &claim);
+        assert_eq!(draft, endpoints.draft());
+        // What later versions add does not matter.
+        let later =
+            annotated(&WRITTEN.replace('}', ",\"strategy\":\"\",\"preferredHolder\":\"\"}"));
+        let later = Form::Endpoints.claim(&later).unwrap();
+        assert_eq!((later.holder.as_str(), later.transitions), ("a", Some(0)));
+    }
+
+    #[test]
+    fn what_is_missing_or_null_is_nothing() {
+        for empty in [
+            Form::Lease.claim(&object(json!({}))),
+            Form::Lease.claim(&object(json!({"spec": {}}))),
+            Form::Lease
+                .claim(&object(json!({"spec": {"renewTime": null, "holderIdentity": null}}))),
+            Form::Endpoints.claim(&object(json!({}))),
+            Form::Endpoints.claim(&annotated("")),
+            Form::Endpoints.claim(&annotated("{\"acquireTime\":null}")),
+        ] {
+            let claim = empty.unwrap();
+            assert_eq!((claim.holder.as_str(), claim.duration, claim.renewed), ("", None, None));
+        }
+    }
+
+    #[test]
+    fn objects_on_which_no_election_may_be_held_say_so() {
+        let spec = |spec: Value| object(json!({ "spec": spec }));
+        for (form, object, says) in [
+            (Form::Lease, spec(json!({"strategy": "OldestEmulationVersion"})), "coordinated"),
+            (Form::Lease, spec(json!({"holderIdentity": 7})), "no text"),
+            (Form::Lease, spec(json!({"leaseDurationSeconds": 1.5})), "no whole number"),
+            (Form::Lease, spec(json!({"renewTime": "yesterday"})), "no time"),
+            (Form::Lease, spec(json!([1])), "is an object"),
+            (Form::Endpoints, annotated("nonsense"), "no JSON"),
+            (
+                Form::Endpoints,
+                object(json!({"subsets": [{"addresses": [{"ip": "10.0.0.1"}]}]})),
+                "belong to a Service",
+            ),
+            (
+                Form::Endpoints,
+                object(json!({"metadata": {"labels": {CONTROLLERS.0: "endpoint-controller"}}})),
+                "belong to a Service",
+            ),
+        ] {
+            let error = form.claim(&object).unwrap_err();
+            assert!(error.contains(says), "{error}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_annotation_makes_it_panic(text: String) {
+            let _ = Form::Endpoints.claim(&annotated(&text));
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! The stream of changes: every state of the one object after the one given.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::unfold;
+use kube::api::{WatchEvent, WatchParams};
+use leasehold_core::{BoxStream, Error, Observed, Version};
+use serde_json::Value;
+use tokio::time::timeout;
+
+use crate::failure::{Failure, Reason};
+use crate::lock::Api;
+use crate::object::Object;
+
+const OPERATION: &str = "watch the lock";
+
+/// How long the server may take to begin.
+const BEGIN: Duration = Duration::from_secs(5);
+
+type Events = BoxStream<'static, Result<WatchEvent<Value>, kube::Error>>;
+
+/// Yields the states after `after`; ends with the first error, and when the server ends it, as it does after some minutes.
+pub(crate) fn watch(api: Api, after: &Observed) -> BoxStream<'static, Result<Observed, Error>> {
+    let seen = after.version.cargo::<Object>().map(Object::revision);
+    let watch = Watch { api, events: None, seen, told: after.version.clone() };
+    Box::pin(unfold(Some(watch), |watch| async {
+        match watch?.next().await {
+            Ok(Some((observed, watch))) => Some((Ok(observed), Some(watch))),
+            Ok(None) => None,
+            Err(failure) => Some((Err(failure.during(OPERATION)), None)),
+        }
+    }))
+}
+
+struct Watch {
+    api: Api,
+    /// `None` before it began.
+    events: Option<Events>,
+    /// The revision to go on from; `None` begins with what is there.
+    seen: Option<u64>,
+    /// The version that was yielded last.
+    told: Version,
+}
+
+impl Watch {
+    async fn next(mut self) -> Result<Option<(Observed, Self)>, Failure> {
+        loop {
+            let begun = match self.events.take() {
+                Some(events) => Ok(events),
+                None => begin(&self.api, self.seen).await,
+            };
+            let mut events = match begun {
+                Ok(events) => events,
+                Err(failure) if failure.reason == Reason::TooOld => match self.catch_up().await? {
+                    Some(observed) => return Ok(Some((observed, self))),
+                    None => continue,
+                },
+                Err(failure) => return Err(failure),
+            };
+            let Some(event) = events.next().await else { return Ok(None) };
+            let observed = match event.map_err(|error| Failure::of(&error))? {
+                WatchEvent::Added(value) | WatchEvent::Modified(value) => {
+                    let observed = self.api.observed(value)?;
+                    let revision = observed.version.as_number();
+                    self.newer(observed, revision)
+                }
+                WatchEvent::Deleted(value) => {
+                    let revision = Object::new(value).map_err(Failure::invalid)?.revision();
+                    self.newer(self.api.absent(Some(revision)), Some(revision))
+                }
+                // How far the server is, for who would resume; a read tells as much.
+                WatchEvent::Bookmark(_) => None,
+                WatchEvent::Error(status) => {
+                    let failure = Failure::of_status(&status);
+                    if failure.reason != Reason::TooOld {
+                        return Err(failure);
+                    }
+                    match self.catch_up().await? {
+                        Some(observed) => return Ok(Some((observed, self))),
+                        None => continue,
+                    }
+                }
+            };
+            self.events = Some(events);
+            if let Some(observed) = observed {
+                return Ok(Some((observed, self)));
+            }
+        }
+    }
+
+    /// The history that was asked for is forgotten: reads what is there, and begins with it.
+    async fn catch_up(&mut self) -> Result<Option<Observed>, Failure> {
+        let observed = self.api.read().await?;
+        self.events = None;
+        self.seen = None;
+        let revision = observed.version.as_number();
+        Ok(self.newer(observed, revision))
+    }
+
+    /// Another API server may show the past: what is older than was seen is not told.
+    fn newer(&mut self, observed: Observed, revision: Option<u64>) -> Option<Observed> {
+        let is_past = revision < self.seen;
+        if is_past || observed.version == self.told {
+            return None;
+        }
+        self.seen = revision;
+        self.told = observed.version.clone();
+        Some(observed)
+    }
+}
+
+/// Begins after this revision, or with what is there.
+async fn begin(api: &Api, seen: Option<u64>) -> Result<Events, Failure> {
+    let one = WatchParams::default().fields(&format!("metadata.name={}", api.place.name));
+    let after = seen.map(|revision| revision.to_string()).unwrap_or_default();
+    let request = api.requests().watch(&one, &after);
+    let request = request.map_err(|error| Failure::invalid(error.to_string()))?;
+    match timeout(BEGIN, api.access.client().await.request_events::<Value>(request)).await {
+        Ok(Ok(events)) => Ok(Box::pin(events)),
+        Ok(Err(error)) => Err(api.failed(&error)),
+        Err(_elapsed) => Err(Failure::unavailable(format!("no watch began within {BEGIN:?}"))),
+    }
+}

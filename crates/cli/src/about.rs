@@ -1,0 +1,64 @@
+//! What is generated from the definition of the command line: completions, the manual, the version.
+
+use std::sync::OnceLock;
+
+use clap::CommandFactory;
+use clap_complete::Shell;
+
+use crate::args::Cli;
+use crate::exit;
+use crate::output::{answer, print_error};
+
+/// In a line: what `-V` prints behind the name.
+pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("LEASEHOLD_COMMIT"), ")");
+
+/// With the schemes of this build: what `--version` prints.
+pub fn long_version() -> &'static str {
+    static TEXT: OnceLock<String> = OnceLock::new();
+    TEXT.get_or_init(|| format!("{VERSION}\nlocks: {}", leasehold::SCHEMES.join(", ")))
+}
+
+/// Prints the completions of this shell. Returns the exit code.
+#[must_use]
+pub fn completions(shell: Shell) -> u8 {
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "leasehold", &mut text);
+    answer(&String::from_utf8_lossy(&text), 0)
+}
+
+/// Prints the page of the manual on this subcommand, or the whole command. Returns the exit code.
+#[must_use]
+pub fn manual(subcommand: Option<&str>) -> u8 {
+    let mut command = Cli::command();
+    command.build();
+    let (name, found) = match subcommand {
+        None => ("leasehold".to_owned(), Some(&command)),
+        Some(name) => (format!("leasehold-{name}"), command.find_subcommand(name)),
+    };
+    let Some(found) = found.cloned() else {
+        print_error(&format!("there is no subcommand {:?}", subcommand.unwrap_or_default()));
+        return exit::USAGE;
+    };
+    // Its own name has static lifetime, and there are few.
+    let page = clap_mangen::Man::new(found.name(name.leak() as &'static str));
+    let mut text = Vec::new();
+    match page.render(&mut text) {
+        Ok(()) => answer(&String::from_utf8_lossy(&text), 0),
+        Err(error) => {
+            print_error(&format!("cannot write the manual: {error}"));
+            exit::INTERNAL
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_names_the_commit_and_every_scheme() {
+        let text = long_version();
+        assert!(text.contains(env!("LEASEHOLD_COMMIT")), "{text}");
+        assert!(leasehold::SCHEMES.iter().all(|scheme| text.contains(scheme)), "{text}");
+    }
+}

@@ -1,0 +1,243 @@
+//! `leasehold bench`: what a store makes of taking, renewing, releasing and handing over.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use leasehold::{
+    BootClock, BoxStream, Capabilities, Change, Clock, Elector, Error, ErrorKind, Held, Intent,
+    LockBackend, LockUrl, Observed, Outcome, TimingSettings, Version,
+};
+use serde_json::{Map, Value, json};
+
+use crate::args::{BenchArgs, OutputFormat};
+use crate::exit;
+use crate::lock::Lock;
+use crate::output::{answer, print_error};
+
+/// What its help says behind the flags.
+pub const HELP: &str = "\
+Two candidates in this process hand a lock to each other that is made beside the one named, and removed. Times are \
+those of this host and this moment; a store that others use at the time shows their load too.";
+
+/// How long one leads before it hands over: some renewals, and the other's watch is on.
+const LEADS: Duration = Duration::from_millis(150);
+
+/// In the order in which they are shown.
+const KINDS: [&str; 5] = ["read", "take", "renew", "release", "hand-over"];
+
+/// Measures, and prints. Returns the exit code.
+#[must_use]
+pub fn main(args: &BenchArgs) -> u8 {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let Ok(runtime) = runtime else { return exit::INTERNAL };
+    let scratch = beside(&args.lock.lock);
+    let done = runtime.block_on(limited(&scratch, args));
+    runtime.shutdown_background();
+    if let Err(error) = remove(&scratch) {
+        print_error(&format!("the scratch lock is left over: {error}"));
+    }
+    match done {
+        Ok(times) => match args.output.output {
+            OutputFormat::Text => answer(&text(&times), 0),
+            OutputFormat::Json => answer(&format!("{}\n", to_json(&times)), 0),
+        },
+        Err(error) => {
+            print_error(&error);
+            exit::of_error(&error)
+        }
+    }
+}
+
+/// The scratch lock: its URL goes on where that of the lock ends.
+fn beside(url: &str) -> String {
+    // The standard library's only source of randomness.
+    let number = RandomState::new().build_hasher().finish();
+    LockUrl::beside(url, &format!("bench-{number:016x}"))
+}
+
+/// Where a lock is files, they stay: removed are those whose names begin with the scratch lock's.
+fn remove(scratch: &str) -> std::io::Result<()> {
+    let Ok(url) = LockUrl::parse(scratch) else { return Ok(()) };
+    match url.scheme() {
+        "file" => leasehold::file::remove_named(&url.path()).map(drop),
+        _ => Ok(()),
+    }
+}
+
+type Times = BTreeMap<&'static str, Vec<Duration>>;
+
+async fn limited(scratch: &str, args: &BenchArgs) -> Result<Times, Error> {
+    let clock = BootClock::new();
+    let end = clock.now() + args.timeout;
+    tokio::select! {
+        done = measured(scratch, args.rounds, &clock) => done,
+        () = clock.sleep_until(end) => Err(Error::new(
+            ErrorKind::Unavailable,
+            "measure the store",
+            format!("it did not end within {:?}", args.timeout),
+        )),
+    }
+}
+
+async fn measured(scratch: &str, rounds: u32, clock: &BootClock) -> Result<Times, Error> {
+    let lock = Lock::connect(scratch).await?.backend();
+    let timed = Timed { lock, clock: clock.clone(), times: Arc::default() };
+    let lease = timed.capabilities().min_lease_duration.max(Duration::from_secs(10));
+    let settings = TimingSettings {
+        lease_duration: Some(lease),
+        // Often, so that there is something to measure.
+        retry_period: Some(Duration::from_millis(40)),
+        ..TimingSettings::default()
+    };
+    let candidate = |name: &str| {
+        let builder = Elector::builder(Arc::new(timed.clone())).identity(name).timing(settings);
+        builder.clock(clock.clone()).build()
+    };
+    let mut candidates = [candidate("bench-a")?, candidate("bench-b")?];
+    let mut held: Held = candidates[0].campaign().await?;
+    for _ in 0..rounds {
+        let (next, stamps) = (candidates[1].clone(), clock.clone());
+        let waiting = tokio::spawn(async move {
+            let held = next.campaign().await;
+            (stamps.now(), held)
+        });
+        clock.sleep_until(clock.now() + LEADS).await;
+        timed.read().await?;
+        let began = clock.now();
+        held.resign().await?;
+        let failed = |error| Error::new(ErrorKind::Stopped, "wait for the other", error);
+        let (led, next) = waiting.await.map_err(failed)?;
+        held = next?;
+        timed.note("hand-over", led.since(began));
+        candidates.swap(0, 1);
+    }
+    held.resign().await?;
+    let times = std::mem::take(&mut *timed.times.lock().unwrap_or_else(PoisonError::into_inner));
+    Ok(times)
+}
+
+/// A lock whose requests are timed.
+#[derive(Clone, Debug)]
+struct Timed {
+    lock: Arc<dyn LockBackend>,
+    clock: BootClock,
+    times: Arc<Mutex<Times>>,
+}
+
+impl Timed {
+    fn note(&self, what: &'static str, took: Duration) {
+        let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
+        times.entry(what).or_default().push(took);
+    }
+}
+
+#[async_trait]
+impl LockBackend for Timed {
+    fn name(&self) -> &str {
+        self.lock.name()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.lock.capabilities()
+    }
+
+    async fn read(&self) -> Result<Observed, Error> {
+        let began = self.clock.now();
+        let answer = self.lock.read().await;
+        if answer.is_ok() {
+            self.note("read", self.clock.now().since(began));
+        }
+        answer
+    }
+
+    async fn write(&self, expected: &Version, change: &Change) -> Result<Outcome, Error> {
+        let began = self.clock.now();
+        let answer = self.lock.write(expected, change).await;
+        if matches!(answer, Ok(Outcome::Written(_))) {
+            let kind = match change.intent {
+                Intent::Adopt => "adopt",
+                Intent::Take => "take",
+                Intent::Renew => "renew",
+                Intent::Release => "release",
+            };
+            self.note(kind, self.clock.now().since(began));
+        }
+        answer
+    }
+
+    fn watch(&self, after: &Observed) -> BoxStream<'static, Result<Observed, Error>> {
+        self.lock.watch(after)
+    }
+}
+
+/// The value that so many percent do not exceed.
+fn percentile(sorted: &[Duration], percent: usize) -> Duration {
+    let at = (sorted.len() * percent).div_ceil(100).clamp(1, sorted.len().max(1));
+    sorted.get(at - 1).copied().unwrap_or_default()
+}
+
+fn sorted(times: &Times, kind: &str) -> Vec<Duration> {
+    let mut sorted = times.get(kind).cloned().unwrap_or_default();
+    sorted.sort_unstable();
+    sorted
+}
+
+fn text(times: &Times) -> String {
+    let mut text = format!(
+        "{:10}{:>10}{:>10}{:>10}{:>10}{:>8}\n",
+        "", "median", "90 %", "99 %", "longest", "count"
+    );
+    for kind in KINDS {
+        let times = sorted(times, kind);
+        let shown = |percent| format!("{:.1?}", percentile(&times, percent));
+        let _ = writeln!(
+            text,
+            "{kind:10}{:>10}{:>10}{:>10}{:>10}{:>8}",
+            shown(50),
+            shown(90),
+            shown(99),
+            shown(100),
+            times.len()
+        );
+    }
+    text.push_str(
+        "read is the store's own round trip; hand-over begins when the release is sent\n",
+    );
+    text
+}
+
+fn to_json(times: &Times) -> Value {
+    let us = |duration: Duration| u64::try_from(duration.as_micros()).ok();
+    let mut object = Map::new();
+    object.insert("v".to_owned(), json!(1));
+    for kind in KINDS {
+        let times = sorted(times, kind);
+        let value = json!({
+            "count": times.len(),
+            "p50_us": us(percentile(&times, 50)),
+            "p90_us": us(percentile(&times, 90)),
+            "p99_us": us(percentile(&times, 99)),
+            "max_us": us(percentile(&times, 100)),
+        });
+        object.insert(kind.replace('-', "_"), value);
+    }
+    Value::Object(object)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_percentile_is_a_value_that_was_measured() {
+        let times: Vec<Duration> = (1..=10).map(Duration::from_millis).collect();
+        assert_eq!(percentile(&times, 50), Duration::from_millis(5));
+        assert_eq!(percentile(&times, 90), Duration::from_millis(9));
+        assert_eq!(percentile(&times, 100), Duration::from_millis(10));
+        assert_eq!(percentile(&[], 50), Duration::ZERO);
+    }
+}

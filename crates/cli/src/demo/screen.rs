@@ -1,0 +1,330 @@
+//! One frame: the lease as a fuse, a lane for each candidate and each resource, and what was told.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use leasehold::{Leader, Role, Time};
+use leasehold_testing::history::{Event, What};
+use leasehold_testing::judge::{Span as Belief, spans};
+use ratatui::Frame;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::style::{Color, Modifier, Style};
+use ratatui::text::{Line as Row, Span};
+
+use super::stage::{FENCED, Health, NAMES, Stage, UNFENCED};
+use super::tell::{Line, Tone};
+use crate::output::Paint;
+
+/// How much of the past the lanes show.
+const WINDOW: Duration = Duration::from_secs(40);
+
+/// Columns before a lane, and behind it.
+const NAME: usize = 12;
+const STATE: usize = 24;
+
+/// What a frame shows.
+pub(super) struct View<'a> {
+    pub(super) lock: &'a str,
+    pub(super) stage: &'a Stage<'a>,
+    pub(super) events: &'a [Event],
+    pub(super) lines: &'a VecDeque<Line>,
+    pub(super) chosen: usize,
+    pub(super) paint: Paint,
+}
+
+pub(super) fn draw(frame: &mut Frame<'_>, view: &View<'_>) {
+    let heights = [2, 3, 1, 3, 2, 2, 0, 2].map(Constraint::Length);
+    let mut heights = heights.to_vec();
+    heights[6] = Constraint::Min(0);
+    let [title, fuse, axis, lanes, resources, legend, told, keys] =
+        Layout::vertical(heights).areas(frame.area());
+    let width = usize::from(frame.area().width);
+    let scale = Scale::new(view, width.saturating_sub(NAME + STATE).max(8));
+    frame.render_widget(head(view), title);
+    frame.render_widget(ratatui::text::Text::from(lease(view, width)), fuse);
+    frame.render_widget(scale.axis(), axis);
+    let rows: Vec<Row<'_>> = (0..NAMES.len()).map(|at| lane(view, &scale, at)).collect();
+    frame.render_widget(ratatui::text::Text::from(rows), lanes);
+    let rows: Vec<Row<'_>> = [UNFENCED, FENCED].map(|name| resource(view, &scale, name)).into();
+    frame.render_widget(ratatui::text::Text::from(rows), resources);
+    let text = " █ believes it leads   ▓ the same, but stands still   ▒ stands still   ~ cut off";
+    frame.render_widget(Row::from(vec![dim(view, text)]), legend);
+    frame.render_widget(ratatui::text::Text::from(told_rows(view, told)), told);
+    frame.render_widget(ratatui::text::Text::from(help(view)), keys);
+}
+
+fn style(view: &View<'_>, tone: Tone) -> Style {
+    let coloured = |colour| if view.paint.0 { Style::new().fg(colour) } else { Style::new() };
+    // Three colours that are readable on light and on dark ground.
+    match tone {
+        Tone::Good => coloured(Color::Green),
+        Tone::Bad => coloured(Color::Red),
+        Tone::Doubtful => coloured(Color::Magenta),
+        Tone::Plain => Style::new(),
+    }
+}
+
+fn dim<'a>(view: &View<'_>, text: impl Into<String>) -> Span<'a> {
+    let style = if view.paint.0 { Style::new().add_modifier(Modifier::DIM) } else { Style::new() };
+    Span::styled(text.into(), style)
+}
+
+fn head<'a>(view: &View<'a>) -> Row<'a> {
+    let bold = Style::new().add_modifier(Modifier::BOLD);
+    Row::from(vec![Span::styled(" leasehold demo", bold), Span::raw(format!("  {}", view.lock))])
+}
+
+/// The lease of whoever leads, or led last, burning down.
+fn lease<'a>(view: &View<'_>, width: usize) -> Vec<Row<'a>> {
+    let timing = view.stage.timing;
+    let last = view.events.iter().rev().find_map(|event| match event.what {
+        What::Up { token, until } | What::Extended { token, until } => {
+            Some((event.node.clone(), token, until))
+        }
+        _ => None,
+    });
+    let over = |token| {
+        view.events
+            .iter()
+            .rev()
+            .any(|event| matches!(event.what, What::Resigned { token: it } if it == token))
+    };
+    let now = view.stage.clock.now();
+    let Some((node, _, until)) = last.filter(|(_, token, _)| !over(*token)) else {
+        return vec![Row::raw(" lease  nobody has one")];
+    };
+    let (lease, deadline) = (timing.lease_duration(), timing.renew_deadline());
+    let begin = Time(until.0.saturating_sub(u64::try_from(deadline.as_nanos()).unwrap_or(0)));
+    let gone = now.since(begin);
+    let left = lease.saturating_sub(gone);
+    let columns = width.saturating_sub(10).min(60);
+    let share = left.as_secs_f64() / lease.as_secs_f64();
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "columns of a terminal"
+    )]
+    let lit = ((columns as f64) * share).round() as usize;
+    let (tone, phase) = match gone {
+        gone if gone < deadline => (Tone::Good, "believes"),
+        gone if gone < deadline + timing.stop_grace() => (Tone::Doubtful, "has been told to stop"),
+        gone if gone < lease => (Tone::Bad, "is killed"),
+        _ => (Tone::Bad, "leads no more; the lease has run out"),
+    };
+    let rest = |until: Duration| format!("{:.1}s", until.saturating_sub(gone).as_secs_f64());
+    let bar = vec![
+        Span::raw(" lease  "),
+        Span::styled("█".repeat(lit), style(view, tone)),
+        dim(view, "░".repeat(columns - lit)),
+    ];
+    let words = format!(
+        "        {node} {phase}; stop in {}, kill in {}, may pass in {}",
+        rest(deadline),
+        rest(deadline + timing.stop_grace()),
+        rest(lease)
+    );
+    vec![Row::from(bar), Row::raw(words)]
+}
+
+/// Which column shows which moment.
+struct Scale {
+    begin: u64,
+    columns: usize,
+    /// Nanoseconds of a column.
+    step: u64,
+    beliefs: Vec<Belief>,
+}
+
+impl Scale {
+    fn new(view: &View<'_>, columns: usize) -> Self {
+        let window = u64::try_from(WINDOW.as_nanos()).unwrap_or(u64::MAX);
+        let step = window / columns as u64;
+        // Whole columns, so that what was drawn moves and does not flicker.
+        let end = (view.stage.clock.now().0 / step + 1) * step;
+        let begin = end.saturating_sub(step * columns as u64);
+        Self { begin, columns, step, beliefs: spans(view.events) }
+    }
+
+    fn moment(&self, column: usize) -> (Time, Time) {
+        let from = self.begin + self.step * column as u64;
+        (Time(from), Time(from + self.step))
+    }
+
+    fn axis<'a>(&self) -> Row<'a> {
+        let mut text = " ".repeat(NAME);
+        let parts = 4;
+        for part in 0..=parts {
+            let seconds = WINDOW.as_secs() * (parts - part) / parts;
+            let label = if part == parts { "now".to_owned() } else { format!("-{seconds}s") };
+            let column = NAME + self.columns * usize::try_from(part).unwrap_or(0) / 4;
+            let column = column.saturating_sub(if part == 0 { 0 } else { label.len() });
+            text.push_str(&" ".repeat(column.saturating_sub(text.len())));
+            text.push_str(&label);
+        }
+        Row::raw(text)
+    }
+}
+
+fn lane<'a>(view: &View<'_>, scale: &Scale, at: usize) -> Row<'a> {
+    let name = NAMES[at];
+    let mut mark = Style::new();
+    if at == view.chosen {
+        mark = mark.add_modifier(Modifier::BOLD | Modifier::REVERSED);
+    }
+    let mut row =
+        vec![Span::raw(" "), Span::styled(format!("{} {name}", at + 1), mark), Span::raw("   ")];
+    let mut cells = cells(view.events, scale, name);
+    tokens(scale, name, &mut cells);
+    row.extend(runs(view, cells));
+    row.push(Span::raw("  "));
+    let (text, tone) = state(view, at);
+    row.push(Span::styled(text, style(view, tone)));
+    Row::from(row)
+}
+
+type Cell = (char, Tone);
+
+/// What the candidate did in each column.
+fn cells(events: &[Event], scale: &Scale, name: &str) -> Vec<Cell> {
+    let own: Vec<&Event> = events.iter().filter(|event| &*event.node == name).collect();
+    let beliefs: Vec<&Belief> = scale.beliefs.iter().filter(|it| &*it.node == name).collect();
+    let (mut next, mut frozen, mut dead, mut cuts) = (0, false, false, 0_usize);
+    let mut cells = Vec::new();
+    for column in 0..scale.columns {
+        let (from, to) = scale.moment(column);
+        let mut died = false;
+        while let Some(event) = own.get(next).filter(|event| event.at < to) {
+            match event.what {
+                What::Stopped(on) => frozen = on,
+                What::Died => (dead, died, frozen, cuts) = (true, event.at >= from, false, 0),
+                // Only a new process sends anything.
+                What::Sent { .. } => dead = dead && died,
+                What::Fault { on: true, .. } => cuts += 1,
+                What::Fault { on: false, .. } => cuts = cuts.saturating_sub(1),
+                _ => {}
+            }
+            next += 1;
+        }
+        let leads = beliefs.iter().any(|belief| belief.begin < to && from < belief.end);
+        cells.push(match (leads, frozen) {
+            _ if died => ('X', Tone::Bad),
+            _ if dead => (' ', Tone::Plain),
+            (true, true) => ('▓', Tone::Doubtful),
+            (true, false) => ('█', Tone::Good),
+            (false, true) => ('▒', Tone::Doubtful),
+            (false, false) if cuts > 0 => ('~', Tone::Bad),
+            (false, false) => ('·', Tone::Plain),
+        });
+    }
+    cells
+}
+
+/// Writes the token into each stretch of belief that has room for it.
+fn tokens(scale: &Scale, name: &str, cells: &mut [Cell]) {
+    for belief in scale.beliefs.iter().filter(|belief| &*belief.node == name) {
+        let text = short(belief.token);
+        let first = (0..scale.columns).find(|column| scale.moment(*column).1 > belief.begin);
+        let Some(first) = first else { continue };
+        let lit = cells[first..].iter().take_while(|(cell, _)| *cell == '█').count();
+        if lit >= text.chars().count() + 2 {
+            for (at, letter) in text.chars().enumerate() {
+                cells[first + 1 + at] = (letter, Tone::Good);
+            }
+        }
+    }
+}
+
+/// The end of a long token: where these are times, only it differs.
+fn short(token: u64) -> String {
+    let text = token.to_string();
+    match text.len() {
+        0..=6 => text,
+        long => format!("…{}", &text[long - 5..]),
+    }
+}
+
+/// Neighbours alike are one piece of text.
+fn runs<'a>(view: &View<'_>, cells: Vec<Cell>) -> Vec<Span<'a>> {
+    let mut spans: Vec<(String, Tone)> = Vec::new();
+    for (cell, tone) in cells {
+        match spans.last_mut() {
+            Some((text, last)) if *last == tone => text.push(cell),
+            _ => spans.push((cell.to_string(), tone)),
+        }
+    }
+    spans.into_iter().map(|(text, tone)| Span::styled(text, style(view, tone))).collect()
+}
+
+/// What it believes.
+fn state(view: &View<'_>, at: usize) -> (String, Tone) {
+    let health = match view.stage.health(at) {
+        Health::Dead => return ("dead".to_owned(), Tone::Bad),
+        Health::Frozen => "frozen: ",
+        Health::CutOff => "cut: ",
+        Health::Well => "",
+    };
+    let Some(status) = view.stage.status(at) else { return (String::new(), Tone::Plain) };
+    let (text, tone) = match (status.role, status.leader) {
+        (Role::Leader(token), _) => (format!("LEADS {}", short(token)), Tone::Good),
+        (Role::Draining(token), _) => (format!("drains {}", short(token)), Tone::Doubtful),
+        (_, Leader::Held(leading)) if leading.is_me => ("led until now".to_owned(), Tone::Plain),
+        (_, Leader::Held(leading)) => (format!("follows {}", leading.identity), Tone::Plain),
+        (_, Leader::Nobody) => ("nobody leads".to_owned(), Tone::Doubtful),
+        (_, Leader::Unknown) => ("leader unknown".to_owned(), Tone::Doubtful),
+    };
+    (format!("{health}{text}"), tone)
+}
+
+/// What a resource was given, and took.
+fn resource<'a>(view: &View<'_>, scale: &Scale, name: &str) -> Row<'a> {
+    let mut cells: Vec<Cell> = vec![(' ', Tone::Plain); scale.columns];
+    let (mut highest, mut taken, mut late) = (0, 0_u64, 0_u64);
+    let node: Arc<str> = name.into();
+    for event in view.events.iter().filter(|event| event.node == node) {
+        let What::Effect { token, accepted, .. } = event.what else { continue };
+        let is_late = token < highest;
+        highest = highest.max(token);
+        taken += u64::from(accepted);
+        late += u64::from(is_late);
+        let Some(passed) = event.at.0.checked_sub(scale.begin) else { continue };
+        let column = usize::try_from(passed / scale.step).unwrap_or(usize::MAX);
+        let Some(cell) = cells.get_mut(column) else { continue };
+        *cell = match (is_late, accepted) {
+            (true, true) => ('!', Tone::Bad),
+            (true, false) => ('x', Tone::Good),
+            (false, _) if cell.0 == ' ' => ('|', Tone::Plain),
+            (false, _) => *cell,
+        };
+    }
+    let mut row = vec![Span::raw(format!("   {name:9}"))];
+    row.extend(runs(view, cells));
+    let (text, tone) = match (name == FENCED, late) {
+        (_, 0) => (format!("  {taken} writes"), Tone::Plain),
+        (true, late) => (format!("  {late} late: refused"), Tone::Good),
+        (false, late) => (format!("  {late} late: let in"), Tone::Bad),
+    };
+    row.push(Span::styled(text, style(view, tone)));
+    Row::from(row)
+}
+
+/// The latest that fit.
+fn told_rows<'a>(view: &View<'_>, area: Rect) -> Vec<Row<'a>> {
+    let height = usize::from(area.height);
+    let skip = view.lines.len().saturating_sub(height);
+    let row = |line: &Line| {
+        let at = format!("{:8.2}  {:8}  ", line.at.as_secs_f64(), line.who);
+        Row::from(vec![Span::raw(at), Span::styled(line.text.clone(), style(view, line.tone))])
+    };
+    view.lines.iter().skip(skip).map(row).collect()
+}
+
+fn help<'a>(view: &View<'_>) -> Vec<Row<'a>> {
+    let chosen = NAMES[view.chosen];
+    let keys = " 1 2 3 choose   k kill   f freeze, thaw   x cut, join   r resign   b bring back";
+    vec![
+        Row::from(vec![dim(view, keys)]),
+        Row::from(vec![Span::raw(format!(" strikes {chosen}; q quits"))]),
+    ]
+}

@@ -1,0 +1,270 @@
+//! The demonstration in a terminal, in real time: keys, and the loop that draws.
+
+use std::collections::VecDeque;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use leasehold::{BootClock, Clock, Error, ErrorKind, LockBackend, LockUrl, TimingSettings};
+use leasehold_testing::link::Latency;
+use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use tokio::sync::mpsc;
+use tokio::task::LocalSet;
+
+use super::screen::{self, View};
+use super::stage::{Act, Cast, NAMES, Stage};
+use super::tell::{Line, Teller, Tone};
+use crate::args::Colour;
+use crate::exit;
+use crate::output::{Paint, print_error, write};
+use crate::signals::{Request, Signals};
+
+/// How often it is drawn anew.
+const FRAME: Duration = Duration::from_millis(100);
+
+/// How many lines are kept.
+const LINES: usize = 500;
+
+/// Runs until somebody quits. Returns the exit code.
+pub(super) fn main(lock: Option<&str>, settings: TimingSettings, colour: Colour) -> u8 {
+    if !io::stdout().is_terminal() || !io::stdin().is_terminal() {
+        print_error(&"the demonstration needs a terminal; --plain tells a story as lines");
+        return exit::USAGE;
+    }
+    let scratch = match lock.is_none().then(Scratch::new).transpose() {
+        Ok(scratch) => scratch,
+        Err(error) => {
+            print_error(&format!("cannot make a directory for the lock: {error}"));
+            return exit::UNAVAILABLE;
+        }
+    };
+    let url =
+        lock.map_or_else(|| scratch.as_ref().map(Scratch::url).unwrap_or_default(), str::to_owned);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let Ok(runtime) = runtime else { return exit::INTERNAL };
+    let paint = Paint::stdout(colour);
+    let local = LocalSet::new();
+    let ended = runtime.block_on(local.run_until(show(&url, settings, paint)));
+    runtime.shutdown_background();
+    match ended {
+        Ok((code, lines)) => {
+            for line in lines {
+                let _ = write(&format!("{}\n", line.painted(paint)));
+            }
+            code
+        }
+        Err(error) => {
+            print_error(&error);
+            exit::of_error(&error)
+        }
+    }
+}
+
+async fn show(url: &str, settings: TimingSettings, paint: Paint) -> Result<(u8, Vec<Line>), Error> {
+    let clock: Arc<dyn Clock> = Arc::new(BootClock::new());
+    let parsed = LockUrl::parse(url)?;
+    // Whose process is gone shows in a file: each candidate has its own.
+    let shared = match parsed.scheme() {
+        "file" => None,
+        _ => Some(leasehold::connect(url).await?),
+    };
+    let open = || match &shared {
+        Some(lock) => Ok(lock.clone()),
+        None => leasehold::file::open(&parsed).map(|lock| Arc::new(lock) as Arc<dyn LockBackend>),
+    };
+    let cast = Cast {
+        open: Box::new(open),
+        settings,
+        latency: Box::new(|_| Latency::default()),
+        tune: Box::new(|builder| builder),
+        apart: true,
+    };
+    let name = match &shared {
+        Some(lock) => lock.name().to_owned(),
+        None => url.to_owned(),
+    };
+    let mut stage = Stage::open(clock.clone(), cast)?;
+    let failed = |error| Error::new(ErrorKind::Unavailable, "use the terminal", error);
+    let mut signals = Signals::install().map_err(failed)?;
+    let mut app = App::new(clock.now());
+    let screen = Screen::open().map_err(failed)?;
+    let code = app.run(&mut stage, screen, &mut signals, (&name, paint)).await.map_err(failed)?;
+    stage.close();
+    clock.sleep_until(clock.now() + 2 * FRAME).await;
+    let violations = stage.violations(true);
+    let events = stage.history().mark();
+    let lines = app.teller.verdict(clock.now(), events, &violations);
+    Ok((if violations.is_empty() { code } else { exit::INTERNAL }, lines))
+}
+
+struct App {
+    teller: Teller,
+    lines: VecDeque<Line>,
+    /// How many events were told.
+    told: usize,
+    chosen: usize,
+}
+
+impl App {
+    fn new(begin: leasehold::Time) -> Self {
+        Self { teller: Teller::new(begin), lines: VecDeque::new(), told: 0, chosen: 0 }
+    }
+
+    async fn run(
+        &mut self,
+        stage: &mut Stage<'_>,
+        mut screen: Screen,
+        signals: &mut Signals,
+        (lock, paint): (&str, Paint),
+    ) -> io::Result<u8> {
+        let mut keys = keys();
+        loop {
+            self.listen(stage);
+            let events = stage.history().events();
+            let view = View {
+                lock,
+                stage,
+                events: &events,
+                lines: &self.lines,
+                chosen: self.chosen,
+                paint,
+            };
+            screen.terminal.draw(|frame| screen::draw(frame, &view))?;
+            tokio::select! {
+                key = keys.recv() => match key {
+                    Some(Event::Key(key)) if key.kind != KeyEventKind::Release => {
+                        if !self.pressed(stage, key) {
+                            return Ok(0);
+                        }
+                    }
+                    Some(_) => {}
+                    None => return Ok(exit::INTERNAL),
+                },
+                signal = signals.next() => match signal {
+                    Request::Stop(number) | Request::Forward(number) => return Ok(exit::by_signal(number)),
+                    Request::Tell(_) | Request::Reap => {}
+                },
+                () = stage.clock.sleep_until(stage.clock.now() + FRAME) => {}
+            }
+        }
+    }
+
+    fn listen(&mut self, stage: &Stage<'_>) {
+        let news = stage.history().since(self.told);
+        self.told += news.len();
+        let lines: Vec<Line> = news.iter().filter_map(|event| self.teller.tell(event)).collect();
+        lines.into_iter().for_each(|line| self.say(line));
+    }
+
+    fn say(&mut self, line: Line) {
+        if self.lines.len() == LINES {
+            self.lines.pop_front();
+        }
+        self.lines.push_back(line);
+    }
+
+    /// Whether to go on.
+    fn pressed(&mut self, stage: &mut Stage<'_>, key: KeyEvent) -> bool {
+        let control = key.modifiers.contains(KeyModifiers::CONTROL);
+        let act = match key.code {
+            KeyCode::Char('q') | KeyCode::Esc => return false,
+            KeyCode::Char('c') if control => return false,
+            KeyCode::Char(number @ '1'..='3') => {
+                self.chosen = usize::from(number as u8 - b'1');
+                return true;
+            }
+            KeyCode::Down | KeyCode::Tab => {
+                self.chosen = (self.chosen + 1) % NAMES.len();
+                return true;
+            }
+            KeyCode::Up => {
+                self.chosen = (self.chosen + NAMES.len() - 1) % NAMES.len();
+                return true;
+            }
+            KeyCode::Char('k') => Act::Kill,
+            KeyCode::Char('f') => Act::Freeze,
+            KeyCode::Char('x') => Act::Cut,
+            KeyCode::Char('r') => Act::Resign,
+            KeyCode::Char('b') => Act::Revive,
+            _ => return true,
+        };
+        let now = stage.clock.now();
+        let done = stage.act(self.chosen, act);
+        let text = match (&done, act) {
+            (Ok(true), Act::Resign) => {
+                Some((Tone::Plain, "is asked to give the lock back".to_owned()))
+            }
+            (Ok(true), Act::Revive) => {
+                Some((Tone::Plain, "is back, as a stranger to its former self".to_owned()))
+            }
+            (Ok(true), _) => None,
+            (Ok(false), Act::Revive) => Some((Tone::Plain, "is not dead".to_owned())),
+            (Ok(false), _) => Some((Tone::Plain, "is dead: b brings it back".to_owned())),
+            (Err(error), _) => Some((Tone::Bad, error.to_string())),
+        };
+        if let Some((tone, text)) = text {
+            let line = self.teller.line(now, NAMES[self.chosen], tone, text);
+            self.say(line);
+        }
+        true
+    }
+}
+
+/// The terminal, given back when this goes; a panic gives it back before it says why.
+struct Screen {
+    terminal: ratatui::DefaultTerminal,
+}
+
+impl Screen {
+    fn open() -> io::Result<Self> {
+        Ok(Self { terminal: ratatui::try_init()? })
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        // A panic has done so, and to do it again would hide what it said.
+        if !std::thread::panicking() {
+            ratatui::restore();
+        }
+    }
+}
+
+/// What is typed. A thread, since a terminal is read only by waiting; it ends with the process.
+fn keys() -> mpsc::UnboundedReceiver<Event> {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    std::thread::spawn(move || {
+        while let Ok(event) = event::read() {
+            if sender.send(event).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+/// A directory that goes with this value.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> io::Result<Self> {
+        // The standard library's only source of randomness.
+        let number = RandomState::new().build_hasher().finish();
+        let path = std::env::temp_dir().join(format!("leasehold-demo-{number:016x}"));
+        std::fs::create_dir(&path)?;
+        Ok(Self(path))
+    }
+
+    fn url(&self) -> String {
+        format!("file:{}", self.0.join("lock").display())
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // Left over only if it could not be removed, where temporary files are.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}

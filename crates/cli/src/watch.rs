@@ -1,0 +1,165 @@
+//! `leasehold watch`: who leads, and every change.
+
+use futures_util::StreamExt;
+use leasehold::{BootClock, Clock, Error, Leader, Leading, LockBackend, Observer, Status, Wall};
+use rustix::event::{PollFd, PollFlags, poll};
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+use crate::args::{Colour, OutputFormat, WatchArgs};
+use crate::exit;
+use crate::lock::Lock;
+use crate::notice::moment;
+use crate::output::{Paint, print_error, write};
+use crate::signals::{Request, Signals};
+use crate::status::leader_json;
+
+/// What its help says behind the flags.
+pub const HELP: &str = "\
+It only reads, so permission to read is enough, and it tells the truth or nothing: when the last sign of life is too old \
+to vouch for anybody, the leader is unknown, and not nobody.
+
+Ends on a signal, and quietly when nobody reads its output any more.";
+
+/// Prints changes until nobody reads them. Returns the exit code.
+#[must_use]
+pub fn main(args: &WatchArgs, colour: Colour) -> u8 {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let Ok(runtime) = runtime else { return exit::INTERNAL };
+    let code = runtime.block_on(watch(args, Paint::stdout(colour)));
+    runtime.shutdown_background();
+    code
+}
+
+async fn watch(args: &WatchArgs, paint: Paint) -> u8 {
+    let opened = async {
+        let lock = Lock::connect(&args.lock.lock).await?.backend();
+        Ok::<_, Error>((Observer::new(lock.clone())?, lock))
+    };
+    let (observer, lock) = match opened.await {
+        Ok(opened) => opened,
+        Err(error) => {
+            print_error(&error);
+            return exit::of_error(&error);
+        }
+    };
+    let Ok(mut signals) = Signals::install() else { return exit::INTERNAL };
+    let mut unread = unread();
+    let mut changes = std::pin::pin!(observer.changes());
+    let mut last = None;
+    loop {
+        let status = tokio::select! {
+            status = changes.next() => status,
+            _ = &mut unread => return 0,
+            signal = signals.next() => match signal {
+                Request::Stop(number) | Request::Forward(number) => return exit::by_signal(number),
+                Request::Tell(_) | Request::Reap => continue,
+            },
+        };
+        // Its task ends with the runtime only.
+        let Some(status) = status else { return exit::INTERNAL };
+        let seen = Seen::of(&status);
+        if last.is_none() && seen.is_void() || last.as_ref() == Some(&seen) {
+            continue;
+        }
+        let line = match args.output.output {
+            OutputFormat::Json => seen.json(lock.as_ref(), BootClock::new().wall().0).to_string(),
+            OutputFormat::Text => seen.text(paint),
+        };
+        last = Some(seen);
+        if let Err(error) = write(&format!("{line}\n")) {
+            if error.kind() == std::io::ErrorKind::BrokenPipe {
+                return 0;
+            }
+            print_error(&format!("cannot write: {error}"));
+            return exit::INTERNAL;
+        }
+    }
+}
+
+/// Resolves once nobody reads standard output any more. A thread, since a pipe without reader wakes no runtime.
+fn unread() -> oneshot::Receiver<()> {
+    let (closed, receiver) = oneshot::channel();
+    let wait = move || {
+        let out = std::io::stdout();
+        loop {
+            // Errors and hang-ups are told unasked.
+            let mut descriptors = [PollFd::new(&out, PollFlags::empty())];
+            match poll(&mut descriptors, None) {
+                Ok(0) | Err(rustix::io::Errno::INTR) => {}
+                Ok(_) | Err(_) => break,
+            }
+        }
+        let _ = closed.send(());
+    };
+    // Without one a closed pipe is noticed at the next change.
+    let _ = std::thread::Builder::new().stack_size(64 * 1024).spawn(wait);
+    receiver
+}
+
+/// What is told of a status: two that tell the same are one line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Seen {
+    leader: Leader,
+    trouble: Option<String>,
+}
+
+impl Seen {
+    fn of(status: &Status) -> Self {
+        let mut leader = status.leader.clone();
+        if let Leader::Held(leading) = &mut leader {
+            // A sign of life is no change.
+            leading.renewed = leading.since;
+        }
+        Self { leader, trouble: status.store_error.as_ref().map(ToString::to_string) }
+    }
+
+    /// Nothing was read, and nothing went wrong yet.
+    fn is_void(&self) -> bool {
+        self.leader == Leader::Unknown && self.trouble.is_none()
+    }
+
+    fn text(&self, paint: Paint) -> String {
+        let now = moment(BootClock::new().wall());
+        let mut text = match &self.leader {
+            Leader::Unknown => format!("{now}  {}", paint.doubtful("unknown who leads")),
+            Leader::Nobody => format!("{now}  {}", paint.bad("nobody leads")),
+            Leader::Held(leading) => {
+                let token =
+                    leading.token.map(|token| format!("token {token}, ")).unwrap_or_default();
+                let who = paint.good(&leading.identity);
+                let told = if leading.since == Wall(0) {
+                    "a foreign client that tells no more".to_owned()
+                } else {
+                    let lease = humantime::format_duration(leading.lease_duration);
+                    format!("since {}, lease {lease}", moment(leading.since))
+                };
+                format!("{now}  {who} leads ({token}{told})")
+            }
+        };
+        if let Some(trouble) = &self.trouble {
+            text.push_str(": ");
+            text.push_str(trouble);
+        }
+        text
+    }
+
+    fn json(&self, lock: &dyn LockBackend, now: u64) -> Value {
+        let (state, leader) = match &self.leader {
+            Leader::Unknown => ("unknown", None),
+            Leader::Nobody => ("nobody", None),
+            Leader::Held(leading) => {
+                let Leading { identity, token, since, lease_duration, .. } = leading;
+                let tells = *since != Wall(0);
+                let (since, lease) = (tells.then_some(*since), tells.then_some(*lease_duration));
+                let advertise = leading.advertise.as_deref();
+                let leader = leader_json(identity, advertise, *token, since, lease);
+                ("held", Some(leader))
+            }
+        };
+        json!({
+            "v": 1, "at_ms": now, "lock": lock.name(), "state": state, "leader": leader,
+            "reason": self.trouble,
+        })
+    }
+}

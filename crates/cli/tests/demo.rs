@@ -1,0 +1,64 @@
+//! The story that `leasehold demo --plain` tells.
+
+#![cfg(feature = "demo")]
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+use std::time::Duration;
+
+use leasehold::{Builder, TimingSettings};
+use leasehold_cli::demo::plain::{Line, Story, Told, tell};
+use leasehold_cli::output::Paint;
+use leasehold_core::Mutant;
+use leasehold_testing::judge::Property;
+
+fn story(seed: u64) -> Story {
+    let settings = TimingSettings::lease_duration(Duration::from_secs(5));
+    Story { lock: None, settings, seed, length: Duration::from_secs(60) }
+}
+
+fn told(seed: u64, tune: impl Fn(Builder) -> Builder) -> (String, Told) {
+    let mut text = String::new();
+    let say = |line: &Line| text.push_str(&format!("{}\n", line.painted(Paint(false))));
+    let told = tell(&story(seed), tune, say).unwrap();
+    (text, told)
+}
+
+#[test]
+fn a_seed_tells_the_same_bytes_again_and_another_seed_something_else() {
+    let once = told(1, |builder| builder).0;
+    assert_eq!(once, told(1, |builder| builder).0);
+    assert_ne!(once, told(2, |builder| builder).0);
+}
+
+#[test]
+fn the_story_shows_every_fate_and_the_checker_finds_nothing() {
+    for seed in [1, 2] {
+        let (text, told) = told(seed, |builder| builder);
+        assert_eq!(told.violations, [], "seed {seed}:\n{text}");
+        for says in [
+            "is killed",
+            "stands still",
+            "is cut off",
+            "is asked to give the lock back",
+            "refuses a late write",
+            "leads under token 4",
+            "never two leaders",
+        ] {
+            assert!(text.contains(says), "seed {seed}: {says:?} is missing:\n{text}");
+        }
+        assert!(told.picture().contains("leads under 1"));
+    }
+}
+
+#[test]
+fn the_checker_refuses_an_election_with_a_defect() {
+    for (mutant, property) in [
+        (Mutant::NoDeadline, Property::BeliefExclusion),
+        (Mutant::TokenReset, Property::TokensGrow),
+    ] {
+        let (text, told) = told(1, |builder| builder.mutant(mutant));
+        let found = told.violations.iter().any(|violation| violation.property == property);
+        assert!(found, "{mutant:?} survives: {:?}\n{text}", told.violations);
+        assert!(text.contains("this must not be"), "{text}");
+    }
+}
