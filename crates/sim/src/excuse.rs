@@ -194,8 +194,9 @@ impl World<'_> {
             let own = cause.filter(|_| !waits && (*term != by || takes));
             let overlapping = || self.excuse_of(*term, by).map(|pair| pair.cause);
             let Some(found) = own.or_else(overlapping) else { continue };
-            // Whoever comes next overlaps it, too.
+            // Whoever comes next overlaps it, too, and waits for the end of this one's term, not of that one's.
             cause.get_or_insert(found);
+            bound.lease = Duration::MAX;
             let cause = match (by, found) {
                 (FOREIGN, Cause::Deleted) => Cause::Foreign,
                 _ => found,
@@ -267,10 +268,12 @@ impl World<'_> {
         }
     }
 
-    /// Whether another copy of this process may be in a term of its own.
-    pub(crate) fn has_copies(&self, lineage: u64) -> bool {
+    /// Whether another copy of this process may be in a term of its own. What one copy sent may outlive it.
+    pub(crate) fn has_copies(&self, x: usize, lineage: u64) -> bool {
+        let lives = |y: &usize| self.nodes[*y].alive && self.nodes[*y].lineage == lineage;
         self.excuses.copies.iter().any(|copies| {
-            copies.nodes.iter().all(|x| self.nodes[*x].alive && self.nodes[*x].lineage == lineage)
+            let [a, b] = copies.nodes;
+            a == x && lives(&b) || b == x && lives(&a)
         })
     }
 

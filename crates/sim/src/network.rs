@@ -320,7 +320,7 @@ impl World<'_> {
         self.store.mark(|state| state.writer = Some(writer));
         // What one copy gives back or takes anew, another may still believe in.
         let own = named.is_some_and(|named| self.has_won(request.lineage, named.term));
-        let clone = (own && self.has_copies(request.lineage)).then_some(Cause::Clone);
+        let clone = (own && self.has_copies(request.node, request.lineage)).then_some(Cause::Clone);
         self.displaces(named, clone);
         let server = self.case.store == StoreKind::Server;
         match (change.intent, self.store.named()) {
