@@ -82,6 +82,9 @@ impl Failure {
                 Reason::Other,
                 "the request came without credentials: give the kubeconfig's user a token or a certificate",
             ),
+            (403, _) if said.contains("denied request") || said.contains("denied the request") => {
+                denied(Reason::Other, "an admission policy or webhook of the cluster says so")
+            }
             (403, _) => denied(Reason::Other, CURE),
             (404, "NotFound") => plain(ErrorKind::Invalid, Reason::NotFound),
             (404 | 405, _) => plain(ErrorKind::Invalid, Reason::NoSuchMethod),
@@ -198,8 +201,15 @@ mod tests {
 
     #[test]
     fn a_refusal_says_what_to_do() {
-        for (code, says) in [(401, "credentials"), (403, "get, create, update and watch")] {
-            let failure = Failure::of_status(&Status::failure("no", "no").with_code(code));
+        const POLICY: &str = "ValidatingAdmissionPolicy 'p' with binding 'p' denied request: no";
+        const WEBHOOK: &str = "admission webhook \"w\" denied the request: no";
+        for (code, said, says) in [
+            (401, "no", "credentials"),
+            (403, "no", "get, create, update and watch"),
+            (403, POLICY, "an admission policy"),
+            (403, WEBHOOK, "an admission policy"),
+        ] {
+            let failure = Failure::of_status(&Status::failure(said, "no").with_code(code));
             let text = failure.during("read the lock").to_string();
             assert!(text.contains(says), "{text}");
         }

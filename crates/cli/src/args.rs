@@ -153,7 +153,7 @@ pub struct RunArgs {
     /// Which lock.
     #[command(flatten)]
     pub lock: LockArgs,
-    /// The name of this candidate [default: host name and process id]
+    /// The name of this candidate [default: host name and process id, in a pod its name]
     #[arg(long, env = "LEASEHOLD_IDENTITY", value_name = "ID", hide_env = true)]
     pub identity: Option<String>,
     /// The timing.

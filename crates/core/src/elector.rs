@@ -72,7 +72,7 @@ pub enum Finished<R> {
 }
 
 impl Builder {
-    /// The name of this candidate. Default: host name and process id. Two candidates may share one; only one
+    /// The name of this candidate. Default: host name and process id, in a pod its name. Two candidates may share one; only one
     /// of them leads.
     pub fn identity(mut self, identity: impl Into<String>) -> Self {
         self.identity = Some(identity.into());
@@ -520,9 +520,13 @@ fn check_name(what: &str, name: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// A pod's host is named as the pod, which is what its owner knows it by; elsewhere processes share a host.
 fn default_identity() -> String {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let host: String = host.chars().filter(|c| !c.is_control()).take(200).collect();
     let host = if host.is_empty() { "localhost".to_owned() } else { host };
-    format!("{host}-{}", std::process::id())
+    match std::env::var_os("KUBERNETES_SERVICE_HOST") {
+        Some(_) => host,
+        None => format!("{host}-{}", std::process::id()),
+    }
 }
