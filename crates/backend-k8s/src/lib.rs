@@ -32,6 +32,7 @@ mod lock;
 mod name;
 mod object;
 mod options;
+mod shared;
 mod times;
 mod watch;
 

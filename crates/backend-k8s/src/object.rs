@@ -24,11 +24,16 @@ impl Object {
         if text("uid").is_empty() {
             return Err("the object has no metadata.uid".to_owned());
         }
-        let revision = text("resourceVersion");
-        let revision = revision.parse().map_err(|_no| {
+        let revision = Self::revision_of(&value).ok_or_else(|| {
+            let revision = text("resourceVersion");
             format!("metadata.resourceVersion {revision:?} is no number below 2^64: this API server cannot give fencing tokens")
         })?;
         Ok(Self { value: Arc::new(value), revision })
+    }
+
+    /// The `resourceVersion`, if it is a number.
+    pub(crate) fn revision_of(value: &Value) -> Option<u64> {
+        value["metadata"]["resourceVersion"].as_str()?.parse().ok()
     }
 
     /// The `resourceVersion`: grows with every change of any object of the kind, also across deletions.

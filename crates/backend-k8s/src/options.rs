@@ -14,6 +14,7 @@ use leasehold_core::{Error, ErrorKind};
 use crate::form::Form;
 use crate::lock::KubernetesLock;
 use crate::name::Place;
+use crate::shared::Watches;
 
 const OPEN: &str = "open the lock";
 
@@ -23,7 +24,8 @@ const CONNECT: Duration = Duration::from_secs(3);
 /// Where the environment of a pod says that the API server is.
 const IN_CLUSTER: &str = "KUBERNETES_SERVICE_HOST";
 
-/// A cluster. Its locks share one pool of connections.
+/// A cluster. Its locks share one pool of connections, and those of a namespace one watch, if the whole namespace may be
+/// watched.
 #[derive(Clone)]
 pub struct Kubernetes {
     pub(crate) access: Arc<Access>,
@@ -36,11 +38,17 @@ pub(crate) struct Access {
     options: Option<KubernetesOptions>,
     /// The API server knows these credentials no more.
     is_stale: AtomicBool,
+    pub(crate) watches: Watches,
 }
 
 impl Access {
     fn new(client: Client, options: Option<KubernetesOptions>) -> Arc<Self> {
-        Arc::new(Self { client: RwLock::new(client), options, is_stale: AtomicBool::new(false) })
+        Arc::new(Self {
+            client: RwLock::new(client),
+            options,
+            is_stale: AtomicBool::new(false),
+            watches: Watches::default(),
+        })
     }
 
     /// The client. After [`refused`](Self::refused) it comes with the credentials that the files hold then.

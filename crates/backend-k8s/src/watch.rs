@@ -1,5 +1,6 @@
 //! The stream of changes: every state of the one object after the one given.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -12,18 +13,19 @@ use tokio::time::timeout;
 use crate::failure::{Failure, Reason};
 use crate::lock::Api;
 use crate::object::Object;
+use crate::shared::Joined;
 
 const OPERATION: &str = "watch the lock";
 
 /// How long the server may take to begin.
 const BEGIN: Duration = Duration::from_secs(5);
 
-type Events = BoxStream<'static, Result<WatchEvent<Value>, kube::Error>>;
+pub(crate) type Events = BoxStream<'static, Result<WatchEvent<Value>, kube::Error>>;
 
 /// Yields the states after `after`; ends with the first error, and when the server ends it, as it does after some minutes.
 pub(crate) fn watch(api: Api, after: &Observed) -> BoxStream<'static, Result<Observed, Error>> {
     let seen = after.version.cargo::<Object>().map(Object::revision);
-    let watch = Watch { api, events: None, seen, told: after.version.clone() };
+    let watch = Watch { api, events: None, seat: None, seen, told: after.version.clone() };
     Box::pin(unfold(Some(watch), |watch| async {
         match watch?.next().await {
             Ok(Some((observed, watch))) => Some((Ok(observed), Some(watch))),
@@ -37,6 +39,8 @@ struct Watch {
     api: Api,
     /// `None` before it began.
     events: Option<Events>,
+    /// Kept while it watches by itself.
+    seat: Option<Arc<()>>,
     /// The revision to go on from; `None` begins with what is there.
     seen: Option<u64>,
     /// The version that was yielded last.
@@ -47,11 +51,15 @@ impl Watch {
     async fn next(mut self) -> Result<Option<(Observed, Self)>, Failure> {
         loop {
             let begun = match self.events.take() {
-                Some(events) => Ok(events),
-                None => begin(&self.api, self.seen).await,
+                Some(events) => Ok((events, None)),
+                None => self.begin().await,
             };
             let mut events = match begun {
-                Ok(events) => events,
+                Ok((events, None)) => events,
+                Ok((events, Some(observed))) => {
+                    self.events = Some(events);
+                    return Ok(Some((observed, self)));
+                }
                 Err(failure) if failure.reason == Reason::TooOld => match self.catch_up().await? {
                     Some(observed) => return Ok(Some((observed, self))),
                     None => continue,
@@ -89,6 +97,29 @@ impl Watch {
         }
     }
 
+    /// The events from now on, and what they begin with if that is news.
+    async fn begin(&mut self) -> Result<(Events, Option<Observed>), Failure> {
+        let seat = match self.api.access.watches.join(&self.api, self.seen) {
+            Joined::Own(seat) => seat,
+            Joined::Shared(subscription) => {
+                let seat = subscription.seat();
+                if let Some(events) = subscription.begun().await {
+                    // It does not resume: what happened before it began is read.
+                    let observed = self.api.read().await?;
+                    let revision = observed.version.as_number();
+                    if revision.is_some() || self.told.is_absent() {
+                        return Ok((events, self.newer(observed, revision)));
+                    }
+                }
+                // It may not be had, or an absence was read, which has no place among events unless it is one.
+                seat
+            }
+        };
+        self.seat = Some(seat);
+        let one = WatchParams::default().fields(&format!("metadata.name={}", self.api.place.name));
+        Ok((begin(&self.api, one, self.seen).await?, None))
+    }
+
     /// The history that was asked for is forgotten: reads what is there, and begins with it.
     async fn catch_up(&mut self) -> Result<Option<Observed>, Failure> {
         let observed = self.api.read().await?;
@@ -111,10 +142,13 @@ impl Watch {
 }
 
 /// Begins after this revision, or with what is there.
-async fn begin(api: &Api, seen: Option<u64>) -> Result<Events, Failure> {
-    let one = WatchParams::default().fields(&format!("metadata.name={}", api.place.name));
+pub(crate) async fn begin(
+    api: &Api,
+    which: WatchParams,
+    seen: Option<u64>,
+) -> Result<Events, Failure> {
     let after = seen.map(|revision| revision.to_string()).unwrap_or_default();
-    let request = api.requests().watch(&one, &after);
+    let request = api.requests().watch(&which, &after);
     let request = request.map_err(|error| Failure::invalid(error.to_string()))?;
     match timeout(BEGIN, api.access.client().await.request_events::<Value>(request)).await {
         Ok(Ok(events)) => Ok(Box::pin(events)),
