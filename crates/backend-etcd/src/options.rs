@@ -171,12 +171,16 @@ fn check(endpoint: &str) -> Result<(), Error> {
             "{endpoint:?} is no endpoint: {why}; write host:port, such as 10.0.0.1:2379 or [::1]:2379"
         )))
     };
-    let Some((host, port)) = endpoint.rsplit_once(':') else {
+    let parts = endpoint.rsplit_once(':').filter(|_| !endpoint.ends_with(']'));
+    let Some((host, port)) = parts else {
         return no_endpoint("it has no port".to_owned());
     };
+    if host.starts_with('[') && !host.ends_with(']') {
+        return no_endpoint("no ']' closes its '['".to_owned());
+    }
     let plain = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
-    let is_host = match host.strip_prefix('[') {
-        Some(rest) => rest.strip_suffix(']').is_some_and(|rest| rest.parse::<Ipv6Addr>().is_ok()),
+    let is_host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
         None => !host.is_empty() && host.chars().all(plain),
     };
     if !is_host {
@@ -213,11 +217,12 @@ mod tests {
             ("h:1/x", "no port"),
             ("h:1?x", "no port"),
             ("http://h:1", "neither a name"),
-            ("[::1", "\"[:\" is neither a name"),
-            ("[::1:2379", "stands in [ and ]"),
+            ("[::1", "no ']' closes"),
+            ("[::1]", "has no port"),
+            ("[::1:2379", "no ']' closes"),
             ("::1]:2379", "stands in [ and ]"),
             ("::1:2379", "stands in [ and ]"),
-            ("[::1]", "is no port"),
+            ("[::1]", "no ']' closes"),
             ("[h]:1", "neither a name"),
         ] {
             let error = Etcd::options([bad]).build().unwrap_err().to_string();
