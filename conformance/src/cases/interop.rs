@@ -185,7 +185,7 @@ async fn in_turns(
             before.elector().shutdown();
         }
     }
-    world.say(format!("{lock}: {} terms of ours and of theirs in turn", ends.len()));
+    world.say(format!("{lock}: ours and theirs in turn, {} times", ends.len()));
     let lead = world.within("ours leads", LEASE, waiting).await?.map_err(Problem::violated)??;
     must(lead.resign().await?, || "a release is not confirmed".to_owned())?;
     ours.elector().shutdown();
