@@ -25,6 +25,19 @@ pub struct Case {
     /// The stores for which the catalogue says "not applicable", by letter: K Kubernetes Lease, E Endpoints, T etcd,
     /// R Redis, S object store.
     pub not_on: &'static str,
+    /// Its place in a run.
+    pub turn: Turn,
+}
+
+/// When a case runs beside the others of its run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// Before them, and alone: it floods the store.
+    First,
+    /// Beside them.
+    Among,
+    /// After them, and alone: what it says of time and cost is nobody else's.
+    Last,
 }
 
 impl Case {
@@ -60,11 +73,23 @@ pub fn case(id: &str) -> Option<&'static Case> {
 }
 
 const fn fast(id: &'static str, title: &'static str) -> Case {
-    Case { id, tier: Tier::Fast, title, not_on: "" }
+    Case { id, tier: Tier::Fast, title, not_on: "", turn: Turn::Among }
 }
 
 const fn slow(id: &'static str, title: &'static str) -> Case {
-    Case { id, tier: Tier::Slow, title, not_on: "" }
+    Case { tier: Tier::Slow, ..fast(id, title) }
+}
+
+const fn explore(id: &'static str, title: &'static str) -> Case {
+    Case { tier: Tier::Explore, ..fast(id, title) }
+}
+
+const fn first(case: Case) -> Case {
+    Case { turn: Turn::First, ..case }
+}
+
+const fn last(case: Case) -> Case {
+    Case { turn: Turn::Last, ..case }
 }
 
 const fn except(not_on: &'static str, case: Case) -> Case {
@@ -73,11 +98,11 @@ const fn except(not_on: &'static str, case: Case) -> Case {
 
 /// All of them, in the order of the catalogue.
 pub const CASES: &[Case] = &[
-    fast("Q1", "racing conditional writes have one winner a round"),
-    fast("Q2", "a write over a wrong, a deleted and an old version is refused"),
-    fast("Q3", "the same record written twice is two versions"),
-    fast("Q4", "every read shows at least the last acknowledged write"),
-    except("S", slow("Q5", "no version comes back over deletion, creation and restart")),
+    first(fast("Q1", "racing conditional writes have one winner a round")),
+    first(fast("Q2", "a write over a wrong, a deleted and an old version is refused")),
+    first(fast("Q3", "the same record written twice is two versions")),
+    first(fast("Q4", "every read shows at least the last acknowledged write")),
+    first(except("S", slow("Q5", "no version comes back over deletion, creation and restart"))),
     fast("BA1", "one candidate on an absent key leads, and the record can be read"),
     fast("BA2", "two others ask twenty times and are refused"),
     fast("BA3", "nothing changes in ten leases without a fault"),
@@ -141,7 +166,7 @@ pub const CASES: &[Case] = &[
     fast("NP5", "requests held during a cut arrive after it"),
     except("S", slow("NP6", "the server that a client talks to is in the minority")),
     slow("NP7", "the store is split under replication"),
-    Case { id: "NP8", tier: Tier::Explore, title: "a minute of random cuts, by seed", not_on: "" },
+    explore("NP8", "a minute of random cuts, by seed"),
     fast("SV1", "the server is killed and is back within the ride-through"),
     fast("SV2", "the server is back after two leases"),
     slow("SV3", "what was not yet on the server's disk is lost"),
@@ -178,9 +203,9 @@ pub const CASES: &[Case] = &[
     except("KTRS", slow("UP4", "an old client-go on one Endpoints object with us")),
     except("KERS", slow("UP5", "etcdctl and Go's election on one prefix with us")),
     except("ETRS", fast("UP6", "a coordinator sets its fields")),
-    slow("SC1", "a thousand elections in one process, for a minute (ten of virtual time)"),
+    last(slow("SC1", "a thousand elections in one process, for a minute (ten of virtual time)")),
     slow("SC2", "a day of virtual time with a fault every five minutes; else 220 s, every ten"),
-    except("KERS", slow("SC3", "five thousand leases end together")),
+    last(except("KERS", slow("SC3", "five thousand leases end together"))),
 ];
 
 #[cfg(test)]
@@ -192,6 +217,10 @@ mod tests {
         assert_eq!(CASES.len(), 105);
         let fast = CASES.iter().filter(|case| case.tier == Tier::Fast).count();
         assert_eq!((fast, CASES.len() - fast), (73, 32));
+        let of = |turn| CASES.iter().filter(|case| case.turn == turn).map(|case| case.id).collect();
+        let (first, last): (Vec<&str>, Vec<&str>) = (of(Turn::First), of(Turn::Last));
+        assert_eq!(first, ["Q1", "Q2", "Q3", "Q4", "Q5"]);
+        assert_eq!(last, ["SC1", "SC3"]);
         for (at, one) in CASES.iter().enumerate() {
             assert_eq!(case(one.id).map(|case| case.title), Some(one.title));
             assert!(CASES[..at].iter().all(|other| other.id != one.id), "{} twice", one.id);

@@ -76,9 +76,7 @@ impl Cgroup {
         let share = share.unwrap_or_else(|| "max".to_owned());
         fs::write(self.processor.join("cpu.max"), format!("{share} {PERIOD}"))
     }
-}
 
-impl Cgroup {
     /// How often its quota was used up.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use std::fmt::{self, Display};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use leasehold::Error;
 
@@ -13,6 +13,7 @@ use crate::expected::{Expectation, Expected};
 use crate::own::{self, Own, Says};
 use crate::report::{Line, Report};
 use crate::runner::{self, Options};
+use crate::stop::Stop;
 use crate::target::{FileTarget, MemoryTarget, Target};
 use crate::timeline;
 
@@ -56,6 +57,8 @@ pub enum Failed {
     Store(Error),
     /// A file cannot be written, or servers cannot be started.
     Other(String),
+    /// It was stopped by this signal; what it made is removed.
+    Stopped(u8),
 }
 
 impl Display for Failed {
@@ -63,6 +66,7 @@ impl Display for Failed {
         match self {
             Self::Usage(why) | Self::Other(why) => f.write_str(why),
             Self::Store(error) => error.fmt(f),
+            Self::Stopped(signal) => write!(f, "stopped by signal {signal}"),
         }
     }
 }
@@ -71,8 +75,13 @@ impl Display for Failed {
 ///
 /// # Errors
 /// It was called wrongly, the store cannot be used, or a file cannot be written.
-pub fn run(arguments: &[String], mut say: impl FnMut(Says<'_>)) -> Result<bool, Failed> {
-    let request = parse(arguments).map_err(Failed::Usage)?;
+pub fn run(
+    arguments: &[String],
+    stop: &Stop,
+    mut say: impl FnMut(Says<'_>) + Send,
+) -> Result<bool, Failed> {
+    let mut request = parse(arguments).map_err(Failed::Usage)?;
+    request.options.stop = stop.clone();
     let mut say_verdict = |text: &str| say(Says::Verdict(text));
     if request.help {
         say_verdict(USAGE.trim_end());
@@ -82,14 +91,14 @@ pub fn run(arguments: &[String], mut say: impl FnMut(Says<'_>)) -> Result<bool, 
         list(request.backend.as_deref(), &mut say_verdict).map_err(Failed::Usage)?;
         return Ok(true);
     }
-    check_filter(&request.options)?;
     if let Some(url) = request.backend.as_ref().filter(|backend| backend.contains(':')) {
-        let Options { filter, slow, seed, .. } = request.options.clone();
-        let own = Own { url: url.clone(), filter, slow, seed, command: None };
+        let Options { filter, slow, seed, stop, .. } = request.options.clone();
+        let own = Own { url: url.clone(), filter, slow, seed, command: None, stop };
         let ran = own::run(&own, say)?;
         keep(&request, &[ran.report]).map_err(Failed::Other)?;
         return Ok(ran.as_expected);
     }
+    check_filter(&request.options, "")?;
     let backends = match &request.backend {
         Some(backend) if backend == "k8s" => vec!["k8s+lease", "k8s+endpoints"],
         Some(backend) => vec![backend.as_str()],
@@ -99,6 +108,9 @@ pub fn run(arguments: &[String], mut say: impl FnMut(Says<'_>)) -> Result<bool, 
     for backend in backends {
         let target = target(backend)?;
         reports.push(one(&target, &request, &mut say_verdict).map_err(Failed::Other)?);
+        if let Some(signal) = stop.asked() {
+            return Err(Failed::Stopped(signal));
+        }
     }
     keep(&request, &reports).map_err(Failed::Other)?;
     Ok(reports.iter().all(|report| report.faults().is_empty()))
@@ -124,11 +136,17 @@ fn keep(request: &Request, reports: &[Report]) -> Result<(), String> {
 fn one(
     target: &Arc<dyn Target>,
     request: &Request,
-    say: &mut impl FnMut(&str),
+    say: &mut (impl FnMut(&str) + Send),
 ) -> Result<Report, String> {
     let expected = Expected::of(target.backend())?;
-    let report = runner::run(target, &expected, &request.options, |_: &Line| {});
-    say(report.table().trim_end());
+    let told = Mutex::new(say);
+    let report = runner::run(target, &expected, &request.options, |line: &Line| {
+        told.lock().unwrap_or_else(PoisonError::into_inner)(line.row().trim_end());
+    });
+    let say = told.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if request.options.stop.asked().is_some() {
+        return Ok(report);
+    }
     let missing = report.missing();
     if !missing.is_empty() {
         say(&format!("{}: {} not built yet: {}", report.backend, missing.len(), missing.join(" ")));
@@ -146,12 +164,12 @@ fn one(
     Ok(report)
 }
 
-/// Whether every part of the filter names a case, and some of them can run.
-pub(crate) fn check_filter(options: &Options) -> Result<(), Failed> {
+/// Whether every part of the filter names a case, and some of them can run. `hint` says which could.
+pub(crate) fn check_filter(options: &Options, hint: &str) -> Result<(), Failed> {
     let nothing = || options.filter.as_deref().filter(|_| options.chosen().is_empty());
     match options.unknown_part().or_else(nothing) {
         Some(filter) => Err(Failed::Usage(format!(
-            "no case that can run is named by {filter:?}: write a name (EX4), a group (EX) or words of a title"
+            "no case that can run is named by {filter:?}: write a name (EX4), a group (EX) or words of a title{hint}"
         ))),
         None => Ok(()),
     }
@@ -294,8 +312,10 @@ mod tests {
             assert!(error.contains(says), "{error}");
         }
         let nothing = ["memory".to_owned(), "NOSUCH".to_owned()];
-        assert!(run(&nothing, |_| {}).unwrap_err().to_string().contains("NOSUCH"));
-        let unknown = run(&["zk".to_owned()], |_| {}).unwrap_err();
+        assert!(
+            run(&nothing, &Stop::default(), |_| {}).unwrap_err().to_string().contains("NOSUCH")
+        );
+        let unknown = run(&["zk".to_owned()], &Stop::default(), |_| {}).unwrap_err();
         assert!(matches!(unknown, Failed::Usage(why) if why.contains("no backend")));
     }
 }

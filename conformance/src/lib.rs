@@ -23,7 +23,9 @@ pub mod proxy;
 mod pulse;
 pub mod report;
 pub mod runner;
+pub mod stop;
 pub mod target;
+pub mod told;
 pub mod verdict;
 pub mod world;
 

@@ -14,6 +14,7 @@ use crate::expected::Expected;
 use crate::pulse::Pulse;
 use crate::report::{Line, Report};
 use crate::runner::{self, Options};
+use crate::stop::Stop;
 use crate::target::{Target, UrlTarget};
 use crate::verdict::Verdict;
 
@@ -39,6 +40,8 @@ pub struct Own {
     pub seed: u64,
     /// The command `leasehold`, for cases about the processes that it starts, if it is known.
     pub command: Option<PathBuf>,
+    /// Ends the run early. What it made is removed then, too.
+    pub stop: Stop,
 }
 
 /// What a run says while it goes on.
@@ -63,11 +66,12 @@ pub struct Ran {
 ///
 /// # Errors
 /// The URL or the filter is wrong; the store cannot be opened or read, or it went away meanwhile, so that what failed
-/// says nothing.
+/// says nothing; or the run was stopped.
 pub fn run(own: &Own, mut say: impl FnMut(Says<'_>)) -> Result<Ran, Failed> {
     let (filter, slow, seed) = (own.filter.clone(), own.slow, own.seed);
-    let options = Options { filter, slow, seed, built_only: true, ..Options::default() };
-    check_filter(&options)?;
+    let stop = own.stop.clone();
+    let options = Options { filter, slow, seed, built_only: true, stop, ..Options::default() };
+    check_choice(&options)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| {
         Failed::Store(Error::new(ErrorKind::Unavailable, "start a runtime", error))
@@ -81,10 +85,20 @@ pub fn run(own: &Own, mut say: impl FnMut(Says<'_>)) -> Result<Ran, Failed> {
     say(Says::Verdict(&format!("locks beside this one, all with {} in their names", store.run())));
     let pulse = Pulse::start(probe);
     let ran = watched(&store, options, &pulse, &mut say);
-    if let Err(error) = store.remove() {
+    if own.stop.asked().is_some() {
+        // What was under way when the cases were dropped may land yet.
+        thread::sleep(TURN);
+    }
+    if let Err(error) = runtime.block_on(store.remove()) {
         say(Says::Verdict(&format!("cannot remove what was made beside the lock: {error}")));
     }
+    if let Some(signal) = own.stop.asked() {
+        return Err(Failed::Stopped(signal));
+    }
     let mut report = ran?;
+    if own.filter.is_some() && !report.lines.iter().any(is_tested) {
+        return Err(Failed::Usage(nothing_tested(&report.lines)));
+    }
     // What an administrator would have to do is not ours to do on a store of theirs.
     let (tested, untested) = report.lines.into_iter().partition(is_tested);
     report.lines = tested;
@@ -93,6 +107,40 @@ pub fn run(own: &Own, mut say: impl FnMut(Says<'_>)) -> Result<Ran, Failed> {
     report.lines.extend(untested);
     say(Says::Verdict(&format!("\n{}", report.closing())));
     Ok(Ran { report, as_expected: faults.is_empty() })
+}
+
+/// Whether the filter names something that can run on a store of the user's own.
+fn check_choice(options: &Options) -> Result<(), Failed> {
+    let choice = format!(". On a store of your own you can choose of: {}", choosable().join(" "));
+    check_filter(options, &choice)?;
+    let chosen = options.chosen();
+    if chosen.iter().all(|case| cases::needs_servers(case.id)) {
+        let ids: Vec<&str> = chosen.iter().map(|case| case.id).collect();
+        return Err(Failed::Usage(format!(
+            "{} kills, freezes or replaces servers, and those of your store are left alone{choice}",
+            ids.join(", ")
+        )));
+    }
+    Ok(())
+}
+
+/// The cases that leave servers alone.
+fn choosable() -> Vec<&'static str> {
+    let ids = CASES.iter().map(|case| case.id);
+    ids.filter(|id| cases::implementation(id).is_some() && !cases::needs_servers(id)).collect()
+}
+
+/// Why none of the cases that were asked for could be tested, and which could.
+fn nothing_tested(lines: &[Line]) -> String {
+    let why = lines.iter().map(|line| format!("{}: {}", line.case.id, line.verdict.text()));
+    let why: Vec<String> = why.collect();
+    let asked = |id: &&str| lines.iter().any(|line| line.case.id == *id);
+    let others: Vec<&str> = choosable().into_iter().filter(|id| !asked(id)).collect();
+    format!(
+        "nothing of that can be tested here: {}. Choose of: {}",
+        why.join("; "),
+        others.join(" ")
+    )
 }
 
 /// Runs the cases while the store answers.

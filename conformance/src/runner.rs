@@ -12,11 +12,12 @@ use tokio::task::LocalSet;
 
 use crate::canary::Canary;
 use crate::cases::{self, Run};
-use crate::catalogue::{CASES, Case, Tier};
+use crate::catalogue::{CASES, Case, Tier, Turn};
 use crate::expected::{Expectation, Expected};
 use crate::history::{Event, History};
 use crate::judge::{Property, Rules, judge};
 use crate::report::{Line, Report};
+use crate::stop::Stop;
 use crate::target::{MemoryTarget, Target};
 use crate::verdict::{Finding, Outcome, Problem, Verdict};
 use crate::world::World;
@@ -24,6 +25,15 @@ use crate::world::World;
 /// A case that is not done by then, of real or of virtual time, never will be.
 const REAL_LIMIT: Duration = Duration::from_secs(300);
 const VIRTUAL_LIMIT: Duration = Duration::from_secs(200_000);
+
+/// How often it is looked whether a case has ended.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// How long a case that was stopped may take to end.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// What is said of it.
+const STOPPED: &str = "it was stopped";
 
 /// How much virtual time passes in one go; whoever sleeps wakes at the very moment.
 const STEP: Duration = Duration::from_secs(1);
@@ -41,11 +51,14 @@ pub struct Options {
     pub parallel: usize,
     /// Leave out cases that nobody has built yet; the run counts as filtered.
     pub built_only: bool,
+    /// Ends the run early; cases that did not end by then have no verdict, and the report is not whole.
+    pub stop: Stop,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { filter: None, slow: false, seed: 1, parallel: 16, built_only: false }
+        let (built_only, stop) = (false, Stop::default());
+        Self { filter: None, slow: false, seed: 1, parallel: 16, built_only, stop }
     }
 }
 
@@ -105,7 +118,7 @@ pub fn run(
     let lines = Mutex::new(Vec::new());
     let canary = Canary::start();
     let each = |case| {
-        let line = one(target, expected, case, options.seed, 1, &canary);
+        let Some(line) = one(target, expected, case, options, 1, &canary) else { return };
         if !line.crowded {
             tell(&line);
         }
@@ -113,13 +126,10 @@ pub fn run(
     };
     // Virtual time takes a whole core.
     let parallel = if target.virtual_time() { 2 } else { options.parallel.max(1) };
-    // The qualification floods the store: before all others, and alone.
-    let (first, others): (Vec<&'static Case>, Vec<&'static Case>) =
-        chosen.into_iter().partition(|case| case.id.starts_with('Q'));
+    let of = |turn| chosen.iter().copied().filter(|case: &&Case| case.turn == turn).collect();
+    let [first, others, last]: [Vec<&'static Case>; 3] =
+        [of(Turn::First), of(Turn::Among), of(Turn::Last)];
     first.into_iter().for_each(each);
-    // What it says of time and cost is nobody else's.
-    let (last, others): (Vec<&'static Case>, Vec<&'static Case>) =
-        others.into_iter().partition(|case| case.id == "SC1" || case.id == "SC3");
     let next = AtomicUsize::new(0);
     thread::scope(|scope| {
         for _ in 0..parallel.min(others.len()) {
@@ -135,7 +145,8 @@ pub fn run(
     let (again, mut lines): (Vec<Line>, Vec<Line>) =
         lines.into_iter().partition(|line| line.crowded);
     for first in again {
-        let mut line = one(target, expected, first.case, options.seed, 3, &canary);
+        let alone = one(target, expected, first.case, options, 3, &canary);
+        let Some(mut line) = alone else { break };
         line.notes.push(format!(
             "run again, alone: among others it ended with {}: {}",
             first.verdict.word(),
@@ -145,7 +156,7 @@ pub fn run(
         lines.push(line);
     }
     for case in last {
-        let line = one(target, expected, case, options.seed, 1, &canary);
+        let Some(line) = one(target, expected, case, options, 1, &canary) else { break };
         tell(&line);
         lines.push(line);
     }
@@ -160,14 +171,15 @@ pub fn run(
     }
 }
 
+/// Runs one case, again if that came to nothing; `None` once the run was stopped.
 fn one(
     target: &Arc<dyn Target>,
     expected: &Expected,
     case: &'static Case,
-    seed: u64,
+    options: &Options,
     first: u32,
     canary: &Canary,
-) -> Line {
+) -> Option<Line> {
     let began = Instant::now();
     let expectation = expected.case(case.id).clone();
     let without = |expectation, verdict| {
@@ -178,16 +190,19 @@ fn one(
     let run = match (&expectation, cases::implementation(case.id)) {
         (Expectation::NotApplicable(reason), _) => {
             let verdict = Verdict::NotApplicable(reason.clone());
-            return without(expectation, verdict);
+            return Some(without(expectation, verdict));
         }
-        (_, None) => return without(expectation, Verdict::Missing),
+        (_, None) => return Some(without(expectation, Verdict::Missing)),
         (_, Some(implementation)) => implementation.run,
     };
     let mut attempt = first;
     loop {
         let start = Instant::now();
-        let lock = format!("{}-{seed}-{attempt}", case.id.to_lowercase());
-        let Ended { found, notes, events } = isolated(target, run, lock, seed);
+        let lock = format!("{}-{}-{attempt}", case.id.to_lowercase(), options.seed);
+        let Ended { found, notes, events } = isolated(target, run, lock, options);
+        if options.stop.asked().is_some() {
+            return None;
+        }
         let harmful = matches!(found, Found::Unsafe(_));
         let slow = !target.virtual_time() && canary.is_too_slow_since(start);
         let verdict = excuse(found, slow);
@@ -203,7 +218,7 @@ fn one(
                 Verdict::Fail(_) | Verdict::Inconclusive(_) | Verdict::NotApplicable(_)
             );
         let took = began.elapsed();
-        return Line { case, expectation, verdict, took, notes, events, crowded };
+        return Some(Line { case, expectation, verdict, took, notes, events, crowded });
     }
 }
 
@@ -242,12 +257,16 @@ fn excuse(found: Found, slow: bool) -> Verdict {
 }
 
 /// Runs one case in a thread of its own, so that neither a panic nor a hang takes the others along.
-fn isolated(target: &Arc<dyn Target>, run: Run, lock: String, seed: u64) -> Ended {
+fn isolated(target: &Arc<dyn Target>, run: Run, lock: String, options: &Options) -> Ended {
+    let stop = &options.stop;
+    if stop.asked().is_some() {
+        return Ended::early(Verdict::Inconclusive(STOPPED.to_owned()));
+    }
     let (sender, receiver) = mpsc::channel();
-    let target = target.clone();
+    let (target, options) = (target.clone(), options.clone());
     let name = lock.clone();
     let thread = thread::Builder::new().name(name).spawn(move || {
-        let outcome = catch_unwind(AssertUnwindSafe(|| world(&target, run, lock, seed)));
+        let outcome = catch_unwind(AssertUnwindSafe(|| world(&target, run, lock, &options)));
         let outcome = outcome.unwrap_or_else(|panic| {
             Ended::early(Verdict::Fail(format!("panicked: {}", said(&*panic))))
         });
@@ -258,10 +277,20 @@ fn isolated(target: &Arc<dyn Target>, run: Run, lock: String, seed: u64) -> Ende
         let text = format!("no thread for it: {error}");
         return Ended::early(Verdict::Inconclusive(text));
     }
-    receiver.recv_timeout(REAL_LIMIT + Duration::from_secs(10)).unwrap_or_else(|_timeout| {
-        let text = format!("it hangs: no end within {REAL_LIMIT:?}");
-        Ended::early(Verdict::Fail(text))
-    })
+    let end = Instant::now() + REAL_LIMIT + Duration::from_secs(10);
+    loop {
+        match receiver.recv_timeout(LOOK) {
+            Ok(ended) => return ended,
+            Err(_) if stop.asked_before(PATIENCE) => {
+                return Ended::early(Verdict::Inconclusive(STOPPED.to_owned()));
+            }
+            Err(_) if Instant::now() >= end => {
+                let text = format!("it hangs: no end within {REAL_LIMIT:?}");
+                return Ended::early(Verdict::Fail(text));
+            }
+            Err(_) => {}
+        }
+    }
 }
 
 fn said(panic: &(dyn std::any::Any + Send)) -> String {
@@ -270,11 +299,11 @@ fn said(panic: &(dyn std::any::Any + Send)) -> String {
         .unwrap_or_else(|| "without a word".to_owned())
 }
 
-fn world(target: &Arc<dyn Target>, run: Run, lock: String, seed: u64) -> Ended {
+fn world(target: &Arc<dyn Target>, run: Run, lock: String, options: &Options) -> Ended {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("the kernel gives an event queue");
     let simulated = target.virtual_time().then(VirtualClock::new);
-    let world = World::new(target.clone(), lock, simulated.clone(), seed);
+    let world = World::new(target.clone(), lock, simulated.clone(), options);
     let local = LocalSet::new();
     let outcome = local.block_on(&runtime, async {
         let limit = async {
@@ -287,6 +316,7 @@ fn world(target: &Arc<dyn Target>, run: Run, lock: String, seed: u64) -> Ended {
             biased;
             outcome = run(&world) => outcome,
             () = limit => Err(Problem::Violated("it never ends".to_owned())),
+            () = options.stop.wait() => Err(Problem::Vacuous(STOPPED.to_owned())),
         }
     });
     let (history, rules): (History, Rules) = (world.history().clone(), rules(&world));
@@ -346,5 +376,6 @@ pub fn run_on(target: MemoryTarget, id: &str, seed: u64) -> Verdict {
     let target: Arc<dyn Target> = Arc::new(target);
     let run = cases::implementation(id).expect("the case is built").run;
     let lock = format!("{}-{seed}-1", id.to_lowercase());
-    excuse(isolated(&target, run, lock, seed).found, false)
+    let options = Options { seed, ..Options::default() };
+    excuse(isolated(&target, run, lock, &options).found, false)
 }

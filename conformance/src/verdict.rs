@@ -33,9 +33,11 @@ pub enum Finding {
 /// Why a case did not come to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Problem {
-    /// Something happened that must not, or did not that must: no slow host excuses it.
+    /// A promise about behaviour is broken: an error where none belongs, a count that is wrong. The case fails; beside
+    /// many others it is run once more, alone, since a starved host brings about much that no bound tells of.
     Violated(String),
-    /// Something happened that nobody must see even once: it is not tried again.
+    /// A promise about safety is broken, such as that one leads: seen once, it is true. The case fails and is never run
+    /// again, on whatever host.
     Unsafe(String),
     /// Something did not happen in time; on a slow host that says nothing.
     Late(String),
@@ -102,7 +104,7 @@ impl From<crate::fixture::Failure> for Problem {
     }
 }
 
-/// Fails the case unless the condition holds.
+/// Fails the case unless the condition holds, which is about behaviour: [`Problem::Violated`].
 ///
 /// # Errors
 /// It does not hold; says what.
@@ -110,7 +112,8 @@ pub fn must(holds: bool, what: impl FnOnce() -> String) -> Result<(), Problem> {
     if holds { Ok(()) } else { Err(Problem::Violated(what())) }
 }
 
-/// Fails the case unless the condition holds, and does not try it again: what one must never see is not outvoted.
+/// Fails the case for good unless the condition holds, which is about safety and must hold at every single look:
+/// [`Problem::Unsafe`]. A second run cannot outvote it.
 ///
 /// # Errors
 /// It does not hold; says what.

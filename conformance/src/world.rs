@@ -20,6 +20,7 @@ use crate::judge::{Exemption, Property, Span};
 use crate::link::{Latency, Ledger, Link, Network};
 use crate::mortal::Mortal;
 use crate::process::Process;
+use crate::runner::Options;
 use crate::target::Target;
 use crate::verdict::Problem;
 use waiting::LOOK;
@@ -40,6 +41,8 @@ pub struct World {
     simulated: Option<VirtualClock>,
     ledger: Ledger,
     seed: u64,
+    /// The slow tier is run too.
+    slow: bool,
     exempt: RefCell<Vec<Exemption>>,
     notes: RefCell<Vec<String>>,
     networked: Cell<bool>,
@@ -53,7 +56,7 @@ impl World {
         target: Arc<dyn Target>,
         lock: String,
         simulated: Option<VirtualClock>,
-        seed: u64,
+        options: &Options,
     ) -> Self {
         let clock: Arc<dyn Clock> = match &simulated {
             Some(clock) => Arc::new(clock.clone()),
@@ -70,7 +73,8 @@ impl World {
             clock,
             simulated,
             ledger,
-            seed,
+            seed: options.seed,
+            slow: options.slow,
             exempt,
             notes,
             networked,
@@ -375,6 +379,12 @@ impl World {
     #[must_use]
     pub fn rounds(&self, many: usize, few: usize) -> usize {
         if self.target.virtual_time() { many } else { few }
+    }
+
+    /// Many where the slow tier is run, few where this case was only named.
+    #[must_use]
+    pub fn turns(&self, many: usize, few: usize) -> usize {
+        if self.slow { many } else { few }
     }
 
     /// What the case is about must have happened.

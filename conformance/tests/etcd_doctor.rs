@@ -5,8 +5,8 @@ mod common;
 
 use std::ffi::OsString;
 
-use common::{cluster, elector, lock};
-use leasehold::LockBackend;
+use common::{change, cluster, elector, lock, open};
+use leasehold::{Intent, LockBackend};
 use leasehold_cli::args::{self, Action};
 use leasehold_cli::doctor::{self, Report};
 use leasehold_conformance::fixture::certificates::{Authority, Validity};
@@ -141,6 +141,7 @@ async fn the_lock_itself_is_not_touched() {
     assert!(held.resign().await.unwrap());
     let blocked = doctor(&url(&etcd), &[]).await;
     shows(&blocked, 78, &["problem  lock", "etcdctl del 'jobs/nightly/immortal'"]);
+    assert!(!blocked.text.contains("fail-over"), "{}", blocked.text);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -177,6 +178,17 @@ async fn each_missing_permission_is_named_with_what_grants_it() {
         let report = doctor(url, &[]).await;
         shows(&report, code, &[says]);
         assert_eq!(report.text.contains(grants), code != 0, "{}", report.text);
+        // A candidate is told the same.
+        let lock = open(url);
+        let refusals = match lock.read().await {
+            Err(error) => error.to_string(),
+            Ok(seen) => match lock.write(&seen.version, &change(Intent::Take, name, 5)).await {
+                Err(error) => error.to_string(),
+                Ok(_) => continue,
+            },
+        };
+        let cure = grants.trim_start_matches("-> ");
+        assert!(code != 0 && refusals.contains(cure), "{refusals}");
     }
     // What a candidate may do is enough for it, and not for a scratch lock.
     let candidate = doctor(&users[0].1, &[]).await;

@@ -3,11 +3,13 @@
 
 mod common;
 
-use common::cluster;
+use common::{cluster, eventually};
 use leasehold::ErrorKind;
 use leasehold_conformance::command::Failed;
 use leasehold_conformance::fixture::Fixture;
 use leasehold_conformance::own::{self, Own, Ran, Says};
+use leasehold_conformance::stop::Stop;
+use leasehold_conformance::told;
 
 /// Runs these cases; what is said goes to `see` as it comes.
 fn run(url: &str, cases: &str, mut see: impl FnMut(&str)) -> Result<Ran, Failed> {
@@ -66,4 +68,53 @@ async fn verdicts_are_told_as_they_come() {
     assert!(at("Q3") < at("BA1") && at("BA1") < at("not tested"));
     assert!(said[at("Q3")].0 < said[at("BA1")].0);
     assert_eq!(ran.report.lines.iter().filter(|line| line.case.id == "Q4").count(), 1);
+}
+
+/// What is for servers of the suite's own is refused before anybody is asked, with what can be chosen.
+#[test]
+fn a_case_that_kills_servers_is_a_wrong_choice() {
+    for cases in ["SV4", "SV4,UP5"] {
+        let failed = run("etcd://127.0.0.1:1/jobs", cases, |_| {}).unwrap_err();
+        let Failed::Usage(why) = &failed else { panic!("{failed:?}") };
+        assert!(why.contains("SV4") && why.contains("Q1 Q2"), "{why}");
+        assert_eq!(told::code(&Err(failed)), 64);
+    }
+}
+
+/// What makes no sense here says so, too, once the store was asked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_tested_here_is_a_wrong_choice() {
+    let etcd = cluster(1).await;
+    let url = etcd.url(&etcd.endpoints(), "jobs");
+    let running = tokio::task::spawn_blocking(move || run(&url, "EX4,FE4", |_| {}));
+    let failed = running.await.unwrap().unwrap_err();
+    let Failed::Usage(why) = &failed else { panic!("{failed:?}") };
+    assert!(why.contains("EX4: ") && why.contains("Choose of: Q1"), "{why}");
+}
+
+/// Whoever stops a run finds the store as it was.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_is_stopped_leaves_nothing() {
+    let etcd = cluster(1).await;
+    let url = etcd.url(&etcd.endpoints(), "jobs");
+    let stop = Stop::default();
+    let own = Own {
+        url,
+        filter: Some("BA,EX,HO".to_owned()),
+        seed: 1,
+        stop: stop.clone(),
+        ..Own::default()
+    };
+    let running = tokio::task::spawn_blocking(move || own::run(&own, |_| {}));
+    let keys = || async {
+        etcd.etcdctl(&["get", "", "--prefix", "--keys-only"]).await.unwrap().trim().to_owned()
+    };
+    eventually("cases began", || async { !keys().await.is_empty() }).await;
+    assert!(stop.ask(15));
+    let stopped = std::time::Instant::now();
+    let ran = running.await.unwrap();
+    assert!(matches!(ran, Err(Failed::Stopped(15))), "{ran:?}");
+    assert_eq!(told::code(&ran.map(|_| true)), 143);
+    assert!(stopped.elapsed() < std::time::Duration::from_secs(15), "{:?}", stopped.elapsed());
+    eventually("its keys are gone", || async { keys().await.is_empty() }).await;
 }

@@ -6,10 +6,12 @@
 #![expect(clippy::print_stdout, reason = "what kills each twin is worth a line")]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use leasehold::{
-    BoxStream, Capabilities, Change, Error, Intent, LockBackend, Nonce, Observed, Outcome, Version,
+    BoxStream, Capabilities, Change, Error, ErrorKind, Intent, LockBackend, Nonce, Observed,
+    Outcome, Version,
 };
 use leasehold_conformance::runner::run_on;
 use leasehold_conformance::target::{MemoryTarget, Wrap};
@@ -138,6 +140,52 @@ fn every_broken_store_fails() {
         }
     }
     assert!(survivors.is_empty(), "{survivors:#?}");
+}
+
+/// A store that refuses every renewal after so many.
+#[derive(Debug)]
+struct Tired {
+    store: Arc<dyn LockBackend>,
+    renewals: AtomicUsize,
+}
+
+/// More than the first leader of CK4 makes, and fewer than the second.
+const TIRES_AFTER: usize = 30;
+
+#[async_trait]
+impl LockBackend for Tired {
+    fn name(&self) -> &str {
+        "tired"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.store.capabilities()
+    }
+
+    async fn read(&self) -> Result<Observed, Error> {
+        self.store.read().await
+    }
+
+    async fn write(&self, expected: &Version, change: &Change) -> Result<Outcome, Error> {
+        let renews = change.intent == Intent::Renew;
+        if renews && self.renewals.fetch_add(1, Ordering::Relaxed) >= TIRES_AFTER {
+            return Err(Error::new(ErrorKind::Unavailable, "renew the lock", "too tired"));
+        }
+        self.store.write(expected, change).await
+    }
+
+    fn watch(&self, after: &Observed) -> BoxStream<'static, Result<Observed, Error>> {
+        self.store.watch(after)
+    }
+}
+
+/// A term that ends for want of renewals, as on a host that is too busy, is not laid at the door of whoever was suspended.
+#[test]
+fn a_tired_store_is_not_taken_for_a_disturber() {
+    let wrap: Wrap = Box::new(|store| Arc::new(Tired { store, renewals: AtomicUsize::new(0) }));
+    let verdict = run_on(MemoryTarget::new().wrapped(wrap), "CK4", 1);
+    let Verdict::Fail(why) = &verdict else { panic!("{verdict:?}") };
+    assert!(why.contains("ended by itself"), "{why}");
 }
 
 /// The defects of the election, and the case that kills each.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use leasehold::Timing;
 
 use crate::candidate::{Setup, Stop};
+use crate::history::{Event, What};
 use crate::judge::Property;
 use crate::verdict::{Finding, Outcome, Problem, must};
 use crate::world::{LEASE, World, setup};
@@ -124,11 +125,21 @@ pub(super) async fn suspended(world: &World) -> Outcome {
     let second = second.map_err(Problem::violated)??;
     world.sleep(10 * LEASE).await;
     must(!first.check(), || "a term outlives a suspend".to_owned())?;
+    let applied = || {
+        let of_a =
+            |event: &Event| matches!(event.what, What::Applied { .. }) && &*event.node == "a";
+        world.count(of_a)
+    };
+    let before = applied();
     a.thaw();
     must(!first.check(), || "a term comes back after a suspend".to_owned())?;
     world.sleep(LEASE).await;
-    must(second.check() && a.leads().is_none(), || {
+    must(applied() == before && a.leads().is_none(), || {
         "the resumed one disturbs its successor".to_owned()
     })?;
+    // Nobody disturbed it, so only a host that was too slow for its renewals ends its term.
+    if !second.check() {
+        return Err(Problem::Late("the successor's term ended by itself".to_owned()));
+    }
     Ok(Finding::Holds)
 }

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use leasehold::{Time, Token};
+use leasehold::{LockBackend, Time, Token};
 
+use crate::candidate::Candidate;
 use crate::fixture::{Fixture, Foreign, Peer, Tls};
 use crate::hand::grows;
 use crate::history::What;
@@ -23,16 +24,51 @@ struct Said {
 /// UP5.
 pub(super) async fn own_elections(world: &World) -> Outcome {
     let servers = world.servers(3, Tls::Off).await?;
-    in_turns(world, servers.as_ref()).await?;
-    queues(world, servers.as_ref()).await?;
-    by_command(world, servers.as_ref()).await?;
+    let servers = servers.as_ref();
+    // The command has a lease of a minute, so that its crash and its freeze take their time side by side.
+    // Twenty rounds in the slow tier.
+    let library: Vec<End> = ALL.into_iter().cycle().take(world.turns(12, 6)).collect();
+    let turns = world.turns(4, 1);
+    let one = &[End::Crash, End::Resign, End::Freeze, End::Resign][..turns];
+    let other = &[End::Freeze, End::Resign, End::Crash, End::Resign][..turns];
+    let library = in_turns(world, servers, Foreign::Library, "library", &library);
+    let one = in_turns(world, servers, Foreign::Command, "one", one);
+    let other = in_turns(world, servers, Foreign::Command, "other", other);
+    let (library, one, other) = tokio::join!(library, one, other);
+    library.and(one).and(other)?;
+    queues(world, servers).await?;
+    by_command(world, servers).await?;
     Ok(Finding::Holds)
+}
+
+/// How a term ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Resign,
+    Crash,
+    Freeze,
+}
+
+const ALL: [End; 3] = [End::Resign, End::Crash, End::Freeze];
+
+/// How long the store keeps the key of a candidate of theirs that is gone.
+fn lease_of(kind: Foreign) -> Duration {
+    match kind {
+        Foreign::Library => LEASE,
+        // It takes no other.
+        Foreign::Command => Duration::from_secs(60),
+    }
+}
+
+/// The next line of one of theirs, which must come in time.
+async fn line(world: &World, peer: &mut Peer, what: &str) -> Result<String, Problem> {
+    let line = world.within(&format!("it says {what}"), START + 2 * LEASE, peer.line()).await?;
+    line.ok_or_else(|| Problem::Vacuous(format!("it ended, and never said {what}")))
 }
 
 /// The next line of the library's candidate, which must be this one.
 async fn hears(world: &World, peer: &mut Peer, word: &str) -> Result<Said, Problem> {
-    let line = world.within(&format!("it says {word}"), START + 2 * LEASE, peer.line()).await?;
-    let line = line.ok_or_else(|| Problem::Vacuous(format!("it ended, and never said {word}")))?;
+    let line = line(world, peer, word).await?;
     let words: Vec<&str> = line.split(' ').collect();
     must(words[0] == word, || format!("it says {line:?}, not {word}"))?;
     let at = words.get(1).and_then(|at| at.parse().ok()).map(Time);
@@ -40,70 +76,159 @@ async fn hears(world: &World, peer: &mut Peer, word: &str) -> Result<Said, Probl
     Ok(Said { at, detail: words.get(2).copied().unwrap_or_default().to_owned() })
 }
 
-/// Twenty terms in turn, ended in every way. Never two lead, by the judge.
-async fn in_turns(world: &World, servers: &dyn Fixture) -> Result<(), Problem> {
-    let (url, lock) = (servers.url(&servers.endpoints(), "turns"), "turns");
-    world.disturb("candidates are killed and frozen");
-    let mut ours = world.candidate_at(&url, "ours0", setup()).await?;
+/// One of theirs contends while ours leads, or will once it does.
+async fn contends(
+    world: &World,
+    servers: &dyn Fixture,
+    kind: Foreign,
+    lock: &str,
+) -> Result<Peer, Problem> {
+    let mut peer = servers.peer(kind, lock, "theirs")?;
+    if kind == Foreign::Library {
+        hears(world, &mut peer, "campaigning").await?;
+    }
+    Ok(peer)
+}
+
+/// It is elected: since when, and what the store counts it as.
+async fn elected(
+    world: &World,
+    peer: &mut Peer,
+    kind: Foreign,
+    lock: &str,
+    store: &dyn LockBackend,
+) -> Result<(Time, Token), Problem> {
+    let (at, says) = match kind {
+        Foreign::Library => {
+            let said = hears(world, peer, "elected").await?;
+            (said.at, Some(said.detail.parse::<Token>().map_err(Problem::violated)?))
+        }
+        Foreign::Command => {
+            let key = line(world, peer, "its key").await?;
+            must(key.starts_with(&format!("{lock}/")), || format!("it says {key:?}"))?;
+            (world.now(), None)
+        }
+    };
+    let seen = store.read().await?;
+    let record = seen
+        .record()
+        .filter(|record| record.holder.as_ref().is_some_and(|holder| holder.identity == "theirs"));
+    let stored = record.map(|record| record.token);
+    let stored = stored.ok_or_else(|| Problem::violated("ours does not see that it leads"))?;
+    must(says.is_none_or(|says| says == stored), || {
+        format!("ours reads token {stored}, and theirs says {says:?}")
+    })?;
+    Ok((at, stored))
+}
+
+/// Terms of ours and theirs in turn, ours ended in every way and theirs in the given ones. Never two lead, by the judge.
+async fn in_turns(
+    world: &World,
+    servers: &dyn Fixture,
+    kind: Foreign,
+    lock: &str,
+    ends: &[End],
+) -> Result<(), Problem> {
+    let url = servers.url(&servers.endpoints(), lock);
+    let store = leasehold::connect(&url).await?;
+    world.disturb_lock(lock, "candidates are killed and frozen");
+    let mut ours = world.candidate_at(&url, &format!("{lock}/ours0"), setup()).await?;
     let mut waiting = ours.stand();
     let mut last: Token = 0;
-    for round in 0..10_usize {
+    for (round, theirs_end) in ends.iter().enumerate() {
+        // Against the other's, so that nine rounds have every pair.
+        let ours_end = ALL[(round + round / ALL.len()) % ALL.len()];
         let bound = world.failover() + LEASE;
         let lead =
             world.within("ours leads", bound, waiting).await?.map_err(Problem::violated)??;
-        grows(last, lead.token())?;
-        let mut peer = servers.peer(Foreign::Library, lock, "library")?;
-        hears(world, &mut peer, "campaigning").await?;
         let token = lead.token();
-        // Ours end by a release and by a crash, whose handle is kept: a dead process says no farewell.
-        let _kept = if round % 2 == 0 {
-            must(lead.resign().await?, || "a release is not confirmed".to_owned())?;
-            None
-        } else {
-            ours.kill();
-            Some(lead)
+        grows(last, token)?;
+        let mut peer = contends(world, servers, kind, lock).await?;
+        // A dead process says no farewell, and one that is stopped says nothing yet: their handles are kept.
+        let kept = match ours_end {
+            End::Resign => {
+                must(lead.resign().await?, || "a release is not confirmed".to_owned())?;
+                None
+            }
+            End::Crash => {
+                ours.kill();
+                Some(lead)
+            }
+            End::Freeze => {
+                ours.freeze();
+                Some(lead)
+            }
         };
-        let elected = hears(world, &mut peer, "elected").await?;
-        let revision: Token = elected.detail.parse().map_err(Problem::violated)?;
+        let (at, revision) = elected(world, &mut peer, kind, lock, store.as_ref()).await?;
         grows(token, revision)?;
-        let node: Arc<str> = format!("library{round}").into();
+        let node: Arc<str> = format!("{lock}/theirs{round}").into();
         let up = What::Up { token: revision, until: Time::NEVER };
-        world.history().note_at(elected.at, &node, up);
-        ours = world.candidate_at(&url, &format!("ours{}", round + 1), setup()).await?;
+        world.history().note_at(at, &node, up);
+        if let (End::Freeze, Some(lead)) = (ours_end, &kept) {
+            ours.thaw();
+            must_ever(!lead.check(), || "who was frozen believes when it goes on".to_owned())?;
+        }
+        let before = std::mem::replace(
+            &mut ours,
+            world.candidate_at(&url, &format!("{lock}/ours{}", round + 1), setup()).await?,
+        );
         waiting = ours.stand();
         world.sleep(LEASE / 3).await;
-        let seen = leasehold::connect(&url).await?.read().await?;
-        let stored = seen.record().map(|record| record.token);
-        must(stored == Some(revision), || {
-            format!("ours reads token {stored:?}, and theirs says {revision}")
+        let stored = store.read().await?.record().map(|record| record.token);
+        must_ever(stored == Some(revision), || {
+            format!("token {stored:?} is stored while theirs leads under {revision}")
         })?;
-        must_ever(!waiting.is_finished(), || "both lead".to_owned())?;
-        // Theirs end by a resignation, by a crash, and by a freeze, after which its library would believe for ever.
-        let ended = world.now();
-        let over = match round % 3 {
-            0 => What::Resigned { token: revision },
-            _ => What::Died,
-        };
-        world.history().note(&node, over);
-        match round % 3 {
-            0 => peer.ask_to_end(),
-            1 => peer.kill(),
-            _ => peer.freeze(),
-        }
-        if round % 3 > 0 {
-            let led = || ours.leads().is_some();
-            world.until("ours takes over", world.failover() + LEASE, led).await?;
-            // It renews three times a lease, so a third of it may have passed.
-            let shortest = LEASE * 2 / 3 - Duration::from_millis(100);
-            let waited = world.now().since(ended);
-            must_ever(waited > shortest, || {
-                format!("taken after {waited:?}, before its lease was over")
-            })?;
-        }
+        must_ever(!waiting.is_finished() && before.leads().is_none(), || "both lead".to_owned())?;
+        ends_theirs(world, &mut peer, kind, *theirs_end, (&node, revision), &ours).await?;
         last = revision;
+        if ours_end != End::Crash {
+            before.elector().shutdown();
+        }
     }
-    world.say("twenty terms of both in turn, ended by release, crash and freeze");
+    world.say(format!("{lock}: ours and theirs in turn, {} times", ends.len()));
+    let lead = world.within("ours leads", LEASE, waiting).await?.map_err(Problem::violated)??;
+    must(lead.resign().await?, || "a release is not confirmed".to_owned())?;
     ours.elector().shutdown();
+    Ok(())
+}
+
+/// Ends a term of theirs, after which ours leads: not before its lease is over, unless it said farewell.
+async fn ends_theirs(
+    world: &World,
+    peer: &mut Peer,
+    kind: Foreign,
+    end: End,
+    (node, token): (&Arc<str>, Token),
+    ours: &Candidate,
+) -> Result<(), Problem> {
+    let ended = world.now();
+    // Of what is frozen nothing believes until it goes on.
+    world
+        .history()
+        .note(node, if end == End::Resign { What::Resigned { token } } else { What::Died });
+    match end {
+        End::Resign => peer.ask_to_end(),
+        End::Crash => peer.kill(),
+        End::Freeze => peer.freeze(),
+    }
+    let lease = lease_of(kind);
+    let bound = world.failover() + lease;
+    world.until("ours takes over", bound, || ours.leads().is_some()).await?;
+    if end == End::Resign {
+        return Ok(());
+    }
+    // It renews three times a lease, so a third of it may have passed.
+    let shortest = lease * 2 / 3 - Duration::from_millis(100);
+    let waited = world.now().since(ended);
+    must_ever(waited > shortest, || format!("taken after {waited:?}, before its lease was over"))?;
+    if end == End::Freeze {
+        // It finds its lease gone, and disturbs nobody.
+        peer.thaw();
+        world.sleep(LEASE / 2).await;
+        if ours.leads().is_none() {
+            return Err(Problem::Late("the term after a frozen one of theirs ended".to_owned()));
+        }
+    }
     Ok(())
 }
 

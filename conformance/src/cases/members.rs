@@ -23,6 +23,25 @@ const fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
 }
 
+/// How a member is away for a while.
+struct Away {
+    word: &'static str,
+    begin: fn(&mut dyn Fixture, usize) -> crate::fixture::Outcome,
+    end: fn(&mut dyn Fixture, usize) -> crate::fixture::Outcome,
+}
+
+const FROZEN: Away = Away {
+    word: "frozen",
+    begin: |servers, member| servers.freeze(member),
+    end: |servers, member| servers.thaw(member),
+};
+
+const CUT_OFF: Away = Away {
+    word: "cut off",
+    begin: |servers, member| servers.cut_off(member),
+    end: |servers, member| servers.rejoin(member),
+};
+
 /// A leader that must never lose its term, and a follower that must see no other.
 struct Pair {
     lead: Lead,
@@ -44,6 +63,30 @@ impl Pair {
 
     fn is_seen(&self) -> bool {
         matches!(self.follower.elector().status().leader, Leader::Held(leading) if leading.identity == "a")
+    }
+
+    /// Twice without the store's own leader, and then without each member.
+    async fn rides_without_each(
+        &self,
+        world: &World,
+        servers: &mut dyn Fixture,
+        away: Away,
+    ) -> Result<(), Problem> {
+        let Away { word, begin, end } = away;
+        for _ in 0..2 {
+            let member = servers.leader().await?;
+            begin(servers, member)?.required()?;
+            self.rides(world, &format!("the store's leader {word}"), seconds(12)).await?;
+            end(servers, member)?.required()?;
+            self.rides(world, "it is back", seconds(3)).await?;
+        }
+        for member in 0..servers.members() {
+            begin(servers, member)?.required()?;
+            self.rides(world, &format!("member {member} {word}"), seconds(5)).await?;
+            end(servers, member)?.required()?;
+            self.rides(world, "it is back", seconds(2)).await?;
+        }
+        Ok(())
     }
 
     /// Watches it for so long, and says how little belief was left.
@@ -118,19 +161,7 @@ async fn both_crash(world: &World, servers: &mut dyn Fixture) -> Result<(), Prob
 pub(super) async fn stopped(world: &World) -> Outcome {
     let mut servers = world.servers(3, Tls::Off).await?;
     let pair = Pair::on(world, servers.as_ref()).await?;
-    for _ in 0..2 {
-        let member = servers.leader().await?;
-        servers.freeze(member)?.required()?;
-        pair.rides(world, "the store's leader frozen", seconds(12)).await?;
-        servers.thaw(member)?.required()?;
-        pair.rides(world, "it goes on", seconds(3)).await?;
-    }
-    for member in 0..servers.members() {
-        servers.freeze(member)?.required()?;
-        pair.rides(world, &format!("member {member} frozen"), seconds(5)).await?;
-        servers.thaw(member)?.required()?;
-        pair.rides(world, "it goes on", seconds(2)).await?;
-    }
+    pair.rides_without_each(world, servers.as_mut(), FROZEN).await?;
     must(pair.lead.resign().await?, || "a release is not confirmed".to_owned())?;
     all_stopped(world, servers.as_mut()).await?;
     thaw::stopped_for_a_lease(world, servers.as_mut()).await?;
@@ -182,19 +213,7 @@ pub(super) async fn minority(world: &World) -> Outcome {
     let wish = Wish { can_cut: true, ..Wish::default() };
     let mut servers = world.servers_as(wish).await?;
     let pair = Pair::on(world, servers.as_ref()).await?;
-    for _ in 0..2 {
-        let member = servers.leader().await?;
-        servers.cut_off(member)?.required()?;
-        pair.rides(world, "the store's leader cut off", seconds(12)).await?;
-        servers.rejoin(member)?.required()?;
-        pair.rides(world, "it is back", seconds(3)).await?;
-    }
-    for member in 0..servers.members() {
-        servers.cut_off(member)?.required()?;
-        pair.rides(world, &format!("member {member} cut off"), seconds(5)).await?;
-        servers.rejoin(member)?.required()?;
-        pair.rides(world, "it is back", seconds(2)).await?;
-    }
+    pair.rides_without_each(world, servers.as_mut(), CUT_OFF).await?;
     must(pair.lead.resign().await?, || "a release is not confirmed".to_owned())?;
     let leader = servers.leader().await?;
     for member in [leader, (leader + 1) % servers.members()] {

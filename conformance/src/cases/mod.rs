@@ -51,6 +51,15 @@ pub fn implementation(id: &str) -> Option<Implementation> {
         .map(|&(_, run, fails_if)| Implementation { run, fails_if })
 }
 
+/// Whether it is for servers of the suite's own, which it kills, freezes or gives users.
+#[must_use]
+pub fn needs_servers(id: &str) -> bool {
+    #[cfg(feature = "servers")]
+    return BUILT_ON_SERVERS.iter().any(|(known, ..)| *known == id);
+    #[cfg(not(feature = "servers"))]
+    BUILT.iter().all(|(known, ..)| *known != id)
+}
+
 type Built = (&'static str, Run, &'static str);
 
 fn built() -> impl Iterator<Item = &'static Built> {

@@ -1,14 +1,20 @@
 //! Any store that a URL names: a user's own, or the servers of a fixture.
 
+use std::collections::BTreeSet;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::io;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use leasehold::{Clock, Error, ErrorKind, LockBackend, LockUrl};
 
 use super::Target;
+
+const REMOVE: &str = "remove a scratch lock";
+
+/// How long removing one may take.
+const LIMIT: Duration = Duration::from_secs(5);
 
 /// A lock's name that is no case's.
 const PROBE: &str = "probe";
@@ -20,6 +26,8 @@ pub struct UrlTarget {
     run: String,
     by_server: bool,
     command: Option<PathBuf>,
+    /// The URLs of the locks that cases asked for.
+    opened: Mutex<BTreeSet<String>>,
 }
 
 impl UrlTarget {
@@ -38,7 +46,7 @@ impl UrlTarget {
         let lock = leasehold::connect(&LockUrl::beside(url, &format!("{run}.{PROBE}"))).await?;
         let by_server = lock.read().await?.expiry == leasehold::Expiry::ByServer;
         let (backend, url) = (backend(&scheme).to_owned(), url.to_owned());
-        Ok(Self { backend, url, run, by_server, command: None })
+        Ok(Self { backend, url, run, by_server, command: None, opened: Mutex::default() })
     }
 
     /// With this command for cases about processes, if it is known.
@@ -56,7 +64,9 @@ impl UrlTarget {
     }
 
     fn beside(&self, lock: &str) -> String {
-        LockUrl::beside(&self.url, &format!("{}.{lock}", self.run))
+        let url = LockUrl::beside(&self.url, &format!("{}.{lock}", self.run));
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner).insert(url.clone());
+        url
     }
 
     /// What every lock of this run has in its name.
@@ -65,18 +75,32 @@ impl UrlTarget {
         &self.run
     }
 
-    /// Removes the locks of this run where a store keeps what was released. How many files that were.
+    /// Removes the locks of this run where a store keeps what was released.
     ///
     /// # Errors
-    /// The directory cannot be read, or a file not be removed.
-    pub fn remove(&self) -> io::Result<usize> {
-        let Some(url) = LockUrl::parse(&self.url).ok().filter(|url| url.scheme() == "file") else {
-            return Ok(0);
-        };
-        let path = url.path();
-        let mut begins = path.into_os_string();
-        begins.push(format!(".{}.", self.run));
-        leasehold::file::remove_named(std::path::Path::new(&begins))
+    /// One cannot be removed; the others are.
+    pub async fn remove(&self) -> Result<(), Error> {
+        let url = LockUrl::parse(&self.url)?;
+        if url.scheme() == "file" {
+            let mut begins = url.path().into_os_string();
+            begins.push(format!(".{}.", self.run));
+            let removed = leasehold::file::remove_named(Path::new(&begins));
+            return removed.map(drop).map_err(|error| Error::new(ErrorKind::Denied, REMOVE, error));
+        }
+        let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut removed = Ok(());
+        for url in opened {
+            let limit = leasehold::remove_scratch(&url);
+            let one = tokio::time::timeout(LIMIT, limit).await.unwrap_or_else(|_late| {
+                Err(Error::new(ErrorKind::Unavailable, REMOVE, format!("no answer in {LIMIT:?}")))
+            });
+            let is_away = one.as_ref().is_err_and(|error| error.kind() == ErrorKind::Unavailable);
+            removed = removed.and(one);
+            if is_away {
+                break;
+            }
+        }
+        removed
     }
 }
 
@@ -144,7 +168,7 @@ mod tests {
             let name = format!("a.{}.Q1.record", target.run());
             std::fs::write(directory.path().join(name), "x").unwrap();
         }
-        assert_eq!(first.remove().unwrap(), 1);
+        first.remove().await.unwrap();
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
     }
 

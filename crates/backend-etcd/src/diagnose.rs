@@ -10,11 +10,10 @@ use leasehold_core::{
 };
 use tokio::time::Instant;
 
-use crate::election::{ElectionName, KUBERNETES_KEYS, lease_id};
+use crate::election::{ElectionName, KUBERNETES_KEYS, grant, lease_id};
 use crate::failure::{Failure, Reason};
 use crate::lock::{EtcdLock, HEDGE, Keys, seconds};
 use crate::members::Cluster;
-use crate::queue::quoted;
 
 const EXAMINE: &str = "examine the store";
 
@@ -56,13 +55,14 @@ impl Diagnose for EtcdLock {
         match rights {
             Ok(rights) => findings.push(keys.permission(rights)),
             Err(failure) => {
-                findings.push(Finding::of_error("lock", &failure.during(EXAMINE)));
+                findings
+                    .push(Finding::of_error("lock", &failure.on(&keys.election).during(EXAMINE)));
                 return findings;
             }
         }
-        if let Ok(observed) = self.read().await {
-            findings.push(Finding::of_lock(&observed));
-        }
+        let lock = self.read().await.ok().map(|observed| Finding::of_lock(&observed));
+        let is_blocked = lock.as_ref().is_some_and(Finding::is_problem);
+        findings.extend(lock);
         if !may_contend {
             return findings;
         }
@@ -74,7 +74,8 @@ impl Diagnose for EtcdLock {
         });
         let raced = keys.race().await;
         findings.extend(keys.raced(&raced, timing));
-        if let (Ok((granted, _)), Ok(done)) = (&granted, &raced) {
+        // What blocks the lock for ever outlives every holder.
+        if let (false, Ok((granted, _)), Ok(done)) = (is_blocked, &granted, &raced) {
             findings.push(fail_over(*granted, done));
         }
         findings
@@ -163,12 +164,7 @@ impl Keys {
             (false, true) => "read is missing: a candidate needs it too".to_owned(),
             (false, false) => format!("read and write are missing on {prefix}"),
         };
-        // A role has one permission on a range: granting it "read" would take "write" away.
-        let cure = format!(
-            "etcdctl role grant-permission ROLE readwrite {} --prefix=true",
-            quoted(prefix)
-        );
-        Finding::problem(SUBJECT, ErrorKind::Denied, missing, cure)
+        Finding::problem(SUBJECT, ErrorKind::Denied, missing, self.election.grant())
     }
 
     /// What the cluster grants for the lease duration, and what at least.
@@ -215,10 +211,7 @@ impl Keys {
             Err(error) if error.kind() == ErrorKind::Denied => vec![Finding::warning(
                 SUBJECT,
                 "not tested: this user may not write beside the lock, which is right for a candidate",
-                format!(
-                    "run this once as a user who may: etcdctl role grant-permission ROLE readwrite {} --prefix=true",
-                    quoted(&self.scratch())
-                ),
+                format!("run this once as a user who may: {}", grant(&self.scratch())),
             )],
             Err(error) => vec![Finding::of_error(SUBJECT, error)],
         }

@@ -4,6 +4,8 @@ use std::fmt;
 
 use leasehold_core::Nonce;
 
+use crate::queue::quoted;
+
 /// The longest name, in bytes.
 const MAX: usize = 1024;
 
@@ -55,6 +57,11 @@ impl ElectionName {
         format!("{}{lease:x}", self.prefix)
     }
 
+    /// The command that lets a role contend.
+    pub(crate) fn grant(&self) -> String {
+        grant(&self.prefix)
+    }
+
     /// Whether a key under the prefix is of an election whose name begins with ours.
     pub(crate) fn is_nested(&self, key: &[u8]) -> bool {
         key.get(self.prefix.len()..).is_some_and(|rest| rest.contains(&b'/'))
@@ -71,6 +78,12 @@ impl fmt::Debug for ElectionName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.prefix, f)
     }
+}
+
+/// The command that lets a role use every key that begins so. A role has one permission on a range: granting it "read"
+/// would take "write" away.
+pub(crate) fn grant(prefix: &str) -> String {
+    format!("etcdctl role grant-permission ROLE readwrite {} --prefix=true", quoted(prefix))
 }
 
 /// The lease of the term that the Take with this nonce begins: 63 of its bits, since negative ids once put members

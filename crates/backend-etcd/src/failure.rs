@@ -6,6 +6,8 @@ use etcd_client::Error as ClientError;
 use leasehold_core::{Error, ErrorKind};
 use tonic::{Code, ConnectError, Status};
 
+use crate::election::ElectionName;
+
 /// Why a request failed.
 #[derive(Clone, Debug)]
 pub(crate) struct Failure {
@@ -29,6 +31,8 @@ pub(crate) enum Reason {
     WrongLogin,
     /// The server said no; another member would say the same.
     Refused,
+    /// The same, since this user may not do that.
+    NotPermitted,
     /// There is no such lease.
     NoLease,
     /// A lease of that id is there already.
@@ -77,11 +81,9 @@ impl Failure {
             Code::FailedPrecondition if said.contains("authentication is not enabled") => {
                 Self::denied(member, said, "leave out the user, or enable authentication")
             }
-            Code::PermissionDenied => Self::denied(
-                member,
-                said,
-                "grant the user's role readwrite on the election: etcdctl role grant-permission ROLE readwrite NAME/ --prefix=true",
-            ),
+            Code::PermissionDenied => {
+                Self::new(ErrorKind::Denied, Reason::NotPermitted, format!("{member}: {said}"))
+            }
             Code::InvalidArgument if said.contains("user name is empty") => {
                 Self::denied(member, said, "the cluster asks for a user: name one")
             }
@@ -150,12 +152,27 @@ impl Failure {
     pub(crate) fn is_definite(&self) -> bool {
         matches!(
             self.reason,
-            Reason::Refused | Reason::WrongLogin | Reason::NoLease | Reason::LeaseExists
+            Reason::Refused
+                | Reason::NotPermitted
+                | Reason::WrongLogin
+                | Reason::NoLease
+                | Reason::LeaseExists
         )
     }
 
     pub(crate) fn during(self, operation: &'static str) -> Error {
         Error::new(self.kind, operation, self.text)
+    }
+
+    /// The same of a request for keys of this election: says what permits it.
+    pub(crate) fn on(mut self, election: &ElectionName) -> Self {
+        if self.reason == Reason::NotPermitted {
+            self.text += &format!(
+                "; grant the user's role readwrite on the election (who only looks on needs read): {}",
+                election.grant()
+            );
+        }
+        self
     }
 }
 
@@ -206,7 +223,7 @@ mod tests {
                 Unavailable,
                 Reason::LeaseExists,
             ),
-            (Code::PermissionDenied, "etcdserver: permission denied", Denied, Reason::Refused),
+            (Code::PermissionDenied, "etcdserver: permission denied", Denied, Reason::NotPermitted),
             (Code::InvalidArgument, "etcdserver: user name is empty", Denied, Reason::Refused),
             (
                 Code::InvalidArgument,
@@ -249,8 +266,11 @@ mod tests {
 
     #[test]
     fn a_refusal_says_what_to_do() {
-        let error = failure(Code::PermissionDenied, "etcdserver: permission denied").during("read");
-        assert!(error.to_string().contains("etcdctl role grant-permission"), "{error}");
+        let denied = failure(Code::PermissionDenied, "etcdserver: permission denied");
+        let election = ElectionName::parse("jobs/it's").unwrap();
+        let error = denied.on(&election).during("read");
+        let cure = r"etcdctl role grant-permission ROLE readwrite 'jobs/it'\''s/' --prefix=true";
+        assert!(error.to_string().contains(cure), "{error}");
         assert!(error.to_string().contains("h:2379"), "{error}");
     }
 

@@ -93,7 +93,7 @@ impl LockBackend for EtcdLock {
     }
 
     async fn read(&self) -> Result<Observed, Error> {
-        self.keys.read().await.map_err(|failure| failure.during(READ))
+        self.keys.read().await.map_err(|failure| failure.on(&self.keys.election).during(READ))
     }
 
     async fn write(&self, expected: &Version, change: &Change) -> Result<Outcome, Error> {
@@ -107,7 +107,7 @@ impl LockBackend for EtcdLock {
             Intent::Renew => (RENEW, self.keys.renew(expected, record).await),
             Intent::Release => (RELEASE, self.keys.release(expected, record).await),
         };
-        written.map_err(|failure| failure.during(operation))
+        written.map_err(|failure| failure.on(&self.keys.election).during(operation))
     }
 
     fn watch(&self, after: &Observed) -> BoxStream<'static, Result<Observed, Error>> {

@@ -7,7 +7,7 @@ use etcd_client::{Member, StatusResponse};
 use leasehold_core::{ErrorKind, Finding, Level};
 use tokio::time::Instant;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, Reason};
 use crate::pool::Pool;
 use crate::versions::{UNMENDED, has_unmended, known_defects};
 
@@ -96,7 +96,10 @@ impl Cluster {
                 let finding = Finding::of_error(SUBJECT, &error);
                 let lesser = failure.kind == ErrorKind::Unavailable && self.answers();
                 let level = if lesser { Level::Warning } else { finding.level };
-                let cure = "start it, or look at its address and at the network on the way to it";
+                let cure = match failure.reason {
+                    Reason::NotPermitted => "ask as a user who may",
+                    _ => "start it, or look at its address and at the network on the way to it",
+                };
                 let cure = finding.cure.or_else(|| Some(cure.to_owned()));
                 return Finding { level, cure, ..finding };
             }

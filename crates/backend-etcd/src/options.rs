@@ -1,6 +1,7 @@
 //! How a cluster is reached.
 
 use std::fmt;
+use std::net::Ipv6Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -165,12 +166,32 @@ impl EtcdOptions {
 }
 
 fn check(endpoint: &str) -> Result<(), Error> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-._[]:".contains(c);
-    let port = endpoint.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
-    if matches!(port, Some(Ok(1..))) && endpoint.chars().all(plain) && !endpoint.starts_with(':') {
-        return Ok(());
+    let no_endpoint = |why: String| {
+        Err(invalid(format!(
+            "{endpoint:?} is no endpoint: {why}; write host:port, such as 10.0.0.1:2379 or [::1]:2379"
+        )))
+    };
+    let parts = endpoint.rsplit_once(':').filter(|_| !endpoint.ends_with(']'));
+    let Some((host, port)) = parts else {
+        return no_endpoint("it has no port".to_owned());
+    };
+    if host.starts_with('[') && !host.ends_with(']') {
+        return no_endpoint("no ']' closes its '['".to_owned());
     }
-    Err(invalid(format!("{endpoint:?} is no endpoint; write host:port, such as 10.0.0.1:2379")))
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+    let is_host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        None => !host.is_empty() && host.chars().all(plain),
+    };
+    if !is_host {
+        return no_endpoint(format!(
+            "{host:?} is neither a name nor an address, and one of IPv6 stands in [ and ]"
+        ));
+    }
+    match port.parse::<u16>() {
+        Ok(1..) => Ok(()),
+        _ => no_endpoint(format!("{port:?} is no port")),
+    }
 }
 
 fn invalid(why: impl Into<String>) -> Error {
@@ -186,9 +207,26 @@ mod tests {
         for good in ["h:2379", "10.0.0.1:1", "[::1]:2379", "a-b.c_d:65535"] {
             assert!(Etcd::options([good]).build().is_ok(), "{good}");
         }
-        for bad in ["h", "h:", ":2379", "h:0", "h:65536", "u@h:1", "h:1/x", "h:1?x", "http://h:1"] {
-            let error = Etcd::options([bad]).build().unwrap_err();
-            assert!(error.to_string().contains("host:port"), "{bad}: {error}");
+        for (bad, says) in [
+            ("h", "no port"),
+            ("h:", "\"\" is no port"),
+            (":2379", "neither a name"),
+            ("h:0", "\"0\" is no port"),
+            ("h:65536", "no port"),
+            ("u@h:1", "neither a name"),
+            ("h:1/x", "no port"),
+            ("h:1?x", "no port"),
+            ("http://h:1", "neither a name"),
+            ("[::1", "no ']' closes"),
+            ("[::1]", "has no port"),
+            ("[::1:2379", "no ']' closes"),
+            ("::1]:2379", "stands in [ and ]"),
+            ("::1:2379", "stands in [ and ]"),
+            ("[::1]", "no ']' closes"),
+            ("[h]:1", "neither a name"),
+        ] {
+            let error = Etcd::options([bad]).build().unwrap_err().to_string();
+            assert!(error.contains(says) && error.contains("host:port"), "{bad}: {error}");
         }
         assert!(Etcd::options(Vec::<String>::new()).build().is_err());
     }

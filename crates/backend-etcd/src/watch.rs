@@ -23,7 +23,9 @@ pub(crate) fn watch(keys: Keys, after: &Observed) -> BoxStream<'static, Result<O
     let seen = after.version.cargo::<Queue>().cloned();
     let stage = Stage::New { keys, seen, yielded: after.version.clone() };
     Box::pin(unfold(Some(stage), |stage| async {
-        let next = match stage? {
+        let stage = stage?;
+        let election = stage.keys().election.clone();
+        let next = match stage {
             Stage::New { keys, seen, yielded } => Watch::from(keys, seen, yielded).await,
             Stage::Running(watch) => Ok(watch),
         };
@@ -33,7 +35,7 @@ pub(crate) fn watch(keys: Keys, after: &Observed) -> BoxStream<'static, Result<O
         };
         Some(match next {
             Ok((seen, watch)) => (Ok(seen), Some(Stage::Running(watch))),
-            Err(failure) => (Err(failure.during(OPERATION)), None),
+            Err(failure) => (Err(failure.on(&election).during(OPERATION)), None),
         })
     }))
 }
@@ -41,6 +43,15 @@ pub(crate) fn watch(keys: Keys, after: &Observed) -> BoxStream<'static, Result<O
 enum Stage {
     New { keys: Keys, seen: Option<Queue>, yielded: Version },
     Running(Watch),
+}
+
+impl Stage {
+    fn keys(&self) -> &Keys {
+        match self {
+            Self::New { keys, .. } => keys,
+            Self::Running(watch) => &watch.keys,
+        }
+    }
 }
 
 struct Watch {
@@ -145,8 +156,7 @@ impl Watch {
 fn canceled(message: &WatchResponse) -> Failure {
     let reason = message.cancel_reason();
     if reason.contains("permission denied") {
-        let text = format!("{reason}; grant the user's role read on the election's prefix");
-        return Failure::new(ErrorKind::Denied, Reason::Refused, text);
+        return Failure::new(ErrorKind::Denied, Reason::NotPermitted, reason);
     }
     ended(if reason.is_empty() { "the server canceled it" } else { reason })
 }

@@ -26,10 +26,12 @@ impl Diagnose for FileLock {
     async fn diagnose(&self, timing: &Timing) -> Vec<Finding> {
         let mut findings = vec![self.file_system().await];
         findings.extend(swept(&self.place().directory));
-        findings.push(match self.read().await {
+        let lock = match self.read().await {
             Ok(observed) => Finding::of_lock(&observed),
             Err(error) => Finding::of_error("lock", &error),
-        });
+        };
+        let is_blocked = lock.is_problem();
+        findings.push(lock);
         match self.race().await {
             Ok(done) => {
                 let directory = self.place().directory.display();
@@ -48,7 +50,10 @@ impl Diagnose for FileLock {
             }
             Err(error) => findings.push(Finding::of_error("directory", &error)),
         }
-        findings.push(fail_over(timing));
+        // What nobody can read frees the lock for nobody.
+        if !is_blocked {
+            findings.push(fail_over(timing));
+        }
         findings
     }
 }

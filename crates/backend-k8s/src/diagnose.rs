@@ -19,6 +19,9 @@ const EXAMINE: &str = "examine the store";
 /// How many reads are timed.
 const READS: usize = 10;
 
+/// What is said of how soon another may lead.
+const FAIL_OVER: &str = "fail-over";
+
 /// How often two candidates race.
 const ROUNDS: u64 = 5;
 
@@ -57,22 +60,35 @@ impl Diagnose for KubernetesLock {
             Ok(missing) => api.permission(missing),
             Err(failure) => Finding::of_error("permission", &failure.clone().during(EXAMINE)),
         });
-        match self.read().await {
-            Ok(observed) => findings.push(Finding::of_lock(&observed)),
+        let lock = match self.read().await {
+            Ok(observed) => Finding::of_lock(&observed),
             Err(error) => {
                 findings.push(Finding::of_error("lock", &error));
                 return findings;
             }
-        }
+        };
+        let is_blocked = lock.is_problem();
+        findings.push(lock);
         findings.push(self.reads(timing).await);
         if allowed.is_ok_and(|missing| missing.is_empty()) {
-            findings.extend(api.raced(timing).await);
+            let raced = api.raced(timing).await;
+            // What nobody can read frees the lock for nobody.
+            findings
+                .extend(raced.into_iter().filter(|one| !(is_blocked && one.subject == FAIL_OVER)));
         }
         findings
     }
 }
 
 impl KubernetesLock {
+    /// Removes the object of a scratch lock, for the tool that made it. Never for a lock that anybody uses.
+    ///
+    /// # Errors
+    /// The API server refused, or did not answer.
+    pub async fn remove_scratch(&self) -> Result<(), Error> {
+        self.api().remove().await.map_err(|failure| failure.during("remove the scratch object"))
+    }
+
     async fn reads(&self, timing: &Timing) -> Finding {
         let mut times = Vec::new();
         for _ in 0..READS {
@@ -238,7 +254,7 @@ fn told(raced: &Result<Race, Error>, timing: &Timing) -> Vec<Finding> {
         ),
         Finding::of_latency("a write", &done.releases, timing),
         Finding::good(
-            "fail-over",
+            FAIL_OVER,
             format!(
                 "a release hands over at once (a release took {release:.1?} and a take {take:.1?} here); a crash, {:?} after the last renewal",
                 timing.bounds().crash

@@ -1,23 +1,26 @@
 //! `leasehold conformance`: the suite against a store of the user's own.
 
-use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::io::{self, Write};
 
-use leasehold_conformance::command::Failed;
-use leasehold_conformance::own::{self, Own, Says};
+use leasehold_conformance::own::{self, Own};
+use leasehold_conformance::stop::Stop;
+use leasehold_conformance::told;
 
 pub use leasehold_conformance::process::candidate_if_asked;
 
 use crate::args::ConformanceArgs;
 use crate::exit;
+use crate::signals::{Request, Signals};
 
 /// What its help says behind the flags.
 pub const HELP: &str = "\
 Nothing is done to the servers, and nothing to the lock itself: cases that need that are listed as not tested. A host \
-that is busy with other work makes cases late.
+that is busy with other work makes cases late. A signal ends it, and what the cases made is removed; a second one ends \
+it at once.
 
 Exits with 0 if every case that ran ended as expected and with 78 if one did not; 64 the command line is wrong, 69 the \
 store cannot be reached, or went away meanwhile, 77 it denied access, 78 the URL is wrong, 80 the verdicts cannot be \
-written.";
+written, 128+n it was ended by signal n.";
 
 /// Runs the cases and prints what each found. Returns the exit code.
 #[must_use]
@@ -36,33 +39,55 @@ pub fn main(args: &ConformanceArgs) -> u8 {
         seed: args.seed,
         // This very program, whatever it was renamed to.
         command: std::env::current_exe().ok(),
+        stop: Stop::default(),
     };
-    let mut unwritten = None;
-    let for_people = io::stderr().is_terminal();
-    let ran = own::run(&own, |says| match says {
-        // A closed pipe ends nothing: the exit code still tells.
-        Says::Verdict(text) => match writeln!(io::stdout(), "{text}") {
-            Err(error) if error.kind() != ErrorKind::BrokenPipe => unwritten = Some(error),
-            _ => {}
-        },
-        Says::Progress(text) if for_people => drop(writeln!(io::stderr(), "leasehold: {text}")),
-        Says::Progress(_) => {}
-    });
-    let (code, why) = match ran {
-        Ok(ran) if ran.as_expected => (0, None),
-        Ok(_) => (exit::CONFIG, None),
-        Err(Failed::Store(error)) => (exit::of_error(&error), Some(error.to_string())),
-        Err(Failed::Usage(why)) => (exit::USAGE, Some(why)),
-        Err(Failed::Other(why)) => (exit::INTERNAL, Some(why)),
-    };
-    if let Some(why) = why {
-        let _ = writeln!(io::stderr(), "leasehold: {why}");
-    }
-    match unwritten {
-        Some(error) => {
-            let _ = writeln!(io::stderr(), "leasehold: cannot write the verdicts: {error}");
-            exit::INTERNAL
+    let stop = own.stop.clone();
+    // Without it a signal ends the process, and what the cases made stays.
+    std::thread::spawn(move || on_signals(&stop));
+    told::tell("leasehold", |say| own::run(&own, say).map(|ran| ran.as_expected))
+}
+
+/// The first signal ends the run, and the second the process.
+fn on_signals(stop: &Stop) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let Ok(runtime) = runtime else { return };
+    runtime.block_on(async {
+        let Ok(mut signals) = Signals::install() else { return };
+        loop {
+            let (Request::Stop(number) | Request::Forward(number)) = signals.next().await else {
+                continue;
+            };
+            if !stop.ask(number) {
+                std::process::exit(i32::from(exit::by_signal(number)));
+            }
         }
-        None => code,
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use leasehold::{Error, ErrorKind};
+    use leasehold_conformance::command::Failed;
+
+    use super::*;
+
+    #[test]
+    fn exit_codes_are_those_of_the_command() {
+        for kind in [
+            ErrorKind::Unavailable,
+            ErrorKind::Throttled { retry_after: None },
+            ErrorKind::Denied,
+            ErrorKind::Corrupt,
+            ErrorKind::Invalid,
+            ErrorKind::Rewound,
+            ErrorKind::Stopped,
+        ] {
+            let error = Error::new(kind, "test", "x");
+            assert_eq!(told::code(&Err(Failed::Store(error))), exit::of_kind(kind), "{kind:?}");
+        }
+        assert_eq!(told::code(&Ok(false)), exit::CONFIG);
+        assert_eq!(told::code(&Err(Failed::Usage(String::new()))), exit::USAGE);
+        assert_eq!(told::code(&Err(Failed::Other(String::new()))), exit::INTERNAL);
+        assert_eq!(told::code(&Err(Failed::Stopped(15))), exit::by_signal(15));
     }
 }

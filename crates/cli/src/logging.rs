@@ -3,27 +3,63 @@
 use std::io;
 
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::args::{LogArgs, LogFormat};
 
 /// Installs the subscriber of this process.
 pub fn install(args: LogArgs) {
-    let level = match (args.quiet, args.verbose) {
-        (true, _) => LevelFilter::WARN,
-        (false, 0) => LevelFilter::INFO,
-        (false, 1) => LevelFilter::DEBUG,
-        (false, _) => LevelFilter::TRACE,
-    };
     let colour = args.color.applies_to(&io::stderr());
     // A closed standard error is no reason to fail.
     let builder = tracing_subscriber::fmt()
         .with_writer(io::stderr)
-        .with_max_level(level)
+        .with_max_level(LevelFilter::TRACE)
         .with_ansi(colour)
         .with_target(false)
         .log_internal_errors(false);
+    let targets = targets(args.quiet, args.verbose);
     match args.log_format {
-        LogFormat::Text => builder.init(),
-        LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).init(),
+        LogFormat::Text => builder.finish().with(targets).init(),
+        LogFormat::Json => {
+            let builder = builder.json().flatten_event(true).with_current_span(false);
+            builder.finish().with(targets).init();
+        }
+    }
+}
+
+/// How much is told. With one `-v` that is ours alone: a client library tells of every frame.
+fn targets(quiet: bool, verbose: u8) -> Targets {
+    let (ours, others) = match (quiet, verbose) {
+        (true, _) => (LevelFilter::WARN, LevelFilter::WARN),
+        (false, 0) => (LevelFilter::INFO, LevelFilter::INFO),
+        (false, 1) => (LevelFilter::DEBUG, LevelFilter::INFO),
+        (false, _) => (LevelFilter::TRACE, LevelFilter::TRACE),
+    };
+    Targets::new().with_default(others).with_target("leasehold", ours)
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::*;
+
+    #[test]
+    fn more_words_are_ours_first() {
+        for (quiet, verbose, ours, others) in [
+            (true, 0, Level::WARN, Level::WARN),
+            (false, 0, Level::INFO, Level::INFO),
+            (false, 1, Level::DEBUG, Level::INFO),
+            (false, 2, Level::TRACE, Level::TRACE),
+        ] {
+            let targets = targets(quiet, verbose);
+            for (target, most) in [("leasehold_etcd::pool", ours), ("h2::codec", others)] {
+                for level in [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG, Level::TRACE] {
+                    assert_eq!(targets.would_enable(target, &level), level <= most, "{target}");
+                }
+            }
+        }
     }
 }

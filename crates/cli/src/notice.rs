@@ -20,17 +20,17 @@ pub fn why_we_wait(status: &Status) -> String {
             let token =
                 leading.token.map(|token| format!(" with token {token}")).unwrap_or_default();
             let store = status.store_error.as_ref().map(|error| format!("; last: {error}"));
-            if leading.since == Wall(0) {
+            let Some(since) = leading.since else {
                 return format!(
                     "{}, a foreign client, leads{token}; waiting until it releases the lock or the store ends its lease{}",
                     leading.identity,
                     store.unwrap_or_default(),
                 );
-            }
+            };
             format!(
                 "{} leads{token} since {}; waiting until it releases the lock or shows no sign of life for {}{}{}",
                 leading.identity,
-                moment(leading.since),
+                moment(since),
                 humantime::format_duration(leading.lease_duration),
                 absurd(leading.lease_duration),
                 store.unwrap_or_default(),
@@ -46,6 +46,15 @@ fn absurd(lease_duration: Duration) -> &'static str {
     } else {
         ""
     }
+}
+
+/// What a leader's record tells beside its name, as far as it does.
+#[must_use]
+pub(crate) fn told(since: Option<Wall>, renewed: Option<Wall>, lease: Duration) -> String {
+    let Some(since) = since else { return "a foreign client that tells no more".to_owned() };
+    let renewed = renewed.map(|renewed| format!("renewed {}, ", moment(renewed)));
+    let lease = humantime::format_duration(lease);
+    format!("since {}, {}lease {lease}", moment(since), renewed.unwrap_or_default())
 }
 
 /// A wall-clock time for people.

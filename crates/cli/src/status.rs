@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::args::{OutputFormat, StatusArgs};
 use crate::exit;
 use crate::lock::Lock;
-use crate::notice::{age, moment};
+use crate::notice::{self, age};
 use crate::output;
 
 /// What one read says about leadership.
@@ -21,6 +21,8 @@ struct Answer<'a> {
     record: Option<&'a Record>,
     /// Of its holder.
     token: Option<Token>,
+    /// When its holder last renewed, where that is stored.
+    renewed: Option<Wall>,
     /// Why, if that is not plain.
     reason: Option<String>,
 }
@@ -77,6 +79,7 @@ fn judge(observed: &Observed) -> Answer<'_> {
         code: exit::HELD,
         record: None,
         token: None,
+        renewed: None,
         reason: reason.map(str::to_owned),
     };
     let record = match &observed.contents {
@@ -84,20 +87,22 @@ fn judge(observed: &Observed) -> Answer<'_> {
         Contents::Unreadable(what) => {
             let reason = Some(format!("what is stored is no record: {what}"));
             let code = exit::CONFIG;
-            return Answer { state: "corrupt", code, record: None, token: None, reason };
+            return Answer { state: "corrupt", code, reason, ..nobody(None) };
         }
         Contents::Record(record) if record.holder.is_none() => return nobody(None),
         Contents::Record(record) => record,
     };
-    let token = observed.holders_token();
+    let (token, renewed) = (observed.holders_token(), observed.renewed());
+    let held =
+        Answer { state: "held", code: 0, record: Some(record), token, renewed, reason: None };
     let unknown = |reason: String| Answer {
         state: "unknown",
         code: exit::UNAVAILABLE,
         record: Some(record),
         token,
+        renewed,
         reason: Some(reason),
     };
-    let held = Answer { state: "held", code: 0, record: Some(record), token, reason: None };
     match observed.expiry {
         Expiry::Passed => nobody(Some("the holder's process is gone")),
         Expiry::Suspended => unknown("the store may have forgotten a newer state".to_owned()),
@@ -126,16 +131,7 @@ impl Answer<'_> {
             Some((record, holder)) => {
                 let token = self.token.map(|token| format!("token {token}, ")).unwrap_or_default();
                 let verb = if self.code == 0 { "leads" } else { "was the last to lead" };
-                let told = if record.acquired == Wall(0) {
-                    "a foreign client that tells no more".to_owned()
-                } else {
-                    format!(
-                        "since {}, renewed {}, lease {}",
-                        moment(record.acquired),
-                        moment(record.renewed),
-                        humantime::format_duration(record.lease_duration)
-                    )
-                };
+                let told = notice::told(record.since(), self.renewed, record.lease_duration);
                 format!("{} {verb} ({token}{told})", holder.identity)
             }
             None if self.code == exit::HELD => "nobody leads".to_owned(),
@@ -152,11 +148,10 @@ impl Answer<'_> {
     fn json(&self, lock: &str) -> Value {
         let leader = self.record.and_then(|record| {
             let holder = record.holder.as_ref()?;
-            let tells = record.acquired != Wall(0);
             let (advertise, lease) = (holder.advertise.as_deref(), record.lease_duration);
-            let (since, lease) = (tells.then_some(record.acquired), tells.then_some(lease));
+            let since = record.since();
             let mut leader = leader_json(&holder.identity, advertise, self.token, since, lease);
-            leader["renewed_ms"] = json!(tells.then_some(record.renewed.0));
+            leader["renewed_ms"] = json!(self.renewed.map(|renewed| renewed.0));
             Some(leader)
         });
         json!({
@@ -179,15 +174,15 @@ pub(crate) fn told_json(observed: &Observed, lock: &str) -> Value {
     judge(observed).json(lock)
 }
 
-/// A leader, as programs read of it.
+/// A leader, as programs read of it. Who does not tell since when, tells no lease duration either.
 pub(crate) fn leader_json(
     identity: &str,
     advertise: Option<&str>,
     token: Option<Token>,
     since: Option<Wall>,
-    lease_duration: Option<Duration>,
+    lease_duration: Duration,
 ) -> Value {
-    let lease = lease_duration.and_then(|lease| u64::try_from(lease.as_millis()).ok());
+    let lease = since.and_then(|_| u64::try_from(lease_duration.as_millis()).ok());
     json!({
         "identity": identity,
         "advertise": advertise,
@@ -226,5 +221,19 @@ mod tests {
         let elsewhere = foreign(Expiry::ByObserver);
         assert!(!judge(&elsewhere).text().contains("token"), "no store minted it");
         assert!(!judge(&elsewhere).text().contains("1970"));
+    }
+
+    #[test]
+    fn a_renewal_that_no_store_keeps_is_not_told() {
+        let mut observed = foreign(Expiry::ByServer);
+        let Contents::Record(record) = &mut observed.contents else { unreachable!() };
+        (record.acquired, record.renewed) = (Wall(1_000), Wall(2_000));
+        let answer = judge(&observed);
+        assert!(!answer.text().contains("renewed"), "{}", answer.text());
+        assert!(answer.json("x")["leader"]["renewed_ms"].is_null());
+        assert_eq!(answer.json("x")["leader"]["since_ms"], 1_000);
+        observed.expiry = Expiry::ByObserver;
+        assert!(judge(&observed).text().contains("renewed 1970-01-01T00:00:02Z"));
+        assert_eq!(judge(&observed).json("x")["leader"]["renewed_ms"], 2_000);
     }
 }

@@ -1,7 +1,7 @@
 //! `leasehold watch`: who leads, and every change.
 
 use futures_util::StreamExt;
-use leasehold::{BootClock, Clock, Error, Leader, Leading, LockBackend, Observer, Status, Wall};
+use leasehold::{BootClock, Clock, Error, Leader, Leading, LockBackend, Observer, Status};
 use rustix::event::{PollFd, PollFlags, poll};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use crate::args::{Colour, OutputFormat, WatchArgs};
 use crate::exit;
 use crate::lock::Lock;
-use crate::notice::moment;
+use crate::notice::{moment, told};
 use crate::output::{Paint, print_error, write};
 use crate::signals::{Request, Signals};
 use crate::status::leader_json;
@@ -109,7 +109,7 @@ impl Seen {
         let mut leader = status.leader.clone();
         if let Leader::Held(leading) = &mut leader {
             // A sign of life is no change.
-            leading.renewed = leading.since;
+            leading.renewed = None;
         }
         Self { leader, trouble: status.store_error.as_ref().map(ToString::to_string) }
     }
@@ -128,12 +128,7 @@ impl Seen {
                 let token =
                     leading.token.map(|token| format!("token {token}, ")).unwrap_or_default();
                 let who = paint.good(&leading.identity);
-                let told = if leading.since == Wall(0) {
-                    "a foreign client that tells no more".to_owned()
-                } else {
-                    let lease = humantime::format_duration(leading.lease_duration);
-                    format!("since {}, lease {lease}", moment(leading.since))
-                };
+                let told = told(leading.since, None, leading.lease_duration);
                 format!("{now}  {who} leads ({token}{told})")
             }
         };
@@ -150,10 +145,8 @@ impl Seen {
             Leader::Nobody => ("nobody", None),
             Leader::Held(leading) => {
                 let Leading { identity, token, since, lease_duration, .. } = leading;
-                let tells = *since != Wall(0);
-                let (since, lease) = (tells.then_some(*since), tells.then_some(*lease_duration));
                 let advertise = leading.advertise.as_deref();
-                let leader = leader_json(identity, advertise, *token, since, lease);
+                let leader = leader_json(identity, advertise, *token, *since, *lease_duration);
                 ("held", Some(leader))
             }
         };

@@ -125,6 +125,7 @@ fn what_cannot_be_relied_on_has_its_exit_code() {
     fs::write(scene.path("lock"), "not ours").unwrap();
     let corrupt = doctor(&scene, &url(&scene), &[]);
     shows(&corrupt, 78, &["problem  lock", "-> an operator must look at it"]);
+    assert!(!corrupt.0.contains("fail-over"), "{}", corrupt.0);
     assert_eq!(fs::read(scene.path("lock")).unwrap(), b"not ours");
 }
 

@@ -11,6 +11,7 @@ use futures_core::Stream;
 
 use crate::error::Error;
 use crate::record::{Record, Token};
+use crate::time::Wall;
 use crate::timing::TimingSettings;
 
 /// A boxed stream, as [`LockBackend::watch`] returns it.
@@ -94,6 +95,14 @@ impl Observed {
             Contents::Record(record) => Some(record),
             Contents::Absent | Contents::Unreadable(_) => None,
         }
+    }
+
+    /// When the holder that the record names last renewed, by its own wall clock. `None` where that is not stored: the
+    /// store ends leases itself, so that a renewal writes nothing, or a foreign client does not tell.
+    #[must_use]
+    pub fn renewed(&self) -> Option<Wall> {
+        let record = self.record().filter(|record| record.since().is_some())?;
+        (self.expiry != Expiry::ByServer).then_some(record.renewed)
     }
 
     /// The fencing token of the holder that the record names; a foreign client's only where the store mints it.

@@ -6,7 +6,6 @@ use async_trait::async_trait;
 
 use crate::backend::{Contents, Expiry, LockBackend, Observed};
 use crate::error::{Error, ErrorKind};
-use crate::time::Wall;
 use crate::timing::Timing;
 
 /// A lock whose store can be examined before anything relies on it.
@@ -69,6 +68,12 @@ impl Finding {
         Self { subject, level: Level::Problem(kind), text, cure }
     }
 
+    /// Whether the lock cannot be relied on, or not be used.
+    #[must_use]
+    pub fn is_problem(&self) -> bool {
+        matches!(self.level, Level::Problem(_))
+    }
+
     /// A step of the examination failed. What to do is a part of the error's text, behind its first semicolon.
     pub fn of_error(subject: &'static str, error: &Error) -> Self {
         let text = error.to_string();
@@ -97,7 +102,7 @@ impl Finding {
         let token = observed.holders_token();
         let token = token.map(|token| format!(" with token {token}")).unwrap_or_default();
         let (who, lease) = (&holder.identity, record.lease_duration);
-        if record.acquired == Wall(0) {
+        if record.since().is_none() {
             let text = format!("{who} holds it{token}, a foreign client that tells no more");
             return Self::good(SUBJECT, text);
         }

@@ -33,7 +33,7 @@ pub struct Record {
     pub lease_duration: Duration,
     /// The sign of life: new for every logical write of a holder.
     pub nonce: Nonce,
-    /// When the term began, by the holder's wall clock. For people only.
+    /// When the term began, by the holder's wall clock. For people only; 0 if nobody told, see [`Record::since`].
     pub acquired: Wall,
     /// When the record was written, by the writer's wall clock. For people only.
     pub renewed: Wall,
@@ -144,6 +144,13 @@ struct JsonHolder {
 }
 
 impl Record {
+    /// When the term began, by the holder's wall clock. `None`: a foreign client that does not tell, nor how long its
+    /// lease is.
+    #[must_use]
+    pub fn since(&self) -> Option<Wall> {
+        Some(self.acquired).filter(|acquired| *acquired != Wall(0))
+    }
+
     /// The JSON form, one line, ending in a newline.
     ///
     /// A lease duration is rounded **up** to whole milliseconds, so that nobody waits less than asked.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::backend::Observed;
 use crate::election::{Election, View};
 use crate::error::Error;
 use crate::record::{Incarnation, Token};
@@ -63,11 +64,11 @@ pub struct Leading {
     pub advertise: Option<String>,
     /// Whether it is this very elector.
     pub is_me: bool,
-    /// When its term began, by its own wall clock. 0: a foreign client, which does not tell; nor when it renewed, nor
-    /// how long its lease is.
-    pub since: Wall,
-    /// When it last renewed, by its own wall clock.
-    pub renewed: Wall,
+    /// When its term began, by its own wall clock. `None`: a foreign client that does not tell, nor how long its lease
+    /// is.
+    pub since: Option<Wall>,
+    /// When it last renewed, by its own wall clock. `None` where that is not stored: see [`Observed::renewed`].
+    pub renewed: Option<Wall>,
     /// How long its lease lasts without a renewal.
     pub lease_duration: Duration,
 }
@@ -104,7 +105,7 @@ impl Status {
             None => Role::Observer,
         };
         let incarnation = election.incarnation();
-        let leader = Leader::of(election.view(now), incarnation, election.holders_token());
+        let leader = Leader::of(election, now);
         let role_until = election.leadership(now).map_or(Time::NEVER, |term| term.until);
         let leader_until = election.view_until();
         Self { role, leader, incarnation, store_error, counters, role_until, leader_until }
@@ -131,9 +132,7 @@ impl Status {
     pub(crate) fn is_news_after(&self, before: &Self) -> bool {
         let told = |status: &Self| {
             let leader = match &status.leader {
-                Leader::Held(leading) => {
-                    Leader::Held(Leading { renewed: Wall(0), ..leading.clone() })
-                }
+                Leader::Held(leading) => Leader::Held(Leading { renewed: None, ..leading.clone() }),
                 other => other.clone(),
             };
             let error = status.store_error.as_ref().map(Error::kind);
@@ -144,8 +143,8 @@ impl Status {
 }
 
 impl Leader {
-    fn of(view: View<'_>, me: Incarnation, token: Option<Token>) -> Self {
-        let record = match view {
+    fn of(election: &Election, now: Time) -> Self {
+        let record = match election.view(now) {
             View::Unknown => return Self::Unknown,
             View::Nobody => return Self::Nobody,
             View::Held(record) => record,
@@ -153,11 +152,11 @@ impl Leader {
         let Some(holder) = &record.holder else { return Self::Nobody };
         Self::Held(Leading {
             identity: holder.identity.clone(),
-            token,
+            token: election.holders_token(),
             advertise: holder.advertise.clone(),
-            is_me: holder.incarnation == Some(me),
-            since: record.acquired,
-            renewed: record.renewed,
+            is_me: holder.incarnation == Some(election.incarnation()),
+            since: record.since(),
+            renewed: election.observed().and_then(Observed::renewed),
             lease_duration: record.lease_duration,
         })
     }

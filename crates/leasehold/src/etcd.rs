@@ -202,6 +202,8 @@ mod tests {
             ("etcd://u:p@h/a?password_file=/dev/null", "given twice"),
             ("etcd://h/a?token_floor=x", "token_floor"),
             ("etcd://h:0/a", "host:port"),
+            ("etcd://[::1/x", "cannot open the lock: \"[::1\" is no endpoint: no ']' closes"),
+            ("etcd://h,[::1:2379/x", "\"[::1:2379\" is no endpoint"),
         ] {
             let error = opened(url).unwrap_err().to_string();
             assert!(error.contains(says), "{url}: {error}");

@@ -66,8 +66,12 @@ pub fn remove_named(path: &Path) -> io::Result<usize> {
     for entry in std::fs::read_dir(directory)? {
         let entry = entry?;
         if entry.file_name().as_encoded_bytes().starts_with(name.as_encoded_bytes()) {
-            std::fs::remove_file(entry.path())?;
-            removed += 1;
+            match std::fs::remove_file(entry.path()) {
+                // Somebody was faster.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+                Ok(()) => removed += 1,
+            }
         }
     }
     Ok(removed)

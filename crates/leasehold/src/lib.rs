@@ -115,6 +115,7 @@ pub mod file;
 #[cfg(feature = "kubernetes")]
 pub mod k8s;
 mod list;
+mod scratch;
 mod url;
 
 use std::sync::Arc;
@@ -155,6 +156,7 @@ pub use examine::{Examination, examine};
 pub use explain::{Explanation, MONTH, NotExplained, explain};
 pub use leasehold_core::*;
 pub use list::{Listed, list};
+pub use scratch::remove_scratch;
 pub use url::LockUrl;
 
 /// The schemes of this build.
