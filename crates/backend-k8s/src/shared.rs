@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt;
 use futures_util::stream::unfold;
 use kube::api::{WatchEvent, WatchParams};
-use leasehold_core::ErrorKind;
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
@@ -182,7 +181,7 @@ impl Drop for Hub {
 /// Tells the hub until the API server has told of an error, and resumes where a watch came to its end.
 async fn follow(api: Api, hub: Weak<Hub>, begun: watch::Sender<bool>) {
     let failure = follow_on(&api, &hub, &begun).await;
-    if failure.kind == ErrorKind::Denied && failure.reason == Reason::Other {
+    if failure.reason == Reason::Forbidden {
         tracing::debug!(
             namespace = api.place.namespace,
             "may not watch every name: one watch for each lock"
