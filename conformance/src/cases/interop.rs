@@ -42,7 +42,8 @@ async fn hears(world: &World, peer: &mut Peer, word: &str) -> Result<Said, Probl
 
 /// Twenty terms in turn, ended in every way. Never two lead, by the judge.
 async fn in_turns(world: &World, servers: &dyn Fixture) -> Result<(), Problem> {
-    let (url, lock) = (servers.url(&servers.endpoints(), "turns"), "turns");
+    let endpoints = servers.endpoints();
+    let (url, lock) = (servers.url(&endpoints, "turns"), "turns");
     world.disturb("candidates are killed and frozen");
     let mut ours = world.candidate_at(&url, "ours0", setup()).await?;
     let mut waiting = ours.stand();
@@ -52,7 +53,7 @@ async fn in_turns(world: &World, servers: &dyn Fixture) -> Result<(), Problem> {
         let lead =
             world.within("ours leads", bound, waiting).await?.map_err(Problem::violated)??;
         grows(last, lead.token())?;
-        let mut peer = servers.peer(Foreign::Library, lock, "library")?;
+        let mut peer = servers.peer(Foreign::Library, &endpoints, lock, "library")?;
         hears(world, &mut peer, "campaigning").await?;
         let token = lead.token();
         // Ours end by a release and by a crash, whose handle is kept: a dead process says no farewell.
@@ -109,12 +110,13 @@ async fn in_turns(world: &World, servers: &dyn Fixture) -> Result<(), Problem> {
 
 /// Theirs queue, ours do not: one of theirs that waits is next.
 async fn queues(world: &World, servers: &dyn Fixture) -> Result<(), Problem> {
-    let url = servers.url(&servers.endpoints(), "queue");
+    let endpoints = servers.endpoints();
+    let url = servers.url(&endpoints, "queue");
     let first = world.candidate_at(&url, "queue/a", setup()).await?;
     let second = world.candidate_at(&url, "queue/b", setup()).await?;
     let lead = world.within("a leads", LEASE, first.campaign()).await??;
     let waiting = second.stand();
-    let mut peer = servers.peer(Foreign::Library, "queue", "library")?;
+    let mut peer = servers.peer(Foreign::Library, &endpoints, "queue", "library")?;
     hears(world, &mut peer, "campaigning").await?;
     // A key that waits behind it is no reason to lose a term.
     world.sleep(2 * LEASE).await;
@@ -132,8 +134,9 @@ async fn queues(world: &World, servers: &dyn Fixture) -> Result<(), Problem> {
 
 /// The command is one of the candidates too.
 async fn by_command(world: &World, servers: &dyn Fixture) -> Result<(), Problem> {
-    let url = servers.url(&servers.endpoints(), "command");
-    let mut peer = servers.peer(Foreign::Command, "command", "by hand")?;
+    let endpoints = servers.endpoints();
+    let url = servers.url(&endpoints, "command");
+    let mut peer = servers.peer(Foreign::Command, &endpoints, "command", "by hand")?;
     let key = world.within("it is elected", START, peer.line()).await?.unwrap_or_default();
     must(key.starts_with("command/"), || format!("it says {key:?}"))?;
     let seen = leasehold::connect(&url).await?.read().await?;
@@ -147,7 +150,7 @@ async fn by_command(world: &World, servers: &dyn Fixture) -> Result<(), Problem>
     must_ever(!waiting.is_finished(), || "both lead".to_owned())?;
     peer.ask_to_end();
     let lead = world.within("ours leads", LEASE, waiting).await?.map_err(Problem::violated)??;
-    let mut peer = servers.peer(Foreign::Command, "command", "by hand")?;
+    let mut peer = servers.peer(Foreign::Command, &endpoints, "command", "by hand")?;
     let early = tokio::time::timeout(LEASE, peer.line()).await;
     must(early.is_err(), || format!("it says {early:?} while ours leads"))?;
     must(lead.resign().await?, || "a release is not confirmed".to_owned())?;
