@@ -105,7 +105,7 @@ pub fn run(
     let lines = Mutex::new(Vec::new());
     let canary = Canary::start();
     let each = |case| {
-        let line = one(target, expected, case, options.seed, 1, &canary);
+        let line = one(target, expected, case, options, 1, &canary);
         if !line.crowded {
             tell(&line);
         }
@@ -135,7 +135,7 @@ pub fn run(
     let (again, mut lines): (Vec<Line>, Vec<Line>) =
         lines.into_iter().partition(|line| line.crowded);
     for first in again {
-        let mut line = one(target, expected, first.case, options.seed, 3, &canary);
+        let mut line = one(target, expected, first.case, options, 3, &canary);
         line.notes.push(format!(
             "run again, alone: among others it ended with {}: {}",
             first.verdict.word(),
@@ -145,7 +145,7 @@ pub fn run(
         lines.push(line);
     }
     for case in last {
-        let line = one(target, expected, case, options.seed, 1, &canary);
+        let line = one(target, expected, case, options, 1, &canary);
         tell(&line);
         lines.push(line);
     }
@@ -164,7 +164,7 @@ fn one(
     target: &Arc<dyn Target>,
     expected: &Expected,
     case: &'static Case,
-    seed: u64,
+    &Options { seed, slow, .. }: &Options,
     first: u32,
     canary: &Canary,
 ) -> Line {
@@ -187,7 +187,7 @@ fn one(
     loop {
         let start = Instant::now();
         let lock = format!("{}-{seed}-{attempt}", case.id.to_lowercase());
-        let Ended { found, notes, events } = isolated(target, run, lock, seed);
+        let Ended { found, notes, events } = isolated(target, run, lock, (seed, slow));
         let harmful = matches!(found, Found::Unsafe(_));
         let slow = !target.virtual_time() && canary.is_too_slow_since(start);
         let verdict = excuse(found, slow);
@@ -242,12 +242,12 @@ fn excuse(found: Found, slow: bool) -> Verdict {
 }
 
 /// Runs one case in a thread of its own, so that neither a panic nor a hang takes the others along.
-fn isolated(target: &Arc<dyn Target>, run: Run, lock: String, seed: u64) -> Ended {
+fn isolated(target: &Arc<dyn Target>, run: Run, lock: String, how: (u64, bool)) -> Ended {
     let (sender, receiver) = mpsc::channel();
     let target = target.clone();
     let name = lock.clone();
     let thread = thread::Builder::new().name(name).spawn(move || {
-        let outcome = catch_unwind(AssertUnwindSafe(|| world(&target, run, lock, seed)));
+        let outcome = catch_unwind(AssertUnwindSafe(|| world(&target, run, lock, how)));
         let outcome = outcome.unwrap_or_else(|panic| {
             Ended::early(Verdict::Fail(format!("panicked: {}", said(&*panic))))
         });
@@ -270,11 +270,11 @@ fn said(panic: &(dyn std::any::Any + Send)) -> String {
         .unwrap_or_else(|| "without a word".to_owned())
 }
 
-fn world(target: &Arc<dyn Target>, run: Run, lock: String, seed: u64) -> Ended {
+fn world(target: &Arc<dyn Target>, run: Run, lock: String, (seed, slow): (u64, bool)) -> Ended {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("the kernel gives an event queue");
     let simulated = target.virtual_time().then(VirtualClock::new);
-    let world = World::new(target.clone(), lock, simulated.clone(), seed);
+    let world = World::new(target.clone(), lock, simulated.clone(), seed, slow);
     let local = LocalSet::new();
     let outcome = local.block_on(&runtime, async {
         let limit = async {
@@ -346,5 +346,5 @@ pub fn run_on(target: MemoryTarget, id: &str, seed: u64) -> Verdict {
     let target: Arc<dyn Target> = Arc::new(target);
     let run = cases::implementation(id).expect("the case is built").run;
     let lock = format!("{}-{seed}-1", id.to_lowercase());
-    excuse(isolated(&target, run, lock, seed).found, false)
+    excuse(isolated(&target, run, lock, (seed, false)).found, false)
 }

@@ -40,6 +40,8 @@ pub struct World {
     simulated: Option<VirtualClock>,
     ledger: Ledger,
     seed: u64,
+    /// Whether the slow tier was asked for.
+    slow: bool,
     exempt: RefCell<Vec<Exemption>>,
     notes: RefCell<Vec<String>>,
     networked: Cell<bool>,
@@ -54,6 +56,7 @@ impl World {
         lock: String,
         simulated: Option<VirtualClock>,
         seed: u64,
+        slow: bool,
     ) -> Self {
         let clock: Arc<dyn Clock> = match &simulated {
             Some(clock) => Arc::new(clock.clone()),
@@ -71,6 +74,7 @@ impl World {
             simulated,
             ledger,
             seed,
+            slow,
             exempt,
             notes,
             networked,
@@ -375,6 +379,12 @@ impl World {
     #[must_use]
     pub fn rounds(&self, many: usize, few: usize) -> usize {
         if self.target.virtual_time() { many } else { few }
+    }
+
+    /// All of them in the slow tier, and some where a slow case is only named.
+    #[must_use]
+    pub fn rounds_of_tier(&self, all: usize, some: usize) -> usize {
+        if self.slow { all } else { some }
     }
 
     /// What the case is about must have happened.

@@ -45,26 +45,27 @@ func main() {
 	flag.DurationVar(&timing.LeaseDuration, "lease-duration", 15*time.Second, "")
 	flag.DurationVar(&timing.RenewDeadline, "renew-deadline", 10*time.Second, "")
 	flag.DurationVar(&timing.RetryPeriod, "retry-period", 2*time.Second, "")
+	timeout := flag.Duration("request-timeout", 5*time.Second, "client-go's own is half the renew deadline")
 	flag.BoolVar(&timing.ReleaseOnCancel, "release", false, "release on SIGTERM (ReleaseOnCancel)")
 	flag.Parse()
 	// That a request failed is no news here.
 	klog.SetLogger(logr.Discard())
-	if err := run(*kubeconfig, *kind, *namespace, *name, *identity, timing); err != nil {
+	if err := run(*kubeconfig, *kind, *namespace, *name, *identity, timing, *timeout); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
-func run(kubeconfig, kind, namespace, name, identity string, config leaderelection.LeaderElectionConfig) error {
+func run(kubeconfig, kind, namespace, name, identity string, config leaderelection.LeaderElectionConfig, timeout time.Duration) error {
 	client, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
 	if err != nil {
 		return err
 	}
 	// A short retry period shall not be held up by the client's own limit.
 	client.QPS, client.Burst = 50, 100
-	// As the core components make theirs: with a timeout for requests.
+	// As the core components make theirs: with a timeout for requests, which is half of what is said here.
 	own := resourcelock.ResourceLockConfig{Identity: identity}
-	lock, err := resourcelock.NewFromKubeconfig(kind, namespace, name, own, client, config.RenewDeadline)
+	lock, err := resourcelock.NewFromKubeconfig(kind, namespace, name, own, client, 2*timeout)
 	if err != nil {
 		return err
 	}
