@@ -196,38 +196,49 @@ impl Fleet<'_> {
             End::Stopped => {
                 self.theirs[who].peer.freeze();
                 self.theirs[who].told.stopped(true);
-                self.leader(another).await?;
-                self.theirs[who].told.stopped(false);
-                self.theirs[who].peer.thaw();
-                self.gives_up(who).await?;
+                let next = self.leader(another).await?;
+                self.returns(who, next, |it| {
+                    it.told.stopped(false);
+                    it.peer.thaw();
+                })
+                .await?;
             }
-            End::Stalled => self.stall(leader, who).await?,
+            End::Stalled => {
+                // The more often it comes back to a leader of ours.
+                self.ours.iter().for_each(|one| one.elector().resume());
+                let network = &self.theirs[who].network;
+                let held = leasehold_testing::link::Network::strike(network, Outage::Held);
+                let next = self.leader(another).await?;
+                self.returns(who, next, move |_| drop(held)).await?;
+            }
         }
         // Its process ended with its term.
         self.replace(who)
     }
 
-    /// Its last requests are carried out once another leads: its release erases the claim of that one.
-    async fn stall(&mut self, leader: Leader, who: usize) -> Result<(), Problem> {
+    /// One of theirs comes back to another leader, works on for a while, and its release may erase that one's claim.
+    async fn returns(
+        &self,
+        who: usize,
+        next: Leader,
+        wake: impl FnOnce(&Theirs),
+    ) -> Result<(), Problem> {
         // client-go takes a Lease without holder at once, also one that client-go erased, and then leads beside ours until
         // those read of it. Nobody but client-go can mend that: here the other one is away until the claim is back.
-        let other = 1 - who;
-        let ours_next = |next: Leader| matches!(next, Leader::Ours(..));
-        self.theirs[other].peer.freeze();
-        self.theirs[other].told.stopped(true);
-        self.ours.iter().for_each(|one| one.elector().resume());
-        let held =
-            leasehold_testing::link::Network::strike(&self.theirs[who].network, Outage::Held);
-        let next = self.leader(ours_next).await?;
-        must(next != leader, || "the term that was held goes on".to_owned())?;
-        drop(held);
-        let erased = self.theirs[who].told.erased();
+        let other = matches!(next, Leader::Ours(..)).then(|| &self.theirs[1 - who]);
+        if let Some(other) = other {
+            other.peer.freeze();
+            other.told.stopped(true);
+        }
+        wake(&self.theirs[who]);
         self.gives_up(who).await?;
-        if self.theirs[who].told.erased() > erased {
+        if self.theirs[who].told.has_erased() {
             self.survives(next).await?;
         }
-        self.theirs[other].told.stopped(false);
-        self.theirs[other].peer.thaw();
+        if let Some(other) = other {
+            other.told.stopped(false);
+            other.peer.thaw();
+        }
         Ok(())
     }
 

@@ -40,7 +40,7 @@ pub(super) struct Told {
     asleep: Cell<bool>,
     /// Whose claim it is about to erase.
     erases: RefCell<Option<String>>,
-    erased: Cell<usize>,
+    has_erased: Cell<bool>,
     faults: Cell<u64>,
 }
 
@@ -62,7 +62,7 @@ pub(super) fn listen(
         awake: Cell::new(Time(0)),
         asleep: Cell::default(),
         erases: RefCell::default(),
-        erased: Cell::default(),
+        has_erased: Cell::default(),
         faults: Cell::default(),
     });
     let heard = told.clone();
@@ -85,9 +85,9 @@ impl Told {
         self.until.get().is_some()
     }
 
-    /// How many claims of others it erased.
-    pub(super) fn erased(&self) -> usize {
-        self.erased.get()
+    /// Whether it erased the claim of another.
+    pub(super) fn has_erased(&self) -> bool {
+        self.has_erased.get()
     }
 
     /// Its process is gone.
@@ -141,7 +141,7 @@ impl Told {
             }
             "released" => {
                 if let Some(who) = self.erases.borrow_mut().take() {
-                    self.erased.set(self.erased.get() + 1);
+                    self.has_erased.set(true);
                     self.fault(at, at + MARGINAL, &format!("{ERASES} {who}"));
                 }
             }
