@@ -198,7 +198,7 @@ pub const CASES: &[Case] = &[
     fast("IN3", "what is stored belongs to somebody else"),
     slow("IN4", "the decoder is given random bytes"),
     fast("UP1", "candidates of two versions, and fields that one does not know"),
-    except("ETRS", slow("UP2", "client-go and controller-runtime on one Lease with us")),
+    except("ETRS", slow("UP2", "client-go on one Lease with us")),
     except("ETRS", slow("UP3", "other languages' clients on one Lease with us")),
     except("KTRS", slow("UP4", "an old client-go on one Endpoints object with us")),
     except("KERS", slow("UP5", "etcdctl and Go's election on one prefix with us")),

@@ -14,7 +14,9 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
         servers::run(Some("etcd"))?;
     }
     if asks("k8s") {
-        servers::run(Some("kubernetes"))?;
+        for server in ["kubernetes", "client-go", "client-go-endpoints"] {
+            servers::run(Some(server))?;
+        }
     }
     let mut suite = suite()?;
     cargo::run(suite.args(arguments))

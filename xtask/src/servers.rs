@@ -1,7 +1,7 @@
 //! `cargo xtask servers`: the real servers of the conformance suite, and the peers that contend with us.
 //!
 //! Each is built or installed once per version into a cache outside the checkout, through the ordinary package
-//! clients. A `go.mod` and `go.sum` in the checkout pin every module. `etcd-clock` is the same etcd, built with one more
+//! clients. A `go.mod` and `go.sum` in the checkout pin every module (`endpoints.mod` and `.sum` those of the older client-go). `etcd-clock` is the same etcd, built with one more
 //! file in Go's own package `time`: its wall clock can be moved.
 
 use std::fs;
@@ -22,6 +22,8 @@ struct Server {
     name: &'static str,
     /// Below the checkout: a Go module.
     module: &'static str,
+    /// The file that pins its modules.
+    pins: &'static str,
     /// The module whose version in `go.mod` keys the cache.
     version_of: &'static str,
     /// Programs, and the Go package of each.
@@ -41,6 +43,7 @@ const SERVERS: &[Server] = &[
     Server {
         name: "etcd",
         module: "conformance/servers/etcd",
+        pins: "go.mod",
         version_of: "go.etcd.io/etcd/server/v3",
         programs: &[
             ("etcd", "go.etcd.io/etcd/server/v3"),
@@ -54,6 +57,7 @@ const SERVERS: &[Server] = &[
     Server {
         name: "etcd-clock",
         module: "conformance/servers/etcd",
+        pins: "go.mod",
         version_of: "go.etcd.io/etcd/server/v3",
         programs: &[("etcd-clock", "go.etcd.io/etcd/server/v3")],
         source: Some(WALL_CLOCK),
@@ -63,6 +67,7 @@ const SERVERS: &[Server] = &[
     Server {
         name: "kubernetes",
         module: "conformance/servers/kube-apiserver",
+        pins: "go.mod",
         version_of: "k8s.io/kubernetes",
         programs: &[("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver")],
         source: None,
@@ -72,11 +77,33 @@ const SERVERS: &[Server] = &[
     Server {
         name: "etcd-go",
         module: "conformance/peers/etcd-go",
+        pins: "go.mod",
         version_of: "go.etcd.io/etcd/client/v3",
         programs: &[("etcd-go", ".")],
         source: Some("main.go"),
         stamped: None,
         takes: "some seconds",
+    },
+    Server {
+        name: "client-go",
+        module: "conformance/peers/client-go",
+        pins: "go.mod",
+        version_of: "k8s.io/client-go",
+        programs: &[("client-go", ".")],
+        source: Some("main.go"),
+        stamped: None,
+        takes: "one to six minutes",
+    },
+    // The same source with the last client-go that knows Endpoints.
+    Server {
+        name: "client-go-endpoints",
+        module: "conformance/peers/client-go",
+        pins: "endpoints.mod",
+        version_of: "k8s.io/client-go",
+        programs: &[("client-go-endpoints", ".")],
+        source: Some("main.go"),
+        stamped: None,
+        takes: "one to four minutes",
     },
 ];
 
@@ -128,7 +155,7 @@ impl Server {
 
     /// The pinned version, and for our own sources what is in them.
     fn version(&self, module: &Path) -> Result<String, String> {
-        let file = module.join("go.mod");
+        let file = module.join(self.pins);
         let text = fs::read_to_string(&file).map_err(|error| cannot("read", &file, &error))?;
         let version = pinned(&text, self.version_of)
             .ok_or_else(|| format!("{} does not require {}", file.display(), self.version_of))?;
@@ -143,6 +170,7 @@ impl Server {
         for (program, package) in self.programs {
             let mut build = Command::new(go);
             build.args(["build", "-mod=readonly", "-trimpath", "-buildvcs=false"]);
+            build.arg(format!("-modfile={}", self.pins));
             build.args(["-ldflags", &flags, "-o"]).arg(into.join(program));
             if self.source == Some(WALL_CLOCK) {
                 build.arg("-overlay").arg(overlay(go, module, into)?);
@@ -270,7 +298,12 @@ mod tests {
         for server in SERVERS {
             let module = root().join(server.module);
             let version = server.version(&module).unwrap();
-            let major = if server.name == "kubernetes" { "1.36." } else { "3." };
+            let major = match server.name {
+                "kubernetes" => "1.36.",
+                "client-go" => "0.37.",
+                "client-go-endpoints" => "0.23.",
+                _ => "3.",
+            };
             assert!(version.starts_with(major), "{}: {version}", server.name);
         }
     }

@@ -83,7 +83,7 @@ async fn contends(
     kind: Foreign,
     lock: &str,
 ) -> Result<Peer, Problem> {
-    let mut peer = servers.peer(kind, lock, "theirs")?;
+    let mut peer = servers.peer(kind, &servers.endpoints(), lock, "theirs")?;
     if kind == Foreign::Library {
         hears(world, &mut peer, "campaigning").await?;
     }
@@ -234,12 +234,13 @@ async fn ends_theirs(
 
 /// Theirs queue, ours do not: one of theirs that waits is next.
 async fn queues(world: &World, servers: &dyn Fixture) -> Result<(), Problem> {
-    let url = servers.url(&servers.endpoints(), "queue");
+    let endpoints = servers.endpoints();
+    let url = servers.url(&endpoints, "queue");
     let first = world.candidate_at(&url, "queue/a", setup()).await?;
     let second = world.candidate_at(&url, "queue/b", setup()).await?;
     let lead = world.within("a leads", LEASE, first.campaign()).await??;
     let waiting = second.stand();
-    let mut peer = servers.peer(Foreign::Library, "queue", "library")?;
+    let mut peer = servers.peer(Foreign::Library, &endpoints, "queue", "library")?;
     hears(world, &mut peer, "campaigning").await?;
     // A key that waits behind it is no reason to lose a term.
     world.sleep(2 * LEASE).await;
@@ -257,8 +258,9 @@ async fn queues(world: &World, servers: &dyn Fixture) -> Result<(), Problem> {
 
 /// The command is one of the candidates too.
 async fn by_command(world: &World, servers: &dyn Fixture) -> Result<(), Problem> {
-    let url = servers.url(&servers.endpoints(), "command");
-    let mut peer = servers.peer(Foreign::Command, "command", "by hand")?;
+    let endpoints = servers.endpoints();
+    let url = servers.url(&endpoints, "command");
+    let mut peer = servers.peer(Foreign::Command, &endpoints, "command", "by hand")?;
     let key = world.within("it is elected", START, peer.line()).await?.unwrap_or_default();
     must(key.starts_with("command/"), || format!("it says {key:?}"))?;
     let seen = leasehold::connect(&url).await?.read().await?;
@@ -272,7 +274,7 @@ async fn by_command(world: &World, servers: &dyn Fixture) -> Result<(), Problem>
     must_ever(!waiting.is_finished(), || "both lead".to_owned())?;
     peer.ask_to_end();
     let lead = world.within("ours leads", LEASE, waiting).await?.map_err(Problem::violated)??;
-    let mut peer = servers.peer(Foreign::Command, "command", "by hand")?;
+    let mut peer = servers.peer(Foreign::Command, &endpoints, "command", "by hand")?;
     let early = tokio::time::timeout(LEASE, peer.line()).await;
     must(early.is_err(), || format!("it says {early:?} while ours leads"))?;
     must(lead.resign().await?, || "a release is not confirmed".to_owned())?;

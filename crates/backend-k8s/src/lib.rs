@@ -19,8 +19,8 @@
 //!   never saw the holder may be faster.
 //! - That an etcd restored from a backup is recognised by a process that was started after the restore: name the
 //!   highest token known by `token_floor`.
-//! - On Endpoints, that a client-go of 0.22 or older waits as long as we ask: it waits as long as it is configured
-//!   itself. Say so by `peer_lease_duration`.
+//! - That a client-go of 0.26 or older waits as long as we ask: it waits as long as it is configured itself. Say so by
+//!   `peer_lease_duration`. On Endpoints every client-go is that old.
 //!
 //! The client library needs to be told by the program for which version of Kubernetes it is built: add a dependency
 //! on `k8s-openapi` with one of its version features, such as `earliest`.

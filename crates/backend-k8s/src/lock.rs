@@ -80,7 +80,7 @@ impl KubernetesLock {
         Ok(self)
     }
 
-    /// The lease duration with which peers are configured that wait that long whatever a record says: client-go 0.22 or
+    /// The lease duration with which peers are configured that wait that long whatever a record says: client-go 0.26 or
     /// older. A longer one of ours is refused.
     #[must_use]
     pub fn peer_lease_duration(mut self, duration: Duration) -> Self {

@@ -8,8 +8,7 @@ use crate::url::invalid;
 use crate::{Error, Listed, LockUrl};
 
 const OF_CLUSTER: &[&str] = &["context", "kubeconfig"];
-const PARAMETERS: &[&str] = &["context", "kubeconfig", "token_floor"];
-const OF_ENDPOINTS: &[&str] = &["context", "kubeconfig", "token_floor", "peer_lease_duration"];
+const PARAMETERS: &[&str] = &["context", "kubeconfig", "token_floor", "peer_lease_duration"];
 
 /// Opens the lock that a `k8s:` or `k8s+endpoints:` URL names: `k8s://namespace/name`, or `k8s:///name` in the namespace
 /// of the service account or of the kubeconfig's context.
@@ -19,7 +18,7 @@ const OF_ENDPOINTS: &[&str] = &["context", "kubeconfig", "token_floor", "peer_le
 /// | `context` | this context of the kubeconfig, not the current one |
 /// | `kubeconfig` | this file, not `KUBECONFIG` or `~/.kube/config` |
 /// | `token_floor` | tokens up to this may have been used; they are minted above |
-/// | `peer_lease_duration` | Endpoints: the seconds that peers wait whose client-go is 0.22 or older |
+/// | `peer_lease_duration` | the seconds that peers wait whose client-go is 0.26 or older |
 ///
 /// Without `context` and `kubeconfig` a pod uses its service account. Call it inside a tokio runtime.
 ///
@@ -28,7 +27,7 @@ const OF_ENDPOINTS: &[&str] = &["context", "kubeconfig", "token_floor", "peer_le
 /// Contacts nobody.
 pub async fn open(url: &LockUrl) -> Result<KubernetesLock, Error> {
     let form = form(url);
-    url.allow_parameters(if form == Form::Endpoints { OF_ENDPOINTS } else { PARAMETERS })?;
+    url.allow_parameters(PARAMETERS)?;
     let namespace = namespace(url)?;
     let path = url.path();
     let path = path.to_str().ok_or_else(|| invalid("the name is not UTF-8".to_owned()))?;
@@ -127,8 +126,10 @@ mod tests {
             assert_eq!(lock.name(), name);
             assert!(!format!("{lock:?}").contains("s3cret"));
         }
-        let old = format!("k8s+endpoints://a/jobs?{config}&peer_lease_duration=15s");
-        assert!(opened(&old).await.is_ok());
+        for scheme in ["k8s", "k8s+endpoints"] {
+            let old = format!("{scheme}://a/jobs?{config}&peer_lease_duration=15s");
+            assert!(opened(&old).await.is_ok());
+        }
     }
 
     #[tokio::test]
@@ -143,7 +144,7 @@ mod tests {
             ("k8s://host:6443/b", "no host"),
             ("k8s://u:p@h/b", "no host or user"),
             ("k8s://a/b?ttl=3", "unknown parameter \"ttl\""),
-            ("k8s://a/b?peer_lease_duration=3", "unknown parameter"),
+            ("k8s://a/b?peer_lease_duration=0", "no number of seconds above 0"),
             ("k8s+endpoints://a/b?peer_lease_duration=x", "no number of seconds"),
             ("k8s://a/b?token_floor=x", "token_floor"),
             ("k8s://a/b?token_floor=9223372036854775808", "leaves no token"),
