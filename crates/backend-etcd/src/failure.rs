@@ -40,6 +40,10 @@ impl Failure {
         Self { kind, reason, text: text.into() }
     }
 
+    pub(crate) fn refused(text: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Invalid, Reason::Refused, text)
+    }
+
     /// The meaning of an error that this member's connection gave.
     pub(crate) fn of(error: &ClientError, member: &str) -> Self {
         match error {

@@ -24,6 +24,7 @@
 mod diagnose;
 mod election;
 mod failure;
+mod list;
 mod lock;
 mod members;
 mod options;

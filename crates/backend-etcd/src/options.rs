@@ -51,6 +51,10 @@ impl fmt::Debug for EtcdOptions {
 }
 
 impl Etcd {
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
     /// How to reach the members at these addresses, `host:port` each.
     pub fn options<E: Into<String>>(endpoints: impl IntoIterator<Item = E>) -> EtcdOptions {
         let endpoints = endpoints.into_iter().map(Into::into).collect();

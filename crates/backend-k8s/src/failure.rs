@@ -30,6 +30,8 @@ pub(crate) enum Reason {
     NoSuchMethod,
     /// The API server does not know these credentials, or not any more.
     WrongLogin,
+    /// This user may not do that.
+    Forbidden,
     /// What a watch could resume from is forgotten.
     TooOld,
     /// Anything else.
@@ -82,7 +84,7 @@ impl Failure {
                 Reason::Other,
                 "the request came without credentials: give the kubeconfig's user a token or a certificate",
             ),
-            (403, _) => denied(Reason::Other, CURE),
+            (403, _) => Self { kind: ErrorKind::Denied, reason: Reason::Forbidden, text: text("") },
             (404, "NotFound") => plain(ErrorKind::Invalid, Reason::NotFound),
             (404 | 405, _) => plain(ErrorKind::Invalid, Reason::NoSuchMethod),
             (409, _) => plain(ErrorKind::Unavailable, Reason::Conflict),
@@ -156,7 +158,11 @@ impl Failure {
     }
 
     pub(crate) fn during(self, operation: &'static str) -> Error {
-        Error::new(self.kind, operation, self.text)
+        let text = match self.reason {
+            Reason::Forbidden => format!("{}; {CURE}", self.text),
+            _ => self.text,
+        };
+        Error::new(self.kind, operation, text)
     }
 }
 
@@ -171,7 +177,7 @@ mod tests {
         for (code, reason, text, kind, follows) in [
             (401, "Unauthorized", "Unauthorized", Denied, Reason::WrongLogin),
             (403, "Forbidden", "User \"system:anonymous\" cannot", Denied, Reason::Other),
-            (403, "Forbidden", "leases \"x\" is forbidden", Denied, Reason::Other),
+            (403, "Forbidden", "leases \"x\" is forbidden", Denied, Reason::Forbidden),
             (404, "NotFound", "leases \"x\" not found", Invalid, Reason::NotFound),
             (
                 404,

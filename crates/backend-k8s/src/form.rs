@@ -71,6 +71,11 @@ impl Form {
         self == Self::Lease
     }
 
+    /// Whether an election is held on this object. Endpoints are mostly something else.
+    pub(crate) fn holds_election(self, object: &Value) -> bool {
+        self == Self::Lease || object["metadata"]["annotations"][LEADER].is_string()
+    }
+
     pub(crate) fn precision(self) -> Precision {
         match self {
             Self::Lease => Precision::Micros,

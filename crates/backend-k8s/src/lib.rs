@@ -2,7 +2,8 @@
 //! client-go and we contend on one object, both ways.
 //!
 //! **Guaranteed**, on a cluster whose etcd keeps a majority:
-//! - Every write names the `resourceVersion` and the `uid` that it replaces; nothing is patched, listed or deleted.
+//! - Every write names the `resourceVersion` and the `uid` that it replaces; nothing is patched or deleted, and nothing
+//!   listed, unless a person asks for a list ([`Kubernetes::locks`]).
 //! - The token is above the `resourceVersion` that the term replaced, which grows across releases, deletions and
 //!   re-creations of the object.
 //! - Our own data stands in an annotation and counts only beside the very claim that it repeats: a client that keeps
@@ -28,6 +29,7 @@ mod claim;
 mod diagnose;
 mod failure;
 mod form;
+mod list;
 mod lock;
 mod name;
 mod object;

@@ -56,9 +56,7 @@ impl fmt::Debug for Api {
 impl KubernetesLock {
     pub(crate) fn new(form: Form, place: Place, access: Arc<Access>) -> Self {
         let name = format!("{}://{place}", form.scheme());
-        let place = Arc::new(place);
-        let api = Api { form, place, access, token_floor: None, peer_lease_duration: None };
-        Self::of_api(name, api)
+        Self::of_api(name, Api::new(form, place, access))
     }
 
     pub(crate) fn of_api(name: String, api: Api) -> Self {
@@ -132,6 +130,11 @@ impl LockBackend for KubernetesLock {
 }
 
 impl Api {
+    pub(crate) fn new(form: Form, place: Place, access: Arc<Access>) -> Self {
+        let place = Arc::new(place);
+        Self { form, place, access, token_floor: None, peer_lease_duration: None }
+    }
+
     /// Asks without `resourceVersion`, so etcd's majority is asked.
     pub(crate) async fn read(&self) -> Result<Observed, Failure> {
         let request = self.requests().get(&self.place.name, &GetParams::default());

@@ -12,7 +12,7 @@ use kube::{Client, Config};
 use leasehold_core::{Error, ErrorKind};
 
 use crate::form::Form;
-use crate::lock::KubernetesLock;
+use crate::lock::{Api, KubernetesLock};
 use crate::name::Place;
 
 const OPEN: &str = "open the lock";
@@ -166,8 +166,7 @@ impl Kubernetes {
         namespace: Option<&str>,
         name: &str,
     ) -> Result<KubernetesLock, Error> {
-        let own = self.namespace();
-        let place = Place::new(namespace.unwrap_or(&own), name).map_err(invalid)?;
+        let place = self.place(namespace, name)?;
         if form == Form::Endpoints {
             tracing::warn!(
                 lock = %place,
@@ -175,6 +174,17 @@ impl Kubernetes {
             );
         }
         Ok(KubernetesLock::new(form, place, self.access.clone()))
+    }
+
+    /// The way to all objects of a namespace.
+    pub(crate) fn api(&self, form: Form, namespace: Option<&str>) -> Result<Api, Error> {
+        let any = self.place(namespace, "any")?;
+        Ok(Api::new(form, any, self.access.clone()))
+    }
+
+    fn place(&self, namespace: Option<&str>, name: &str) -> Result<Place, Error> {
+        let own = self.namespace();
+        Place::new(namespace.unwrap_or(&own), name).map_err(invalid)
     }
 }
 

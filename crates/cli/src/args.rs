@@ -58,7 +58,7 @@ pub enum Action {
     /// Measure what the store makes of taking, renewing, releasing and handing over
     #[command(after_help = crate::bench::HELP)]
     Bench(BenchArgs),
-    /// Show the locks in a directory, and who holds each
+    /// Show the locks in a directory, under a prefix or in a namespace, and who holds each
     #[command(after_help = crate::list::HELP)]
     List(ListArgs),
     /// Print completions for a shell

@@ -1,6 +1,6 @@
 //! `leasehold list`: the locks in a place, and who holds each.
 
-use leasehold::list;
+use leasehold::{Listed, list};
 
 use crate::args::{ListArgs, OutputFormat};
 use crate::exit;
@@ -9,7 +9,13 @@ use crate::status;
 
 /// What its help says behind the flags.
 pub const HELP: &str = "\
-One read of each lock, which says what `leasehold status` says. A file that is no lock is not shown.";
+  file:DIRECTORY               the files in it that are locks
+  etcd://host:2379/jobs        the elections whose names begin with jobs/, and jobs itself
+  k8s://namespace/             every Lease there
+  k8s+endpoints://namespace/   the Endpoints there with an election
+
+One read of each lock, which says what `leasehold status` says. Elections of other programs are shown too. Needs the \
+right to read all of the prefix, or the verb list, which no candidate needs.";
 
 /// Prints them. Returns the exit code.
 #[must_use]
@@ -25,16 +31,15 @@ pub fn main(args: &ListArgs) -> u8 {
             return exit::of_error(&error);
         }
     };
-    let text: String = found
-        .iter()
-        .map(|listed| match args.output.output {
-            OutputFormat::Text => {
-                format!("{}\n    {}", listed.name, status::told(&listed.observed))
-            }
-            OutputFormat::Json => {
-                format!("{}\n", status::told_json(&listed.observed, &listed.name))
-            }
-        })
-        .collect();
-    answer(&text, 0)
+    answer(&told(&found, args.output.output), 0)
+}
+
+/// What is printed of them.
+#[must_use]
+pub fn told(found: &[Listed], form: OutputFormat) -> String {
+    let told = |listed: &Listed| match form {
+        OutputFormat::Text => format!("{}\n    {}", listed.name, status::told(&listed.observed)),
+        OutputFormat::Json => format!("{}\n", status::told_json(&listed.observed, &listed.name)),
+    };
+    found.iter().map(told).collect()
 }

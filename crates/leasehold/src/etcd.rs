@@ -1,5 +1,6 @@
 //! The lock in etcd.
 
+use std::path::Path;
 use std::{env, fs};
 
 use percent_encoding::percent_decode_str;
@@ -7,7 +8,7 @@ use percent_encoding::percent_decode_str;
 pub use leasehold_etcd::*;
 
 use crate::url::invalid;
-use crate::{Error, LockUrl};
+use crate::{Error, Listed, LockBackend, LockUrl};
 
 const PARAMETERS: &[&str] =
     &["user", "password_env", "password_file", "ca", "cert", "key", "token_floor"];
@@ -35,6 +36,33 @@ const PORT: u16 = 2379;
 /// Contacts nobody.
 pub fn open(url: &LockUrl) -> Result<EtcdLock, Error> {
     url.allow_parameters(PARAMETERS)?;
+    let lock = cluster(url)?.lock(name(&url.path())?)?;
+    match url.token_floor()? {
+        Some(floor) => lock.token_floor(floor),
+        None => Ok(lock),
+    }
+}
+
+/// The elections whose names begin with the URL's path.
+pub(crate) async fn list(url: &LockUrl) -> Result<Vec<Listed>, Error> {
+    let known: Vec<&str> =
+        PARAMETERS.iter().copied().filter(|known| *known != "token_floor").collect();
+    url.allow_parameters(&known)?;
+    let mut found = Vec::new();
+    for lock in cluster(url)?.elections(name(&url.path())?).await? {
+        let observed = lock.read().await?;
+        found.push(Listed { name: lock.name().to_owned(), observed });
+    }
+    Ok(found)
+}
+
+fn name(path: &Path) -> Result<&str, Error> {
+    let path = path.to_str().ok_or_else(|| invalid("the name is not UTF-8".to_owned()))?;
+    Ok(path.strip_prefix('/').unwrap_or(path))
+}
+
+/// The members that the URL names, and how to reach them.
+fn cluster(url: &LockUrl) -> Result<Etcd, Error> {
     let authority = url.authority().unwrap_or_default();
     let (login, hosts) = match authority.rsplit_once('@') {
         Some((login, hosts)) => (Some(login), hosts),
@@ -60,14 +88,7 @@ pub fn open(url: &LockUrl) -> Result<EtcdLock, Error> {
             None => options.user(user, password),
         };
     }
-    let options = with_tls(url, options)?;
-    let path = url.path();
-    let path = path.to_str().ok_or_else(|| invalid("the name is not UTF-8".to_owned()))?;
-    let lock = options.build()?.lock(path.strip_prefix('/').unwrap_or(path))?;
-    match url.token_floor()? {
-        Some(floor) => lock.token_floor(floor),
-        None => Ok(lock),
-    }
+    with_tls(url, options)?.build()
 }
 
 fn with_port(host: &str) -> String {
@@ -159,8 +180,6 @@ fn read(parameter: &str, path: &str) -> Result<Vec<u8>, Error> {
 
 #[cfg(test)]
 mod tests {
-    use crate::LockBackend;
-
     use super::*;
 
     fn opened(url: &str) -> Result<EtcdLock, Error> {

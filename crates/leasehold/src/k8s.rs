@@ -5,8 +5,9 @@ use std::time::Duration;
 pub use leasehold_k8s::*;
 
 use crate::url::invalid;
-use crate::{Error, LockUrl};
+use crate::{Error, Listed, LockUrl};
 
+const OF_CLUSTER: &[&str] = &["context", "kubeconfig"];
 const PARAMETERS: &[&str] = &["context", "kubeconfig", "token_floor"];
 const OF_ENDPOINTS: &[&str] = &["context", "kubeconfig", "token_floor", "peer_lease_duration"];
 
@@ -26,8 +27,42 @@ const OF_ENDPOINTS: &[&str] = &["context", "kubeconfig", "token_floor", "peer_le
 /// `Invalid`: an unknown parameter, no name or one that no object can have, or no configuration that can be used.
 /// Contacts nobody.
 pub async fn open(url: &LockUrl) -> Result<KubernetesLock, Error> {
-    let form = if url.scheme() == "k8s+endpoints" { Form::Endpoints } else { Form::Lease };
+    let form = form(url);
     url.allow_parameters(if form == Form::Endpoints { OF_ENDPOINTS } else { PARAMETERS })?;
+    let namespace = namespace(url)?;
+    let path = url.path();
+    let path = path.to_str().ok_or_else(|| invalid("the name is not UTF-8".to_owned()))?;
+    let name = path.strip_prefix('/').unwrap_or(path);
+    let mut lock = cluster(url).await?.lock(form, namespace, name)?;
+    if let Some(floor) = url.token_floor()? {
+        lock = lock.token_floor(floor)?;
+    }
+    if let Some(duration) = url.parameter("peer_lease_duration") {
+        lock = lock.peer_lease_duration(seconds(duration)?);
+    }
+    Ok(lock)
+}
+
+/// The locks of the namespace that the URL names.
+pub(crate) async fn list(url: &LockUrl) -> Result<Vec<Listed>, Error> {
+    url.allow_parameters(OF_CLUSTER)?;
+    let namespace = namespace(url)?;
+    if !matches!(url.path().as_os_str().as_encoded_bytes(), b"" | b"/") {
+        return Err(invalid(format!(
+            "it names one lock: write {}://namespace/ to list, or use status",
+            url.scheme()
+        )));
+    }
+    let found = cluster(url).await?.locks(form(url), namespace).await?;
+    Ok(found.into_iter().map(|(name, observed)| Listed { name, observed }).collect())
+}
+
+fn form(url: &LockUrl) -> Form {
+    if url.scheme() == "k8s+endpoints" { Form::Endpoints } else { Form::Lease }
+}
+
+/// `None`: that of the kubeconfig's context, or of the pod.
+fn namespace(url: &LockUrl) -> Result<Option<&str>, Error> {
     let Some(namespace) = url.authority() else {
         return Err(invalid(format!(
             "write {}://namespace/name, or three slashes for the namespace of your own",
@@ -40,9 +75,10 @@ pub async fn open(url: &LockUrl) -> Result<KubernetesLock, Error> {
                 .to_owned(),
         ));
     }
-    let path = url.path();
-    let path = path.to_str().ok_or_else(|| invalid("the name is not UTF-8".to_owned()))?;
-    let name = path.strip_prefix('/').unwrap_or(path);
+    Ok((!namespace.is_empty()).then_some(namespace))
+}
+
+async fn cluster(url: &LockUrl) -> Result<Kubernetes, Error> {
     let mut options = Kubernetes::options();
     if let Some(file) = url.parameter("kubeconfig") {
         options = options.kubeconfig(file);
@@ -50,15 +86,7 @@ pub async fn open(url: &LockUrl) -> Result<KubernetesLock, Error> {
     if let Some(context) = url.parameter("context") {
         options = options.context(context);
     }
-    let namespace = (!namespace.is_empty()).then_some(namespace);
-    let mut lock = options.build().await?.lock(form, namespace, name)?;
-    if let Some(floor) = url.token_floor()? {
-        lock = lock.token_floor(floor)?;
-    }
-    if let Some(duration) = url.parameter("peer_lease_duration") {
-        lock = lock.peer_lease_duration(seconds(duration)?);
-    }
-    Ok(lock)
+    options.build().await
 }
 
 /// `15` or `15s`.

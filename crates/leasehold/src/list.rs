@@ -12,18 +12,31 @@ pub struct Listed {
     pub observed: Observed,
 }
 
-/// The locks in the place that `url` names, by name: `file:DIRECTORY`. Reads each once, and writes nothing.
+/// The locks in the place that `url` names, by name. Reads each once, and writes nothing.
+///
+/// | URL | what is listed |
+/// |---|---|
+/// | `file:DIRECTORY` | the files in it that are locks |
+/// | `etcd://h1:2379,h2:2379/jobs` | the elections whose names begin with `jobs/`, and `jobs` itself; without a path all |
+/// | `k8s://namespace/`, `k8s+endpoints://namespace/` | every Lease, or the Endpoints with an election |
+///
+/// Elections of others are listed too: of Go's, etcdctl's and client-go's candidates. This may need a right that no
+/// candidate needs: to read every key under the prefix, or the verb `list`.
 ///
 /// # Errors
-/// `Invalid`: the store cannot list, or the URL is wrong. Others: a read failed.
+/// `Invalid`: the store cannot list, or the URL is wrong. `Denied`: what must be granted is named. Others: a read failed.
 pub async fn list(url: &str) -> Result<Vec<Listed>, Error> {
     let url = LockUrl::parse(url)?;
     match url.scheme() {
         #[cfg(feature = "file")]
         "file" => crate::file::list(&url).await,
-        "mem" | "etcd" | "etcds" => {
-            let why = format!("{}: locks cannot be listed; file:DIRECTORY can", url.scheme());
-            Err(url::invalid(why))
+        #[cfg(feature = "etcd")]
+        "etcd" | "etcds" => crate::etcd::list(&url).await,
+        #[cfg(feature = "kubernetes")]
+        "k8s" | "k8s+endpoints" => crate::k8s::list(&url).await,
+        "mem" => {
+            let why = "mem: is a lock inside one process, so there is nothing to list; file:DIRECTORY can be listed";
+            Err(url::invalid(why.to_owned()))
         }
         scheme => Err(url::invalid(crate::unknown(scheme))),
     }

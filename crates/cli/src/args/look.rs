@@ -77,7 +77,7 @@ pub struct BenchArgs {
 /// `leasehold list`.
 #[derive(Clone, Args)]
 pub struct ListArgs {
-    /// Where to look: file:DIRECTORY, or a prefix of etcd
+    /// Where to look: file:DIRECTORY, etcd://host:2379/prefix, k8s://namespace/
     #[arg(env = "LEASEHOLD_LOCK", value_name = "URL", hide_env_values = true)]
     pub lock: String,
     /// In which form; with json one object a line.
