@@ -5,6 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::election::Loss;
+
 /// Why an operation failed, as `{kind, operation, source}`.
 #[derive(Clone, Debug)]
 pub struct Error {
@@ -70,3 +72,19 @@ impl StdError for Error {
         self.source.source()
     }
 }
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Expired => "the term is over: no renewal succeeded in time",
+            Self::Superseded => "the term is over: another leads",
+            Self::Resigned => "the term is over: it was given back",
+            Self::Dropped => "the term is over: its owner was dropped",
+            Self::DriverGone => "the term is over: the task that renewed it is gone",
+            Self::Silent => "the term is over: its work gave no heartbeat for too long",
+        })
+    }
+}
+
+/// So that `term.check()?` does in whatever returns errors.
+impl StdError for Loss {}

@@ -16,6 +16,7 @@ pub struct Fence {
 /// A token below one that was accepted before: its holder is no longer the leader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("stale token {token}: {highest} was accepted before")]
+#[non_exhaustive]
 pub struct Stale {
     /// The refused token.
     pub token: Token,

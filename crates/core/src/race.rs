@@ -20,6 +20,7 @@ const LEASE: Duration = Duration::from_secs(10);
 
 /// What a race that the store withstood cost.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Race {
     /// How often two writes went for one version, and exactly one of them was written.
     pub writes: usize,

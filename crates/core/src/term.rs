@@ -37,6 +37,7 @@ pub struct Held {
 
 /// When belief, grace and lease of a term end, counted from when the last acknowledged renewal was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Deadlines {
     /// Belief ends, and the work is told to stop.
     pub until: Time,
