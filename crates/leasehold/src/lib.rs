@@ -181,6 +181,9 @@ const FEATURES: &[(&str, &str)] = &[
     ("k8s+endpoints", "kubernetes"),
 ];
 
+/// Schemes of stores that are still to come.
+const TO_COME: &[&str] = &["az", "gs", "redis", "redis+sentinel", "rediss", "s3"];
+
 /// Opens the lock that `url` names.
 ///
 /// | URL | feature | what |
@@ -217,6 +220,9 @@ fn unknown(scheme: &str) -> String {
         Some((_, feature)) => format!(
             "this build has no {scheme}: locks (it has {have}); build it with the feature {feature:?}: cargo add leasehold --features {feature}, or cargo install leasehold-cli --features {feature}"
         ),
+        None if TO_COME.contains(&scheme) => {
+            format!("there are no {scheme}: locks in this version yet; this build has {have}")
+        }
         None => format!("unknown scheme {scheme:?}; this build has {have}"),
     }
 }
@@ -231,6 +237,8 @@ mod tests {
         assert!(error.to_string().contains("unknown scheme \"zk\""), "{error}");
         assert!(error.to_string().contains("mem"), "{error}");
         assert!(unknown("file").contains("--features file"));
+        let error = connect("redis://host/lock").await.unwrap_err().to_string();
+        assert!(error.contains("no redis: locks in this version"), "{error}");
     }
 
     #[tokio::test]

@@ -12,6 +12,8 @@
 mod axum_example;
 #[path = "../examples/run_once.rs"]
 mod run_once;
+#[path = "../examples/sqlite.rs"]
+mod sqlite;
 #[path = "../examples/threads.rs"]
 mod threads;
 
@@ -20,4 +22,5 @@ fn the_examples_run_to_their_end() {
     threads::main().unwrap();
     run_once::main().unwrap();
     axum_example::main().unwrap();
+    sqlite::main().unwrap();
 }
