@@ -30,6 +30,15 @@ fn a_seed_tells_the_same_bytes_again_and_another_seed_something_else() {
     assert_ne!(once, told(2, |builder| builder).0);
 }
 
+/// The picture that the README shows is of the story that this version tells.
+#[test]
+fn the_recording_is_current() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/demo.svg");
+    let recorded = std::fs::read_to_string(path).unwrap();
+    let command = "cargo run -- demo --plain --svg docs/demo.svg";
+    assert!(recorded == told(1, |builder| builder).1.picture(), "record it again: {command}");
+}
+
 #[test]
 fn the_story_shows_every_fate_and_the_checker_finds_nothing() {
     for seed in [1, 2] {
@@ -40,7 +49,7 @@ fn the_story_shows_every_fate_and_the_checker_finds_nothing() {
             "stands still",
             "is cut off",
             "is asked to give the lock back",
-            "refuses a late write",
+            "refuses the late token",
             "leads under token 4",
             "never two leaders",
         ] {

@@ -129,9 +129,8 @@ impl Teller {
                     return None;
                 } else {
                     let late = late.filter(|late| *late > Duration::from_millis(500));
-                    let since =
-                        late.map_or_else(String::new, |late| format!(", for {late:.2?} already"));
-                    (Tone::Doubtful, format!("knows that its term {token} is over{since} ({why})"))
+                    let late = late.map_or_else(String::new, |late| format!(", {late:.2?} late"));
+                    (Tone::Doubtful, format!("knows term {token} is over{late} ({why})"))
                 }
             }
             What::Died => (Tone::Bad, "is killed".to_owned()),
@@ -142,8 +141,7 @@ impl Teller {
             What::Fault { on, .. } => return self.fault(*at, node, *on),
             What::Effect { token, fenced: true, accepted: false } => {
                 debug_assert_eq!(&**node, FENCED);
-                let text =
-                    format!("refuses a late write under token {token}; unfenced, it was let in");
+                let text = format!("refuses the late token {token}; unfenced let it in");
                 (Tone::Good, text)
             }
             _ => return None,
@@ -160,6 +158,38 @@ impl Teller {
             (0, 1) => Some(self.line(at, node, Tone::Bad, "is cut off from the store")),
             (1, 0) => Some(self.line(at, node, Tone::Plain, "reaches the store again")),
             _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Behind the time and the name, in 80 columns.
+    const ROOM: usize = 60;
+
+    #[test]
+    fn every_line_fits_a_narrow_terminal() {
+        let (token, begin) = (1_795_300_402_096, Time(0));
+        let at = |seconds: u64| begin + Duration::from_secs(seconds);
+        let mut teller = Teller::new(begin);
+        let mut told = Vec::new();
+        for (seconds, node, what) in [
+            (1, "node-a", What::Up { token: 1, until: at(2) }),
+            (30, "node-b", What::Up { token, until: at(32) }),
+            (31, "node-b", What::Stopped(true)),
+            (90, "node-b", What::Stopped(false)),
+            (90, "node-b", What::Down { token, why: "Superseded".to_owned() }),
+            (91, "node-b", What::Down { token, why: "Resigned".to_owned() }),
+            (92, FENCED, What::Effect { token, fenced: true, accepted: false }),
+        ] {
+            let event = Event { at: at(seconds), node: node.into(), what };
+            told.extend(teller.tell(&event));
+        }
+        assert_eq!(told.len(), 7);
+        for line in told {
+            assert!(line.text.chars().count() <= ROOM, "{line:?}");
         }
     }
 }
