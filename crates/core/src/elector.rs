@@ -343,12 +343,15 @@ impl Elector {
     async fn supervise<R>(&self, term: &Term, work: impl Future<Output = R>) -> End<R> {
         let mut work = std::pin::pin!(work);
         let reason = tokio::select! {
+            // As everywhere here: in a fixed order, so that virtual time repeats.
+            biased;
             value = &mut work => return End::of(term, value),
             reason = term.stopped() => reason,
         };
         if reason == StopReason::Requested {
             let timeout = self.shared.clock.now() + self.shared.drain_timeout;
             tokio::select! {
+                biased;
                 value = &mut work => return End::of(term, value),
                 _ = term.lost() => {}
                 () = self.shared.clock.sleep_until(timeout) => return End::DrainTimedOut,
@@ -360,6 +363,7 @@ impl Elector {
             _ => term.deadlines().kill_at.min(self.shared.clock.now() + self.shared.loss_grace),
         };
         tokio::select! {
+            biased;
             value = &mut work => End::Lost(loss, Some(value)),
             () = self.shared.clock.sleep_until(kill_at) => End::Lost(loss, None),
         }

@@ -204,6 +204,7 @@ impl Reader {
                 _ => Box::pin(std::future::pending()),
             };
             tokio::select! {
+                biased;
                 changed = self.changed.changed() => changed.ok()?,
                 () = expiry => {}
             }

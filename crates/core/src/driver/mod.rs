@@ -108,6 +108,8 @@ impl Driver {
             tokio::task::consume_budget().await;
             let state = &mut self.state;
             tokio::select! {
+                // In a fixed order, so that virtual time repeats. What is due is looked at in every turn, whatever comes.
+                biased;
                 command = self.commands.recv(), if !state.disconnected => match command {
                     Some(command) => self.obey(command),
                     None => {

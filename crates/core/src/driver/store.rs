@@ -61,6 +61,7 @@ impl Driver {
                 self.state.counters.reads += 1;
                 self.state.request = Some(Box::pin(async move {
                     tokio::select! {
+                        biased;
                         answer = lock.read() => Answer::Read(answer),
                         () = timeout => Answer::Read(Err(timed_out("read the lock"))),
                     }
@@ -71,6 +72,7 @@ impl Driver {
                 let change = self.stamp(change);
                 self.state.request = Some(Box::pin(async move {
                     tokio::select! {
+                        biased;
                         answer = lock.write(&expected, &change) => Answer::Wrote(answer),
                         () = timeout => Answer::Wrote(Err(timed_out("write the lock"))),
                     }
