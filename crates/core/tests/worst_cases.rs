@@ -118,8 +118,8 @@ async fn leaderless(clock: &VirtualClock, store: Store, end: End, phase: Duratio
         End::Crash | End::CrashWithDeadWatch => {
             if end == End::CrashWithDeadWatch {
                 second.deaf.store(true, Ordering::SeqCst);
-                // What it does not hear before the crash.
-                clock.advance(Timing::default().retry_period() * 2).await;
+                // What it does not hear before the crash, which strikes at every phase of its silence.
+                clock.advance(Timing::default().retry_period() * 2 + phase).await;
             }
             first.dead.store(true, Ordering::SeqCst);
             std::mem::forget((held, leader));
@@ -143,13 +143,17 @@ fn nobody_is_without_a_leader_for_longer_than_promised_and_some_for_nearly_as_lo
             cases.extend(deaf.map(|most| (End::CrashWithDeadWatch, most)));
             for (end, most) in cases {
                 let mut longest = Duration::ZERO;
-                for phase in 0..10 {
+                // A whole renewal period, or a whole silence between two reads of who hears nothing.
+                let phases = if end == End::CrashWithDeadWatch { 24 } else { 10 };
+                for phase in 0..phases {
                     let lasted = leaderless(&clock, store, end, STEP * phase).await;
                     assert!(lasted <= most, "{store:?} {end:?}: {lasted:?} of {most:?}");
                     longest = longest.max(lasted);
                 }
-                // Else the promise would be no bound that anybody meets.
-                assert!(2 * longest >= most, "{store:?} {end:?}: {longest:?} of {most:?}");
+                println!("{store:?} {end:?}: {longest:?} of {most:?}");
+                // Else the promise would be no bound that anybody meets. Here no request is slow, for which it has a
+                // request timeout to spare.
+                assert!(10 * longest >= 8 * most, "{store:?} {end:?}: {longest:?} of {most:?}");
             }
         }
     });
