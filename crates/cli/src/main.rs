@@ -35,7 +35,7 @@ fn main() -> ExitCode {
     if let Action::Conformance(args) = &cli.action {
         return ExitCode::from(leasehold_cli::conformance::main(args));
     }
-    let colour = cli.log.color;
+    let (colour, quiet) = (cli.log.color, cli.log.quiet);
     // What goes wrong in it is shown by it.
     #[cfg(feature = "demo")]
     if let Action::Demo(args) = &cli.action {
@@ -44,11 +44,11 @@ fn main() -> ExitCode {
     logging::install(cli.log);
     ExitCode::from(match cli.action {
         Action::Run(args) => run::main(args),
-        Action::Status(args) => status::main(&args),
+        Action::Status(args) => status::main(&args, colour),
         Action::Watch(args) => watch::main(&args, colour),
         Action::Explain(args) => explain::main(&args, colour),
         Action::Bench(args) => bench::main(&args),
-        Action::List(args) => list::main(&args),
+        Action::List(args) => list::main(&args, quiet, colour),
         Action::Completions { shell } => about::completions(shell),
         Action::Man { subcommand } => about::manual(subcommand.as_deref()),
         Action::Doctor(args) => doctor::main(&args),

@@ -42,7 +42,7 @@ pub fn why_we_wait(status: &Status) -> String {
 /// A lease is honoured whatever its length, and one that no candidate may ask for needs somebody to look.
 fn absurd(lease_duration: Duration) -> &'static str {
     if lease_duration > MAX_LEASE_DURATION {
-        ", which is more than the 1h that a candidate may ask for: to seize the lock, make sure that nobody leads and move its file away"
+        ", which is more than the 1h that a candidate may ask for: to seize the lock, make sure that nobody leads and take its record away (of file: move the file)"
     } else {
         ""
     }

@@ -7,11 +7,11 @@ use leasehold::{
 };
 use serde_json::{Value, json};
 
-use crate::args::{OutputFormat, StatusArgs};
+use crate::args::{Colour, OutputFormat, StatusArgs};
 use crate::exit;
 use crate::lock::Lock;
 use crate::notice::{age, moment};
-use crate::output;
+use crate::output::{self, Paint};
 
 /// What one read says about leadership.
 #[derive(Debug)]
@@ -21,21 +21,23 @@ struct Answer<'a> {
     record: Option<&'a Record>,
     /// Of its holder.
     token: Option<Token>,
+    /// When the holder renewed last, where a renewal stores that.
+    renewed: Option<Wall>,
     /// Why, if that is not plain.
     reason: Option<String>,
 }
 
 /// Prints who leads. Returns the exit code.
 #[must_use]
-pub fn main(args: &StatusArgs) -> u8 {
+pub fn main(args: &StatusArgs, colour: Colour) -> u8 {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let Ok(runtime) = runtime else { return exit::INTERNAL };
-    let code = runtime.block_on(status(args));
+    let code = runtime.block_on(status(args, Paint::stdout(colour)));
     runtime.shutdown_background();
     code
 }
 
-async fn status(args: &StatusArgs) -> u8 {
+async fn status(args: &StatusArgs, paint: Paint) -> u8 {
     let read = async {
         let lock = Lock::connect(&args.lock.lock).await?;
         let observed = lock.backend().read().await?;
@@ -53,7 +55,7 @@ async fn status(args: &StatusArgs) -> u8 {
     match read {
         Ok((lock, observed)) => {
             let answer = judge(&observed);
-            output::answer(&answer.render(args.output, lock.backend().name()), answer.code)
+            output::answer(&answer.render(args.output, lock.backend().name(), paint), answer.code)
         }
         Err(error) => {
             match args.output {
@@ -77,6 +79,7 @@ fn judge(observed: &Observed) -> Answer<'_> {
         code: exit::HELD,
         record: None,
         token: None,
+        renewed: None,
         reason: reason.map(str::to_owned),
     };
     let record = match &observed.contents {
@@ -84,20 +87,26 @@ fn judge(observed: &Observed) -> Answer<'_> {
         Contents::Unreadable(what) => {
             let reason = Some(format!("what is stored is no record: {what}"));
             let code = exit::CONFIG;
-            return Answer { state: "corrupt", code, record: None, token: None, reason };
+            let (record, token, renewed) = (None, None, None);
+            return Answer { state: "corrupt", code, record, token, renewed, reason };
         }
         Contents::Record(record) if record.holder.is_none() => return nobody(None),
         Contents::Record(record) => record,
     };
     let token = observed.holders_token();
+    // Where the store ends leases a renewal need store nothing, and what is stored is when it was taken.
+    let stores = observed.expiry != Expiry::ByServer && record.renewed != Wall(0);
+    let renewed = stores.then_some(record.renewed);
     let unknown = |reason: String| Answer {
         state: "unknown",
         code: exit::UNAVAILABLE,
         record: Some(record),
         token,
+        renewed,
         reason: Some(reason),
     };
-    let held = Answer { state: "held", code: 0, record: Some(record), token, reason: None };
+    let held =
+        Answer { state: "held", code: 0, record: Some(record), token, renewed, reason: None };
     match observed.expiry {
         Expiry::Passed => nobody(Some("the holder's process is gone")),
         Expiry::Suspended => unknown("the store may have forgotten a newer state".to_owned()),
@@ -113,33 +122,37 @@ fn judge(observed: &Observed) -> Answer<'_> {
 }
 
 impl Answer<'_> {
-    fn render(&self, form: OutputFormat, lock: &str) -> String {
+    fn render(&self, form: OutputFormat, lock: &str, paint: Paint) -> String {
         match form {
-            OutputFormat::Text => self.text(),
+            OutputFormat::Text => self.text(paint),
             OutputFormat::Json => format!("{}\n", self.json(lock)),
         }
     }
 
-    fn text(&self) -> String {
+    fn text(&self, paint: Paint) -> String {
         let leader = self.record.and_then(|record| Some((record, record.holder.as_ref()?)));
         let mut text = match leader {
             Some((record, holder)) => {
                 let token = self.token.map(|token| format!("token {token}, ")).unwrap_or_default();
-                let verb = if self.code == 0 { "leads" } else { "was the last to lead" };
+                let (verb, who) = match self.code {
+                    0 => ("leads", paint.good(&holder.identity)),
+                    _ => ("was the last to lead", paint.doubtful(&holder.identity)),
+                };
                 let told = if record.acquired == Wall(0) {
                     "a foreign client that tells no more".to_owned()
                 } else {
+                    let renewed = self.renewed.map(|at| format!("renewed {}, ", moment(at)));
                     format!(
-                        "since {}, renewed {}, lease {}",
+                        "since {}, {}lease {}",
                         moment(record.acquired),
-                        moment(record.renewed),
+                        renewed.unwrap_or_default(),
                         humantime::format_duration(record.lease_duration)
                     )
                 };
-                format!("{} {verb} ({token}{told})", holder.identity)
+                format!("{who} {verb} ({token}{told})")
             }
-            None if self.code == exit::HELD => "nobody leads".to_owned(),
-            None => "unknown who leads".to_owned(),
+            None if self.code == exit::HELD => paint.bad("nobody leads"),
+            None => paint.doubtful("unknown who leads"),
         };
         if let Some(reason) = &self.reason {
             text.push_str(": ");
@@ -156,7 +169,7 @@ impl Answer<'_> {
             let (advertise, lease) = (holder.advertise.as_deref(), record.lease_duration);
             let (since, lease) = (tells.then_some(record.acquired), tells.then_some(lease));
             let mut leader = leader_json(&holder.identity, advertise, self.token, since, lease);
-            leader["renewed_ms"] = json!(tells.then_some(record.renewed.0));
+            leader["renewed_ms"] = json!(self.renewed.map(|at| at.0));
             Some(leader)
         });
         json!({
@@ -170,8 +183,8 @@ impl Answer<'_> {
 }
 
 /// What one read says, in a line.
-pub(crate) fn told(observed: &Observed) -> String {
-    judge(observed).text()
+pub(crate) fn told(observed: &Observed, paint: Paint) -> String {
+    judge(observed).text(paint)
 }
 
 /// The same, for programs.
@@ -219,12 +232,27 @@ mod tests {
     }
 
     #[test]
+    fn when_it_renewed_is_told_only_where_a_renewal_stores_it() {
+        let mut observed = foreign(Expiry::ByServer);
+        let Contents::Record(record) = &mut observed.contents else { panic!() };
+        (record.acquired, record.renewed) = (Wall(1_000), Wall(1_000));
+        assert_eq!(
+            judge(&observed).text(Paint(false)),
+            "host-7 leads (token 12, since 1970-01-01T00:00:01Z, lease 1m)\n"
+        );
+        assert_eq!(judge(&observed).json("x")["leader"]["renewed_ms"], Value::Null);
+        observed.expiry = Expiry::ByObserver;
+        assert!(judge(&observed).text(Paint(false)).contains("renewed 1970-01-01T00:00:01Z"));
+    }
+
+    #[test]
     fn a_foreign_leader_is_told_of_as_far_as_it_is_known() {
         let observed = foreign(Expiry::ByServer);
-        let text = judge(&observed).text();
+        let text = judge(&observed).text(Paint(false));
         assert_eq!(text, "host-7 leads (token 12, a foreign client that tells no more)\n");
         let elsewhere = foreign(Expiry::ByObserver);
-        assert!(!judge(&elsewhere).text().contains("token"), "no store minted it");
-        assert!(!judge(&elsewhere).text().contains("1970"));
+        assert!(!judge(&elsewhere).text(Paint(false)).contains("token"), "no store minted it");
+        assert!(!judge(&elsewhere).text(Paint(false)).contains("1970"));
+        assert!(judge(&observed).text(Paint(true)).starts_with("\u{1b}[32mhost-7\u{1b}[0m leads"));
     }
 }

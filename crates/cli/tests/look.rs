@@ -191,6 +191,11 @@ fn list_shows_the_locks_of_a_directory() {
     assert_eq!(code, 0, "{errors}");
     assert!(text.contains("/lock\n    node-a leads (token "), "{text}");
     assert_eq!(text.lines().count(), 2, "{text}");
+    std::fs::create_dir(scene.path("empty")).unwrap();
+    let (text, errors, code) = ran(&scene, &["list", &format!("{place}/empty")]);
+    assert_eq!((text.as_str(), errors.as_str(), code), ("", "leasehold: there is no lock\n", 0));
+    let (_, errors, _) = ran(&scene, &["-q", "list", &format!("{place}/empty")]);
+    assert_eq!(errors, "");
     let (_, errors, code) = ran(&scene, &["list", "mem:x"]);
     assert_eq!(code, 78);
     assert!(errors.contains("file:DIRECTORY"), "{errors}");

@@ -194,3 +194,29 @@ fn in_the_background_it_leaves_the_terminal_alone() {
     terminal.types("kill %1; wait; echo done$((1+1))");
     terminal.shows("done2");
 }
+
+#[cfg(feature = "demo")]
+#[test]
+fn the_demonstration_fits_its_terminal_follows_it_and_gives_it_back() {
+    let terminal = Terminal::open();
+    terminal.tmux(&["resize-window", "-x", "80", "-y", "24"]);
+    terminal.types("clear");
+    terminal.types(&format!("{} demo; echo code $?.", env!("CARGO_BIN_EXE_leasehold")));
+    terminal.shows("LEADS");
+    let fits = |height: usize| {
+        let screen = terminal.screen();
+        screen.lines().count() == height
+            && screen.lines().last().is_some_and(|last| last.ends_with("q quits"))
+            && screen.contains("may pass in")
+            && screen.contains("b bring back\n")
+    };
+    eventually("it fits", || fits(24));
+    terminal.tmux(&["resize-window", "-x", "160", "-y", "50"]);
+    eventually("it follows", || fits(50));
+    terminal.key("k");
+    terminal.shows("node-a    is killed");
+    terminal.key("q");
+    terminal.shows("never two leaders");
+    terminal.shows("code 0.");
+    terminal.is_back("g");
+}
