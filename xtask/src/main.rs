@@ -4,12 +4,14 @@
 //! - `test.rs`: the steps of `cargo xtask test`, in order.
 //! - `steps.rs`: runs named steps and counts them.
 //! - `cargo.rs`: cargo, called in this checkout.
+//! - `fresh.rs`: a project of a user's, with each feature of the facade alone.
 //! - `safety.rs`: runs the proof and writes its counts into docs/SAFETY.md.
 //! - `servers.rs`: the real servers of the conformance suite.
 //! - `conformance.rs`: the conformance suite.
 //! - `sim.rs`: simulation of the election.
 //! - `model.rs`: model checking of the election.
 //! - `mutants.rs`: blind mutation of the election.
+//! - `scratch.rs`: directories that go with a value.
 //! - `size.rs`: how long a release build takes from cold, and how large it is.
 //! - `tools.rs`: what a fresh machine lacks.
 
@@ -17,9 +19,11 @@
 
 mod cargo;
 mod conformance;
+mod fresh;
 mod model;
 mod mutants;
 mod safety;
+mod scratch;
 mod servers;
 mod sim;
 mod size;

@@ -1,12 +1,13 @@
 //! How long a release build of the command takes from cold, how large it is, and what a follower of it costs.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::Outcome;
 use crate::cargo::{self, cargo, target_directory};
+use crate::scratch::Scratch;
 
 const MAX_BYTES: u64 = 6_000_000;
 
@@ -110,16 +111,6 @@ impl Drop for Candidate {
         // One that ended by itself is not there to be killed.
         let _ = self.0.kill();
         let _ = self.0.wait();
-    }
-}
-
-/// A directory that goes with this value.
-struct Scratch(PathBuf);
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // Left over only if it could not be removed, under the target directory, where anyone may clean.
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use crate::cargo::{self, Counts, capture, cargo, count_tests, root};
 use crate::steps::{self, Step};
-use crate::{Outcome, conformance, model, servers, sim, size, tools};
+use crate::{Outcome, conformance, fresh, model, servers, sim, size, tools};
 
 /// In the order they run: what fails fast comes first.
 const STEPS: &[Step] = &[
@@ -18,6 +18,7 @@ const STEPS: &[Step] = &[
     full("facade-alone", facade_without_backends),
     quick("tests", tests),
     quick("doc-tests", doc_tests),
+    full("fresh-project", fresh::step),
     full("servers", servers::step),
     full("conformance", conformance::step),
     beside("simulation", sim::schedules),
@@ -187,10 +188,21 @@ fn files(what: &str, chosen: impl Fn(&str) -> bool, threads: &str) -> Result<Cou
 fn documentation() -> Result<String, String> {
     // Libraries only: the command and the facade are both called `leasehold` and would overwrite each other.
     let mut command = cargo(["doc", "--workspace", "--lib", "--no-deps", "--all-features"]);
-    silently({
-        command.env("RUSTDOCFLAGS", "-D warnings");
-        command
-    })
+    cargo::run(command.env("RUSTDOCFLAGS", "-D warnings"))?;
+    // What programs read, as docs.rs builds it: without the development dependencies of anybody.
+    let mut command = cargo(["doc", "-p", "leasehold", "--lib", "--no-deps", "--all-features"]);
+    cargo::run(command.args(docs_rs_arguments()?).env("RUSTDOCFLAGS", "-D warnings"))?;
+    Ok(String::new())
+}
+
+/// What the facade's manifest has docs.rs give to cargo.
+fn docs_rs_arguments() -> Result<Vec<String>, String> {
+    let path = root().join("crates/leasehold/Cargo.toml");
+    let manifest = fs::read_to_string(&path)
+        .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    let line = manifest.lines().find_map(|line| line.strip_prefix("cargo-args = "));
+    let line = line.ok_or("the facade's manifest has no cargo-args for docs.rs")?;
+    Ok(line.split('"').skip(1).step_by(2).map(str::to_owned).collect())
 }
 
 fn dependencies() -> Result<String, String> {
