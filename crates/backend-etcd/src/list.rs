@@ -135,8 +135,9 @@ mod tests {
     fn a_prefix_ends_where_its_part_ends() {
         let keys = Keys::under("jobs/");
         assert_eq!((keys.begin.as_slice(), keys.end.as_slice()), (&b"jobs/"[..], &b"jobs0"[..]));
-        assert!(keys.begin.as_slice() <= b"jobs/nightly/2a" && keys.end.as_slice() > b"jobs/\xff");
-        assert!(keys.begin.as_slice() > b"jobs-x/2a" && keys.end.as_slice() < b"jobsx/2a");
+        let holds = |key: &[u8]| keys.begin.as_slice() <= key && key < keys.end.as_slice();
+        assert!(holds(b"jobs/nightly/2a") && holds(b"jobs/\xff"));
+        assert!(!holds(b"jobs-x/2a") && !holds(b"jobsx/2a") && !holds(b"jobs"));
         let all = Keys::under("");
         assert_eq!((all.begin, all.end), (vec![0], vec![0]));
     }
