@@ -11,6 +11,7 @@ pub mod cases;
 pub mod catalogue;
 pub mod cgroup;
 pub mod command;
+pub mod distribution;
 pub mod expected;
 #[cfg(feature = "servers")]
 pub mod fixture;

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use leasehold::k8s::Form;
 use leasehold::{Elector, Leader, Token};
+use leasehold_conformance::distribution::Distribution;
 use leasehold_conformance::fixture::Fixture;
 use leasehold_conformance::fixture::kubernetes::{Admin, Kubernetes, Options};
 use serde_json::json;
@@ -28,21 +29,6 @@ async fn told(elector: &Elector, token: Token) {
         assert!(began.elapsed() < PATIENCE, "it is not told who leads");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-}
-
-/// Prints the distribution, and returns the median.
-fn distribution(what: &str, mut times: Vec<Duration>) -> Duration {
-    times.sort();
-    let at = |hundredth: usize| times[(times.len() * hundredth / 100).min(times.len() - 1)];
-    println!(
-        "{what}: p10 {:.1?}, p50 {:.1?}, p90 {:.1?}, p100 {:.1?} of {}",
-        at(10),
-        at(50),
-        at(90),
-        at(100),
-        times.len()
-    );
-    at(50)
 }
 
 /// Two writes, one after the other: the release, and the take. On a busy machine a raw write tells how slow everything is.
@@ -76,8 +62,10 @@ async fn a_release_hands_over_in_milliseconds() {
         raw = admin.do_it("PUT", path, Some(&raw)).await.unwrap();
         puts.push(began.elapsed());
     }
-    let put = distribution("a raw PUT", puts);
-    let median = distribution("release to leading", times);
+    let (puts, times) = (Distribution::of(puts), Distribution::of(times));
+    println!("a raw PUT: {puts}");
+    println!("release to leading: {times}");
+    let (put, median) = (puts.at(50), times.at(50));
     assert!(median <= Duration::from_millis(100).max(put * 20), "{median:?}, a raw PUT {put:?}");
 }
 

@@ -68,7 +68,8 @@ fn again(_: Arc<ConfigMap>, _: &Failure, _: Arc<Context>) -> Action {
 async fn lead(client: Client, term: Term) {
     println!("reconciling in term {}", term.token());
     let objects: Api<ConfigMap> = Api::default_namespaced(client.clone());
-    let stopped = term.stopped().map(drop);
+    // The controller wants what may be shared between threads.
+    let stopped = term.stopped().map(drop).shared();
     Controller::new(objects, watcher::Config::default().labels("example=managed"))
         .graceful_shutdown_on(stopped)
         .run(reconcile, again, Arc::new(Context { client, term }))
