@@ -89,7 +89,7 @@ built! { BUILT_ON_SERVERS:
     "NP6" members::minority "a member alone is believed, or a term outlives the way to the majority"
     "NP7" members::split "both sides of a split have a leader"
     "UP2" peers::mixed_fleet "ours lead beside anybody, client-go within its own rules included, or do not survive what it does beyond them"
-    "UP4" peers::mixed_fleet "as UP2"
+    "UP4" peers::mixed_fleet "what fails UP2, on the annotation of an Endpoints object"
     "UP5" interop::own_elections "ours and theirs lead at once, ours overtakes a queue, or tokens are two number spaces"
     "SC3" scale::leases_end_together "shown when the store ends leases so slowly that the next leader waits"
     "SE1" security::smallest_credential "more than the documented permission is needed, or an error does not say which is missing"
