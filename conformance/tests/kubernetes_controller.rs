@@ -34,8 +34,9 @@ async fn replica(cluster: &Kubernetes, identity: &str) -> (Elector, SocketAddr) 
     let elector = elector.build().unwrap();
     let file = Path::new(url.split_once("kubeconfig=").unwrap().1);
     let kubeconfig = Kubeconfig::read_from(file).unwrap();
-    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default());
-    let client = Client::try_from(config.await.unwrap()).unwrap();
+    let options = KubeConfigOptions::default();
+    let config = Config::from_custom_kubeconfig(kubeconfig, &options).await.unwrap();
+    let client = Client::try_from(config).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let candidate = elector.clone();
@@ -47,7 +48,7 @@ async fn replica(cluster: &Kubernetes, identity: &str) -> (Elector, SocketAddr) 
 
 fn leads(elector: &Elector) -> Option<Token> {
     match elector.status().role {
-        Role::Leader(leading) => Some(leading.token),
+        Role::Leader(token) => Some(token),
         _ => None,
     }
 }
