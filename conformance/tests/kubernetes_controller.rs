@@ -62,7 +62,7 @@ async fn make(admin: &Admin, name: &str) {
 async fn is_marked(admin: &Admin, name: &str, token: Token) {
     eventually(&format!("{name} is reconciled in term {token}"), async || {
         let object = admin.do_it("GET", &format!("{MAPS}/{name}"), None).await.unwrap();
-        object["metadata"]["annotations"][MARK] == token.to_string()
+        object["metadata"]["annotations"][MARK].as_str() == Some(token.to_string().as_str())
     })
     .await;
 }
