@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use leasehold::{Clock, Error, ErrorKind, LockBackend, LockUrl};
+use leasehold::{Clock, Error, ErrorKind, LockBackend, LockUrl, Push};
 
 use super::Target;
 
@@ -25,6 +25,8 @@ pub struct UrlTarget {
     url: String,
     run: String,
     by_server: bool,
+    /// Its watches go on where they ended.
+    resumes: bool,
     command: Option<PathBuf>,
     /// The URLs of the locks that cases asked for.
     opened: Mutex<BTreeSet<String>>,
@@ -45,8 +47,9 @@ impl UrlTarget {
         let run = format!("conformance-{:016x}", RandomState::new().build_hasher().finish());
         let lock = leasehold::connect(&LockUrl::beside(url, &format!("{run}.{PROBE}"))).await?;
         let by_server = lock.read().await?.expiry == leasehold::Expiry::ByServer;
+        let resumes = lock.capabilities().push == Push::Resumable;
         let (backend, url) = (backend(&scheme).to_owned(), url.to_owned());
-        Ok(Self { backend, url, run, by_server, command: None, opened: Mutex::default() })
+        Ok(Self { backend, url, run, by_server, resumes, command: None, opened: Mutex::default() })
     }
 
     /// With this command for cases about processes, if it is known.
@@ -134,6 +137,13 @@ impl Target for UrlTarget {
 
     fn url(&self, lock: &str) -> Option<String> {
         Some(self.beside(lock))
+    }
+
+    async fn forget_history(&self, _: &str) -> Result<(), String> {
+        if self.resumes {
+            return Err("nothing here compacts a store of yours".to_owned());
+        }
+        Ok(())
     }
 
     fn command(&self) -> Option<PathBuf> {

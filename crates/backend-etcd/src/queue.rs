@@ -88,8 +88,9 @@ impl Entry {
         }
         if self.lease == 0 {
             return Contents::Unreadable(format!(
-                "the key {key:?} (created at revision {}) has no lease, so it blocks this election for ever. If nobody uses it, run: etcdctl del {}",
+                "the key {key:?} (created at revision {}) has no lease, so it blocks this election for ever. If nobody uses it, run: etcdctl del {}{}",
                 self.created,
+                if key.starts_with('-') { "-- " } else { "" },
                 quoted(&key)
             ));
         }

@@ -63,6 +63,8 @@ fn beside(url: &str) -> String {
 fn remove(scratch: &str) -> std::io::Result<()> {
     let Ok(url) = LockUrl::parse(scratch) else { return Ok(()) };
     match url.scheme() {
+        // Without its directory nothing was made.
+        "file" if url.path().parent().is_none_or(|directory| !directory.exists()) => Ok(()),
         "file" => leasehold::file::remove_named(&url.path()).map(drop),
         _ => Ok(()),
     }

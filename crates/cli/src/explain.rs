@@ -5,7 +5,9 @@ mod drawing;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use leasehold::{Explanation, InvalidTiming, NotExplained, Requests, Timing, TimingSettings};
+use leasehold::{
+    Explanation, InvalidTiming, NotExplained, Requests, Timing, TimingSettings, slower_by_percent,
+};
 use serde_json::{Value, json};
 
 use crate::args::{Colour, ExplainArgs, OutputFormat};
@@ -154,8 +156,7 @@ fn tolerance(found: &Explanation) -> Rows {
     let ratio =
         if found.store.by_server { bounds.store_clock_rate_ratio } else { bounds.clock_rate_ratio };
     let whose = if found.store.by_server { "the store's" } else { "a follower's" };
-    // Rounded down: it is a promise.
-    let percent = ((ratio - 1.0) * 1000.0).floor() / 10.0;
+    let percent = slower_by_percent(ratio);
     vec![
         (said(bounds.ride_through), "an outage of the store; the leader leads on".to_owned()),
         (

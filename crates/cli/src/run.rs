@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use leasehold::{
-    BootClock, Clock, Deadlines, Elector, Error, ErrorKind, Held, Leader, Loss, Term, Time,
+    BootClock, Clock, Deadlines, Elector, Error, ErrorKind, Held, Leader, LockUrl, Loss, Term, Time,
 };
 use nix::sys::signal::{SigSet, Signal};
 use tracing::{debug, error, info, warn};
@@ -332,10 +332,17 @@ impl Candidate {
                 variable("LEASEHOLD_HELD_IDENTITY", self.elector.identity().to_owned()),
                 variable("LEASEHOLD_FENCING_TOKEN", term.token().to_string()),
             ],
-            env_remove: args::variables(),
+            env_remove: [args::variables(), secrets(&self.args.lock.lock)].concat(),
             grace: self.elector.timing().stop_grace(),
         }
     }
+}
+
+/// The variable that holds the password, if the URL names one: it is no business of CMD's.
+fn secrets(url: &str) -> Vec<OsString> {
+    let url = LockUrl::parse(url).ok();
+    let name = url.as_ref().and_then(|url| url.parameter("password_env"));
+    name.map(OsString::from).into_iter().collect()
 }
 
 impl Course {
@@ -380,5 +387,12 @@ mod tests {
     fn nobody_is_accused_where_a_record_is_gone() {
         assert!(whose(&Leader::Nobody).contains("gone from the store"));
         assert!(!whose(&Leader::Unknown).contains("another leader"));
+    }
+
+    #[test]
+    fn the_variable_of_a_password_is_kept_from_the_command() {
+        let named = secrets("etcd://127.0.0.1:1/jobs?user=u&password_env=PW");
+        assert_eq!(named, [OsString::from("PW")]);
+        assert!(secrets("file:/tmp/x").is_empty());
     }
 }

@@ -82,4 +82,5 @@ pub use term::{Deadlines, Held, StopReason, Term};
 pub use time::{Time, Wall};
 pub use timing::{
     Bounds, InvalidTiming, Leaderless, MAX_LEASE_DURATION, Requests, Store, Timing, TimingSettings,
+    slower_by_percent,
 };

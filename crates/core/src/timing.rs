@@ -72,6 +72,13 @@ pub struct Bounds {
     pub ride_through: Duration,
 }
 
+/// By how many percent of it the holder's clock may run slower, if another may run `ratio` times as fast. Rounded down to a
+/// tenth: it is a promise.
+#[must_use]
+pub fn slower_by_percent(ratio: f64) -> f64 {
+    ((1.0 - ratio.recip()) * 1000.0).floor() / 10.0
+}
+
 /// Whose clock ends a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Waits {

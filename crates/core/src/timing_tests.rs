@@ -215,3 +215,15 @@ fn a_store_rounds_the_lease_up_and_leaves_the_rest() {
     let short = fit(ms(1999)).unwrap_err();
     assert_eq!(short, "lease duration 1.999s is below 2s, the shortest that coarse keeps");
 }
+
+/// At that rate the work still ends when the wait does; a tenth of a percent slower would be too slow.
+#[test]
+fn a_holder_may_be_slower_by_as_much_as_the_ratio_leaves() {
+    let timing = Timing::default();
+    let percent = slower_by_percent(timing.bounds().clock_rate_ratio);
+    let (dead, wait) =
+        (timing.renew_deadline() + timing.stop_grace(), Timing::wait(timing.lease_duration()));
+    let ends = |percent: f64| dead.as_secs_f64() / (1.0 - percent / 100.0);
+    assert!(ends(percent) <= wait.as_secs_f64() && ends(percent + 0.1) > wait.as_secs_f64());
+    assert!((slower_by_percent(2.0) - 50.0).abs() < 1e-9);
+}

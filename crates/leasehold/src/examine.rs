@@ -1,6 +1,8 @@
 //! What there is to know of a lock before a program relies on it.
 
-use crate::{Diagnose, Error, ErrorKind, Finding, LockUrl, Timing, TimingSettings, url};
+use crate::{
+    Diagnose, Error, ErrorKind, Finding, LockUrl, Timing, TimingSettings, slower_by_percent, url,
+};
 
 /// What an examination found: see [`examine`].
 #[derive(Clone, Debug)]
@@ -57,10 +59,7 @@ fn of_timing(timing: &Timing) -> Vec<Finding> {
     let (period, timeout) = (timing.retry_period(), timing.request_timeout());
     let (grace, margin) = (timing.stop_grace(), timing.clock_margin());
     let bounds = timing.bounds();
-    // Rounded down: it is a promise.
-    let slower = ((bounds.clock_rate_ratio.min(bounds.store_clock_rate_ratio) - 1.0) * 1000.0)
-        .floor()
-        / 10.0;
+    let slower = slower_by_percent(bounds.clock_rate_ratio.min(bounds.store_clock_rate_ratio));
     [
         timing.to_string(),
         format!(
@@ -119,7 +118,7 @@ mod tests {
         for says in [
             "2s + 3 x request timeout 2s = 8s <= renew deadline 10s",
             "= 15s <= lease",
-            "7.1 %",
+            "6.6 % slower",
             "of 6s",
         ] {
             assert!(text.contains(says), "{says}: {text}");

@@ -1,6 +1,7 @@
 //! A candidate in this process: an elector of the product over a link, whose terms are noted.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use leasehold_core::{
@@ -46,6 +47,7 @@ pub struct Candidate {
     gate: Gate,
     clock: CandidateClock,
     history: History,
+    dead: Arc<AtomicBool>,
 }
 
 /// A term that a candidate holds.
@@ -80,7 +82,7 @@ impl Candidate {
         let identity = setup.identity.unwrap_or_else(|| name.to_string());
         let builder = Elector::builder(link.over(store)).identity(identity).timing(setup.timing);
         let elector = tune(builder.clock(clock.clone())).build()?;
-        Ok(Self { name, elector, link, gate, clock, history })
+        Ok(Self { name, elector, link, gate, clock, history, dead: Arc::default() })
     }
 
     /// Its name in the history.
@@ -187,6 +189,7 @@ impl Candidate {
     /// Ends its process, as SIGKILL does: nothing of it runs any more.
     pub fn kill(&self) {
         self.history.note(&self.name, What::Died);
+        self.dead.store(true, Ordering::Relaxed);
         self.gate.set(false);
         // Its handles must not be dropped: a dead process sends no farewell.
         std::mem::forget(self.elector.clone());
@@ -195,11 +198,15 @@ impl Candidate {
     /// Notes what becomes of a term.
     fn follow(&self, term: Term) {
         let (name, history, clock) = (self.name.clone(), self.history.clone(), self.clock.clone());
-        let token = term.token();
+        let (token, dead) = (term.token(), self.dead.clone());
         let mut until = term.deadlines().until;
         history.note(&name, What::Up { token, until: clock.to_base(until) });
         tokio::task::spawn_local(async move {
             while let Some(deadlines) = term.extended(until).await {
+                // What had reached a process when it was killed, it never knew.
+                if dead.load(Ordering::Relaxed) {
+                    return;
+                }
                 until = deadlines.until;
                 history.note(&name, What::Extended { token, until: clock.to_base(until) });
             }

@@ -23,7 +23,9 @@ them off. Two resources are written to by whoever leads: one takes all it is giv
 A candidate that is killed here ends within this process, so that the lock is free when its lease is over, also on \
 file:, where the end of a process frees it at once.
 
-It ends with what a checker says of all that happened. Exits with 0 if nothing is wrong with it, and else with 80.";
+The lease duration is 5 s here unless one is given, short enough to watch.
+
+It ends with what a checker says of all that happened. Exits with 0 if nothing is wrong with it, and else with 80; with 69 or 77 at once if the store cannot be read.";
 
 /// The lease of the demonstration, if none is chosen: short enough to watch.
 const LEASE: Duration = Duration::from_secs(5);
@@ -68,8 +70,5 @@ pub fn main(args: &DemoArgs, colour: Colour) -> u8 {
 
 fn settings(args: &DemoArgs) -> TimingSettings {
     let settings = TimingSettings::from(&args.timing);
-    match settings == TimingSettings::default() {
-        true => TimingSettings::lease_duration(LEASE),
-        false => settings,
-    }
+    TimingSettings { lease_duration: settings.lease_duration.or(Some(LEASE)), ..settings }
 }

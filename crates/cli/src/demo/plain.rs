@@ -87,6 +87,10 @@ async fn play(
         Some(url) => Some(crate::lock::Lock::connect(url).await?.backend()),
         None => None,
     };
+    // A story in which nobody can lead says nothing.
+    if let Some(lock) = &opened {
+        lock.read().await?;
+    }
     let cast = Cast {
         open: Box::new(|| match &opened {
             Some(lock) => Ok(lock.clone()),

@@ -58,6 +58,8 @@ pub(super) struct Teller {
     begin: Time,
     /// Up to when somebody believed.
     believed: Option<Time>,
+    /// Who led last.
+    leader: Option<Arc<str>>,
     terms: HashMap<Token, Term>,
     /// Reported once a fault: what strikes in several ways is one thing.
     cut: HashMap<Arc<str>, usize>,
@@ -71,7 +73,14 @@ struct Term {
 
 impl Teller {
     pub(super) fn new(begin: Time) -> Self {
-        Self { begin, believed: None, terms: HashMap::new(), cut: HashMap::new(), led: 0 }
+        Self {
+            begin,
+            believed: None,
+            leader: None,
+            terms: HashMap::new(),
+            cut: HashMap::new(),
+            led: 0,
+        }
     }
 
     pub(super) fn line(&self, at: Time, who: &str, tone: Tone, text: impl Into<String>) -> Line {
@@ -106,6 +115,7 @@ impl Teller {
                 let gap = self.believed.map(|before| at.since(before));
                 self.terms.insert(*token, Term { until: *until });
                 self.believed = self.believed.max(Some(*until));
+                self.leader = Some(node.clone());
                 self.led += 1;
                 let text = match gap {
                     None => format!("leads under token {token}"),
@@ -133,7 +143,13 @@ impl Teller {
                     (Tone::Doubtful, format!("knows term {token} is over{late} ({why})"))
                 }
             }
-            What::Died => (Tone::Bad, "is killed".to_owned()),
+            What::Died => {
+                // Nobody leads from here on, and not from when it would have had to know.
+                if self.leader.as_ref() == Some(node) {
+                    self.believed = self.believed.min(Some(*at));
+                }
+                (Tone::Bad, "is killed".to_owned())
+            }
             What::Stopped(true) => (Tone::Bad, "stands still".to_owned()),
             What::Stopped(false) => {
                 (Tone::Doubtful, "goes on, as if nothing had happened".to_owned())
@@ -191,5 +207,24 @@ mod tests {
         for line in told {
             assert!(line.text.chars().count() <= ROOM, "{line:?}");
         }
+    }
+
+    #[test]
+    fn nobody_leads_from_the_moment_of_a_kill() {
+        let begin = Time(0);
+        let at = |seconds: u64| begin + Duration::from_secs(seconds);
+        let mut teller = Teller::new(begin);
+        let mut told = Vec::new();
+        for (seconds, node, what) in [
+            (1, "a", What::Up { token: 1, until: at(9) }),
+            // One that does not lead.
+            (2, "c", What::Died),
+            (3, "a", What::Died),
+            (11, "b", What::Up { token: 2, until: at(20) }),
+        ] {
+            let event = Event { at: at(seconds), node: node.into(), what };
+            told.extend(teller.tell(&event));
+        }
+        assert!(told[3].text.contains("nobody did for 8.00s"), "{:?}", told[3]);
     }
 }

@@ -386,7 +386,8 @@ fn failed(failure: &Failure, store_error: Option<&Error>) -> Error {
         Failure::Rewound { floor, before } => new(
             ErrorKind::Rewound,
             format!(
-                "the store says it is at {floor:?}, and was at {before} before: it was restored. Add token_floor={before} to the URL to go on"
+                "the store says it is at {}, and was at {before} before: it was restored. Add token_floor={before} to the URL to go on",
+                floor.map_or("its beginning".to_owned(), |floor| floor.to_string())
             ),
         ),
         Failure::Denied | Failure::Invalid => match store_error {
