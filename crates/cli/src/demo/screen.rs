@@ -107,24 +107,31 @@ fn lease<'a>(view: &View<'_>, width: usize) -> Vec<Row<'a>> {
         reason = "columns of a terminal"
     )]
     let lit = ((columns as f64) * share).round() as usize;
-    let (tone, phase) = match gone {
-        gone if gone < deadline => (Tone::Good, "believes"),
-        gone if gone < deadline + timing.stop_grace() => (Tone::Doubtful, "has been told to stop"),
-        gone if gone < lease => (Tone::Bad, "is killed"),
-        _ => (Tone::Bad, "leads no more; the lease has run out"),
-    };
     let rest = |until: Duration| format!("{:.1}s", until.saturating_sub(gone).as_secs_f64());
+    let (stops, killed) = (rest(deadline), rest(deadline + timing.stop_grace()));
+    let number = NAMES.iter().position(|name| **name == *node);
+    let dead = number.is_some_and(|at| view.stage.health(at) == Health::Dead);
+    let (tone, phase) = match gone {
+        gone if gone >= lease => (Tone::Bad, "leads no more".to_owned()),
+        _ if dead => (Tone::Bad, "is dead".to_owned()),
+        gone if gone < deadline => {
+            (Tone::Good, format!("believes: stop in {stops}, kill in {killed}"))
+        }
+        gone if gone < deadline + timing.stop_grace() => {
+            (Tone::Doubtful, format!("was told to stop: kill in {killed}"))
+        }
+        _ => (Tone::Bad, "is killed".to_owned()),
+    };
     let bar = vec![
         Span::raw(" lease  "),
         Span::styled("█".repeat(lit), style(view, tone)),
         dim(view, "░".repeat(columns - lit)),
     ];
-    let words = format!(
-        "        {node} {phase}; stop in {}, kill in {}, may pass in {}",
-        rest(deadline),
-        rest(deadline + timing.stop_grace()),
-        rest(lease)
-    );
+    let passes = match gone < lease {
+        true => format!("the lease may pass in {}", rest(lease)),
+        false => "the lease has run out".to_owned(),
+    };
+    let words = format!("        {node} {phase}; {passes}");
     vec![Row::from(bar), Row::raw(words)]
 }
 
@@ -144,7 +151,18 @@ impl Scale {
         // Whole columns, so that what was drawn moves and does not flicker.
         let end = (view.stage.clock.now().0 / step + 1) * step;
         let begin = end.saturating_sub(step * columns as u64);
-        Self { begin, columns, step, beliefs: spans(view.events) }
+        let mut beliefs = spans(view.events);
+        // They reach up to the last event; who leads believes now, too.
+        for (at, name) in NAMES.iter().enumerate() {
+            let runs = matches!(view.stage.health(at), Health::Well | Health::CutOff);
+            let role = view.stage.status(at).filter(|_| runs).map(|status| status.role);
+            let Some(Role::Leader(token)) = role else { continue };
+            let own = |belief: &&mut Belief| *belief.node == **name && belief.token == token;
+            if let Some(belief) = beliefs.iter_mut().find(own) {
+                belief.end = belief.end.max(view.stage.clock.now());
+            }
+        }
+        Self { begin, columns, step, beliefs }
     }
 
     fn moment(&self, column: usize) -> (Time, Time) {
