@@ -35,12 +35,12 @@ pub(super) async fn forged(world: &World) -> Outcome {
     let loss = world.within("the leader notices", LEASE / 3, lead.lost()).await?;
     world.sleep(3 * LEASE).await;
     let blocked = a.leads().is_none() && b.leads().is_none();
+    let told =
+        matches!(&b.elector().status().leader, Leader::Held(who) if who.identity == "intruder");
     if world.target().by_server() {
         // A key of so long a lease would stay where nobody resets the store.
         free(&store, &forged).await?;
     }
-    let told =
-        matches!(&b.elector().status().leader, Leader::Held(who) if who.identity == "intruder");
     must(told, || "it is not told who holds the lock".to_owned())?;
     let token = forged.record().map_or(0, |record| record.token);
     must(fenced.write(token), || "the resource knows no intruders, only tokens".to_owned())?;
