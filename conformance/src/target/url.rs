@@ -43,6 +43,8 @@ impl UrlTarget {
             let why = "mem: is a lock of one process; leasehold-conformance memory tests it";
             return Err(Error::new(ErrorKind::Invalid, "open the store", why));
         }
+        // It must name a lock, beside which the scratch ones are.
+        drop(leasehold::connect(url).await?);
         // The standard library's only source of randomness.
         let run = format!("conformance-{:016x}", RandomState::new().build_hasher().finish());
         let lock = leasehold::connect(&LockUrl::beside(url, &format!("{run}.{PROBE}"))).await?;

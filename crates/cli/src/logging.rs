@@ -37,7 +37,12 @@ fn targets(quiet: bool, verbose: u8) -> Targets {
         (false, 1) => (LevelFilter::DEBUG, LevelFilter::INFO),
         (false, _) => (LevelFilter::TRACE, LevelFilter::TRACE),
     };
-    Targets::new().with_default(others).with_target("leasehold", ours)
+    // It tells every failed request as an error, and so do we, with what follows from it.
+    let kube = if verbose == 0 { LevelFilter::OFF } else { others };
+    Targets::new()
+        .with_default(others)
+        .with_target("leasehold", ours)
+        .with_target("kube_client", kube)
 }
 
 #[cfg(test)]
@@ -60,6 +65,7 @@ mod tests {
                     assert_eq!(targets.would_enable(target, &level), level <= most, "{target}");
                 }
             }
+            assert_eq!(targets.would_enable("kube_client::client", &Level::ERROR), verbose > 0);
         }
     }
 }
