@@ -3,14 +3,12 @@
 //! server for ten. Ends with a panic if a term is lost.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark")]
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use leasehold::k8s::Form;
 use leasehold::{Elector, Held, LockBackend, MemoryLock};
-use leasehold_conformance::fixture::Fixture;
-use leasehold_conformance::fixture::kubernetes::{Admin, Kubernetes, Options};
+use leasehold_conformance::fixture::kubernetes::{Kubernetes, Options};
 
 /// So many contend at a time when all begin.
 const AT_ONCE: usize = 50;
@@ -46,9 +44,9 @@ async fn in_memory(elections: usize, time: Duration) {
 async fn on_kubernetes(elections: usize, time: Duration) {
     let cluster = Kubernetes::start(Options::default()).await.unwrap();
     let admin = cluster.admin().await.unwrap();
-    let url = cluster.url(&cluster.endpoints(), "any");
-    let file = Path::new(url.split_once("kubeconfig=").unwrap().1);
-    let client = leasehold::k8s::Kubernetes::options().kubeconfig(file).build().await.unwrap();
+    let kubeconfig = cluster.kubeconfig().unwrap();
+    let client =
+        leasehold::k8s::Kubernetes::options().kubeconfig(kubeconfig).build().await.unwrap();
     let before = Cost::now();
     let lock = |number| {
         let lock = client.lock(Form::Lease, Some("default"), &name(number)).unwrap();
@@ -58,17 +56,25 @@ async fn on_kubernetes(elections: usize, time: Duration) {
     let held = elected(elections, lock).await;
     println!("all {elections} lead after {:.1?}", began.elapsed());
     let verbs = ["GET", "PUT", "WATCH"];
-    let counted = async || {
-        let metrics = admin.do_it("GET", "/metrics", None).await.unwrap();
-        verbs.map(|verb| requests(metrics.as_str().unwrap(), verb))
+    let counted = async |metric: &str, verb: &str| {
+        let verb = format!("verb=\"{verb}\"");
+        admin.metric(metric, &["resource=\"leases\"", &verb]).await.unwrap()
     };
-    let (sent, since) = (counted().await, Instant::now());
+    let sent = async || {
+        let mut sent = [0.0; 3];
+        for (count, verb) in sent.iter_mut().zip(verbs) {
+            *count = counted("apiserver_request_total", verb).await;
+        }
+        sent
+    };
+    let (sent_before, since) = (sent().await, Instant::now());
     lasts(&held, time, &before).await;
-    let (now, passed) = (counted().await, since.elapsed());
-    for ((verb, before), after) in verbs.iter().zip(sent).zip(now) {
+    let (sent_after, passed) = (sent().await, since.elapsed());
+    for ((verb, before), after) in verbs.iter().zip(sent_before).zip(sent_after) {
         println!("{verb} of Leases: {:.1} a second", (after - before) / passed.as_secs_f64());
     }
-    println!("watches of Leases open: {}", watches(&admin).await);
+    let open = counted("apiserver_longrunning_requests", "WATCH").await;
+    println!("watches of Leases open: {open}");
 }
 
 fn name(number: usize) -> String {
@@ -133,23 +139,4 @@ impl Cost {
         let sockets = targets.filter(|to| to.to_string_lossy().starts_with("socket:")).count();
         Self { at: Instant::now(), ticks, resident, sockets }
     }
-}
-
-fn requests(metrics: &str, verb: &str) -> f64 {
-    sum(metrics, "apiserver_request_total{", verb)
-}
-
-async fn watches(admin: &Admin) -> f64 {
-    let metrics = admin.do_it("GET", "/metrics", None).await.unwrap();
-    sum(metrics.as_str().unwrap(), "apiserver_longrunning_requests{", "WATCH")
-}
-
-/// The sum of a metric over Leases and this verb.
-fn sum(metrics: &str, metric: &str, verb: &str) -> f64 {
-    let verb = format!("verb=\"{verb}\"");
-    let of_leases = |line: &&str| {
-        line.starts_with(metric) && line.contains("resource=\"leases\"") && line.contains(&verb)
-    };
-    let lines = metrics.lines().filter(of_leases);
-    lines.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
 }

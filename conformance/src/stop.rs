@@ -33,6 +33,25 @@ impl Stop {
         })
     }
 
+    /// Hears signals in a thread of its own: the first ends the run, and the second the process. Without it the first would
+    /// end the process, and what the cases made would stay. `listen` gives what waits for the next signal.
+    pub fn obey<L: AsyncFnMut() -> u8>(&self, listen: impl FnOnce() -> Option<L> + Send + 'static) {
+        let stop = self.clone();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let Ok(runtime) = runtime else { return };
+            runtime.block_on(async {
+                let Some(mut next) = listen() else { return };
+                loop {
+                    let signal = next().await;
+                    if !stop.ask(signal) {
+                        std::process::exit(i32::from(128_u8.saturating_add(signal)));
+                    }
+                }
+            });
+        });
+    }
+
     /// The signal for which it was asked.
     #[must_use]
     pub fn asked(&self) -> Option<u8> {

@@ -32,7 +32,8 @@ pub fn tell(
     code(&ran)
 }
 
-const USAGE: u8 = 64;
+/// The command line is wrong.
+pub const USAGE: u8 = 64;
 const UNAVAILABLE: u8 = 69;
 const DENIED: u8 = 77;
 const CONFIG: u8 = 78;

@@ -14,6 +14,7 @@ use leasehold::{
     BoxStream, Capabilities, Change, Contents, Elector, Error, Intent, Leader, LockBackend,
     Observed, Outcome, Version,
 };
+use leasehold_conformance::distribution::Distribution;
 use leasehold_conformance::fixture::Fixture;
 use leasehold_conformance::fixture::etcd::Etcd;
 
@@ -129,26 +130,11 @@ async fn a_release_hands_over_in_milliseconds() {
         let (median, worst) = spread(times);
         println!("{what}: after {median:.1?} (median), {worst:.1?} (longest)");
     }
-    distribution("a raw put", &puts);
-    distribution("release to leading", &times);
+    println!("a raw put: {}", Distribution::of(puts.clone()));
+    println!("release to leading: {}", Distribution::of(times.clone()));
     let ((median, _), (put, _)) = (spread(times), spread(puts));
     let bound = Duration::from_millis(10).max(put * PUTS);
     assert!(median <= bound, "{median:?}, a raw put {put:?}, so at most {bound:?}");
-}
-
-/// For people.
-fn distribution(what: &str, times: &[Duration]) {
-    let mut times = times.to_vec();
-    times.sort();
-    let at = |hundredth: usize| times[(times.len() * hundredth / 100).min(times.len() - 1)];
-    println!(
-        "{what}: p10 {:.1?}, p50 {:.1?}, p90 {:.1?}, p100 {:.1?} of {}",
-        at(10),
-        at(50),
-        at(90),
-        at(100),
-        times.len()
-    );
 }
 
 async fn client(etcd: &Etcd) -> Client {

@@ -1,16 +1,10 @@
 //! Cases of the slow tier that every run of the tests must show, in a shorter form: client-go and ours on one lock.
+#![allow(missing_docs, unreachable_pub, clippy::print_stdout, reason = "only tests are here")]
 
-use leasehold_conformance::command;
-use leasehold_conformance::own::Says;
-use leasehold_conformance::stop::Stop;
+#[path = "common/cases.rs"]
+mod cases;
 
 #[test]
 fn a_fleet_of_client_go_and_ours() {
-    let words = ["k8s", "UP2,UP4"].map(str::to_owned);
-    let as_expected = command::run(&words, &Stop::default(), |says| {
-        if let Says::Verdict(text) = says {
-            println!("{text}");
-        }
-    });
-    assert!(matches!(as_expected, Ok(true)), "{as_expected:?}");
+    cases::run("k8s", "UP2,UP4");
 }

@@ -12,7 +12,6 @@ mod common;
 mod controller;
 
 use std::net::SocketAddr;
-use std::path::Path;
 
 use common::eventually;
 use controller::MARK;
@@ -32,8 +31,7 @@ async fn replica(cluster: &Kubernetes, identity: &str) -> (Elector, SocketAddr) 
     let url = cluster.url(&cluster.endpoints(), "operator");
     let elector = Elector::builder(leasehold::connect(&url).await.unwrap()).identity(identity);
     let elector = elector.build().unwrap();
-    let file = Path::new(url.split_once("kubeconfig=").unwrap().1);
-    let kubeconfig = Kubeconfig::read_from(file).unwrap();
+    let kubeconfig = Kubeconfig::read_from(cluster.kubeconfig().unwrap()).unwrap();
     let options = KubeConfigOptions::default();
     let config = Config::from_custom_kubeconfig(kubeconfig, &options).await.unwrap();
     let client = Client::try_from(config).unwrap();

@@ -18,8 +18,8 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
             servers::run(Some(server))?;
         }
     }
-    let mut suite = suite()?;
-    cargo::run(suite.args(arguments))
+    build()?;
+    cargo::run(suite().args(arguments))
 }
 
 /// What a candidate asks of a store, once each. The whole tier is `cargo xtask conformance etcd-least`.
@@ -28,19 +28,24 @@ const LEAST: &str = "Q1,Q2,BA1,BA2,BA6,EX2,RN2,HO1,HO7,FE1,FE4,FE7,WA1,WA2";
 /// The step of `cargo xtask test`: the fast tier on real servers, and some of it once more where everybody may use one
 /// lock and nothing else. Those without servers are among the slow tests.
 pub(crate) fn step() -> Result<String, String> {
-    let etcd = cargo::last_line(suite()?.arg("etcd"))?;
-    let least = cargo::last_line(suite()?.args(["etcd-least", LEAST]))?;
-    let kubernetes = cargo::last_line(suite()?.arg("k8s"))?;
+    build()?;
+    let etcd = cargo::last_line(suite().arg("etcd"))?;
+    let least = cargo::last_line(suite().args(["etcd-least", LEAST]))?;
+    let kubernetes = cargo::last_line(suite().arg("k8s"))?;
     Ok(format!("{etcd}; {least}; {kubernetes}"))
 }
 
-/// The suite's command, and beside it the one whose children the cases look at. Both as the tests of the whole workspace
-/// build them: with the features of one package alone most of the tree would be built once more.
-fn suite() -> Result<Command, String> {
+/// Builds the suite's command, and beside it the one whose children the cases look at. Both as the tests of the whole
+/// workspace build them: with the features of one package alone most of the tree would be built once more.
+fn build() -> Result<(), String> {
     let tests = ["--test", "proxy", "--test", "run"];
-    cargo::run(cargo(["test", "--quiet", "--workspace", "--no-run"]).args(tests))?;
+    cargo::run(cargo(["test", "--quiet", "--workspace", "--no-run"]).args(tests))
+}
+
+/// The suite's command, once it is built.
+fn suite() -> Command {
     let built = target_directory().join("debug");
     let mut suite = Command::new(built.join("leasehold-conformance"));
     suite.env("LEASEHOLD_PROGRAM", built.join("leasehold"));
-    Ok(suite)
+    suite
 }

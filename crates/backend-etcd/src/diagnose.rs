@@ -211,7 +211,7 @@ impl Keys {
             Err(error) if error.kind() == ErrorKind::Denied => vec![Finding::warning(
                 SUBJECT,
                 "not tested: this user may not write beside the lock, which is right for a candidate",
-                format!("run this once as a user who may: {}", grant(&self.scratch())),
+                format!("run this once as a user who may: {}", grant("readwrite", &self.scratch())),
             )],
             Err(error) => vec![Finding::of_error(SUBJECT, error)],
         }

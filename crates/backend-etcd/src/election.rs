@@ -59,7 +59,7 @@ impl ElectionName {
 
     /// The command that lets a role contend.
     pub(crate) fn grant(&self) -> String {
-        grant(&self.prefix)
+        grant("readwrite", &self.prefix)
     }
 
     /// Whether a key under the prefix is of an election whose name begins with ours.
@@ -80,10 +80,10 @@ impl fmt::Debug for ElectionName {
     }
 }
 
-/// The command that lets a role use every key that begins so. A role has one permission on a range: granting it "read"
-/// would take "write" away.
-pub(crate) fn grant(prefix: &str) -> String {
-    format!("etcdctl role grant-permission ROLE readwrite {} --prefix=true", quoted(prefix))
+/// The command that gives a role this permission on every key that begins so. A role has one permission on a range:
+/// granting it "read" would take "write" away.
+pub(crate) fn grant(permission: &str, prefix: &str) -> String {
+    format!("etcdctl role grant-permission ROLE {permission} {} --prefix=true", quoted(prefix))
 }
 
 /// The lease of the term that the Take with this nonce begins: 63 of its bits, since negative ids once put members

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use etcd_client::{Client, GetOptions, GetResponse, KeyValue, SortOrder, SortTarget};
 use leasehold_core::{Error, ErrorKind};
 
-use crate::election::{ElectionName, KUBERNETES_KEYS};
-use crate::failure::Failure;
+use crate::election::{ElectionName, KUBERNETES_KEYS, grant};
+use crate::failure::{Failure, Reason};
 use crate::lock::{EtcdLock, HEDGE};
 use crate::options::Etcd;
 
@@ -86,12 +86,12 @@ impl Keys {
 
     /// What grants an election grants no list.
     fn explained(&self, failure: Failure) -> Error {
-        if failure.kind != ErrorKind::Denied || !failure.text.contains("permission denied") {
+        if failure.reason != Reason::NotPermitted {
             return failure.during(LIST);
         }
-        let prefix = crate::queue::quoted(&self.prefix);
         let why = format!(
-            "etcd says: permission denied; to list, this user must be allowed to read every key there: etcdctl role grant-permission ROLE read {prefix} --prefix=true"
+            "etcd says: permission denied; to list, this user must be allowed to read every key there: {}",
+            grant("read", &self.prefix)
         );
         Error::new(ErrorKind::Denied, LIST, why)
     }

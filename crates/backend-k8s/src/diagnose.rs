@@ -19,9 +19,6 @@ const EXAMINE: &str = "examine the store";
 /// How many reads are timed.
 const READS: usize = 10;
 
-/// What is said of how soon another may lead.
-const FAIL_OVER: &str = "fail-over";
-
 /// How often two candidates race.
 const ROUNDS: u64 = 5;
 
@@ -71,10 +68,7 @@ impl Diagnose for KubernetesLock {
         findings.push(lock);
         findings.push(self.reads(timing).await);
         if allowed.is_ok_and(|missing| missing.is_empty()) {
-            let raced = api.raced(timing).await;
-            // What nobody can read frees the lock for nobody.
-            findings
-                .extend(raced.into_iter().filter(|one| !(is_blocked && one.subject == FAIL_OVER)));
+            findings.extend(api.raced(timing, is_blocked).await);
         }
         findings
     }
@@ -171,7 +165,7 @@ impl Api {
     }
 
     /// Two candidates race for a scratch object beside this one, which is removed. A candidate need not be allowed to.
-    async fn raced(&self, timing: &Timing) -> Vec<Finding> {
+    async fn raced(&self, timing: &Timing, is_blocked: bool) -> Vec<Finding> {
         const SUBJECT: &str = "compare-and-swap";
         let scratch = match self.scratch() {
             Ok(scratch) => scratch,
@@ -196,7 +190,7 @@ impl Api {
         let candidates = [candidate(), candidate()];
         let raced = race([&candidates[0], &candidates[1]], ROUNDS).await;
         let removed = scratch.remove().await;
-        let mut findings = told(&raced, timing);
+        let mut findings = told(&raced, timing, is_blocked);
         if let Err(failure) = removed {
             let (text, place) = (failure.during("remove the scratch object"), &scratch.place);
             findings.push(Finding::warning(SUBJECT, text.to_string(), format!("delete {place}")));
@@ -232,19 +226,13 @@ impl Api {
     }
 }
 
-fn told(raced: &Result<Race, Error>, timing: &Timing) -> Vec<Finding> {
+fn told(raced: &Result<Race, Error>, timing: &Timing, is_blocked: bool) -> Vec<Finding> {
     const SUBJECT: &str = "compare-and-swap";
     let done = match raced {
         Ok(done) => done,
         Err(error) => return vec![Finding::of_error(SUBJECT, error)],
     };
-    let median = |times: &[Duration]| {
-        let mut times = times.to_vec();
-        times.sort_unstable();
-        times.get(times.len() / 2).copied().unwrap_or_default()
-    };
-    let (release, take) = (median(&done.releases), median(&done.takes));
-    vec![
+    let mut findings = vec![
         Finding::good(
             SUBJECT,
             format!(
@@ -253,14 +241,28 @@ fn told(raced: &Result<Race, Error>, timing: &Timing) -> Vec<Finding> {
             ),
         ),
         Finding::of_latency("a write", &done.releases, timing),
-        Finding::good(
-            FAIL_OVER,
-            format!(
-                "a release hands over at once (a release took {release:.1?} and a take {take:.1?} here); a crash, {:?} after the last renewal",
-                timing.bounds().crash
-            ),
+    ];
+    // What nobody can read frees the lock for nobody.
+    if !is_blocked {
+        findings.push(fail_over(done, timing));
+    }
+    findings
+}
+
+fn fail_over(done: &Race, timing: &Timing) -> Finding {
+    let median = |times: &[Duration]| {
+        let mut times = times.to_vec();
+        times.sort_unstable();
+        times.get(times.len() / 2).copied().unwrap_or_default()
+    };
+    let (release, take) = (median(&done.releases), median(&done.takes));
+    Finding::good(
+        "fail-over",
+        format!(
+            "a release hands over at once (a release took {release:.1?} and a take {take:.1?} here); a crash, {:?} after the last renewal",
+            timing.bounds().crash
         ),
-    ]
+    )
 }
 
 /// Major and minor of `v1.36.3+vendor`.

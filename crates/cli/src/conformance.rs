@@ -41,27 +41,20 @@ pub fn main(args: &ConformanceArgs) -> u8 {
         command: std::env::current_exe().ok(),
         stop: Stop::default(),
     };
-    let stop = own.stop.clone();
-    // Without it a signal ends the process, and what the cases made stays.
-    std::thread::spawn(move || on_signals(&stop));
+    own.stop.obey(signals);
     told::tell("leasehold", |say| own::run(&own, say).map(|ran| ran.as_expected))
 }
 
-/// The first signal ends the run, and the second the process.
-fn on_signals(stop: &Stop) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let Ok(runtime) = runtime else { return };
-    runtime.block_on(async {
-        let Ok(mut signals) = Signals::install() else { return };
+/// The number of the next one that asks to end.
+fn signals() -> Option<impl AsyncFnMut() -> u8> {
+    let mut signals = Signals::install().ok()?;
+    Some(async move || {
         loop {
-            let (Request::Stop(number) | Request::Forward(number)) = signals.next().await else {
-                continue;
-            };
-            if !stop.ask(number) {
-                std::process::exit(i32::from(exit::by_signal(number)));
+            if let Request::Stop(number) | Request::Forward(number) = signals.next().await {
+                return number;
             }
         }
-    });
+    })
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! The lock in etcd.
 
-use std::path::Path;
 use std::{env, fs};
 
 use percent_encoding::percent_decode_str;
@@ -36,7 +35,7 @@ const PORT: u16 = 2379;
 /// Contacts nobody.
 pub fn open(url: &LockUrl) -> Result<EtcdLock, Error> {
     url.allow_parameters(PARAMETERS)?;
-    let lock = cluster(url)?.lock(name(&url.path())?)?;
+    let lock = cluster(url)?.lock(&url.name()?)?;
     match url.token_floor()? {
         Some(floor) => lock.token_floor(floor),
         None => Ok(lock),
@@ -49,16 +48,11 @@ pub(crate) async fn list(url: &LockUrl) -> Result<Vec<Listed>, Error> {
         PARAMETERS.iter().copied().filter(|known| *known != "token_floor").collect();
     url.allow_parameters(&known)?;
     let mut found = Vec::new();
-    for lock in cluster(url)?.elections(name(&url.path())?).await? {
+    for lock in cluster(url)?.elections(&url.name()?).await? {
         let observed = lock.read().await?;
         found.push(Listed { name: lock.name().to_owned(), observed });
     }
     Ok(found)
-}
-
-fn name(path: &Path) -> Result<&str, Error> {
-    let path = path.to_str().ok_or_else(|| invalid("the name is not UTF-8".to_owned()))?;
-    Ok(path.strip_prefix('/').unwrap_or(path))
 }
 
 /// The members that the URL names, and how to reach them.

@@ -29,10 +29,8 @@ pub async fn open(url: &LockUrl) -> Result<KubernetesLock, Error> {
     let form = form(url);
     url.allow_parameters(PARAMETERS)?;
     let namespace = namespace(url)?;
-    let path = url.path();
-    let path = path.to_str().ok_or_else(|| invalid("the name is not UTF-8".to_owned()))?;
-    let name = path.strip_prefix('/').unwrap_or(path);
-    let mut lock = cluster(url).await?.lock(form, namespace, name)?;
+    let name = url.name()?;
+    let mut lock = cluster(url).await?.lock(form, namespace, &name)?;
     if let Some(floor) = url.token_floor()? {
         lock = lock.token_floor(floor)?;
     }

@@ -101,6 +101,14 @@ impl LockUrl {
         PathBuf::from(OsString::from_vec(self.path.clone()))
     }
 
+    /// The path as a name, without the slash that it begins with, for stores whose names are text.
+    #[cfg(any(feature = "etcd", feature = "kubernetes"))]
+    pub(crate) fn name(&self) -> Result<String, Error> {
+        let path = self.path();
+        let path = path.to_str().ok_or_else(|| invalid("the name is not UTF-8".to_owned()))?;
+        Ok(path.strip_prefix('/').unwrap_or(path).to_owned())
+    }
+
     /// The part between `//` and the path, still encoded; `None` without `//`.
     #[must_use]
     pub fn authority(&self) -> Option<&str> {

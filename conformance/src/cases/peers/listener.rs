@@ -133,7 +133,7 @@ impl Told {
                 self.note(at, What::Up { token, until });
             }
             "sees" if self.works() => {
-                let _ = self.knew.get().is_none() && self.knew.replace(Some(at)).is_none();
+                self.knew.set(self.knew.get().or(Some(at)));
             }
             "releases" | "erases" => {
                 *self.erases.borrow_mut() = (event == "erases").then(|| who.to_owned());
