@@ -69,7 +69,10 @@ const SERVERS: &[Server] = &[
         module: "conformance/servers/kube-apiserver",
         pins: "go.mod",
         version_of: "k8s.io/kubernetes",
-        programs: &[("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver")],
+        programs: &[
+            ("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"),
+            ("kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler"),
+        ],
         source: None,
         stamped: Some("k8s.io/component-base/version"),
         takes: "three to ten minutes, and some gigabytes of memory and of Go's build cache",

@@ -1,7 +1,8 @@
-//! What the tests on a real etcd share.
+//! What the tests on real servers share.
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "each test file uses its share")]
 #![allow(clippy::unwrap_used, reason = "only tests are here")]
 
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,12 +14,32 @@ use leasehold::{
 };
 use leasehold_conformance::fixture::Fixture;
 use leasehold_conformance::fixture::etcd::{Etcd, Options};
+use leasehold_conformance::process::command_under_test;
 
 /// Longer than anything takes, on a slow machine with other work.
 pub const PATIENCE: Duration = Duration::from_secs(40);
 
 pub async fn cluster(members: usize) -> Etcd {
     Etcd::start(Options { members, ..Options::default() }).await.unwrap()
+}
+
+/// The project's own command, as a user starts it.
+pub fn leasehold(words: &[&str]) -> Command {
+    let program = command_under_test().expect("the command is built: cargo build -p leasehold-cli");
+    let mut command = Command::new(program);
+    command.args(words).stdin(Stdio::null());
+    command
+}
+
+/// A process that is killed with this.
+pub struct Running(pub Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It fails only for a process that has ended.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// The lock of that name, over all members.
