@@ -213,6 +213,7 @@ impl World<'_> {
             self.break_watch(x);
         }
         if self.case.store == StoreKind::Forgets {
+            (0..self.nodes.len()).for_each(|x| self.copies_are_forgotten(x));
             self.changed();
         }
     }
