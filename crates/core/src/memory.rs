@@ -18,7 +18,7 @@ use crate::time::Time;
 use crate::timing::TimingSettings;
 
 /// How many states a watch can resume over; one that lags more gets the present one.
-const LOG: usize = 256;
+const LOG: usize = 8;
 
 /// One lock in this process. Clones share it. Lost with the process, and with it every token.
 #[derive(Clone, Debug)]
