@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use leasehold::k8s::Form;
-use leasehold::{Elector, Held, LockBackend, MemoryLock};
+use leasehold::{BootClock, Elector, Held, LockBackend, MemoryLock};
 use leasehold_conformance::fixture::kubernetes::{Kubernetes, Options};
 
 /// So many contend at a time when all begin.
@@ -86,10 +86,12 @@ async fn elected(
     elections: usize,
     lock: impl Fn(usize) -> Arc<dyn LockBackend>,
 ) -> Vec<(Held, Elector)> {
+    // One clock, and so one thread for all their timers.
+    let clock = BootClock::new();
     let mut held = Vec::new();
     for begin in (0..elections).step_by(AT_ONCE) {
         let some = (begin..elections.min(begin + AT_ONCE)).map(|number| {
-            let elector = Elector::builder(lock(number)).build().unwrap();
+            let elector = Elector::builder(lock(number)).clock(clock.clone()).build().unwrap();
             async move { (elector.campaign().await.unwrap(), elector) }
         });
         held.extend(futures_util::future::join_all(some).await);
