@@ -241,7 +241,8 @@ fn cells(events: &[Event], scale: &Scale, name: &str) -> Vec<Cell> {
 
 /// Writes the token into each stretch of belief that has room for it.
 fn tokens(scale: &Scale, name: &str, cells: &mut [Cell]) {
-    for belief in scale.beliefs.iter().filter(|belief| &*belief.node == name) {
+    let shown = |belief: &&Belief| &*belief.node == name && belief.end.0 > scale.begin;
+    for belief in scale.beliefs.iter().filter(shown) {
         let text = short(belief.token);
         let first = (0..scale.columns).find(|column| scale.moment(*column).1 > belief.begin);
         let Some(first) = first else { continue };
@@ -345,4 +346,32 @@ fn help<'a>(view: &View<'_>) -> Vec<Row<'a>> {
         Row::from(vec![dim(view, keys)]),
         Row::from(vec![Span::raw(format!(" strikes {chosen}; q quits"))]),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn belief(token: u64, begin: u64, end: u64) -> Belief {
+        Belief { node: "node-a".into(), token, begin: Time(begin), end: Time(end) }
+    }
+
+    /// What a lane of forty columns, one a unit of time, shows of these beliefs from `begin` on.
+    fn drawn(begin: u64, beliefs: Vec<Belief>) -> String {
+        let scale = Scale { begin, columns: 40, step: 1, beliefs };
+        let mut cells = cells(&[], &scale, "node-a");
+        tokens(&scale, "node-a", &mut cells);
+        cells.into_iter().map(|(cell, _)| cell).collect()
+    }
+
+    #[test]
+    fn a_term_that_ended_before_the_window_leaves_its_token_to_no_other() {
+        let beliefs = || vec![belief(111, 0, 20), belief(222, 30, 200)];
+        assert!(drawn(0, beliefs()).starts_with("█111█"));
+        assert!(drawn(19, beliefs()).starts_with("█··········█222█"));
+        for begin in [20, 50, 100] {
+            let lane = drawn(begin, beliefs());
+            assert!(lane.contains("█222█") && !lane.contains("111"), "from {begin}: {lane}");
+        }
+    }
 }
