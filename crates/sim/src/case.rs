@@ -18,6 +18,9 @@ pub(crate) const MS: Nanos = 1_000_000;
 /// No moment of a schedule is later, in milliseconds: some hours.
 const LONGEST_MS: u64 = 20_000_000;
 
+/// How long a schedule may last: the fastest clock can be computed with until then.
+const LONGEST_SCHEDULE_MS: u64 = 900_000;
+
 /// A schedule: everything that decides what happens.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -102,9 +105,14 @@ impl Case {
                 return Err(format!("fault {index} ({kind:?}) has a strength above 100"));
             }
         }
-        let moments = self.candidates.iter().flat_map(|c| [c.offset_ms, c.start_ms]);
+        if !(1..=LONGEST_SCHEDULE_MS).contains(&self.end_ms) {
+            let end = self.end_ms;
+            return Err(format!("end_ms is {end}; it may be 1 to {LONGEST_SCHEDULE_MS}"));
+        }
+        let of_one = |c: &CandidateConfig| [c.offset_ms, c.start_ms, c.hand_over_jitter_ms];
+        let moments = self.candidates.iter().flat_map(of_one);
         let faults = self.faults.iter().flat_map(|fault| [fault.at_ms, fault.for_ms]);
-        let own = [self.chaos_ms, self.end_ms, self.latency_us];
+        let own = [self.chaos_ms, self.latency_us];
         match moments.chain(faults).chain(own).find(|moment| *moment > LONGEST_MS) {
             Some(moment) => Err(format!("{moment} is too far in the future: at most {LONGEST_MS}")),
             None => Ok(()),

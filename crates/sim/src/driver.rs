@@ -221,7 +221,10 @@ impl World<'_> {
             self.tell(|| format!("{} sees a copy of itself", name(x)));
             self.numbers += 1;
             let incarnation = incarnation(self.case.seed, x, self.numbers);
-            self.nodes[x].election.handle(now, Input::Reborn(incarnation));
+            let (lineage, at) = (self.numbers, self.now);
+            let node = &mut self.nodes[x];
+            node.parted = Some((std::mem::replace(&mut node.lineage, lineage), at));
+            node.election.handle(now, Input::Reborn(incarnation));
             self.judge_belief(x);
         }
         if let Some(failure) = self.nodes[x].election.failure().cloned() {

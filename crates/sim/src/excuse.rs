@@ -270,11 +270,27 @@ impl World<'_> {
 
     /// Whether another copy of this process may be in a term of its own. What one copy sent may outlive it.
     pub(crate) fn has_copies(&self, x: usize, lineage: u64) -> bool {
-        let lives = |y: &usize| self.nodes[*y].alive && self.nodes[*y].lineage == lineage;
+        let lives = |y: &usize| self.nodes[*y].alive && self.is_of(*y, lineage);
         self.excuses.copies.iter().any(|copies| {
             let [a, b] = copies.nodes;
             a == x && lives(&b) || b == x && lives(&a)
         })
+    }
+
+    /// Whether a node is this process or a copy of it. One that noticed is another process from then on, but its last
+    /// term is believed in, and its work runs, for a while.
+    fn is_of(&self, x: usize, lineage: u64) -> bool {
+        let node = &self.nodes[x];
+        let was = |(before, at): (u64, Nanos)| {
+            before == lineage && self.now < at + self.lasts(Some(x), Of::Work)
+        };
+        node.lineage == lineage || node.parted.is_some_and(was)
+    }
+
+    fn are_copies(&self, x: usize, y: usize) -> bool {
+        let now = self.nodes[x].lineage;
+        let before = self.nodes[x].parted.map(|(before, _)| before);
+        self.is_of(y, now) || before.is_some_and(|it| self.is_of(x, it) && self.is_of(y, it))
     }
 
     /// Whether the overlap of two is expected now. Counts it once.
@@ -308,7 +324,7 @@ impl World<'_> {
 
     fn excuses_copies(&mut self, a: Side, b: Side, of: Of) -> bool {
         let (Some(x), Some(y)) = (a.node, b.node) else { return false };
-        if self.nodes[x].lineage != self.nodes[y].lineage {
+        if !self.are_copies(x, y) {
             return false;
         }
         let lasts = match self.case.store {

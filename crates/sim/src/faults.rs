@@ -50,10 +50,12 @@ impl World<'_> {
             Kind::WatchCut => self.break_watch(x),
             Kind::Foreign => self.foreign_starts(),
             Kind::AdminDelete => {
-                let named = self.store.named();
+                let (named, before) = (self.store.named(), self.store.index());
                 self.store.delete(self.now);
-                self.touches(named, Cause::Deleted);
-                self.changed();
+                if self.store.index() > before {
+                    self.touches(named, Cause::Deleted);
+                    self.changed();
+                }
             }
             Kind::AdminLabel => self.edit(false),
             Kind::AdminFree => self.edit(true),
@@ -149,7 +151,7 @@ impl World<'_> {
         let (numbers, config, timing) = (self.numbers, self.nodes[x].config, self.nodes[x].timing);
         let node = &mut self.nodes[x];
         node.alive = false;
-        node.lineage = numbers;
+        (node.lineage, node.parted) = (numbers, None);
         let reused = self.case.mutant == Some(Mutant::ReusedIdentity);
         let (whose, life) = if reused { (config, 0) } else { (x, numbers) };
         node.election = election(self.case, config, whose, life, timing);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use leasehold_core::{Change, Intent, Token, View};
+use leasehold_core::{Change, Incarnation, Intent, Token, View};
 
 use crate::case::{Floor, MS, Nanos, StoreKind};
 use crate::excuse::{Of, Side};
@@ -235,9 +235,6 @@ impl World<'_> {
         if old.same_holder && copies.is_some() && stores && old.token == token {
             self.violate(Rule::Extension, || format!("a copy renews term {token} over another's"));
         }
-        if old.suspended {
-            self.copies_are_forgotten(request.node);
-        }
     }
 
     pub(crate) fn has_won(&self, lineage: u64, token: Token) -> bool {
@@ -263,6 +260,11 @@ impl World<'_> {
         };
         let counts = self.case.store == StoreKind::Observer;
         let fell = token > 0 && token < node.greatest && self.calm;
+        // A foreign client and whoever a store may have forgotten have no terms of ours.
+        let told_of = record.holder.as_ref().and_then(|holder| holder.incarnation);
+        let is_ours = told_of.is_some_and(|incarnation| incarnation != Incarnation(0));
+        let gone =
+            is_ours && token > 0 && self.named.0 != Some(token) && self.now > self.heard_by(x);
         let stale = counts && now > bound;
         let node = &mut self.nodes[x];
         node.viewed = Some((nonce, bound));
@@ -270,20 +272,28 @@ impl World<'_> {
         if stale {
             self.violate(Rule::View, || format!("{} is told of a dead leader", name(x)));
         }
+        if gone {
+            self.violate(Rule::View, || format!("{} is told of term {token} for ever", name(x)));
+        }
         if fell {
             self.violate(Rule::View, || format!("{} is told of the older term {token}", name(x)));
         }
     }
 
-    /// Who is told that nobody leads, while somebody has led by one record for longer than any news is on its way or
+    /// When a node knows what term the store names, or knows that it knows nothing: longer than any news is on its way or
     /// stays fresh.
-    fn judge_nobody(&mut self, x: usize) {
-        let (Some(term), since) = self.named else { return };
+    fn heard_by(&self, x: usize) -> Nanos {
         let node = &self.nodes[x];
         let fresh = node.timing.lease_duration() + 3 * node.timing.request_timeout();
         let late = 2 * self.case.longest_lease_ms() * MS;
-        let since = since.max(node.running_since).max(node.misled_at);
-        let known = since + node.real(self.case, fresh) + late;
+        let since = self.named.1.max(node.running_since).max(node.misled_at);
+        since + node.real(self.case, fresh) + late
+    }
+
+    /// Who is told that nobody leads, while somebody has led by one record for long.
+    fn judge_nobody(&mut self, x: usize) {
+        let Some(term) = self.named.0 else { return };
+        let known = self.heard_by(x);
         let leads = |node: &Node| {
             node.belief.is_some_and(|belief| belief.token == term && belief.until > self.now)
         };

@@ -87,8 +87,10 @@ pub(crate) struct Node {
     pub clock: LocalClock,
     /// Its timing.
     pub timing: Timing,
-    /// Which process: shared by copies.
+    /// Which process: shared by copies, until one of them notices.
     pub lineage: u64,
+    /// Of one that noticed: which process it was before, and until when.
+    pub parted: Option<(u64, Nanos)>,
     /// Whether the process runs at all.
     pub alive: bool,
     /// How many faults hold it still.
@@ -167,6 +169,7 @@ impl Node {
             clock,
             timing,
             lineage: config as u64,
+            parted: None,
             alive: false,
             paused: 0,
             paused_at: 0,

@@ -55,8 +55,6 @@ pub(crate) struct Replaced {
     pub absent: bool,
     /// What was stored is no record.
     pub unreadable: bool,
-    /// The store might have gone back to it.
-    pub suspended: bool,
     /// Somebody held the lock.
     pub held: bool,
     /// The holder was the one that the write names.
@@ -74,7 +72,6 @@ impl Replaced {
     pub(crate) fn by(change: &Change, state: &State) -> Self {
         let holder = state.record.as_ref().and_then(|record| record.holder.as_ref());
         Self {
-            suspended: state.suspended,
             absent: state.record.is_none() && !state.unreadable,
             unreadable: state.unreadable,
             held: holder.is_some(),

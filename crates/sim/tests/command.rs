@@ -129,6 +129,11 @@ fn bad_input_is_named() {
         value["faults"][0]["node"] = serde_json::json!(77);
         file("far.json", &value.to_string())
     };
+    let long = {
+        let mut value: serde_json::Value = serde_json::from_str(&good).unwrap();
+        value["end_ms"] = serde_json::json!(10_000_000);
+        file("long.json", &value.to_string())
+    };
     for (arguments, says) in [
         (&["--bogus"][..], "unexpected argument '--bogus'"),
         (&["--mutant", "nope"], "there are: constant-nonce"),
@@ -138,6 +143,8 @@ fn bad_input_is_named() {
         (&["--replay", &nobody], "0 candidates"),
         (&["--replay", &bogus], "unknown field `bogus`"),
         (&["--replay", &far], "at node 77, and there are"),
+        (&["--replay", &long], "end_ms is 10000000; it may be 1 to 900000"),
+        (&["--failures", "/proc/self", "--seeds", "1"], "/proc/self"),
         (&["--replay", &picture], "would overwrite the schedule"),
         (&["--replay", &nobody, "--svg", &nobody], "nobody.json"),
         (&["--replay", &nobody, "--seeds", "5"], "cannot be used with"),

@@ -55,6 +55,23 @@ fn schedules_that_once_failed_hold() {
     assert!(count >= 19, "only {count} schedules");
 }
 
+/// Schedules of a deliberate defect whose harm an excuse once covered that has nothing to do with it.
+#[test]
+fn no_excuse_covers_what_it_does_not_explain() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/unexcused");
+    let mut count = 0;
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        let case: Case = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        assert_eq!(case.check(), Ok(()), "{}", path.display());
+        assert!(run(&case, false).unwrap().violation.is_some(), "{}", path.display());
+        let sound = Case { mutant: None, ..case };
+        assert_eq!(run(&sound, false).unwrap().violation, None, "{}", path.display());
+        count += 1;
+    }
+    assert!(count >= 2, "only {count} schedules");
+}
+
 #[test]
 fn a_replay_tells_the_same_story() {
     for seed in 0..50 {

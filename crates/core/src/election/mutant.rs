@@ -59,6 +59,8 @@ pub enum Mutant {
     HoldsOnUnavailable,
     /// A release is tried for ever.
     ReleasesForever,
+    /// What was read once is told for ever, where no lease is counted.
+    ToldForEver,
 }
 
 impl Election {

@@ -122,6 +122,7 @@ impl Election {
             // The watch has shown another sign of life, which a read must decide on first.
             (Some(held), Some(told), Expiry::ByObserver) if told.nonce != held.nonce => Time(0),
             (Some(held), Some(_), Expiry::ByObserver) => held.lease_over(),
+            _ if self.is(Mutant::ToldForEver) => Time::NEVER,
             _ => seen.heard + self.timing.lease_duration() + 2 * self.timing.request_timeout(),
         }
     }

@@ -146,6 +146,9 @@ pub(crate) fn run(options: &Options) -> Outcome {
     }
     if let Some(directory) = &options.failures {
         fs::create_dir_all(directory).map_err(|error| at(directory, error))?;
+        let probe = directory.join(format!(".{}", std::process::id()));
+        is_writable(&probe)?;
+        fs::remove_file(&probe).map_err(|error| at(&probe, error))?;
     }
     if options.mutants {
         return defects::run(Mutant::ALL, options, &output);
