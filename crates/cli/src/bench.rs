@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,9 +15,9 @@ use leasehold::{
 use serde_json::{Map, Value, json};
 
 use crate::args::{BenchArgs, OutputFormat};
-use crate::exit;
 use crate::lock::Lock;
 use crate::output::{answer, print_error};
+use crate::{exit, waiting};
 
 /// What its help says behind the flags.
 pub const HELP: &str = "\
@@ -37,7 +38,11 @@ pub fn main(args: &BenchArgs) -> u8 {
     let scratch = beside(&args.lock.lock);
     let done = runtime.block_on(limited(&scratch, args));
     runtime.shutdown_background();
-    if let Err(error) = remove(&scratch) {
+    let is_denied = done.as_ref().is_err_and(|error| error.kind() == ErrorKind::Denied);
+    // Who may write nothing has left nothing, and may not look either.
+    if let Err(error) = remove(&scratch)
+        && !is_denied
+    {
         print_error(&format!("the scratch lock is left over: {error}"));
     }
     match done {
@@ -100,7 +105,7 @@ async fn measured(scratch: &str, rounds: u32, clock: &BootClock) -> Result<Times
         builder.clock(clock.clone()).build()
     };
     let mut candidates = [candidate("bench-a")?, candidate("bench-b")?];
-    let mut held: Held = candidates[0].campaign().await?;
+    let mut held = first(&candidates[0]).await?;
     for _ in 0..rounds {
         let (next, stamps) = (candidates[1].clone(), clock.clone());
         let waiting = tokio::spawn(async move {
@@ -120,6 +125,23 @@ async fn measured(scratch: &str, rounds: u32, clock: &BootClock) -> Result<Times
     held.resign().await?;
     let times = std::mem::take(&mut *timed.times.lock().unwrap_or_else(PoisonError::into_inner));
     Ok(times)
+}
+
+/// The first term. Where writing is denied it never comes.
+async fn first(elector: &Elector) -> Result<Held, Error> {
+    let mut campaign = pin!(elector.campaign());
+    let mut changes = pin!(elector.changes());
+    loop {
+        tokio::select! {
+            biased;
+            held = &mut campaign => return held,
+            status = waiting::next(&mut changes) => {
+                if let Some(error) = waiting::denied_for_good(&status) {
+                    return Err(error.clone());
+                }
+            }
+        }
+    }
 }
 
 /// A lock whose requests are timed.

@@ -109,7 +109,7 @@ fn is_known(status: &Status) -> bool {
 }
 
 /// Nobody leads and we may not write: waiting cannot help.
-fn denied_for_good(status: &Status) -> Option<&Error> {
+pub(crate) fn denied_for_good(status: &Status) -> Option<&Error> {
     let denied = |error: &&Error| error.kind() == ErrorKind::Denied;
     let never_led = status.counters.terms == 0 && status.leader == Leader::Nobody;
     status.store_error.as_ref().filter(denied).filter(|_| never_led)

@@ -4,28 +4,12 @@
 
 mod common;
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::CommandExt;
+use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use common::{Scene, eventually};
+use common::{Scene, command, denied, eventually};
 use serde_json::Value;
-
-/// A user without rights, where the test has all of them.
-const NOBODY: u32 = 65_534;
-
-fn command(program: &Path, scene: &Scene) -> Command {
-    let mut command = Command::new(program);
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("LEASEHOLD_") {
-            command.env_remove(name);
-        }
-    }
-    command.envs(scene.envs()).current_dir(scene.dir()).stdin(Stdio::null());
-    command
-}
 
 fn leasehold(scene: &Scene) -> Command {
     command(Path::new(env!("CARGO_BIN_EXE_leasehold")), scene)
@@ -134,19 +118,8 @@ fn a_directory_that_may_not_be_written_is_denied() {
     let scene = Scene::new();
     let directory = scene.path("shared");
     fs::create_dir(&directory).unwrap();
-    fs::set_permissions(&directory, Permissions::from_mode(0o555)).unwrap();
     let lock = format!("file:{}", directory.join("lock").display());
-    let mut doctor = if rustix::process::geteuid().is_root() {
-        // Nobody must be able to start it.
-        let program = scene.path("leasehold");
-        fs::copy(env!("CARGO_BIN_EXE_leasehold"), &program).unwrap();
-        fs::set_permissions(scene.dir(), Permissions::from_mode(0o755)).unwrap();
-        let mut doctor = command(&program, &scene);
-        doctor.uid(NOBODY).gid(NOBODY);
-        doctor
-    } else {
-        leasehold(&scene)
-    };
+    let mut doctor = denied(&scene, &directory);
     let found = ran(doctor.args(["doctor", "--lock", &lock]));
     let says =
         ["problem  directory", "Permission denied", "-> a candidate needs to read and write"];

@@ -5,23 +5,19 @@
 mod common;
 
 use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use common::{PATIENCE, Scene, eventually, freeze, signal, thaw};
+use common::{PATIENCE, Scene, denied, eventually, freeze, signal, thaw};
 use leasehold::{Store, Timing, TimingSettings};
 use rustix::process::Signal;
 use serde_json::Value;
 
 fn leasehold(scene: &Scene, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_leasehold"));
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("LEASEHOLD_") {
-            command.env_remove(name);
-        }
-    }
-    command.envs(scene.envs()).current_dir(scene.dir()).stdin(Stdio::null()).args(arguments);
+    let mut command = common::command(Path::new(env!("CARGO_BIN_EXE_leasehold")), scene);
+    command.args(arguments);
     command
 }
 
@@ -215,6 +211,18 @@ fn bench_measures_each_and_leaves_nothing_behind() {
     }
     let left: Vec<_> = std::fs::read_dir(scene.dir()).unwrap().flatten().collect();
     assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn bench_says_at_once_that_it_may_not_write() {
+    let scene = Scene::new();
+    let directory = scene.path("shared");
+    std::fs::create_dir(&directory).unwrap();
+    let lock = format!("file:{}", directory.join("lock").display());
+    let output = denied(&scene, &directory).args(["bench", "--lock", &lock]).output().unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(77), "{errors}");
+    assert!(errors.contains("Permission denied") && !errors.contains("left over"), "{errors}");
 }
 
 #[test]

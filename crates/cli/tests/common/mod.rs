@@ -1,8 +1,11 @@
 //! Processes under test: watched by pid, and ended with the test whatever happens.
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "each test file uses its share")]
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -10,6 +13,9 @@ use rustix::process::{Pid, Signal, kill_process};
 
 /// Longer than anything takes, on a slow machine with other work.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The user without rights.
+const NOBODY: u32 = 65_534;
 
 /// A directory for one test. Every process of the test carries its path in `LEASEHOLD_TEST_MARK`; those still alive
 /// at the end are killed, by pid and only if they carry it.
@@ -76,6 +82,34 @@ impl Drop for Scene {
             thread::sleep(Duration::from_millis(20));
         }
     }
+}
+
+/// The command, as a user who may not write this directory; where the test is root, as nobody.
+pub fn denied(scene: &Scene, directory: &Path) -> Command {
+    fs::set_permissions(directory, Permissions::from_mode(0o555)).unwrap();
+    let original = Path::new(env!("CARGO_BIN_EXE_leasehold"));
+    if !rustix::process::geteuid().is_root() {
+        return command(original, scene);
+    }
+    // Nobody must be able to start it.
+    let program = scene.path("leasehold");
+    fs::copy(original, &program).unwrap();
+    fs::set_permissions(scene.dir(), Permissions::from_mode(0o755)).unwrap();
+    let mut command = command(&program, scene);
+    command.uid(NOBODY).gid(NOBODY);
+    command
+}
+
+/// The program in the scene, with nothing from the environment of the tests.
+pub fn command(program: &Path, scene: &Scene) -> Command {
+    let mut command = Command::new(program);
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("LEASEHOLD_") {
+            command.env_remove(name);
+        }
+    }
+    command.envs(scene.envs()).current_dir(scene.dir()).stdin(Stdio::null());
+    command
 }
 
 /// Whether this process runs; a zombie does not.
