@@ -225,6 +225,20 @@ fn bench_says_at_once_that_it_may_not_write() {
     assert!(errors.contains("Permission denied") && !errors.contains("left over"), "{errors}");
 }
 
+#[cfg(feature = "kubernetes")]
+#[test]
+fn explain_needs_no_cluster() {
+    let scene = Scene::new();
+    for lock in ["k8s://ns/x", "k8s+endpoints://ns/x"] {
+        let mut command = leasehold(&scene, &["explain", "--lock", lock]);
+        let output = command.env("HOME", scene.dir()).env_remove("KUBECONFIG").output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{:?}", output.stderr);
+        assert!(text.starts_with(&format!("{lock}: it tells of changes")), "{text}");
+    }
+    assert_eq!(ran(&scene, &["explain", "--lock", "k8s://UP/x"]).2, 78);
+}
+
 #[test]
 fn completions_and_the_manual_know_every_subcommand() {
     let scene = Scene::new();

@@ -1,10 +1,12 @@
 //! What a timing comes to on a store.
 
-use crate::{
-    Bounds, Error, ErrorKind, InvalidTiming, Leaderless, LockUrl, Push, Requests, Store, Timing,
-    TimingSettings,
-};
+use std::sync::Arc;
 use std::time::Duration;
+
+use crate::{
+    Bounds, Error, ErrorKind, InvalidTiming, Leaderless, LockBackend, LockUrl, Push, Requests,
+    Store, Timing, TimingSettings,
+};
 
 /// How long a month is where requests are paid for.
 pub const MONTH: Duration = Duration::from_secs(730 * 3600);
@@ -55,19 +57,38 @@ pub async fn explain(
         let store = Store { push: true, by_server: false };
         return Ok(Explanation::of(None, timing, store, false));
     };
-    let lock = crate::connect(url).await.map_err(NotExplained::Lock)?;
+    let lock = opened(url).await.map_err(NotExplained::Lock)?;
     let capabilities = lock.capabilities();
     // First without the store's granularity: this error carries the nearest valid set.
     settings.or(&capabilities.default_timing).build().map_err(NotExplained::Timing)?;
     let invalid = |why| NotExplained::Lock(Error::new(ErrorKind::Invalid, "fit the timing", why));
     let timing = settings.fit(lock.as_ref()).map_err(invalid)?;
     let scheme = LockUrl::parse(url).map_err(NotExplained::Lock)?.scheme().to_owned();
-    let store = Store {
-        push: capabilities.push != Push::None,
-        by_server: matches!(scheme.as_str(), "etcd" | "etcds"),
+    let store = Store { push: capabilities.push != Push::None, by_server: ends_leases(&scheme) };
+    let name = match url.strip_prefix("k8s:///").or_else(|| url.strip_prefix("k8s+endpoints:///")) {
+        // Which namespace that is, only the configuration knows.
+        Some(_) => url.split('?').next().unwrap_or(url).to_owned(),
+        None => lock.name().to_owned(),
     };
-    let name = Some(lock.name().to_owned());
+    let name = Some(name);
     Ok(Explanation::of(name, timing, store, scheme == "file"))
+}
+
+/// Whether stores of this scheme end leases by their own clock.
+pub(crate) fn ends_leases(scheme: &str) -> bool {
+    matches!(scheme, "etcd" | "etcds")
+}
+
+/// What a lock is like does not depend on how its store is reached.
+async fn opened(url: &str) -> Result<Arc<dyn LockBackend>, Error> {
+    #[cfg(feature = "kubernetes")]
+    {
+        let parsed = LockUrl::parse(url)?;
+        if matches!(parsed.scheme(), "k8s" | "k8s+endpoints") {
+            return Ok(Arc::new(crate::k8s::imagined(&parsed)?));
+        }
+    }
+    crate::connect(url).await
 }
 
 impl Explanation {
@@ -81,6 +102,31 @@ impl Explanation {
             sees_deaths,
             hourly: timing.requests(store, Duration::from_secs(3600)),
             monthly: timing.requests(store, MONTH),
+        }
+    }
+}
+
+#[cfg(all(test, feature = "kubernetes"))]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_lock_of_kubernetes_is_explained_without_a_cluster() {
+        let nowhere = "kubeconfig=/no/such/file&context=none";
+        for (url, name) in [
+            ("k8s://a/jobs", "k8s://a/jobs"),
+            ("k8s+endpoints://a/jobs", "k8s+endpoints://a/jobs"),
+            ("k8s:///jobs", "k8s:///jobs"),
+        ] {
+            let url = format!("{url}?{nowhere}");
+            let found = explain(Some(&url), TimingSettings::default()).await.unwrap();
+            assert_eq!(found.name.as_deref(), Some(name));
+            assert_eq!(found.store, Store { push: true, by_server: false });
+        }
+        for url in ["k8s://A/b", "k8s://a", "k8s://a/b?ttl=3", "k8s://a/b?peer_lease_duration=0"] {
+            let refused = explain(Some(url), TimingSettings::default()).await;
+            let Err(NotExplained::Lock(error)) = refused else { panic!("{url}: {refused:?}") };
+            assert_eq!(error.kind(), ErrorKind::Invalid, "{url}");
         }
     }
 }

@@ -26,11 +26,20 @@ const PARAMETERS: &[&str] = &["context", "kubeconfig", "token_floor", "peer_leas
 /// `Invalid`: an unknown parameter, no name or one that no object can have, or no configuration that can be used.
 /// Contacts nobody.
 pub async fn open(url: &LockUrl) -> Result<KubernetesLock, Error> {
-    let form = form(url);
     url.allow_parameters(PARAMETERS)?;
-    let namespace = namespace(url)?;
-    let name = url.name()?;
-    let mut lock = cluster(url).await?.lock(form, namespace, &name)?;
+    lock_of(&cluster(url).await?, url)
+}
+
+/// The lock that the URL names in no cluster at all, to ask it what such a lock is like: needs no configuration.
+pub(crate) fn imagined(url: &LockUrl) -> Result<KubernetesLock, Error> {
+    url.allow_parameters(PARAMETERS)?;
+    let nowhere = kube::Config::new("http://localhost".parse().expect("this is a URL"));
+    let client = kube::Client::try_from(nowhere).map_err(|error| invalid(error.to_string()))?;
+    lock_of(&Kubernetes::from_client(client), url)
+}
+
+fn lock_of(cluster: &Kubernetes, url: &LockUrl) -> Result<KubernetesLock, Error> {
+    let mut lock = cluster.lock(form(url), namespace(url)?, &url.name()?)?;
     if let Some(floor) = url.token_floor()? {
         lock = lock.token_floor(floor)?;
     }
