@@ -240,6 +240,16 @@ fn explain_needs_no_cluster() {
 }
 
 #[test]
+fn explain_and_doctor_say_the_same_of_clocks() {
+    let scene = Scene::new();
+    let lock = url(&scene);
+    let (explained, _, _) = ran(&scene, &["explain", "--lock", &lock]);
+    let (examined, _, _) = ran(&scene, &["doctor", "--lock", &lock]);
+    assert!(explained.contains("6.7%  the holder's clock may run this much slower"), "{explained}");
+    assert!(examined.contains("holder's clock may run 6.7 % slower"), "{examined}");
+}
+
+#[test]
 fn completions_and_the_manual_know_every_subcommand() {
     let scene = Scene::new();
     for shell in ["bash", "zsh", "fish"] {

@@ -1,8 +1,12 @@
 //! What there is to know of a lock before a program relies on it.
 
+use crate::explain::ends_leases;
 use crate::{
     Diagnose, Error, ErrorKind, Finding, LockUrl, Timing, TimingSettings, slower_by_percent, url,
 };
+
+/// The subject of what a store says of the time without a leader.
+const FAIL_OVER: &str = "fail-over";
 
 /// What an examination found: see [`examine`].
 #[derive(Clone, Debug)]
@@ -27,14 +31,19 @@ pub async fn examine(url: &str, settings: TimingSettings) -> Examination {
             return Examination { name: None, timing: None, findings };
         }
     };
+    let by_server = LockUrl::parse(url).is_ok_and(|url| ends_leases(url.scheme()));
     let (timing, of_timing) = match settings.fit(lock.as_ref()) {
-        Ok(timing) => (Some(timing), of_timing(&timing)),
+        Ok(timing) => (Some(timing), of_timing(&timing, by_server)),
         Err(why) => {
             let cure = "choose a valid timing, best by the lease duration alone";
             (None, vec![Finding::problem("timing", ErrorKind::Invalid, why, cure)])
         }
     };
     let mut findings = lock.diagnose(&timing.unwrap_or_default()).await;
+    if timing.is_none() {
+        // It says how long nobody leads, which the timing decides.
+        findings.retain(|finding| finding.subject != FAIL_OVER || finding.is_problem());
+    }
     findings.extend(of_timing);
     Examination { name: Some(lock.name().to_owned()), timing, findings }
 }
@@ -54,12 +63,13 @@ async fn open(text: &str) -> Result<Box<dyn Diagnose>, Error> {
 }
 
 /// Each rule with its numbers, and what follows from them.
-fn of_timing(timing: &Timing) -> Vec<Finding> {
+fn of_timing(timing: &Timing, by_server: bool) -> Vec<Finding> {
     let (lease, deadline) = (timing.lease_duration(), timing.renew_deadline());
     let (period, timeout) = (timing.retry_period(), timing.request_timeout());
     let (grace, margin) = (timing.stop_grace(), timing.clock_margin());
     let bounds = timing.bounds();
-    let slower = slower_by_percent(bounds.clock_rate_ratio.min(bounds.store_clock_rate_ratio));
+    let ratio = if by_server { bounds.store_clock_rate_ratio } else { bounds.clock_rate_ratio };
+    let slower = slower_by_percent(ratio);
     [
         timing.to_string(),
         format!(
@@ -82,6 +92,8 @@ fn of_timing(timing: &Timing) -> Vec<Finding> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::Level;
 
@@ -110,15 +122,31 @@ mod tests {
         assert!(found.findings.iter().any(|finding| finding.subject == "compare-and-swap"));
     }
 
+    #[cfg(feature = "file")]
+    #[tokio::test]
+    async fn nothing_is_said_of_a_fail_over_whose_timing_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let url = format!("file:{}", directory.path().join("jobs").display());
+        let told = async |settings| {
+            let found = examine(&url, settings).await;
+            found.findings.iter().any(|finding| finding.subject == FAIL_OVER)
+        };
+        assert!(told(TimingSettings::default()).await);
+        let margin = Some(Duration::from_millis(10));
+        assert!(!told(TimingSettings { clock_margin: margin, ..Default::default() }).await);
+    }
+
     #[test]
     fn each_rule_is_shown_with_its_numbers() {
-        let findings = of_timing(&Timing::default());
+        let slower = |by_server| of_timing(&Timing::default(), by_server)[3].text.clone();
+        assert!(slower(true).contains("6.6 % slower"), "{}", slower(true));
+        let findings = of_timing(&Timing::default(), false);
         let text: Vec<&str> = findings.iter().map(|finding| finding.text.as_str()).collect();
         let text = text.join("\n");
         for says in [
             "2s + 3 x request timeout 2s = 8s <= renew deadline 10s",
             "= 15s <= lease",
-            "6.6 % slower",
+            "6.7 % slower",
             "of 6s",
         ] {
             assert!(text.contains(says), "{says}: {text}");
