@@ -5,6 +5,7 @@
 mod common;
 
 use std::fs;
+use std::path::Path;
 use std::process::{Command, Output};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -219,4 +220,27 @@ fn the_demonstration_fits_its_terminal_follows_it_and_gives_it_back() {
     terminal.shows("never two leaders");
     terminal.shows("code 0.");
     terminal.is_back("g");
+}
+
+#[cfg(feature = "demo")]
+#[test]
+fn the_demonstration_names_a_leader_that_is_none_of_its_own() {
+    let terminal = Terminal::open();
+    let name = "a-very-long-candidate-name-of-somebody-else";
+    let program = Path::new(env!("CARGO_BIN_EXE_leasehold"));
+    let lock = format!("file:{}", terminal.scene.path("lock").display());
+    let mut run = common::command(program, &terminal.scene);
+    run.args(["run", "-q", "--lock", &lock, "--identity", name]);
+    let mut run = run.args(["--", "sh", "-c", "echo $$ >>$PIDS; exec sleep 100"]).spawn().unwrap();
+    terminal.scene.wait_for_pids(1);
+    terminal.tmux(&["resize-window", "-x", "80", "-y", "24"]);
+    terminal.types(&format!("{} demo --lock {lock}", program.display()));
+    terminal.shows(&format!(" lease  {name}, token "));
+    terminal.shows("leads, and is none of these three; its lease of 15s begins anew");
+    terminal.shows_times("  follows a-very-long-c…\n", 3);
+    assert!(!terminal.screen().contains("nobody has one"));
+    terminal.key("q");
+    terminal.shows("never two leaders");
+    run.kill().unwrap();
+    run.wait().unwrap();
 }

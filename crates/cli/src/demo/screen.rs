@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use leasehold::{Leader, Role, Time};
+use leasehold::{Leader, Leading, Role, Time};
 use leasehold_testing::history::{Event, What};
 use leasehold_testing::judge::{Span as Belief, spans};
 use ratatui::Frame;
@@ -14,7 +14,7 @@ use ratatui::text::{Line as Row, Span};
 
 use super::stage::{FENCED, Health, NAMES, Stage, UNFENCED};
 use super::tell::{Line, Tone};
-use crate::output::Paint;
+use crate::output::{Paint, flag};
 
 /// How much of the past the lanes show.
 const WINDOW: Duration = Duration::from_secs(40);
@@ -91,6 +91,9 @@ fn lease<'a>(view: &View<'_>, width: usize) -> Vec<Row<'a>> {
             .any(|event| matches!(event.what, What::Resigned { token: it } if it == token))
     };
     let now = view.stage.clock.now();
+    if let Some(leading) = stranger(view) {
+        return strangers(&leading, width).into_iter().map(Row::raw).collect();
+    }
     let Some((node, _, until)) = last.filter(|(_, token, _)| !over(*token)) else {
         return vec![Row::raw(" lease  nobody has one")];
     };
@@ -133,6 +136,50 @@ fn lease<'a>(view: &View<'_>, width: usize) -> Vec<Row<'a>> {
     };
     let words = format!("        {node} {phase}; {passes}");
     vec![Row::from(bar), Row::raw(words)]
+}
+
+/// Who leads that is none of ours, as those of ours know that reach the store.
+fn stranger(view: &View<'_>) -> Option<Leading> {
+    let well = (0..NAMES.len()).filter(|at| view.stage.health(*at) == Health::Well);
+    let known: Vec<_> = well.filter_map(|at| view.stage.status(at)).collect();
+    if known.iter().any(|status| matches!(status.role, Role::Leader(_) | Role::Draining(_))) {
+        return None;
+    }
+    let leading = known.into_iter().find_map(|status| match status.leader {
+        Leader::Held(leading) if !leading.is_me => Some(leading),
+        _ => None,
+    })?;
+    // One that was killed leads in the eyes of the others until its lease is over.
+    let is_ours = |event: &Event| match event.what {
+        What::Up { token, .. } => leading.token == Some(token) && *event.node == *leading.identity,
+        _ => false,
+    };
+    (!view.events.iter().any(is_ours)).then_some(leading)
+}
+
+/// What is known of the lease of a stranger, whose renewals nobody here sees.
+fn strangers(leading: &Leading, width: usize) -> Vec<String> {
+    let token = leading.token.map(|token| format!(", token {}", short(token))).unwrap_or_default();
+    let length = match leading.since {
+        Some(_) => {
+            format!("its lease of {} begins anew with each renewal", flag(leading.lease_duration))
+        }
+        None => "it does not tell how long its lease is".to_owned(),
+    };
+    let room = width.saturating_sub(8 + token.chars().count());
+    vec![
+        format!(" lease  {}{token}", fitted(&leading.identity, room)),
+        format!("        leads, and is none of these three; {length}"),
+    ]
+}
+
+/// In so many columns, with an ellipsis if something is missing.
+fn fitted(text: &str, columns: usize) -> String {
+    if text.chars().count() <= columns {
+        return text.to_owned();
+    }
+    let kept: String = text.chars().take(columns.saturating_sub(1)).collect();
+    format!("{kept}…")
 }
 
 /// Which column shows which moment.
@@ -293,7 +340,7 @@ fn state(view: &View<'_>, at: usize) -> (String, Tone) {
         (_, Leader::Nobody) => ("nobody leads".to_owned(), Tone::Doubtful),
         (_, Leader::Unknown) => ("leader unknown".to_owned(), Tone::Doubtful),
     };
-    (format!("{health}{text}"), tone)
+    (fitted(&format!("{health}{text}"), STATE - 2), tone)
 }
 
 /// What a resource was given, and took.
@@ -362,6 +409,13 @@ mod tests {
         let mut cells = cells(&[], &scale, "node-a");
         tokens(&scale, "node-a", &mut cells);
         cells.into_iter().map(|(cell, _)| cell).collect()
+    }
+
+    #[test]
+    fn what_does_not_fit_ends_with_an_ellipsis() {
+        assert_eq!(fitted("follows node-a", 22), "follows node-a");
+        assert_eq!(fitted("follows somebody-with-a-name", 22), "follows somebody-with…");
+        assert_eq!(fitted("äöü", 3), "äöü");
     }
 
     #[test]
