@@ -3,8 +3,11 @@
 #![cfg(feature = "demo")]
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+mod common;
+
 use std::time::Duration;
 
+use common::{Scene, denied};
 use leasehold::{Builder, TimingSettings};
 use leasehold_cli::demo::plain::{Line, Story, Told, tell};
 use leasehold_cli::output::Paint;
@@ -80,5 +83,23 @@ fn the_checker_refuses_an_election_with_a_defect() {
         let found = told.violations.iter().any(|violation| violation.property == property);
         assert!(found, "{mutant:?} survives: {:?}\n{text}", told.violations);
         assert!(text.contains("this must not be"), "{text}");
+    }
+}
+
+#[test]
+fn a_store_in_which_nobody_can_lead_has_no_story() {
+    let scene = Scene::new();
+    let directory = scene.path("shared");
+    std::fs::create_dir(&directory).unwrap();
+    std::fs::write(directory.join("foreign"), "hello").unwrap();
+    for (name, expected, says) in [("foreign", 78, "no record"), ("lock", 77, "Permission denied")]
+    {
+        let lock = format!("file:{}", directory.join(name).display());
+        let mut demo = denied(&scene, &directory);
+        demo.args(["demo", "--plain", "--lease-duration", "1s", "--lock", &lock]);
+        let output = demo.output().unwrap();
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(expected), "{name}: {errors}");
+        assert!(errors.contains(says), "{errors}");
     }
 }

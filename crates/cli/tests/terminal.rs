@@ -244,3 +244,47 @@ fn the_demonstration_names_a_leader_that_is_none_of_its_own() {
     run.kill().unwrap();
     run.wait().unwrap();
 }
+
+#[cfg(feature = "demo")]
+#[test]
+fn the_demonstration_ends_where_nobody_can_ever_lead() {
+    let terminal = Terminal::open();
+    let demo = |program: &Path, lock: &Path, before: &str| {
+        let (program, lock) = (program.display(), lock.display());
+        terminal.types("clear");
+        terminal.types(&format!("{before}{program} demo --lock file:{lock}; echo code $?."));
+    };
+    let foreign = terminal.scene.path("foreign");
+    fs::write(&foreign, "hello").unwrap();
+    demo(Path::new(env!("CARGO_BIN_EXE_leasehold")), &foreign, "");
+    terminal.shows("code 78.");
+    terminal.shows("leasehold: cannot read the lock: what is stored is no record");
+    let directory = terminal.scene.path("shared");
+    fs::create_dir(&directory).unwrap();
+    let denied = common::denied(&terminal.scene, &directory);
+    let nobody = "setpriv --reuid 65534 --regid 65534 --clear-groups ";
+    let before = if rustix::process::geteuid().is_root() { nobody } else { "" };
+    demo(Path::new(denied.get_program()), &directory.join("lock"), before);
+    terminal.shows("code 77.");
+    terminal.shows("Permission denied");
+}
+
+#[cfg(feature = "demo")]
+#[test]
+fn a_hangup_ends_the_demonstration_and_removes_its_directory() {
+    let terminal = Terminal::open();
+    let left = || fs::read_dir(terminal.scene.path("tmp")).unwrap().count();
+    fs::create_dir(terminal.scene.path("tmp")).unwrap();
+    // The shell is hung up too; what waits for the demonstration is not.
+    let script = "trap '' HUP; (trap - HUP; exec env TMPDIR=$2 $1 demo); echo $? >$2.code";
+    fs::write(terminal.scene.path("waits"), script).unwrap();
+    let path = |name: &str| terminal.scene.path(name).display().to_string();
+    let binary = env!("CARGO_BIN_EXE_leasehold");
+    terminal.types(&format!("bash {} {binary} {}", path("waits"), path("tmp")));
+    terminal.shows("LEADS");
+    assert_eq!(left(), 1);
+    terminal.tmux(&["kill-pane"]);
+    let code = || fs::read_to_string(terminal.scene.path("tmp.code")).unwrap_or_default();
+    eventually("it has ended", || code().ends_with('\n'));
+    assert_eq!((code().trim(), left()), ("129", 0));
+}

@@ -15,7 +15,7 @@ use leasehold_testing::link::Latency;
 use leasehold_testing::timeline;
 use tokio::task::LocalSet;
 
-use super::stage::{Act, Cast, NAMES, Stage};
+use super::stage::{Act, Cast, NAMES, Stage, readable};
 use super::story::{Draws, Fates};
 use super::tell::Teller;
 pub use super::tell::{Line, Tone};
@@ -87,9 +87,8 @@ async fn play(
         Some(url) => Some(crate::lock::Lock::connect(url).await?.backend()),
         None => None,
     };
-    // A story in which nobody can lead says nothing.
     if let Some(lock) = &opened {
-        lock.read().await?;
+        readable(lock.as_ref()).await?;
     }
     let cast = Cast {
         open: Box::new(|| match &opened {
@@ -156,6 +155,9 @@ impl Scene<'_> {
         while stage.clock.now() < end {
             let pause = self.draws.borrow_mut().time(lease / 2, lease / 2);
             self.until(stage, teller, say, (stage.clock.now() + pause).min(end)).await;
+            if let Some(error) = stage.hopeless() {
+                return Err(error);
+            }
             let Some(leader) = stage.leader() else { continue };
             let act = self.fates.next(&mut self.draws.borrow_mut());
             let patience = stage.clock.now() + lease;

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use leasehold::{
-    Builder, Clock, Error, ErrorKind, Fence, LockBackend, Status, Term, Timing, TimingSettings,
+    Builder, Clock, Contents, Error, ErrorKind, Fence, Leader, LockBackend, Status, Term, Timing,
+    TimingSettings,
 };
 use leasehold_testing::candidate::{Candidate, Setup};
 use leasehold_testing::history::{History, What};
@@ -77,6 +78,23 @@ pub(super) struct Stage<'a> {
     resources: Rc<Resources>,
 }
 
+/// A story in which nobody can lead says nothing.
+pub(super) async fn readable(lock: &dyn LockBackend) -> Result<(), Error> {
+    match lock.read().await?.contents {
+        Contents::Unreadable(what) => {
+            let why = format!("what is stored is no record: {what}");
+            Err(Error::new(ErrorKind::Corrupt, "read the lock", why))
+        }
+        Contents::Absent | Contents::Record(_) => Ok(()),
+    }
+}
+
+/// Whether waiting cannot help.
+fn is_final(error: &Error) -> bool {
+    use ErrorKind::{Corrupt, Denied, Invalid, Rewound};
+    matches!(error.kind(), Corrupt | Denied | Invalid | Rewound)
+}
+
 struct Node {
     name: &'static str,
     candidate: Candidate,
@@ -142,6 +160,23 @@ impl<'a> Stage<'a> {
     pub(super) fn status(&self, at: usize) -> Option<Status> {
         let node = &self.nodes[at];
         (node.health != Health::Dead).then(|| node.candidate.elector().status())
+    }
+
+    /// Why the store refuses what this candidate asks.
+    pub(super) fn refusal(&self, at: usize) -> Option<Error> {
+        self.status(at)?.store_error.filter(is_final)
+    }
+
+    /// Why nobody will ever lead: the store refuses what they ask, and none of them led or knows a leader.
+    pub(super) fn hopeless(&self) -> Option<Error> {
+        let alive: Vec<Status> = (0..NAMES.len()).filter_map(|at| self.status(at)).collect();
+        let is_led =
+            |status: &Status| status.counters.terms > 0 || matches!(status.leader, Leader::Held(_));
+        if alive.iter().any(is_led) {
+            return None;
+        }
+        // They differ in nothing that a store could refuse one for.
+        alive.into_iter().find_map(|status| status.store_error.filter(is_final))
     }
 
     /// Who believes that it leads.

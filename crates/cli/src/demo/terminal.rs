@@ -3,18 +3,23 @@
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, IsTerminal};
+use std::mem::ManuallyDrop;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use leasehold::{BootClock, Clock, Error, ErrorKind, LockBackend, LockUrl, TimingSettings};
 use leasehold_testing::link::Latency;
+use ratatui::Terminal;
+use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use ratatui::crossterm::execute;
+use ratatui::crossterm::terminal::{EnterAlternateScreen, enable_raw_mode};
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
 use super::screen::{self, View};
-use super::stage::{Act, Cast, NAMES, Stage};
+use super::stage::{Act, Cast, NAMES, Stage, readable};
 use super::tell::{Line, Teller, Tone};
 use crate::args::Colour;
 use crate::exit;
@@ -23,6 +28,9 @@ use crate::signals::{Request, Signals};
 
 /// How often it is drawn anew.
 const FRAME: Duration = Duration::from_millis(100);
+
+/// The exit code where the terminal is gone, whether or not the signal that says so was faster.
+const HANGUP: u8 = 128 + 1;
 
 /// How many lines are kept.
 const LINES: usize = 500;
@@ -85,12 +93,13 @@ async fn show(url: &str, settings: TimingSettings, paint: Paint) -> Result<(u8, 
         Some(lock) => lock.name().to_owned(),
         None => url.to_owned(),
     };
+    readable((cast.open)()?.as_ref()).await?;
     let mut stage = Stage::open(clock.clone(), cast)?;
     let failed = |error| Error::new(ErrorKind::Unavailable, "use the terminal", error);
     let mut signals = Signals::install().map_err(failed)?;
     let mut app = App::new(clock.now());
     let screen = Screen::open().map_err(failed)?;
-    let code = app.run(&mut stage, screen, &mut signals, (&name, paint)).await.map_err(failed)?;
+    let code = app.run(&mut stage, screen, &mut signals, (&name, paint)).await?;
     stage.close();
     clock.sleep_until(clock.now() + 2 * FRAME).await;
     let violations = stage.violations(true);
@@ -104,12 +113,15 @@ struct App {
     lines: VecDeque<Line>,
     /// How many events were told.
     told: usize,
+    /// Why the store refuses each candidate, as was told last.
+    refused: [Option<String>; NAMES.len()],
     chosen: usize,
 }
 
 impl App {
     fn new(begin: leasehold::Time) -> Self {
-        Self { teller: Teller::new(begin), lines: VecDeque::new(), told: 0, chosen: 0 }
+        let (teller, lines) = (Teller::new(begin), VecDeque::new());
+        Self { teller, lines, told: 0, refused: Default::default(), chosen: 0 }
     }
 
     async fn run(
@@ -118,10 +130,13 @@ impl App {
         mut screen: Screen,
         signals: &mut Signals,
         (lock, paint): (&str, Paint),
-    ) -> io::Result<u8> {
+    ) -> Result<u8, Error> {
         let mut keys = keys();
         loop {
             self.listen(stage);
+            if let Some(error) = stage.hopeless() {
+                return Err(error);
+            }
             let events = stage.history().events();
             let view = View {
                 lock,
@@ -131,7 +146,9 @@ impl App {
                 chosen: self.chosen,
                 paint,
             };
-            screen.terminal.draw(|frame| screen::draw(frame, &view))?;
+            if screen.terminal.draw(|frame| screen::draw(frame, &view)).is_err() {
+                return Ok(HANGUP);
+            }
             tokio::select! {
                 key = keys.recv() => match key {
                     Some(Event::Key(key)) if key.kind != KeyEventKind::Release => {
@@ -140,7 +157,7 @@ impl App {
                         }
                     }
                     Some(_) => {}
-                    None => return Ok(exit::INTERNAL),
+                    None => return Ok(HANGUP),
                 },
                 signal = signals.next() => match signal {
                     Request::Stop(number) | Request::Forward(number) => return Ok(exit::by_signal(number)),
@@ -156,6 +173,16 @@ impl App {
         self.told += news.len();
         let lines: Vec<Line> = news.iter().filter_map(|event| self.teller.tell(event)).collect();
         lines.into_iter().for_each(|line| self.say(line));
+        for at in 0..NAMES.len() {
+            let Some(error) = stage.refusal(at) else { continue };
+            let why = error.to_string();
+            if self.refused[at].as_ref() == Some(&why) {
+                continue;
+            }
+            let line = self.teller.line(stage.clock.now(), NAMES[at], Tone::Bad, why.clone());
+            self.say(line);
+            self.refused[at] = Some(why);
+        }
     }
 
     fn say(&mut self, line: Line) {
@@ -213,21 +240,35 @@ impl App {
 }
 
 /// The terminal, given back when this goes; a panic gives it back before it says why.
+///
+/// One that is gone cannot be given back. ratatui would say so on standard error, where that very terminal may be, and
+/// panic: hence neither `ratatui::restore` nor the end of its `Terminal`.
 struct Screen {
-    terminal: ratatui::DefaultTerminal,
+    terminal: ManuallyDrop<ratatui::DefaultTerminal>,
 }
 
 impl Screen {
     fn open() -> io::Result<Self> {
-        Ok(Self { terminal: ratatui::try_init()? })
+        let said = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            // Neither here: a panic within the hook ends the process before its directory is removed.
+            let _ = ratatui::try_restore();
+            said(info);
+        }));
+        // Not `try_init`, whose hook says what failed.
+        enable_raw_mode()?;
+        execute!(io::stdout(), EnterAlternateScreen)?;
+        let terminal = Terminal::new(CrosstermBackend::new(io::stdout()))?;
+        Ok(Self { terminal: ManuallyDrop::new(terminal) })
     }
 }
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        // A panic has done so, and to do it again would hide what it said.
+        let _ = self.terminal.show_cursor();
+        // A panic has done the rest, and to do it again would hide what it said.
         if !std::thread::panicking() {
-            ratatui::restore();
+            let _ = ratatui::try_restore();
         }
     }
 }
