@@ -214,6 +214,12 @@ fn the_demonstration_fits_its_terminal_follows_it_and_gives_it_back() {
     eventually("it fits", || fits(24));
     terminal.tmux(&["resize-window", "-x", "160", "-y", "50"]);
     eventually("it follows", || fits(50));
+    terminal.tmux(&["resize-window", "-x", "40", "-y", "12"]);
+    terminal.shows("The demonstration needs 80x18.\nThis terminal has 40x12.\n");
+    assert!(!terminal.screen().contains("lease"));
+    terminal.tmux(&["resize-window", "-x", "80", "-y", "18"]);
+    eventually("it is large enough", || fits(18));
+    terminal.tmux(&["resize-window", "-x", "160", "-y", "50"]);
     terminal.key("k");
     terminal.shows("node-a    is killed");
     terminal.key("q");

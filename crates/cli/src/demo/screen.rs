@@ -11,6 +11,7 @@ use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line as Row, Span};
+use ratatui::widgets::{Paragraph, Wrap};
 
 use super::stage::{FENCED, Health, NAMES, Stage, UNFENCED};
 use super::tell::{Line, Tone};
@@ -33,7 +34,20 @@ pub(super) struct View<'a> {
     pub(super) paint: Paint,
 }
 
+/// What it takes to show all of it, and the latest that was told.
+const LEAST: (u16, u16) = (80, 18);
+
 pub(super) fn draw(frame: &mut Frame<'_>, view: &View<'_>) {
+    let area = frame.area();
+    if area.width < LEAST.0 || area.height < LEAST.1 {
+        let (columns, rows) = LEAST;
+        let text = format!(
+            "The demonstration needs {columns}x{rows}.\nThis terminal has {}x{}.\nIt goes on meanwhile; q quits.",
+            area.width, area.height
+        );
+        frame.render_widget(Paragraph::new(text).wrap(Wrap { trim: true }), area);
+        return;
+    }
     let heights = [2, 3, 1, 3, 2, 2, 0, 2].map(Constraint::Length);
     let mut heights = heights.to_vec();
     heights[6] = Constraint::Min(0);
