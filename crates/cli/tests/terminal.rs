@@ -220,6 +220,9 @@ fn the_demonstration_fits_its_terminal_follows_it_and_gives_it_back() {
     terminal.tmux(&["resize-window", "-x", "80", "-y", "18"]);
     eventually("it is large enough", || fits(18));
     terminal.tmux(&["resize-window", "-x", "160", "-y", "50"]);
+    terminal.types("2r3r");
+    terminal.shows_times("does not lead: it has nothing to give back", 1);
+    terminal.key("1");
     terminal.key("k");
     terminal.shows("node-a    is killed");
     terminal.key("q");

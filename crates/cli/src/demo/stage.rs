@@ -217,6 +217,7 @@ impl<'a> Stage<'a> {
                     node.health = now;
                 }
             }
+            (Act::Resign, _) if node.candidate.leads().is_none() => return Ok(false),
             (Act::Resign, _) => node.candidate.elector().step_down(),
         }
         Ok(true)

@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
 use super::screen::{self, View};
-use super::stage::{Act, Cast, NAMES, Stage, readable};
+use super::stage::{Act, Cast, Health, NAMES, Stage, readable};
 use super::tell::{Line, Teller, Tone};
 use crate::args::Colour;
 use crate::exit;
@@ -228,6 +228,9 @@ impl App {
             }
             (Ok(true), _) => None,
             (Ok(false), Act::Revive) => Some((Tone::Plain, "is not dead".to_owned())),
+            (Ok(false), Act::Resign) if stage.health(self.chosen) != Health::Dead => {
+                Some((Tone::Plain, "does not lead: it has nothing to give back".to_owned()))
+            }
             (Ok(false), _) => Some((Tone::Plain, "is dead: b brings it back".to_owned())),
             (Err(error), _) => Some((Tone::Bad, error.to_string())),
         };
