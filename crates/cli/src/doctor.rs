@@ -9,8 +9,10 @@ use leasehold::{
 };
 use serde_json::{Value, json};
 
-use crate::args::{DoctorArgs, OutputFormat};
+use crate::args::{Colour, DoctorArgs, OutputFormat};
 use crate::exit;
+use crate::explain::flags;
+use crate::output::Paint;
 
 /// What its help says behind the flags.
 pub const HELP: &str = "\
@@ -39,10 +41,10 @@ pub struct Report {
 
 /// Prints what is found. Returns the exit code.
 #[must_use]
-pub fn main(args: &DoctorArgs) -> u8 {
+pub fn main(args: &DoctorArgs, colour: Colour) -> u8 {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let Ok(runtime) = runtime else { return exit::INTERNAL };
-    let report = runtime.block_on(report(args));
+    let report = runtime.block_on(painted(args, Paint::stdout(colour)));
     runtime.shutdown_background();
     let mut out = io::stdout().lock();
     match out.write_all(report.text.as_bytes()).and_then(|()| out.flush()) {
@@ -54,15 +56,20 @@ pub fn main(args: &DoctorArgs) -> u8 {
     }
 }
 
-/// Examines the lock.
+/// Examines the lock; the report is not coloured.
 pub async fn report(args: &DoctorArgs) -> Report {
+    painted(args, Paint(false)).await
+}
+
+async fn painted(args: &DoctorArgs, paint: Paint) -> Report {
     let clock = BootClock::new();
     let settings = TimingSettings::from(&args.timing);
-    let found = tokio::select! {
+    let mut found = tokio::select! {
         found = examine(&args.lock.lock, settings) => found,
         () = clock.sleep_until(clock.now() + PATIENCE) => Examination {
             name: None,
             timing: None,
+            invalid: None,
             findings: vec![Finding::problem(
                 "store",
                 ErrorKind::Unavailable,
@@ -71,9 +78,17 @@ pub async fn report(args: &DoctorArgs) -> Report {
             )],
         },
     };
+    if let Some(invalid) = &found.invalid {
+        // As flags, to be typed.
+        let nearest = flags(invalid.nearest()).split_whitespace().collect::<Vec<_>>().join(" ");
+        let refused = |finding: &&mut Finding| finding.subject == "timing" && finding.is_problem();
+        for finding in found.findings.iter_mut().filter(refused) {
+            finding.cure = Some(format!("the nearest valid set: {nearest}"));
+        }
+    }
     let code = code(&found.findings);
     let text = match args.output {
-        OutputFormat::Text => text(&found),
+        OutputFormat::Text => text(&found, paint),
         OutputFormat::Json => format!("{}\n", json(&found, code)),
     };
     Report { text, code }
@@ -88,10 +103,16 @@ fn code(findings: &[Finding]) -> u8 {
     problem.unwrap_or(0)
 }
 
-fn text(found: &Examination) -> String {
+fn text(found: &Examination, paint: Paint) -> String {
     let mut text = found.name.as_ref().map(|name| format!("{name}\n")).unwrap_or_default();
     for finding in &found.findings {
-        let _ = writeln!(text, "{:9}{:18}{}", word(finding.level), finding.subject, finding.text);
+        let word = format!("{:9}", word(finding.level));
+        let word = match finding.level {
+            Level::Good => paint.good(&word),
+            Level::Warning => paint.doubtful(&word),
+            Level::Problem(_) => paint.bad(&word),
+        };
+        let _ = writeln!(text, "{word}{:18}{}", finding.subject, finding.text);
         if let Some(cure) = &finding.cure {
             let _ = writeln!(text, "{:COLUMN$}-> {cure}", "");
         }
@@ -157,7 +178,8 @@ mod tests {
     fn found(levels: &[Level]) -> Examination {
         let finding = |level: &Level| Finding { level: *level, ..Finding::good("x", "y") };
         let findings = levels.iter().map(finding).collect();
-        Examination { name: Some("file:/x".to_owned()), timing: None, findings }
+        let name = Some("file:/x".to_owned());
+        Examination { name, timing: None, invalid: None, findings }
     }
 
     #[test]
@@ -177,10 +199,12 @@ mod tests {
 
     #[test]
     fn the_last_line_counts() {
-        let shown = text(&found(&[Level::Good]));
+        let shown = text(&found(&[Level::Good]), Paint(false));
         assert_eq!(shown, "file:/x\nok       x                 y\nno problems, no warnings\n");
-        let shown =
-            text(&found(&[Level::Warning, Level::Warning, Level::Problem(ErrorKind::Denied)]));
+        let shown = text(
+            &found(&[Level::Warning, Level::Warning, Level::Problem(ErrorKind::Denied)]),
+            Paint(false),
+        );
         assert!(shown.ends_with("1 problem, 2 warnings\n"), "{shown}");
     }
 }

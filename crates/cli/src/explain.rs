@@ -52,7 +52,7 @@ pub fn main(args: &ExplainArgs, colour: Colour) -> u8 {
 }
 
 /// The rule, and what to type instead.
-fn refused(invalid: &InvalidTiming, paint: Paint) -> String {
+pub(crate) fn refused(invalid: &InvalidTiming, paint: Paint) -> String {
     format!(
         "{} {}\n\nThe nearest valid set:\n  {}\n",
         paint.bad("invalid:"),
@@ -62,7 +62,7 @@ fn refused(invalid: &InvalidTiming, paint: Paint) -> String {
 }
 
 /// As they are typed, in two lines.
-fn flags(timing: &Timing) -> String {
+pub(crate) fn flags(timing: &Timing) -> String {
     format!(
         "--lease-duration {} --renew-deadline {} --retry-period {}\n  --request-timeout {} --stop-grace {} --clock-margin {}",
         flag(timing.lease_duration()),

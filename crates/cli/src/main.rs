@@ -51,7 +51,7 @@ fn main() -> ExitCode {
         Action::List(args) => list::main(&args, quiet, colour),
         Action::Completions { shell } => about::completions(shell),
         Action::Man { subcommand } => about::manual(subcommand.as_deref()),
-        Action::Doctor(args) => doctor::main(&args),
+        Action::Doctor(args) => doctor::main(&args, colour),
         #[cfg(feature = "demo")]
         Action::Demo(_) => unreachable!("it has been shown"),
         #[cfg(feature = "conformance")]

@@ -5,9 +5,10 @@
 
 mod common;
 
+use std::path::Path;
 use std::time::Duration;
 
-use common::{Scene, denied};
+use common::{Scene, command, denied};
 use leasehold::{Builder, TimingSettings};
 use leasehold_cli::demo::plain::{Line, Story, Told, tell};
 use leasehold_cli::output::Paint;
@@ -58,6 +59,9 @@ fn the_story_shows_every_fate_and_the_checker_finds_nothing() {
     for seed in [1, 2] {
         let (text, told) = told(seed, |builder| builder);
         assert_eq!(told.violations, [], "seed {seed}:\n{text}");
+        for line in text.lines() {
+            assert!(line.chars().count() <= 80, "{line:?}");
+        }
         for says in [
             "is killed",
             "stands still",
@@ -102,4 +106,24 @@ fn a_store_in_which_nobody_can_lead_has_no_story() {
         assert_eq!(output.status.code(), Some(expected), "{name}: {errors}");
         assert!(errors.contains(says), "{errors}");
     }
+}
+
+#[test]
+fn what_cannot_be_is_said_before_the_story() {
+    let scene = Scene::new();
+    let ran = |more: &[&str]| {
+        let mut demo = command(Path::new(env!("CARGO_BIN_EXE_leasehold")), &scene);
+        let output = demo.args(["demo", "--plain"]).args(more).output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (text(output.stdout), text(output.stderr), output.status.code().unwrap())
+    };
+    let (told, errors, code) = ran(&["--svg", "/nonexistent/x.svg"]);
+    assert_eq!((told.as_str(), code), ("", 80), "{errors}");
+    assert!(errors.contains("cannot write /nonexistent/x.svg"), "{errors}");
+    let (told, errors, code) = ran(&["--request-timeout", "9s"]);
+    assert_eq!((told.as_str(), code), ("", 78), "{errors}");
+    let proposed = errors.split("nearest valid set:").nth(1).unwrap();
+    let proposed: Vec<&str> = proposed.split_whitespace().collect();
+    let (_, errors, code) = ran(&proposed);
+    assert_eq!((errors.as_str(), code), ("", 0), "{proposed:?}");
 }

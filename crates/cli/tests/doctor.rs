@@ -72,6 +72,14 @@ fn a_good_directory_is_found_good_and_left_as_it_was() {
 }
 
 #[test]
+fn it_is_coloured_only_when_asked() {
+    let scene = Scene::new();
+    assert!(!doctor(&scene, &url(&scene), &[]).0.contains('\u{1b}'));
+    let (text, _) = doctor(&scene, &url(&scene), &["--color", "always"]);
+    assert!(text.contains("\u{1b}[32mok       \u{1b}[0mtiming"), "{text}");
+}
+
+#[test]
 fn who_leads_is_shown_and_notices_nothing() {
     let scene = Scene::new();
     let mut leader = leasehold(&scene)
@@ -105,7 +113,15 @@ fn what_cannot_be_relied_on_has_its_exit_code() {
         shows(&doctor(&scene, lock, &[]), 78, &["problem  lock", says, "1 problem"]);
     }
     let invalid = doctor(&scene, &url(&scene), &["--request-timeout", "9s"]);
-    shows(&invalid, 78, &["problem  timing", "one lost reply would end the term", "nearest"]);
+    shows(
+        &invalid,
+        78,
+        &["problem  timing", "one lost reply would end the term", "-> the nearest"],
+    );
+    // What it proposes is typed as it is, and is valid.
+    let proposed = invalid.0.split("nearest valid set: ").nth(1).unwrap().lines().next().unwrap();
+    let proposed: Vec<&str> = proposed.split(' ').collect();
+    shows(&doctor(&scene, &url(&scene), &proposed), 0, &["no problems"]);
     fs::write(scene.path("lock"), "not ours").unwrap();
     let corrupt = doctor(&scene, &url(&scene), &[]);
     shows(&corrupt, 78, &["problem  lock", "-> an operator must look at it"]);

@@ -2,7 +2,8 @@
 
 use crate::explain::ends_leases;
 use crate::{
-    Diagnose, Error, ErrorKind, Finding, LockUrl, Timing, TimingSettings, slower_by_percent, url,
+    Diagnose, Error, ErrorKind, Finding, InvalidTiming, LockUrl, Timing, TimingSettings,
+    slower_by_percent, url,
 };
 
 /// The subject of what a store says of the time without a leader.
@@ -15,6 +16,8 @@ pub struct Examination {
     pub name: Option<String>,
     /// What a candidate with these settings would have here; `None` if it would be refused.
     pub timing: Option<Timing>,
+    /// Why it would be refused, if a rule is broken on every store.
+    pub invalid: Option<InvalidTiming>,
     /// In the order in which they matter.
     pub findings: Vec<Finding>,
 }
@@ -28,14 +31,17 @@ pub async fn examine(url: &str, settings: TimingSettings) -> Examination {
         Ok(lock) => lock,
         Err(error) => {
             let findings = vec![Finding::of_error("lock", &error)];
-            return Examination { name: None, timing: None, findings };
+            return Examination { name: None, timing: None, invalid: None, findings };
         }
     };
     let by_server = LockUrl::parse(url).is_ok_and(|url| ends_leases(url.scheme()));
+    let chosen = settings.or(&lock.capabilities().default_timing);
+    let invalid = chosen.build().err();
     let (timing, of_timing) = match settings.fit(lock.as_ref()) {
         Ok(timing) => (Some(timing), of_timing(&timing, by_server)),
         Err(why) => {
             let cure = "choose a valid timing, best by the lease duration alone";
+            let why = invalid.as_ref().map_or(why, |invalid| invalid.rule().to_owned());
             (None, vec![Finding::problem("timing", ErrorKind::Invalid, why, cure)])
         }
     };
@@ -45,7 +51,7 @@ pub async fn examine(url: &str, settings: TimingSettings) -> Examination {
         findings.retain(|finding| finding.subject != FAIL_OVER || finding.is_problem());
     }
     findings.extend(of_timing);
-    Examination { name: Some(lock.name().to_owned()), timing, findings }
+    Examination { name: Some(lock.name().to_owned()), timing, invalid, findings }
 }
 
 async fn open(text: &str) -> Result<Box<dyn Diagnose>, Error> {

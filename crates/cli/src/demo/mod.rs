@@ -7,13 +7,16 @@ mod story;
 mod tell;
 mod terminal;
 
+use std::fs::OpenOptions;
+use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use leasehold::TimingSettings;
 
 use crate::args::{Colour, DemoArgs};
 use crate::output::{Paint, print_error};
-use crate::{exit, output};
+use crate::{exit, explain, output};
 
 /// What its help says behind the flags.
 pub const HELP: &str = "\
@@ -34,6 +37,16 @@ const LEASE: Duration = Duration::from_secs(5);
 #[must_use]
 pub fn main(args: &DemoArgs, colour: Colour) -> u8 {
     let settings = settings(args);
+    if let Err(invalid) = settings.build() {
+        print_error(&explain::refused(&invalid, Paint(false)).trim_end());
+        return exit::CONFIG;
+    }
+    // Before a story that takes its time.
+    if let Some(path) = &args.svg
+        && let Err(error) = OpenOptions::new().create(true).append(true).open(path)
+    {
+        return unwritten(path, &error);
+    }
     if !args.plain {
         return terminal::main(args.lock.as_deref(), settings, colour);
     }
@@ -62,10 +75,14 @@ pub fn main(args: &DemoArgs, colour: Colour) -> u8 {
     if let Some(path) = &args.svg
         && let Err(error) = std::fs::write(path, told.picture())
     {
-        print_error(&format!("cannot write {}: {error}", path.display()));
-        return exit::INTERNAL;
+        return unwritten(path, &error);
     }
     if told.violations.is_empty() { 0 } else { exit::INTERNAL }
+}
+
+fn unwritten(path: &Path, error: &io::Error) -> u8 {
+    print_error(&format!("cannot write {}: {error}", path.display()));
+    exit::INTERNAL
 }
 
 fn settings(args: &DemoArgs) -> TimingSettings {

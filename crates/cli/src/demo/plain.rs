@@ -114,10 +114,15 @@ async fn play(
     let begin = clock.now();
     let mut stage = Stage::open(clock.clone(), cast)?;
     let mut teller = Teller::new(begin);
-    let lock = opened.as_ref().map_or("a lock in memory, in virtual time", |lock| lock.name());
+    let lock = opened.as_ref().map_or("a lock in memory, virtual time", |lock| lock.name());
     let title = format!("three candidates for {lock}; seed {}", story.seed);
     say(&teller.line(begin, "", Tone::Plain, title));
-    say(&teller.line(begin, "", Tone::Plain, stage.timing.to_string()));
+    let timing = stage.timing.to_string();
+    let durations: Vec<&str> = timing.split(", ").collect();
+    // So many as fit a narrow terminal.
+    for two in durations.chunks(2) {
+        say(&teller.line(begin, "", Tone::Plain, two.join(", ")));
+    }
     let mut scene = Scene { simulated, draws: &draws, told: 0, fates: Fates::new() };
     scene.run(&mut stage, &mut teller, say, begin + story.length).await?;
     stage.close();

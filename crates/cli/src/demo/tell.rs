@@ -89,10 +89,10 @@ impl Teller {
 
     /// What the checker says in the end.
     pub(super) fn verdict(&self, now: Time, events: usize, violations: &[Violation]) -> Vec<Line> {
-        let count = format!("{events} events and {} terms checked", self.led);
+        let count = format!("{events} events, {} terms", self.led);
         let line = |tone, text| self.line(now, "checker", tone, text);
         match violations {
-            [] => vec![line(Tone::Good, format!("{count}: never two leaders, no token came back"))],
+            [] => vec![line(Tone::Good, format!("{count}: never two leaders, no token twice"))],
             found => {
                 let line = |violation: &Violation| line(Tone::Bad, violation.to_string());
                 let mut lines: Vec<Line> = found.iter().map(line).collect();
@@ -204,6 +204,8 @@ mod tests {
             told.extend(teller.tell(&event));
         }
         assert_eq!(told.len(), 7);
+        teller.led = 999;
+        told.extend(teller.verdict(at(93), 99_999, &[]));
         for line in told {
             assert!(line.text.chars().count() <= ROOM, "{line:?}");
         }
