@@ -63,13 +63,19 @@ impl World<'_> {
                             crate::story::answer(&input)
                         )
                     });
+                    let mut given_back = None;
                     if let Input::Read(Ok(seen)) | Input::Wrote(Ok(Outcome::Written(seen))) =
                         &*input
                     {
+                        let told = self.nodes[x].told;
                         self.nodes[x].note(seen);
+                        given_back = told.filter(|_| self.nodes[x].told.is_none());
                     }
                     self.answered(x, &input);
                     self.input(x, *input);
+                    if let Some(given_back) = given_back {
+                        self.judge_given_back(x, given_back);
+                    }
                 }
             }
             Local::Hint(watch, index) => {

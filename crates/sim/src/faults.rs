@@ -76,6 +76,7 @@ impl World<'_> {
         let kind = self.case.faults[index].kind;
         let x = self.targets[index];
         self.active.retain(|active| *active != index);
+        self.disturbed_at = self.now;
         self.count_faults(x);
         self.tell(|| format!("fault {index} ends: {kind:?}"));
         match kind {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use leasehold_core::{Change, Incarnation, Intent, Token, View};
 
 use crate::case::{Floor, MS, Nanos, StoreKind};
-use crate::excuse::{Of, Side};
+use crate::excuse::{Bound, FOREIGN, Of, Side};
 use crate::node::{Belief, Node, Work};
 use crate::queue::Request;
 use crate::store::Replaced;
@@ -33,7 +33,7 @@ pub enum Rule {
     Token,
     /// S4: only who won a term extends it.
     Extension,
-    /// S5: a release is of one's own term, after its work.
+    /// S5: a release is of one's own term, after its work, and frees the lock.
     Release,
     /// S6: what ended stays ended.
     Resurrection,
@@ -239,6 +239,26 @@ impl World<'_> {
 
     pub(crate) fn has_won(&self, lineage: u64, token: Token) -> bool {
         self.won.iter().any(|won| won.token == token && won.lineage == lineage)
+    }
+
+    /// S5c: who has read that the term it knew of was given back takes the lock at once. Judged where nothing has gone wrong
+    /// for a lease: after a failure the next attempt has its pace, and a read that the watch overtook decides nothing.
+    pub(crate) fn judge_given_back(&mut self, x: usize, known: Bound) {
+        let node = &self.nodes[x];
+        let counts = matches!(self.case.store, StoreKind::Observer | StoreKind::Passed);
+        // An observer takes nothing.
+        let Some(config) = self.case.candidates.get(node.config) else { return };
+        // Whose own it was leaves it to others for a while, or asserts it again.
+        let own = self.has_won(node.lineage, known.term) || known.term == FOREIGN;
+        let may = counts && !own && node.wanted && !node.leaves && config.hand_over_jitter_ms == 0;
+        let since = self.disturbed_at + self.case.longest_lease_ms() * MS;
+        let undisturbed = self.active.is_empty() && self.now > since;
+        if may && undisturbed && node.flight.is_none() && node.belief.is_none() {
+            let term = known.term;
+            self.violate(Rule::Release, || {
+                format!("{} waits though term {term} was given back", name(x))
+            });
+        }
     }
 
     /// What one node is told of the leader.

@@ -41,7 +41,7 @@ mutants! {
         TimerOnEveryRead, TimerOnVersion, TimerContinues, TokenReset, TimeoutIsSuccess, ClientGoTiming,
         BeliefIsAFlag, NoMargin, OwnDuration, AcceptsLate, Resurrects, DeadlineFromAnswer,
         WaitsFromSend, TakesAbsent, PushEnds, AdoptedIsRelease, VanishedCountsFromLife, HoldsOnUnavailable, ReleasesForever,
-        ToldForEver,
+        ToldForEver, WaitsOutReleases,
     }
     model {
         /// A restarted process keeps its incarnation, and recognises its record by it.
@@ -91,6 +91,7 @@ impl Mutant {
             Self::ForeignBelieved | Self::SilentRewind => store == StoreKind::Observer,
             Self::TimerContinues => store == StoreKind::Forgets,
             Self::ToldForEver => store != StoreKind::Observer,
+            Self::WaitsOutReleases => matches!(store, StoreKind::Observer | StoreKind::Passed),
             Self::TakesAbsent | Self::AdoptedIsRelease | Self::BlindPut => !server,
             Self::VanishedCountsFromLife => !server,
             Self::WaitsFromSend | Self::OwnDuration | Self::TimerOnVersion => !server,

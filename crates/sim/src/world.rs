@@ -44,6 +44,8 @@ pub(crate) struct World<'a> {
     pub(crate) stalled_until: Nanos,
     /// Numbers processes and watches.
     pub(crate) numbers: u64,
+    /// When the last fault ended.
+    pub(crate) disturbed_at: Nanos,
     pub(crate) quiet: bool,
     pub(crate) bound: bool,
     pub(crate) led: bool,
@@ -108,6 +110,7 @@ impl<'a> World<'a> {
             targets: vec![0; case.faults.len()],
             stalled_until: 0,
             numbers: count as u64,
+            disturbed_at: 0,
             quiet: false,
             bound: false,
             led: false,

@@ -59,6 +59,8 @@ pub enum Mutant {
     HoldsOnUnavailable,
     /// A release is tried for ever.
     ReleasesForever,
+    /// What was given back is waited out as if its holder had died.
+    WaitsOutReleases,
     /// What was read once is told for ever, where no lease is counted.
     ToldForEver,
 }

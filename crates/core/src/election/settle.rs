@@ -320,6 +320,9 @@ impl Election {
         if self.is(Mutant::AdoptedIsRelease) {
             return true;
         }
+        if self.is(Mutant::WaitsOutReleases) {
+            return self.held.is_none();
+        }
         record.token > 0 && self.held.as_ref().is_none_or(|held| record.token >= held.token)
     }
 }
