@@ -10,6 +10,7 @@ use leasehold::{
 };
 
 use crate::history::{History, What};
+use crate::target::Target;
 use crate::verdict::{Problem, must};
 use crate::world::{LEASE, World};
 
@@ -63,6 +64,12 @@ pub fn record_of(identity: &str, token: Token) -> Record {
         renewed: Wall(0),
         extra: serde_json::Map::new(),
     }
+}
+
+/// How a lock that is not there is first written: only a store that ends leases itself lets it be taken at once.
+#[must_use]
+pub fn first_intent(target: &dyn Target) -> Intent {
+    if target.by_server() { Intent::Take } else { Intent::Adopt }
 }
 
 /// Frees by hand what is stored.

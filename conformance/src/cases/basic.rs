@@ -5,7 +5,7 @@ use std::time::Duration;
 use leasehold::{ErrorKind, Intent, LockBackend, Loss, Term, TimingSettings};
 
 use crate::candidate::Setup;
-use crate::hand::{put, record_of, says_leader};
+use crate::hand::{first_intent, put, record_of, says_leader};
 use crate::history::What;
 use crate::link::{Fault, Requests};
 use crate::verdict::{Finding, Outcome, Problem, must};
@@ -100,7 +100,7 @@ pub(super) async fn strange_names(world: &World) -> Outcome {
         }
     }
     world.happened("name that is taken", stores.len())?;
-    let intent = if world.target().by_server() { Intent::Take } else { Intent::Adopt };
+    let intent = first_intent(world.target());
     for (name, store) in &stores {
         let observed = store.read().await?;
         must(observed.version.is_absent(), || format!("{name:?} names another's lock"))?;

@@ -1,9 +1,9 @@
 //! The disk under the store: it is full, or its power fails.
 
-use leasehold::{Change, Intent, Loss, Version};
+use leasehold::{Change, Loss, Version};
 
 use crate::fixture::{Disk, Failure, Fixture, Wish};
-use crate::hand::{grows, record_of};
+use crate::hand::{first_intent, grows, record_of};
 use crate::history::What;
 use crate::verdict::{Finding, Outcome, Problem, must};
 use crate::world::{LEASE, World, setup};
@@ -21,39 +21,24 @@ enum Store {
 }
 
 impl Store {
-    /// A store on a disk of its own, with servers like this, and the lock's URL there.
-    async fn on_disk(world: &World, wish: Wish) -> Result<(Self, String), Problem> {
+    /// A store on a disk of its own, with servers like this, and the URLs of two locks there.
+    async fn on_disk(world: &World, wish: Wish) -> Result<(Self, [String; 2]), Problem> {
         if world.target().has_servers() {
             let servers = world.servers_as(wish).await?;
-            let url = servers.url(&servers.endpoints(), "jobs");
-            return Ok((Self::Servers(servers), url));
+            let urls = ["jobs", "others"].map(|lock| servers.url(&servers.endpoints(), lock));
+            return Ok((Self::Servers(servers), urls));
         }
-        let found = world.target().on_disk(world.lock()).map_err(Problem::NotApplicable)?;
-        Ok((Self::Files(found.0), found.1))
+        let (disk, url) = world.target().on_disk(world.lock()).map_err(Problem::NotApplicable)?;
+        let other = format!("{url}-other");
+        Ok((Self::Files(disk), [url, other]))
     }
 
-    fn disk(&mut self) -> Result<&mut Disk, Failure> {
+    /// Whoever served serves again afterwards.
+    async fn lose_power(&mut self) -> Result<(), Failure> {
         match self {
-            Self::Servers(servers) => servers.disk(),
-            Self::Files(disk) => Ok(disk),
+            Self::Servers(servers) => servers.lose_power().await?.required(),
+            Self::Files(disk) => disk.lose_power(),
         }
-    }
-
-    /// Nothing writes while the power fails; then whoever served starts again.
-    async fn lose_power(&mut self) -> Result<(), Problem> {
-        if let Self::Servers(servers) = self {
-            for member in 0..servers.members() {
-                servers.freeze(member)?.required()?;
-            }
-        }
-        self.disk()?.lose_power()?;
-        if let Self::Servers(servers) = self {
-            for member in 0..servers.members() {
-                servers.kill(member)?.required()?;
-            }
-            servers.restart_all().await?.required()?;
-        }
-        Ok(())
     }
 
     async fn fill(&mut self) -> Result<(), Failure> {
@@ -75,7 +60,7 @@ impl Store {
 /// SV3. Right after a take was acknowledged.
 pub(super) async fn power_fails(world: &World) -> Outcome {
     let wish = Wish { disk: Some(ROOM), ..Wish::default() };
-    let (mut store, url) = Store::on_disk(world, wish).await?;
+    let (mut store, [url, _]) = Store::on_disk(world, wish).await?;
     let mut last = 0;
     for round in 0..3 {
         let name = format!("round{round}");
@@ -101,9 +86,10 @@ pub(super) async fn power_fails(world: &World) -> Outcome {
 }
 
 /// Without room nobody takes another lock; else the store was not full. What it says of that.
-async fn refuses(url: &str) -> Result<String, Problem> {
-    let other = leasehold::connect(&format!("{url}-other")).await?;
-    let take = Change { intent: Intent::Take, record: record_of("other", 1) };
+async fn refuses(world: &World, other: &str) -> Result<String, Problem> {
+    let other = leasehold::connect(other).await?;
+    let intent = first_intent(world.target());
+    let take = Change { intent, record: record_of("other", 1) };
     match tokio::time::timeout(LEASE, other.write(&Version::absent(), &take)).await {
         Ok(Ok(written)) => Err(Problem::Vacuous(format!("a full store took it: {written:?}"))),
         Ok(Err(error)) => Ok(error.to_string()),
@@ -113,7 +99,7 @@ async fn refuses(url: &str) -> Result<String, Problem> {
 
 /// SV8. Servers are full at their own quota: past it they do what they do where a disk is, and it fills none here.
 pub(super) async fn full(world: &World) -> Outcome {
-    let (mut store, url) =
+    let (mut store, [url, other]) =
         Store::on_disk(world, Wish { quota: Some(QUOTA), ..Wish::default() }).await?;
     let a = world.candidate_at(&url, "a", setup()).await?;
     let b = world.candidate_at(&url, "b", setup()).await?;
@@ -134,7 +120,7 @@ pub(super) async fn full(world: &World) -> Outcome {
         }
         Err(_) => format!("it led on, and its release was confirmed: {:?}", lead.resign().await),
     };
-    let said = refuses(&url).await?;
+    let said = refuses(world, &other).await?;
     world.sleep(LEASE).await;
     let taken = world.leader().map(|span| span.token);
     store.make_room().await?;

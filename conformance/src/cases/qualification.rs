@@ -5,7 +5,7 @@ use std::sync::Arc;
 use leasehold::{Change, Contents, Intent, LockBackend, Outcome as Written, Version};
 use tokio::sync::Barrier;
 
-use crate::hand::{free, put, record_of};
+use crate::hand::{first_intent, free, put, record_of};
 use crate::verdict::{Finding, Outcome, Problem, must_ever};
 use crate::world::World;
 
@@ -31,7 +31,7 @@ pub(super) async fn one_winner(world: &World) -> Outcome {
                     let store = target.open(&lock, &clock).await;
                     stores.push(store.map_err(|error| error.to_string())?);
                 }
-                let first = if target.by_server() { Intent::Take } else { Intent::Adopt };
+                let first = first_intent(target.as_ref());
                 let version = winner(&stores, &Version::absent(), first).await?;
                 // Where the store ends leases, nobody takes what is there.
                 if !target.by_server() {
@@ -84,9 +84,9 @@ async fn winner(
 pub(super) async fn wrong_versions(world: &World) -> Outcome {
     let store = world.store().await?;
     let absent = Version::absent();
-    let first_intent = if world.target().by_server() { Intent::Take } else { Intent::Adopt };
-    let first = put(&store, &absent, first_intent, record_of("a", 1)).await?;
-    refused(&store, &absent, first_intent, "a creation over what is there").await?;
+    let intent = first_intent(world.target());
+    let first = put(&store, &absent, intent, record_of("a", 1)).await?;
+    refused(&store, &absent, intent, "a creation over what is there").await?;
     let gone = if world.target().by_server() {
         free(&store, &first).await?;
         first
@@ -184,7 +184,7 @@ pub(super) async fn versions_never_repeat(world: &World) -> Outcome {
     let mut seen: Vec<Version> = Vec::new();
     for cycle in 1..=5 {
         let absent = Version::absent();
-        let first = if world.target().by_server() { Intent::Take } else { Intent::Adopt };
+        let first = first_intent(world.target());
         let one = put(&store, &absent, first, record_of("a", cycle)).await?;
         must_ever(!seen.contains(&one.version), || format!("version {:?} came back", one.version))?;
         for old in &seen {

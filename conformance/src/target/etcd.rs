@@ -17,7 +17,7 @@ use leasehold::{Clock, Error, ErrorKind, Intent, LockBackend, LockUrl, Token};
 
 use super::{Guarded, Target};
 use crate::fixture::certificates::Validity;
-use crate::fixture::etcd::{Etcd, Options};
+use crate::fixture::etcd::{self, Etcd, Options};
 use crate::fixture::{Access, Failure, Fixture, Login, Tls, User, Wish};
 use crate::link::Network;
 use crate::proxy::Protocol;
@@ -245,9 +245,9 @@ impl Target for EtcdTarget {
     }
 
     async fn servers(&self, wish: Wish) -> Result<Box<dyn Fixture>, String> {
-        let Wish { members, tls, can_cut, disk, quota, moves_clock } = wish;
-        let bytes = |mib: u32| format!("--quota-backend-bytes={}", u64::from(mib) << 20);
-        let extra = quota.map(bytes).into_iter().collect();
+        let Wish { members, tls, can_cut, disk, quota, moves_clock, one_address: _ } =
+            wish;
+        let extra = quota.map(etcd::quota).into_iter().collect();
         let options = Options { members, tls, can_cut, disk, moves_clock, extra };
         let cluster = Etcd::start(options).await.map_err(|failure| failure.to_string())?;
         Ok(Box::new(cluster))

@@ -23,6 +23,9 @@ const ANNOTATION: &str = "leasehold/record";
 /// The API server takes no more than 256 KiB of annotations.
 const MOST: usize = 200_000;
 
+/// How many MiB an API server stores of its own, with room for what it stores later.
+const OWN: u32 = 8;
+
 /// Locks behind an API server that goes with this value.
 #[derive(Debug)]
 pub struct KubernetesTarget {
@@ -161,10 +164,22 @@ impl Target for KubernetesTarget {
         true
     }
 
-    /// One API server, however many are wished: its clients know one address.
+    /// One API server, however many are wished, unless these are to stand for one another: clients know one address.
     async fn servers(&self, wish: Wish) -> Result<Box<dyn Fixture>, String> {
-        let strangers = wish.tls == Tls::Off;
-        let options = Options { servers: 1, tls: wish.tls, form: self.form, strangers };
+        let Wish { members, tls, can_cut, disk, quota, moves_clock, one_address } = wish;
+        let servers = if can_cut || one_address { members } else { 1 };
+        let options = Options {
+            servers,
+            // Two members are no more than one: without either nothing is stored.
+            etcd_members: if servers > 2 { servers } else { 1 },
+            can_cut,
+            disk,
+            quota: quota.map(|mib| mib + OWN),
+            moves_clock,
+            tls,
+            form: self.form,
+            strangers: tls == Tls::Off,
+        };
         let cluster = Kubernetes::start(options).await.map_err(|failure| failure.to_string())?;
         Ok(Box::new(cluster))
     }
