@@ -1,5 +1,6 @@
 //! Members of the store: they stop, move and are replaced, and a side of them is alone.
 
+mod balanced;
 mod thaw;
 
 use std::time::Duration;
@@ -215,6 +216,9 @@ async fn all_stopped(world: &World, servers: &mut dyn Fixture) -> Result<(), Pro
     drop((waiting, again));
     Ok(())
 }
+
+/// SV7.
+pub(super) use balanced::one_of_two;
 
 /// NP6.
 pub(super) async fn minority(world: &World) -> Outcome {

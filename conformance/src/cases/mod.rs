@@ -84,6 +84,7 @@ built! { BUILT_ON_SERVERS:
     "SV3" disks::power_fails "an answer goes out before what it tells is on the disk"
     "SV4" members::the_stores_own_leader "the loss of one member ends a term, or a lease ends early because the store's leader moved"
     "SV6" members::stopped "a frozen server holds requests up, or what waited in it undoes what came after"
+    "SV7" members::one_of_two "a server that was away tells of the past, two servers let two claims in, or a term ends with one of two"
     "SV8" disks::full "a leader believes on without renewals, or nobody leads once there is room"
     "CK5" servers::wall_clock "a lease ends early because the server's wall clock went ahead, or late because it went back"
     "NP6" members::minority "a member alone is believed, or a term outlives the way to the majority"
