@@ -5,6 +5,8 @@ mod basic;
 mod clocks;
 mod contention;
 #[cfg(feature = "servers")]
+mod crowds;
+#[cfg(feature = "servers")]
 mod disks;
 mod expiry;
 mod fencing;
@@ -86,6 +88,7 @@ built! { BUILT_ON_SERVERS:
     "SV6" members::stopped "a frozen server holds requests up, or what waited in it undoes what came after"
     "SV7" members::one_of_two "a server that was away tells of the past, two servers let two claims in, or a term ends with one of two"
     "SV8" disks::full "a leader believes on without renewals, or nobody leads once there is room"
+    "OV2" crowds::starved "belief outlives its deadline in the crowd, or the shipped priority does not keep a term in it"
     "CK5" servers::wall_clock "a lease ends early because the server's wall clock went ahead, or late because it went back"
     "NP6" members::minority "a member alone is believed, or a term outlives the way to the majority"
     "NP7" members::split "both sides of a split have a leader"

@@ -245,7 +245,7 @@ impl Target for EtcdTarget {
     }
 
     async fn servers(&self, wish: Wish) -> Result<Box<dyn Fixture>, String> {
-        let Wish { members, tls, can_cut, disk, quota, moves_clock, one_address: _ } =
+        let Wish { members, tls, can_cut, disk, quota, moves_clock, one_address: _, seats: _ } =
             wish;
         let extra = quota.map(etcd::quota).into_iter().collect();
         let options = Options { members, tls, can_cut, disk, moves_clock, extra };

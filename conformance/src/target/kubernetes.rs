@@ -166,7 +166,7 @@ impl Target for KubernetesTarget {
 
     /// One API server, however many are wished, unless these are to stand for one another: clients know one address.
     async fn servers(&self, wish: Wish) -> Result<Box<dyn Fixture>, String> {
-        let Wish { members, tls, can_cut, disk, quota, moves_clock, one_address } = wish;
+        let Wish { members, tls, can_cut, disk, quota, moves_clock, one_address, seats } = wish;
         let servers = if can_cut || one_address { members } else { 1 };
         let options = Options {
             servers,
@@ -176,6 +176,7 @@ impl Target for KubernetesTarget {
             disk,
             quota: quota.map(|mib| mib + OWN),
             moves_clock,
+            seats,
             tls,
             form: self.form,
             strangers: tls == Tls::Off,
