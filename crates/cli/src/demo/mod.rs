@@ -1,5 +1,6 @@
 //! `leasehold demo`: three candidates for one lock, and what becomes of them when things go wrong.
 
+mod past;
 pub mod plain;
 mod screen;
 mod stage;

@@ -1,7 +1,6 @@
 //! One frame: the lease as a fuse, a lane for each candidate and each resource, and what was told.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::Duration;
 
 use leasehold::{Leader, Leading, Role, Time};
@@ -13,12 +12,10 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line as Row, Span};
 use ratatui::widgets::{Paragraph, Wrap};
 
+use super::past::{Past, Standing, Tally, WINDOW};
 use super::stage::{FENCED, Health, NAMES, Stage, UNFENCED};
 use super::tell::{Line, Tone};
 use crate::output::{Paint, flag};
-
-/// How much of the past the lanes show.
-const WINDOW: Duration = Duration::from_secs(40);
 
 /// Columns before a lane, and behind it.
 const NAME: usize = 12;
@@ -28,6 +25,8 @@ const STATE: usize = 24;
 pub(super) struct View<'a> {
     pub(super) lock: &'a str,
     pub(super) stage: &'a Stage<'a>,
+    pub(super) past: &'a Past,
+    /// Those of it.
     pub(super) events: &'a [Event],
     pub(super) lines: &'a VecDeque<Line>,
     pub(super) chosen: usize,
@@ -254,7 +253,7 @@ fn lane<'a>(view: &View<'_>, scale: &Scale, at: usize) -> Row<'a> {
     }
     let mut row =
         vec![Span::raw(" "), Span::styled(format!("{} {name}", at + 1), mark), Span::raw("   ")];
-    let mut cells = cells(view.events, scale, name);
+    let mut cells = cells(view.past, scale, name);
     tokens(scale, name, &mut cells);
     row.extend(runs(view, cells));
     row.push(Span::raw("  "));
@@ -266,26 +265,19 @@ fn lane<'a>(view: &View<'_>, scale: &Scale, at: usize) -> Row<'a> {
 type Cell = (char, Tone);
 
 /// What the candidate did in each column.
-fn cells(events: &[Event], scale: &Scale, name: &str) -> Vec<Cell> {
-    let own: Vec<&Event> = events.iter().filter(|event| &*event.node == name).collect();
+fn cells(past: &Past, scale: &Scale, name: &str) -> Vec<Cell> {
+    let mut own = past.recent(name).peekable();
     let beliefs: Vec<&Belief> = scale.beliefs.iter().filter(|it| &*it.node == name).collect();
-    let (mut next, mut frozen, mut dead, mut cuts) = (0, false, false, 0_usize);
+    let mut standing = past.standing(name);
     let mut cells = Vec::new();
     for column in 0..scale.columns {
         let (from, to) = scale.moment(column);
         let mut died = false;
-        while let Some(event) = own.get(next).filter(|event| event.at < to) {
-            match event.what {
-                What::Stopped(on) => frozen = on,
-                What::Died => (dead, died, frozen, cuts) = (true, event.at >= from, false, 0),
-                // Only a new process sends anything.
-                What::Sent { .. } => dead = dead && died,
-                What::Fault { on: true, .. } => cuts += 1,
-                What::Fault { on: false, .. } => cuts = cuts.saturating_sub(1),
-                _ => {}
-            }
-            next += 1;
+        while let Some(event) = own.next_if(|event| event.at < to) {
+            standing.add(&event.what);
+            died |= event.what == What::Died && event.at >= from;
         }
+        let Standing { frozen, dead, cuts } = standing;
         let leads = beliefs.iter().any(|belief| belief.begin < to && from < belief.end);
         cells.push(match (leads, frozen) {
             _ if died => ('X', Tone::Bad),
@@ -360,14 +352,10 @@ fn state(view: &View<'_>, at: usize) -> (String, Tone) {
 /// What a resource was given, and took.
 fn resource<'a>(view: &View<'_>, scale: &Scale, name: &str) -> Row<'a> {
     let mut cells: Vec<Cell> = vec![(' ', Tone::Plain); scale.columns];
-    let (mut highest, mut taken, mut late) = (0, 0_u64, 0_u64);
-    let node: Arc<str> = name.into();
-    for event in view.events.iter().filter(|event| event.node == node) {
+    let mut tally = view.past.tally(name);
+    for event in view.past.recent(name) {
         let What::Effect { token, accepted, .. } = event.what else { continue };
-        let is_late = token < highest;
-        highest = highest.max(token);
-        taken += u64::from(accepted);
-        late += u64::from(is_late);
+        let is_late = tally.add(token, accepted);
         let Some(passed) = event.at.0.checked_sub(scale.begin) else { continue };
         let column = usize::try_from(passed / scale.step).unwrap_or(usize::MAX);
         let Some(cell) = cells.get_mut(column) else { continue };
@@ -380,6 +368,7 @@ fn resource<'a>(view: &View<'_>, scale: &Scale, name: &str) -> Row<'a> {
     }
     let mut row = vec![Span::raw(format!("   {name:9}"))];
     row.extend(runs(view, cells));
+    let Tally { taken, late, .. } = tally;
     let (text, tone) = match (name == FENCED, late) {
         (_, 0) => (format!("  {taken} writes"), Tone::Plain),
         (true, late) => (format!("  {late} late: refused"), Tone::Good),
@@ -420,7 +409,7 @@ mod tests {
     /// What a lane of forty columns, one a unit of time, shows of these beliefs from `begin` on.
     fn drawn(begin: u64, beliefs: Vec<Belief>) -> String {
         let scale = Scale { begin, columns: 40, step: 1, beliefs };
-        let mut cells = cells(&[], &scale, "node-a");
+        let mut cells = cells(&Past::default(), &scale, "node-a");
         tokens(&scale, "node-a", &mut cells);
         cells.into_iter().map(|(cell, _)| cell).collect()
     }

@@ -18,6 +18,7 @@ use ratatui::crossterm::terminal::{EnterAlternateScreen, enable_raw_mode};
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
+use super::past::Past;
 use super::screen::{self, View};
 use super::stage::{Act, Cast, Health, NAMES, Stage, readable};
 use super::tell::{Line, Teller, Tone};
@@ -111,6 +112,7 @@ async fn show(url: &str, settings: TimingSettings, paint: Paint) -> Result<(u8, 
 struct App {
     teller: Teller,
     lines: VecDeque<Line>,
+    past: Past,
     /// How many events were told.
     told: usize,
     /// Why the store refuses each candidate, as was told last.
@@ -121,7 +123,8 @@ struct App {
 impl App {
     fn new(begin: leasehold::Time) -> Self {
         let (teller, lines) = (Teller::new(begin), VecDeque::new());
-        Self { teller, lines, told: 0, refused: Default::default(), chosen: 0 }
+        let past = Past::default();
+        Self { teller, lines, past, told: 0, refused: Default::default(), chosen: 0 }
     }
 
     async fn run(
@@ -132,22 +135,18 @@ impl App {
         (lock, paint): (&str, Paint),
     ) -> Result<u8, Error> {
         let mut keys = keys();
+        // Not at every key: it takes the time in which the candidates run.
+        let mut draws_at = stage.clock.now();
         loop {
-            self.listen(stage);
-            if let Some(error) = stage.hopeless() {
-                return Err(error);
-            }
-            let events = stage.history().events();
-            let view = View {
-                lock,
-                stage,
-                events: &events,
-                lines: &self.lines,
-                chosen: self.chosen,
-                paint,
-            };
-            if screen.terminal.draw(|frame| screen::draw(frame, &view)).is_err() {
-                return Ok(HANGUP);
+            if stage.clock.now() >= draws_at {
+                self.listen(stage);
+                if let Some(error) = stage.hopeless() {
+                    return Err(error);
+                }
+                if self.draw(stage, &mut screen, (lock, paint)).is_err() {
+                    return Ok(HANGUP);
+                }
+                draws_at = stage.clock.now() + FRAME;
             }
             tokio::select! {
                 key = keys.recv() => match key {
@@ -163,23 +162,36 @@ impl App {
                     Request::Stop(number) | Request::Forward(number) => return Ok(exit::by_signal(number)),
                     Request::Tell(_) | Request::Reap => {}
                 },
-                () = stage.clock.sleep_until(stage.clock.now() + FRAME) => {}
+                () = stage.clock.sleep_until(draws_at) => {}
             }
         }
+    }
+
+    fn draw(
+        &self,
+        stage: &Stage<'_>,
+        screen: &mut Screen,
+        (lock, paint): (&str, Paint),
+    ) -> io::Result<()> {
+        let (past, events) = (&self.past, self.past.events());
+        let (lines, chosen) = (&self.lines, self.chosen);
+        let view = View { lock, stage, past, events: &events, lines, chosen, paint };
+        screen.terminal.draw(|frame| screen::draw(frame, &view)).map(drop)
     }
 
     fn listen(&mut self, stage: &Stage<'_>) {
         let news = stage.history().since(self.told);
         self.told += news.len();
+        self.past.learn(&news, stage.clock.now());
         let lines: Vec<Line> = news.iter().filter_map(|event| self.teller.tell(event)).collect();
         lines.into_iter().for_each(|line| self.say(line));
-        for at in 0..NAMES.len() {
+        for (at, name) in NAMES.iter().enumerate() {
             let Some(error) = stage.refusal(at) else { continue };
             let why = error.to_string();
             if self.refused[at].as_ref() == Some(&why) {
                 continue;
             }
-            let line = self.teller.line(stage.clock.now(), NAMES[at], Tone::Bad, why.clone());
+            let line = self.teller.line(stage.clock.now(), name, Tone::Bad, why.clone());
             self.say(line);
             self.refused[at] = Some(why);
         }
