@@ -238,12 +238,7 @@ fn lease(timing: &Timing, granted: Duration, shortest: Duration) -> Finding {
 }
 
 fn fail_over(granted: Duration, done: &Race) -> Finding {
-    let median = |times: &[Duration]| {
-        let mut times = times.to_vec();
-        times.sort_unstable();
-        times.get(times.len() / 2).copied().unwrap_or_default()
-    };
-    let (release, take) = (median(&done.releases), median(&done.takes));
+    let (release, take) = done.medians();
     Finding::good(
         "fail-over",
         format!(

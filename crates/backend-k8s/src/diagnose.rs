@@ -1,7 +1,5 @@
 //! What an examination of a cluster finds.
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 use kube::api::PostParams;
 use kube::core::request::Request;
@@ -250,12 +248,7 @@ fn told(raced: &Result<Race, Error>, timing: &Timing, is_blocked: bool) -> Vec<F
 }
 
 fn fail_over(done: &Race, timing: &Timing) -> Finding {
-    let median = |times: &[Duration]| {
-        let mut times = times.to_vec();
-        times.sort_unstable();
-        times.get(times.len() / 2).copied().unwrap_or_default()
-    };
-    let (release, take) = (median(&done.releases), median(&done.takes));
+    let (release, take) = done.medians();
     Finding::good(
         "fail-over",
         format!(

@@ -30,6 +30,19 @@ pub struct Race {
     pub releases: Vec<Duration>,
 }
 
+impl Race {
+    /// The median of the releases, and that of the takes, for people.
+    #[must_use]
+    pub fn medians(&self) -> (Duration, Duration) {
+        let median = |times: &[Duration]| {
+            let mut times = times.to_vec();
+            times.sort_unstable();
+            times.get(times.len() / 2).copied().unwrap_or_default()
+        };
+        (median(&self.releases), median(&self.takes))
+    }
+}
+
 /// Lets two candidates race for a scratch lock, over connections of their own, so many rounds. Whoever calls removes
 /// the lock afterwards, also after an error.
 ///

@@ -1,6 +1,7 @@
 //! Fixed seeds, and every mutant's shrunk failure kept as a regression test.
+#![allow(clippy::unwrap_used, reason = "only tests are here")]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use leasehold_sim::{Case, Cause, Coverage, Mutant, Rule, generate, generate_at, run};
 
@@ -40,36 +41,38 @@ fn every_mutant_is_killed_by_its_case_and_only_because_of_the_defect() {
     }
 }
 
-/// Schedules that broke an earlier election, or that an earlier simulator could not explain.
-#[test]
-fn schedules_that_once_failed_hold() {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/found");
-    let mut count = 0;
-    for entry in std::fs::read_dir(directory).unwrap() {
+/// The schedules that are kept in a directory beside this file.
+fn kept(directory: &str) -> Vec<(PathBuf, Case)> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(directory);
+    let cases = std::fs::read_dir(directory).unwrap().map(|entry| {
         let path = entry.unwrap().path();
         let case: Case = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
         assert_eq!(case.check(), Ok(()), "{}", path.display());
-        assert_eq!(run(&case, false).unwrap().violation, None, "{}", path.display());
-        count += 1;
+        (path, case)
+    });
+    cases.collect()
+}
+
+/// Schedules that broke an earlier election, or that an earlier simulator could not explain.
+#[test]
+fn schedules_that_once_failed_hold() {
+    let found = kept("found");
+    for (path, case) in &found {
+        assert_eq!(run(case, false).unwrap().violation, None, "{}", path.display());
     }
-    assert!(count >= 19, "only {count} schedules");
+    assert!(found.len() >= 19, "only {} schedules", found.len());
 }
 
 /// Schedules of a deliberate defect whose harm an excuse once covered that has nothing to do with it.
 #[test]
 fn no_excuse_covers_what_it_does_not_explain() {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/unexcused");
-    let mut count = 0;
-    for entry in std::fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        let case: Case = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
-        assert_eq!(case.check(), Ok(()), "{}", path.display());
+    let unexcused = kept("unexcused");
+    assert!(unexcused.len() >= 2, "only {} schedules", unexcused.len());
+    for (path, case) in unexcused {
         assert!(run(&case, false).unwrap().violation.is_some(), "{}", path.display());
         let sound = Case { mutant: None, ..case };
         assert_eq!(run(&sound, false).unwrap().violation, None, "{}", path.display());
-        count += 1;
     }
-    assert!(count >= 2, "only {count} schedules");
 }
 
 #[test]
