@@ -1,26 +1,19 @@
 //! A run of the suite that a signal ends.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+mod common;
+
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use common::Running;
 use rustix::process::{Pid, Signal, kill_process};
 
 /// Longer than anything takes, on a slow machine with other work.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Killed with the test.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 fn files(directory: &Path) -> Vec<String> {
     let entries = fs::read_dir(directory).unwrap().flatten();
