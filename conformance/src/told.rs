@@ -52,7 +52,9 @@ pub fn code(ran: &Result<bool, Failed>) -> u8 {
         Err(Failed::Store(error)) => match error.kind() {
             ErrorKind::Unavailable | ErrorKind::Throttled { .. } => UNAVAILABLE,
             ErrorKind::Denied => DENIED,
-            ErrorKind::Corrupt | ErrorKind::Invalid | ErrorKind::Rewound => CONFIG,
+            ErrorKind::Corrupt | ErrorKind::Invalid | ErrorKind::Rewound | ErrorKind::Replaced => {
+                CONFIG
+            }
             _ => INTERNAL,
         },
     }

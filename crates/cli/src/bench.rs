@@ -193,6 +193,10 @@ impl LockBackend for Timed {
         answer
     }
 
+    async fn may_take(&self) -> Result<(), Error> {
+        self.lock.may_take().await
+    }
+
     fn watch(&self, after: &Observed) -> BoxStream<'static, Result<Observed, Error>> {
         self.lock.watch(after)
     }

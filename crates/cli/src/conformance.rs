@@ -73,6 +73,7 @@ mod tests {
             ErrorKind::Corrupt,
             ErrorKind::Invalid,
             ErrorKind::Rewound,
+            ErrorKind::Replaced,
             ErrorKind::Stopped,
         ] {
             let error = Error::new(kind, "test", "x");

@@ -55,7 +55,9 @@ pub fn of_kind(kind: ErrorKind) -> u8 {
     match kind {
         ErrorKind::Unavailable | ErrorKind::Throttled { .. } => UNAVAILABLE,
         ErrorKind::Denied => DENIED,
-        ErrorKind::Corrupt | ErrorKind::Invalid | ErrorKind::Rewound => CONFIG,
+        ErrorKind::Corrupt | ErrorKind::Invalid | ErrorKind::Rewound | ErrorKind::Replaced => {
+            CONFIG
+        }
         _ => INTERNAL,
     }
 }

@@ -49,6 +49,18 @@ pub trait LockBackend: fmt::Debug + Send + Sync + 'static {
     /// The outcome is unknown: the change may have been applied, or may be applied later.
     async fn write(&self, expected: &Version, change: &Change) -> Result<Outcome, Error>;
 
+    /// Whether a candidate with these credentials could take this very lock, told without writing to it: a standby
+    /// that can never lead must not look healthy until it is needed. `Ok` also where the store cannot tell.
+    ///
+    /// Asks the store at every call, and proves nothing for later: a right may be taken away.
+    ///
+    /// # Errors
+    /// [`Denied`](crate::ErrorKind::Denied): a write would be refused now, with what must be granted. Any other kind:
+    /// it is not known.
+    async fn may_take(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// What came after `after`.
     ///
     /// Hints: they may be late or end, but are never older than what was already yielded; safety never

@@ -6,6 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::election::Loss;
+use crate::text::printable;
+
+/// The longest text of a source that an error shows, in characters.
+const LONGEST: usize = 2_000;
 
 /// Why an operation failed, as `{kind, operation, source}`.
 #[derive(Clone, Debug)]
@@ -34,6 +38,9 @@ pub enum ErrorKind {
     Invalid,
     /// The store has gone back behind what was read from it before (a restore). An operator decides.
     Rewound,
+    /// What answers is another store than before: its identity changed (another cluster at the same address). A term
+    /// ends at once, since the other store knows nothing of it. An operator decides.
+    Replaced,
     /// The elector has been shut down, or the runtime that drove it is gone.
     Stopped,
 }
@@ -63,7 +70,8 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot {}: {}", self.operation, self.source)
+        let source = self.source.to_string();
+        write!(f, "cannot {}: {}", self.operation, printable(&source).at_most(LONGEST))
     }
 }
 
@@ -88,3 +96,16 @@ impl fmt::Display for Loss {
 
 /// So that `term.check()?` does in whatever returns errors.
 impl StdError for Loss {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_source_says_is_one_bounded_line() {
+        let hostile = format!("no\n2026-11-30 INFO leading\u{1b}[2J{}", "x".repeat(1 << 20));
+        let error = Error::new(ErrorKind::Unavailable, "read the lock", hostile).to_string();
+        assert!(error.starts_with(r"cannot read the lock: no\n2026-11-30"), "{error}");
+        assert!(!error.contains(['\n', '\u{1b}']) && error.len() < 3_000, "{}", error.len());
+    }
+}

@@ -52,6 +52,7 @@ mod status;
 mod term;
 #[cfg(feature = "driver")]
 pub mod testing;
+mod text;
 mod time;
 mod timing;
 
@@ -79,6 +80,7 @@ pub use record::{Holder, Incarnation, MAX_TOKEN, Nonce, RECORD_VERSION, Record, 
 pub use status::{Counters, Leader, Leading, Role, Status};
 #[cfg(feature = "driver")]
 pub use term::{Deadlines, Held, StopReason, Term};
+pub use text::{Printable, printable};
 pub use time::{Time, Wall};
 pub use timing::{
     Bounds, InvalidTiming, Leaderless, MAX_LEASE_DURATION, Requests, Store, Timing, TimingSettings,

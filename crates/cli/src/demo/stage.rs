@@ -91,8 +91,8 @@ pub(super) async fn readable(lock: &dyn LockBackend) -> Result<(), Error> {
 
 /// Whether waiting cannot help.
 fn is_final(error: &Error) -> bool {
-    use ErrorKind::{Corrupt, Denied, Invalid, Rewound};
-    matches!(error.kind(), Corrupt | Denied | Invalid | Rewound)
+    use ErrorKind::{Corrupt, Denied, Invalid, Replaced, Rewound};
+    matches!(error.kind(), Corrupt | Denied | Invalid | Replaced | Rewound)
 }
 
 struct Node {

@@ -193,6 +193,10 @@ impl LockBackend for Linked {
         }
     }
 
+    async fn may_take(&self) -> Result<(), Error> {
+        self.store.may_take().await
+    }
+
     fn watch(&self, after: &Observed) -> BoxStream<'static, Result<Observed, Error>> {
         let reader = Reader {
             events: self.store.watch(after),
