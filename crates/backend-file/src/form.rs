@@ -99,15 +99,15 @@ pub(crate) fn decode(bytes: &[u8], state: State) -> Result<(Header, Record), Str
     let lock = lock_of(bytes)?;
     let mut record = Record::from_json(bytes)?;
     let Some(Value::Object(mut member)) = record.extra.remove(MEMBER) else {
-        return Err(format!("not a lock: the member \"{MEMBER}\" is no object"));
+        return Err(format!("not a lock: the member \"{MEMBER}\" is not an object"));
     };
     let named = member.remove("state");
     if lock != state.lock || named.as_ref().and_then(Value::as_str) != Some(&*state.to_string()) {
-        return Err(format!("the contents are those of another state, {named:?}"));
+        return Err("the contents are those of another state".to_owned());
     }
     let floor = member.remove("floor").and_then(|floor| floor.as_u64());
     let Some(floor) = floor.filter(|floor| *floor <= MAX_TOKEN) else {
-        return Err(format!("\"floor\" in \"{MEMBER}\" is no token"));
+        return Err(format!("\"floor\" in \"{MEMBER}\" is not a token"));
     };
     member.remove("layout");
     member.remove("lock");
@@ -173,7 +173,7 @@ pub(crate) mod tests {
             ("{\"v\":2}".to_owned(), "version 2"),
             ("{\"v\":1}".to_owned(), "does not begin"),
             (good.replace(".12.", ".13."), "another state"),
-            (good.replace("\"floor\":0", "\"floor\":-1"), "no token"),
+            (good.replace("\"floor\":0", "\"floor\":-1"), "not a token"),
         ] {
             let error = decode(bad.as_bytes(), STATE).unwrap_err();
             assert!(error.contains(says), "{bad}: {error}");

@@ -31,6 +31,8 @@
 //!
 //! How this is a compare-and-swap, and why it holds, is written in `store.rs`.
 
+mod alive;
+mod clear;
 #[cfg(test)]
 mod crash;
 mod diagnose;
@@ -41,7 +43,11 @@ mod fs_kind;
 mod liveness;
 mod lock;
 mod place;
+mod private;
+mod rights;
 mod store;
 mod watch;
+mod workers;
 
+pub use clear::remove_scratch;
 pub use lock::{FileLock, FileLockOptions};

@@ -8,8 +8,13 @@ use std::str::FromStr;
 
 use leasehold_core::Incarnation;
 
+use crate::failure::shown;
+
 /// The longest of the suffixes below: three dots, two ids, a generation of 20 digits, ".record".
 const LONGEST_SUFFIX: usize = 1 + 16 + 1 + 20 + 1 + 16 + ".record".len();
+
+/// A path may not have so many bytes (`PATH_MAX`, which counts a zero at the end).
+const LONGEST_PATH: usize = 4096;
 
 /// A directory and a name in it.
 #[derive(Clone, Debug)]
@@ -46,17 +51,25 @@ impl Place {
     /// # Errors
     /// A sentence that says what is wrong with the path.
     pub(crate) fn parse(path: &Path) -> Result<Self, String> {
-        let shown = path.display();
+        let shown = shown(path);
         if path.as_os_str().is_empty() {
             return Err("the path of the lock is empty: name a file".to_owned());
         }
         let bytes = path.as_os_str().as_bytes();
         if bytes.contains(&0) {
-            return Err(format!("{shown:?} has a NUL byte in it: no file can be called that"));
+            return Err(format!("{shown} has a NUL byte in it: no file can be called that"));
         }
         let absolute = std::path::absolute(path)
             .map_err(|error| format!("{shown} has no absolute form: {error}"))?;
         let named = !bytes.ends_with(b"/") && !bytes.ends_with(b"/.") && bytes != b".";
+        // A clear word here rather than whatever the first system call says.
+        if absolute.as_os_str().len() >= LONGEST_PATH {
+            return Err(format!(
+                "{shown} has {} bytes, and a path at most {}: choose a shorter one",
+                absolute.as_os_str().len(),
+                LONGEST_PATH - 1
+            ));
+        }
         let (Some(directory), Some(name), true) = (absolute.parent(), absolute.file_name(), named)
         else {
             return Err(format!("{shown} names a directory: name a file in it"));
