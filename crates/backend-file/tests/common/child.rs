@@ -2,8 +2,9 @@
 #![allow(dead_code, reason = "each test file uses a part")]
 #![allow(clippy::unwrap_used, reason = "only tests are here")]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use leasehold_core::{Intent, LockBackend, Outcome, Version};
@@ -25,6 +26,32 @@ impl Process {
             .spawn()
             .unwrap();
         Self(child)
+    }
+
+    /// Runs the role through another command, which begins with `through`: as another user, in another namespace.
+    /// Its messages are in the test's.
+    pub(crate) fn start_through(through: &[&str], role: &str, path: &Path, argument: &str) -> Self {
+        let (command, arguments) = through.split_first().unwrap();
+        let child = Command::new(command)
+            .args(arguments)
+            .arg(reachable())
+            .args(["--exact", role, "--nocapture", "--test-threads=1"])
+            .env("LOCK", path)
+            .env("ARGUMENT", argument)
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{command} is needed for this test: {error}"));
+        Self(child)
+    }
+
+    /// As [`start_through`](Self::start_through), to its end, which must be a success.
+    pub(crate) fn run_through(through: &[&str], role: &str, path: &Path, argument: &str) {
+        let ended = Self::start_through(through, role, path, argument).0.wait().unwrap();
+        assert!(
+            ended.success(),
+            "{role} failed ({ended}); this test needs root, for {}",
+            through.join(" ")
+        );
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
@@ -55,6 +82,39 @@ impl Drop for Process {
     }
 }
 
+/// An ordinary user, who owns nothing.
+pub(crate) const STRANGER: u32 = 54_321;
+
+/// Runs a command as [`STRANGER`].
+pub(crate) const AS_STRANGER: [&str; 6] =
+    ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups", "--inh-caps=-all", "--"];
+
+/// Runs a command where mounts are its own.
+pub(crate) const WITH_MOUNTS: [&str; 4] = ["unshare", "--mount", "--propagation=private", "--"];
+
+/// This binary, where every user can run it.
+fn reachable() -> PathBuf {
+    static COPY: OnceLock<PathBuf> = OnceLock::new();
+    let copy = COPY.get_or_init(|| {
+        let dir = tempfile::Builder::new().prefix("leasehold-file-test-").tempdir().unwrap();
+        let mode = |mode| std::os::unix::fs::PermissionsExt::from_mode(mode);
+        std::fs::set_permissions(dir.path(), mode(0o755)).unwrap();
+        let copy = dir.path().join("test");
+        std::fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
+        std::fs::set_permissions(&copy, mode(0o755)).unwrap();
+        std::mem::forget(dir); // for every test of this process
+        copy
+    });
+    copy.clone()
+}
+
+/// Runs a command to its end, which must be a success.
+pub(crate) fn sh(script: &str) {
+    let done = Command::new("sh").args(["-ec", script]).output().unwrap();
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "this test needs root, and {script}: {said}");
+}
+
 /// What the parent told this process; nothing if this is no child but a run of all tests.
 pub(crate) fn told() -> Option<(FileLock, String)> {
     let lock = FileLock::open(std::env::var_os("LOCK")?).unwrap();
@@ -65,7 +125,7 @@ pub(crate) fn told() -> Option<(FileLock, String)> {
 pub(crate) async fn grab(lock: &FileLock, holder: u128) -> Version {
     loop {
         let seen = lock.read().await.unwrap();
-        let change = super::change(Intent::Take, Some(holder), 1);
+        let change = crate::common::change(Intent::Take, Some(holder), 1);
         if let Ok(Outcome::Written(seen)) = lock.write(&seen.version, &change).await {
             return seen.version;
         }
