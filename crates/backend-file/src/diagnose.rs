@@ -34,27 +34,30 @@ impl Diagnose for FileLock {
         let is_blocked = lock.is_problem();
         findings.push(lock);
         // A scratch lock is this user's own, and says nothing of this one's files.
-        match self.may_take().await {
-            Ok(()) if is_blocked => {}
-            Ok(()) => findings.push(Finding::good("permission", "this user may take the lock")),
-            Err(error) => findings.push(Finding::of_error("permission", &error)),
-        }
+        let permission = match self.may_take().await {
+            Ok(()) if is_blocked => None,
+            Ok(()) => Some(Finding::good("permission", "this user may take the lock")),
+            Err(error) => Some(Finding::of_error("permission", &error)),
+        };
         match self.race().await {
             Ok(done) => {
                 let directory = shown(&self.place().directory);
                 findings.push(Finding::good("directory", format!("{directory} is writable")));
+                findings.extend(permission);
                 findings.push(Finding::good(
                     "compare-and-swap",
                     format!(
-                        "two candidates raced for a scratch lock next to this one: of {} pairs of writes, one of each was accepted",
+                        "two candidates raced for a scratch lock beside this one: of {} pairs of writes, one of each was accepted",
                         done.writes
                     ),
                 ));
                 findings.push(Finding::of_latency("a write to the disk", &done.releases, timing));
             }
             Err(error) if error.kind() == ErrorKind::Invalid => {
+                findings.extend(permission);
                 findings.push(Finding::of_error("compare-and-swap", &error));
             }
+            // It says why the lock may not be taken either.
             Err(error) => findings.push(Finding::of_error("directory", &error)),
         }
         // What nobody can read frees the lock for nobody.

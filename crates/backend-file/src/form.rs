@@ -190,4 +190,39 @@ pub(crate) mod tests {
         assert_eq!(file.len(), long.len());
         assert_eq!(decode(&file, STATE).unwrap().1, record(1));
     }
+
+    proptest::proptest! {
+        /// Whatever is in the files: a sentence, or a record that is written again as it was read.
+        #[test]
+        fn any_contents_are_refused_or_kept(bytes: Vec<u8>, cut: u16, at: u16, byte: u8, token in 0..MAX_TOKEN) {
+            let mut good = encode(STATE, &Header::default(), &record(token));
+            let place = usize::from(at) % good.len();
+            good[place] = byte;
+            let long = [&good[..], &bytes].concat();
+            for contents in [&bytes[..], &good, &good[..usize::from(cut) % good.len()], &long] {
+                let (_, _) = (lock_of(contents), hint(contents));
+                match decode(contents, STATE) {
+                    Ok((header, record)) => {
+                        let again = encode(STATE, &header, &record);
+                        proptest::prop_assert_eq!(decode(&again, STATE), Ok((header, record)));
+                    }
+                    Err(why) => proptest::prop_assert!(!why.is_empty()),
+                }
+            }
+        }
+
+        /// A copy over an older one, of whatever length, never changes which lock it is, and hides what was there.
+        #[test]
+        fn a_copy_over_any_length_is_whole(token in 0..MAX_TOKEN, length in 0_usize..4000) {
+            let contents = encode(STATE, &Header::default(), &record(token));
+            let old = length.max(prefix(0).len());
+            let mut file = vec![b'x'; old];
+            file[..prefix(0).len()].copy_from_slice(prefix(STATE.lock).as_bytes());
+            let copy = copy(&contents, old);
+            file.truncate(prefix(0).len());
+            file.extend_from_slice(&copy);
+            proptest::prop_assert!(file.len() >= old);
+            proptest::prop_assert_eq!(decode(&file, STATE).unwrap().1, record(token));
+        }
+    }
 }

@@ -208,4 +208,52 @@ mod tests {
         let odd = Place::parse(Path::new("-v/../x y")).unwrap();
         assert!(odd.path().is_absolute() && odd.name == "x y");
     }
+
+    proptest::proptest! {
+        /// Each name has one meaning, and each meaning one name: what only looks alike is not ours.
+        #[test]
+        fn a_name_is_ours_only_as_we_spell_it(
+            bytes: Vec<u8>,
+            rest in r"(\.|[0-9a-fA-F+]{1,33}|record|baton|alive|tmp|\PC){0,9}",
+        ) {
+            let place = Place::parse(Path::new("/run/jobs")).unwrap();
+            let names = [
+                bytes.clone(),
+                [b"jobs.".as_slice(), &bytes].concat(),
+                [b"jobs".as_slice(), rest.as_bytes()].concat(),
+                [b"jobs.".as_slice(), rest.as_bytes()].concat(),
+            ];
+            for name in names {
+                let name = OsStr::from_bytes(&name);
+                let spelt = match place.role(name) {
+                    Some(Role::Record(state)) => place.record(state),
+                    Some(Role::Baton(state)) => place.baton(state),
+                    Some(Role::Alive(incarnation)) => place.alive(incarnation),
+                    Some(Role::Scratch) => {
+                        let id = &name.as_bytes()[b"jobs.".len()..][..16];
+                        place.scratch(id_of(id))
+                    }
+                    None => continue,
+                };
+                proptest::prop_assert_eq!(spelt.as_os_str(), name);
+            }
+        }
+
+        #[test]
+        fn a_state_is_read_as_it_was_written(lock: u64, generation: u64, id: u64) {
+            let state = State { lock, generation, id };
+            proptest::prop_assert_eq!(state.to_string().parse(), Ok(state));
+        }
+
+        #[test]
+        fn no_path_makes_it_panic(bytes: Vec<u8>) {
+            if let Ok(place) = Place::parse(Path::new(OsStr::from_bytes(&bytes))) {
+                proptest::prop_assert!(place.path().is_absolute() && place.name.len() < 255);
+            }
+        }
+    }
+
+    fn id_of(digits: &[u8]) -> u64 {
+        id(std::str::from_utf8(digits).unwrap()).unwrap()
+    }
 }

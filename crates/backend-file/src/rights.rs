@@ -39,7 +39,8 @@ pub(crate) fn of_directory(place: &Place, directory: &Directory) -> Result<(), F
                 format!("{} is immutable; remove that attribute (chattr -i)", shown(path))
             } else {
                 format!(
-                    "user {} may not create files in {}{}; {SHARE}",
+                    "user {} may not create files in {}{}: Permission denied; a candidate needs to read and write the \
+                     directory: {SHARE}",
                     geteuid().as_raw(),
                     shown(path),
                     Owner(stat)

@@ -11,7 +11,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use common::{adopt, change, directory, take, the};
-use leasehold_core::{Contents, ErrorKind, Expiry, Intent, LockBackend, Observed, Outcome, Version};
+use leasehold_core::{
+    Contents, ErrorKind, Expiry, Intent, LockBackend, Observed, Outcome, Version,
+};
 use leasehold_file::FileLock;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 

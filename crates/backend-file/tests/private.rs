@@ -52,7 +52,8 @@ async fn an_overlay_and_a_private_directory_are_warned_of() {
         "mount -t tmpfs tmpfs '{base}/layers'; cd '{base}/layers'; mkdir low up work; \
          mount -t overlay overlay -o lowerdir=low,upperdir=up,workdir=work '{base}/jobs'"
     );
-    let private = format!("mount --bind '{base}/tmp/systemd-private-0a-web.service-Xy/tmp' '{base}/jobs'");
+    let private =
+        format!("mount --bind '{base}/tmp/systemd-private-0a-web.service-Xy/tmp' '{base}/jobs'");
     let other = format!("mount --bind '{base}/other' '{base}/jobs'");
     let memory = format!("mount -t tmpfs tmpfs '{base}/jobs'");
     for (says, script) in [

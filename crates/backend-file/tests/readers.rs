@@ -60,7 +60,8 @@ async fn a_reader_that_locks_every_liveness_file_hides_no_death() {
     let path = dir.path().join("jobs");
     let told = ready.path().join("ready");
     let lock = FileLock::open(&path).unwrap();
-    let _reader = Process::start_through(&AS_STRANGER, "role_reader", &path, told.to_str().unwrap());
+    let _reader =
+        Process::start_through(&AS_STRANGER, "role_reader", &path, told.to_str().unwrap());
     for round in 1..=5_u128 {
         let mut holder = Process::start("role_holder", &path, &round.to_string());
         until("it leads", || async {
