@@ -189,7 +189,8 @@ mod tests {
         for target in [&first, &second] {
             let url = target.url("Q1").unwrap();
             let lock = leasehold::connect(&url).await.unwrap();
-            leasehold::Elector::builder(lock).build().unwrap().campaign().await.unwrap();
+            let elector = leasehold::Elector::builder(lock).build().unwrap();
+            elector.campaign().await.unwrap().resign().await.unwrap();
             // A case may leave what is not a lock.
             let other = LockUrl::parse(&target.url("Q2").unwrap()).unwrap().path();
             std::fs::write(other, "x").unwrap();
