@@ -2,9 +2,8 @@
 #![allow(dead_code, reason = "each test file uses a part")]
 #![allow(clippy::unwrap_used, reason = "only tests are here")]
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use leasehold_core::{Intent, LockBackend, Outcome, Version};
@@ -12,7 +11,7 @@ use leasehold_file::FileLock;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
 /// A process that is killed when the test ends, however it ends.
-pub(crate) struct Process(pub(crate) Child);
+pub(crate) struct Process(pub(crate) Child, Option<tempfile::TempDir>);
 
 impl Process {
     /// Runs the test `role` of this binary, which does nothing otherwise.
@@ -25,23 +24,24 @@ impl Process {
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        Self(child)
+        Self(child, None)
     }
 
     /// Runs the role through another command, which begins with `through`: as another user, in another namespace.
     /// Its messages are in the test's.
     pub(crate) fn start_through(through: &[&str], role: &str, path: &Path, argument: &str) -> Self {
         let (command, arguments) = through.split_first().unwrap();
+        let binary = reachable();
         let child = Command::new(command)
             .args(arguments)
-            .arg(reachable())
+            .arg(binary.path().join("test"))
             .args(["--exact", role, "--nocapture", "--test-threads=1"])
             .env("LOCK", path)
             .env("ARGUMENT", argument)
             .stdin(Stdio::null())
             .spawn()
             .unwrap_or_else(|error| panic!("{command} is needed for this test: {error}"));
-        Self(child)
+        Self(child, Some(binary))
     }
 
     /// As [`start_through`](Self::start_through), to its end, which must be a success.
@@ -92,20 +92,18 @@ pub(crate) const AS_STRANGER: [&str; 6] =
 /// Runs a command where mounts are its own.
 pub(crate) const WITH_MOUNTS: [&str; 4] = ["unshare", "--mount", "--propagation=private", "--"];
 
-/// This binary, where every user can run it.
-fn reachable() -> PathBuf {
-    static COPY: OnceLock<PathBuf> = OnceLock::new();
-    let copy = COPY.get_or_init(|| {
-        let dir = tempfile::Builder::new().prefix("leasehold-file-test-").tempdir().unwrap();
-        let mode = |mode| std::os::unix::fs::PermissionsExt::from_mode(mode);
-        std::fs::set_permissions(dir.path(), mode(0o755)).unwrap();
-        let copy = dir.path().join("test");
-        std::fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
-        std::fs::set_permissions(&copy, mode(0o755)).unwrap();
-        std::mem::forget(dir); // for every test of this process
-        copy
-    });
-    copy.clone()
+/// This binary as `test`, where every user can run it.
+fn reachable() -> tempfile::TempDir {
+    let dir = tempfile::Builder::new().prefix("leasehold-file-test-").tempdir().unwrap();
+    let open = |path: &Path| {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(path, mode).unwrap();
+    };
+    let copy = dir.path().join("test");
+    std::fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
+    open(dir.path());
+    open(&copy);
+    dir
 }
 
 /// Runs a command to its end, which must be a success.
