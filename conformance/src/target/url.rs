@@ -85,16 +85,16 @@ impl UrlTarget {
     /// # Errors
     /// One cannot be removed; the others are.
     pub async fn remove(&self) -> Result<(), Error> {
-        let url = LockUrl::parse(&self.url)?;
-        if url.scheme() == "file" {
-            let mut begins = url.path().into_os_string();
-            begins.push(format!(".{}.", self.run));
-            let removed = leasehold::file::remove_named(Path::new(&begins));
-            return removed.map(drop).map_err(|error| Error::new(ErrorKind::Denied, REMOVE, error));
-        }
         let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut removed = Ok(());
         for url in opened {
+            let parsed = LockUrl::parse(&url)?;
+            if parsed.scheme() == "file" {
+                let one = remove_files(&parsed.path());
+                let one = one.map_err(|error| Error::new(ErrorKind::Denied, REMOVE, error));
+                removed = removed.and(one);
+                continue;
+            }
             let limit = leasehold::remove_scratch(&url);
             let one = tokio::time::timeout(LIMIT, limit).await.unwrap_or_else(|_late| {
                 Err(Error::new(ErrorKind::Unavailable, REMOVE, format!("no answer in {LIMIT:?}")))
@@ -153,6 +153,15 @@ impl Target for UrlTarget {
     }
 }
 
+/// The name has the run in it, so whatever a case wrote there is this run's.
+fn remove_files(path: &Path) -> std::io::Result<()> {
+    leasehold::file::remove_named(path)?;
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        Err(_) | Ok(()) => Ok(()),
+    }
+}
+
 /// The URL may hold a password.
 impl std::fmt::Debug for UrlTarget {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -176,12 +185,21 @@ mod tests {
         let [first, second] =
             [UrlTarget::open(&url).await.unwrap(), UrlTarget::open(&url).await.unwrap()];
         assert_ne!(first.url("Q1"), second.url("Q1"));
+        let made = || std::fs::read_dir(directory.path()).unwrap().count();
         for target in [&first, &second] {
-            let name = format!("a.{}.Q1.record", target.run());
-            std::fs::write(directory.path().join(name), "x").unwrap();
+            let url = target.url("Q1").unwrap();
+            let lock = leasehold::connect(&url).await.unwrap();
+            let elector = leasehold::Elector::builder(lock).build().unwrap();
+            elector.campaign().await.unwrap().resign().await.unwrap();
+            // A case may leave what is not a lock.
+            let other = LockUrl::parse(&target.url("Q2").unwrap()).unwrap().path();
+            std::fs::write(other, "x").unwrap();
         }
+        let both = made();
         first.remove().await.unwrap();
-        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+        assert_eq!(made(), both / 2);
+        second.remove().await.unwrap();
+        assert_eq!(made(), 0);
     }
 
     #[tokio::test]

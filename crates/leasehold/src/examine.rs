@@ -60,7 +60,7 @@ async fn open(text: &str) -> Result<Box<dyn Diagnose>, Error> {
         #[cfg(feature = "etcd")]
         "etcd" | "etcds" => Ok(Box::new(crate::etcd::open(&url)?)),
         #[cfg(feature = "file")]
-        "file" => Ok(Box::new(crate::file::open(&url)?)),
+        "file" => Ok(Box::new(crate::file::opened(&url)?)),
         #[cfg(feature = "kubernetes")]
         "k8s" | "k8s+endpoints" => Ok(Box::new(crate::k8s::open(&url).await?)),
         "mem" => Ok(Box::new(crate::memory(&url)?)),

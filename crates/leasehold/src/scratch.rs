@@ -5,8 +5,7 @@ use crate::{Error, LockUrl, url};
 /// Removes a scratch lock that its maker needs no more, whatever is stored there. **Never for a lock that anybody uses:**
 /// who holds it would go on for up to a lease, beside the next.
 ///
-/// In etcd and in memory nothing stays of a lock that nobody holds, and this does nothing; for files see
-/// `file::remove_named`.
+/// In etcd and in memory nothing stays of a lock that nobody holds, and this does nothing. Nor does it for files.
 ///
 /// # Errors
 /// `Invalid`: the URL is wrong. Others: the store refused, or did not answer.
