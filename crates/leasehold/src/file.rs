@@ -2,6 +2,7 @@
 
 pub use leasehold_file::*;
 
+use std::ffi::OsStr;
 use std::io;
 use std::path::Path;
 
@@ -38,41 +39,65 @@ pub(crate) async fn list(url: &LockUrl) -> Result<Vec<Listed>, Error> {
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(&directory).map_err(failed)? {
         let entry = entry.map_err(failed)?;
-        if entry.file_type().map_err(failed)?.is_file() {
+        if entry.file_type().map_err(failed)?.is_file() && may_be_lock(&entry.file_name()) {
             paths.push(entry.path());
         }
     }
     paths.sort();
     let mut found = Vec::new();
     for path in paths {
-        let lock = FileLock::open(&path)?;
-        let observed = lock.read().await?;
-        if observed.record().is_some() {
-            found.push(Listed { name: lock.name().to_owned(), observed });
-        }
+        let (name, observed) = match FileLock::open(&path) {
+            Ok(lock) => (lock.name().to_owned(), lock.read().await),
+            Err(error) => (format!("file:{}", path.display()), Err(error)),
+        };
+        found.push(Listed { name, observed });
     }
     Ok(found)
 }
 
-/// Removes the files in a directory whose names begin as `path` does: what is left of scratch locks. How many.
-///
-/// # Errors
-/// The directory cannot be read, or a file not be removed.
-pub fn remove_named(path: &Path) -> io::Result<usize> {
-    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else { return Ok(0) };
+/// Not hidden, and no file that belongs to a lock or to a tool.
+fn may_be_lock(name: &OsStr) -> bool {
+    let name = name.to_string_lossy();
+    let hex = |text: &str, digits: usize| {
+        text.len() == digits && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+    };
+    let mut parts = name.rsplit('.');
+    let (kind, id) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let belongs = match kind {
+        "alive" => hex(id, 32),
+        "record" | "baton" | "tmp" => hex(id, 16),
+        _ => false,
+    };
+    !name.starts_with('.') && !belongs && !crate::scratch::is_scratch(&name)
+}
+
+/// Removes the files of a scratch lock: its own, and those whose names go on with a dot. No other lock is called so, since
+/// its name holds a random number.
+pub(crate) fn remove_scratch(path: &Path) -> Result<(), Error> {
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
     let here = directory.as_os_str().is_empty();
     let directory = if here { Path::new(".") } else { directory };
-    let mut removed = 0;
-    for entry in std::fs::read_dir(directory)? {
-        let entry = entry?;
-        if entry.file_name().as_encoded_bytes().starts_with(name.as_encoded_bytes()) {
+    let failed = |error: io::Error| {
+        let denied = error.kind() == io::ErrorKind::PermissionDenied;
+        let kind = if denied { ErrorKind::Denied } else { ErrorKind::Unavailable };
+        Error::new(kind, "remove the scratch lock", error)
+    };
+    let entries = match std::fs::read_dir(directory) {
+        // Without its directory nothing was made.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(failed)?,
+    };
+    for entry in entries {
+        let entry = entry.map_err(failed)?;
+        let found = entry.file_name();
+        let rest = found.as_encoded_bytes().strip_prefix(name.as_encoded_bytes());
+        if rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b".")) {
             match std::fs::remove_file(entry.path()) {
                 // Somebody was faster.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
-                Ok(()) => removed += 1,
+                removed => removed.map_err(failed)?,
             }
         }
     }
-    Ok(removed)
+    Ok(())
 }
