@@ -45,7 +45,9 @@ fn command(arguments: Vec<OsString>) -> u8 {
         Action::Completions { .. } | Action::Man { .. } => 0,
         _ => DESCRIPTORS,
     };
-    if let Err(code) = runtime::with_descriptors(descriptors) {
+    if descriptors > 0
+        && let Err(code) = runtime::with_descriptors(descriptors)
+    {
         return code;
     }
     // The faults of the suite are no news: its verdicts are.

@@ -39,13 +39,12 @@ pub fn write(text: &str) -> io::Result<()> {
     out.flush()
 }
 
-/// Says on standard error what is wrong, without secrets, each line of it bounded and fit for a terminal.
+/// Says on standard error what is wrong: on one bounded line that is fit for a terminal, and without secrets.
 pub fn print_error(error: &impl fmt::Display) {
     let error = error.to_string();
-    let lines: Vec<String> =
-        redacted(&error).lines().map(|line| printable(line).at_most(LONGEST).to_string()).collect();
+    let error = redacted(&error);
     // A closed standard error is nobody's concern.
-    let _ = writeln!(io::stderr(), "leasehold: {}", lines.join("\n"));
+    let _ = writeln!(io::stderr(), "leasehold: {}", printable(&error).at_most(LONGEST));
 }
 
 /// Prints help or the version on standard output, and what is wrong with a command line on standard error. Returns the exit

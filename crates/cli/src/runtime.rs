@@ -4,6 +4,8 @@ use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fs::File;
 use std::io::{self, Write};
 use std::panic::{self, PanicHookInfo, UnwindSafe};
+use std::sync::mpsc;
+use std::thread;
 
 use rustix::process::{Resource, getrlimit};
 use tokio::runtime::{Builder, Runtime};
@@ -24,11 +26,21 @@ pub fn new() -> Result<Runtime, u8> {
     })
 }
 
-/// Makes sure that so many descriptors are to be had, before anything begins: where none is left, libraries panic.
+/// How many threads a command may need at once: for its clock, its files, its guard, and names of hosts.
+const THREADS: usize = 4;
+
+/// Makes sure that so many descriptors, and some threads, are to be had, before anything begins: where none is left,
+/// libraries panic.
 ///
 /// # Errors
 /// The exit code: they are not, and it was said why.
 pub fn with_descriptors(count: usize) -> Result<(), u8> {
+    threads().map_err(|error| {
+        print_error(&format!(
+            "cannot start {THREADS} threads: {error}; raise the limit of this user's processes (ulimit -u), or that of the container (pids)"
+        ));
+        exit::CONFIG
+    })?;
     let all: io::Result<Vec<File>> = (0..count).map(|_| File::open("/")).collect();
     all.map(drop).map_err(|error| {
         let limit = getrlimit(Resource::Nofile).current;
@@ -38,6 +50,25 @@ pub fn with_descriptors(count: usize) -> Result<(), u8> {
         ));
         exit::CONFIG
     })
+}
+
+/// That all of them are to be had at the same time.
+fn threads() -> io::Result<()> {
+    let mut started = Vec::new();
+    for _ in 0..THREADS {
+        let (sender, ended) = mpsc::channel::<()>();
+        // It ends when the other end is dropped.
+        let wait = move || {
+            let _ = ended.recv();
+        };
+        let thread = thread::Builder::new().stack_size(64 * 1024).spawn(wait)?;
+        started.push((sender, thread));
+    }
+    for (sender, thread) in started {
+        drop(sender);
+        let _ = thread.join();
+    }
+    Ok(())
 }
 
 /// Runs a command. A panic of it is told in a line, and is an exit code of ours.
@@ -50,7 +81,7 @@ pub fn guarded(command: impl FnOnce() -> u8 + UnwindSafe) -> u8 {
 fn tell(defect: &PanicHookInfo<'_>) {
     let what = defect.payload_as_str().unwrap_or("no message");
     let place = defect.location().map(|at| format!(" at {at}")).unwrap_or_default();
-    let thread = std::thread::current();
+    let thread = thread::current();
     let thread = thread.name().unwrap_or("without a name");
     // A standard error that cannot be written to is no reason for a second one.
     let _ = writeln!(

@@ -78,7 +78,10 @@ impl LockUrl {
         let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
         // A reserved character in a password may have ended the place too early.
         let in_query = query.split(['&', '?', '#', ';']).any(names_secret);
-        in_query || !is_local(scheme) && may_hold_login(rest.trim_start_matches('/'), place)
+        let in_place = may_hold_login(rest.trim_start_matches('/'), place)
+            // Without the slashes what precedes the '@' is no user alone: `u:password@h`.
+            || !rest.starts_with("//") && place.contains('@');
+        in_query || !is_local(scheme) && in_place
     }
 
     /// The text of a URL as it may be shown: with nothing behind the scheme, if it shows a password.
