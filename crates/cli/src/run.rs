@@ -30,6 +30,7 @@ use crate::exit;
 use crate::guard::supervise::{Ended, Event, Guarded, Spec};
 use crate::guard::{Exit, Instants};
 use crate::lock::Lock;
+use crate::runtime;
 use crate::signals::{Request, Signals};
 use crate::waiting::{self, Waited};
 
@@ -43,15 +44,16 @@ pub fn main(args: RunArgs) -> u8 {
     let mut ttou = SigSet::empty();
     ttou.add(Signal::SIGTTOU);
     let blocked = ttou.thread_block();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    match (runtime, blocked) {
+    match (runtime::new(), blocked) {
         (Ok(runtime), Ok(())) => {
             let code = runtime.block_on(run(args));
             // A request to a store that hangs must not keep us.
             runtime.shutdown_background();
             code
         }
-        _ => exit::INTERNAL,
+        (Ok(_), Err(failure)) => internal("block a signal", &failure.into()),
+        // It was said why.
+        (Err(code), _) => code,
     }
 }
 

@@ -10,7 +10,7 @@ use tracing::{debug, error, info};
 use crate::args::RunArgs;
 use crate::exit;
 use crate::guard::reap_zombies;
-use crate::notice::why_we_wait;
+use crate::notice::{Pace, left_out, why_we_wait};
 use crate::signals::{Request, Signals};
 
 /// When a waiting candidate says again why it waits; the next pause is twice as long.
@@ -43,6 +43,8 @@ pub async fn for_leadership(
     let mut pause = REMINDER;
     let mut remind_at = clock.now() + pause;
     let mut said = String::new();
+    // Who takes the lock and leaves it again and again fills nobody's disk.
+    let mut pace = Pace::default();
     loop {
         tokio::select! {
             biased;
@@ -65,23 +67,37 @@ pub async fn for_leadership(
             status = next(&mut changes) => {
                 let why = why_we_wait(&status);
                 if why != said && is_known(&status) {
-                    info!("{why}");
-                    said = why;
-                    pause = REMINDER;
-                    remind_at = clock.now() + pause;
+                    match pace.admit(clock.now()) {
+                        Ok(count) => {
+                            info!("{why}{}", left_out(count));
+                            said = why;
+                            pause = REMINDER;
+                            remind_at = clock.now() + pause;
+                        }
+                        // What is so then is said by the reminder.
+                        Err(next) => remind_at = remind_at.min(next),
+                    }
                 }
                 if let Some(error) = denied_for_good(&status) {
                     error!("{error}");
                     return Waited::Exit(exit::of_error(error));
                 }
                 if let Some(code) = give_up(&status, args).filter(|_| last_chance) {
-                    error!("gave up: {said}");
+                    error!("gave up: {}", why_we_wait(&status));
                     return Waited::Exit(code);
                 }
             }
             () = clock.sleep_until(remind_at) => {
-                info!("still waiting: {}", why_we_wait(&elector.status()));
-                pause = (2 * pause).min(MAX_PAUSE);
+                let why = why_we_wait(&elector.status());
+                let count = left_out(pace.admit(clock.now()).unwrap_or_default());
+                if why == said {
+                    info!("still waiting: {why}{count}");
+                    pause = (2 * pause).min(MAX_PAUSE);
+                } else {
+                    info!("{why}{count}");
+                    said = why;
+                    pause = REMINDER;
+                }
                 remind_at = clock.now() + pause;
             }
             () = clock.sleep_until(give_up_at) => {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::election::Loss;
-use crate::text::printable;
+use crate::text::{printable, redacted};
 
 /// The longest text of a source that an error shows, in characters.
 const LONGEST: usize = 2_000;
@@ -71,7 +71,7 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let source = self.source.to_string();
-        write!(f, "cannot {}: {}", self.operation, printable(&source).at_most(LONGEST))
+        write!(f, "cannot {}: {}", self.operation, printable(&redacted(&source)).at_most(LONGEST))
     }
 }
 

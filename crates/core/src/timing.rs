@@ -378,9 +378,10 @@ impl TimingSettings {
     fn derive(&self, lease_duration: Duration) -> Timing {
         let least = Timing::min_clock_margin(lease_duration);
         let margin = (lease_duration / 15).min(Duration::from_secs(4)).max(least);
-        let period = floor_us(lease_duration * 2 / 15);
+        let period = floor_us(lease_duration.saturating_mul(2) / 15);
         let clock_margin = self.clock_margin.unwrap_or(margin);
-        let renew_deadline = self.renew_deadline.unwrap_or(floor_us(lease_duration * 2 / 3));
+        let renew_deadline =
+            self.renew_deadline.unwrap_or(floor_us(lease_duration.saturating_mul(2) / 3));
         let rest = lease_duration.saturating_sub(renew_deadline).saturating_sub(clock_margin);
         Timing {
             lease_duration,

@@ -49,8 +49,7 @@ pub(crate) async fn list(url: &LockUrl) -> Result<Vec<Listed>, Error> {
     url.allow_parameters(&known)?;
     let mut found = Vec::new();
     for lock in cluster(url)?.elections(&url.name()?).await? {
-        let observed = lock.read().await?;
-        found.push(Listed { name: lock.name().to_owned(), observed });
+        found.push(Listed { name: lock.name().to_owned(), observed: lock.read().await });
     }
     Ok(found)
 }

@@ -2,12 +2,13 @@
 
 pub use leasehold_file::*;
 
+use std::ffi::OsStr;
 use std::io;
 use std::path::Path;
 
 use std::sync::Once;
 
-use crate::{Error, ErrorKind, Listed, LockBackend, LockUrl, url::invalid};
+use crate::{Contents, Error, ErrorKind, Listed, LockBackend, LockUrl, url::invalid};
 
 /// One line of a log is enough for all locks of a process.
 static WARNED: Once = Once::new();
@@ -55,47 +56,55 @@ pub(crate) async fn list(url: &LockUrl) -> Result<Vec<Listed>, Error> {
     for entry in std::fs::read_dir(&directory).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         // One that has just gone is not a lock.
-        if entry.file_type().is_ok_and(|kind| kind.is_file()) {
+        if entry.file_type().is_ok_and(|kind| kind.is_file()) && may_be_lock(&entry.file_name()) {
             paths.push(entry.path());
         }
     }
     paths.sort();
     let mut found = Vec::new();
     for path in paths {
-        // One file that cannot be a lock, or be read, hides no other.
-        let lock = match FileLock::open(&path) {
-            Ok(lock) => lock,
-            Err(error) if is_of_one(&error) => continue,
-            Err(error) => return Err(error),
+        let (name, observed) = match FileLock::open(&path) {
+            Ok(lock) => (lock.name().to_owned(), lock.read().await),
+            // What cannot be a lock is none that is broken.
+            Err(error) if error.kind() == ErrorKind::Invalid => continue,
+            Err(error) => (format!("file:{}", path.display()), Err(error)),
         };
-        let observed = match lock.read().await {
-            Ok(observed) => observed,
-            Err(error) if is_of_one(&error) => continue,
-            Err(error) => return Err(error),
-        };
-        if observed.record().is_some() {
-            found.push(Listed { name: lock.name().to_owned(), observed });
+        // One that has just gone is not a lock.
+        if !observed.as_ref().is_ok_and(|seen| seen.contents == Contents::Absent) {
+            found.push(Listed { name, observed });
         }
     }
     Ok(found)
 }
 
-/// Whether the error is of this file, and not of its directory or of this process.
-fn is_of_one(error: &Error) -> bool {
-    let is_one = matches!(error.kind(), ErrorKind::Invalid | ErrorKind::Denied);
-    if is_one {
-        tracing::debug!(%error, "not listed");
-    }
-    is_one
+/// Not hidden, and no file that belongs to a lock or to a tool.
+fn may_be_lock(name: &OsStr) -> bool {
+    let name = name.to_string_lossy();
+    let hex = |text: &str, digits: usize| {
+        text.len() == digits && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+    };
+    let mut parts = name.rsplit('.');
+    let (kind, id) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let belongs = match kind {
+        "alive" => hex(id, 32),
+        "record" | "baton" | "tmp" => hex(id, 16),
+        _ => false,
+    };
+    !name.starts_with('.') && !belongs && !crate::scratch::is_scratch(&name)
 }
 
-/// Removes the files of exactly the lock at this path: see [`remove_scratch`].
-///
-/// # Errors
-/// Those of [`remove_scratch`].
-#[doc(hidden)]
-pub fn remove_named(path: &Path) -> io::Result<usize> {
-    remove_scratch(path)
+/// Removes a scratch lock, whatever a case or a probe stored there: the name has the run in it, which nobody else has.
+pub(crate) fn remove_made(path: &Path) -> Result<(), Error> {
+    let failed = |error: io::Error| {
+        let denied = error.kind() == io::ErrorKind::PermissionDenied;
+        let kind = if denied { ErrorKind::Denied } else { ErrorKind::Unavailable };
+        Error::new(kind, "remove the scratch lock", error)
+    };
+    remove_scratch(path).map_err(failed)?;
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(error)),
+        Err(_) | Ok(()) => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -120,17 +129,11 @@ mod tests {
         let url = LockUrl::parse(&format!("file:{}", directory.path().display())).unwrap();
         let found = list(&url).await.unwrap();
         let names: Vec<&str> = found.iter().map(|listed| listed.name.as_str()).collect();
-        assert_eq!(names.len(), 2, "{names:?}");
-        assert!(names[0].ends_with("/a") && names[1].ends_with("/z"), "{names:?}");
-    }
-
-    #[test]
-    fn removal_touches_no_lock_whose_name_only_begins_alike() {
-        let directory = tempfile::tempdir().unwrap();
-        for name in ["jobs2", "jobs.d", "jobs"] {
-            std::fs::write(directory.path().join(name), "").unwrap();
-        }
-        assert_eq!(remove_named(&directory.path().join("jobs")).unwrap(), 0, "none is a lock");
-        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 3);
+        let readable: Vec<bool> = found
+            .iter()
+            .map(|listed| listed.observed.as_ref().is_ok_and(|seen| seen.record().is_some()))
+            .collect();
+        assert_eq!(readable, [true, false, false, true], "{names:?}");
+        assert!(names[0].ends_with("/a") && names[3].ends_with("/z"), "{names:?}");
     }
 }

@@ -60,7 +60,7 @@ pub(crate) async fn list(url: &LockUrl) -> Result<Vec<Listed>, Error> {
         )));
     }
     let found = cluster(url).await?.locks(form(url), namespace).await?;
-    Ok(found.into_iter().map(|(name, observed)| Listed { name, observed }).collect())
+    Ok(found.into_iter().map(|(name, observed)| Listed { name, observed: Ok(observed) }).collect())
 }
 
 fn form(url: &LockUrl) -> Form {

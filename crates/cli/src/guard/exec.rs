@@ -4,7 +4,7 @@
 //! Rust offers them there only through `unsafe`.
 
 use std::ffi::{OsStr, OsString};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 
@@ -13,6 +13,7 @@ use rustix::process::{Pid, Signal, getpgrp, getppid, set_parent_process_death_si
 use rustix::termios::tcsetpgrp;
 
 use crate::exit;
+use crate::output::print_error;
 
 /// The name of the hidden subcommand.
 pub const SUBCOMMAND: &str = "__exec";
@@ -35,8 +36,7 @@ pub fn main(arguments: &[OsString]) -> ExitCode {
         Err(error) => error,
     };
     let (code, reason) = exit::cannot_run(&error);
-    // Nobody is left to complain to if this fails.
-    let _ = writeln!(io::stderr(), "leasehold: cannot run {}: {reason}", program.display());
+    print_error(&format!("cannot run {}: {reason}", program.display()));
     ExitCode::from(code)
 }
 
