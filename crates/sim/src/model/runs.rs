@@ -69,8 +69,7 @@ const OVER_LATE: &[Event] = &[Event::HandOver, Event::AmbiguousThenOwn, Event::Z
 const AGAIN: &[Event] =
     &[Event::HandOver, Event::AmbiguousThenOwn, Event::ZombieApplied, Event::Reassertion];
 
-const OLD_COPY: &[Event] =
-    &[Event::HandOver, Event::AmbiguousThenOwn, Event::ZombieApplied, Event::OverOldCopy];
+const OLD_COPY: &[Event] = &[Event::HandOver, Event::AmbiguousThenOwn, Event::OverOldCopy];
 
 /// The runs in which every state must keep every rule. Together they hold every step.
 fn safe() -> Vec<Run> {
@@ -89,7 +88,8 @@ fn safe() -> Vec<Run> {
         ),
         run("observer-restart", Setup { restarts: ANY, ..one.clone() }, OVER_LATE),
         run("observer-withdraw", Setup { withdraws: true, ..plain }, OVER),
-        run("observer-restore", Setup { restores: 1, ..one.clone() }, OLD_COPY),
+        // Without zombies: a re-assertion that lands after its term is taken for a copy's, as after a deletion.
+        run("observer-restore", Setup { restores: 1, ..plain.clone() }, OLD_COPY),
         run("observer-delete", Setup { deletes: 1, copies: true, ..one }, AGAIN),
         run("observer-equal", Setup { lease: 3, rates: &[EQUAL], ..observer }, OVER_LATE),
         run("server-late", Setup { late: true, zombies: 0, ..server.clone() }, OVER),
