@@ -136,7 +136,7 @@ async fn first(elector: &Elector) -> Result<Held, Error> {
             biased;
             held = &mut campaign => return held,
             status = waiting::next(&mut changes) => {
-                if let Some(error) = waiting::denied_for_good(&status) {
+                if let Some(error) = waiting::denied(&status) {
                     return Err(error.clone());
                 }
             }

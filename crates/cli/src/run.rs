@@ -257,7 +257,7 @@ impl Candidate {
                 guarded.extend(Instants { stop_at: now, kill_at, ..instants(term.deadlines()) });
             }
             _ => {
-                let unreadable = [ErrorKind::Corrupt, ErrorKind::Rewound];
+                let unreadable = [ErrorKind::Corrupt, ErrorKind::Rewound, ErrorKind::Replaced];
                 let status = self.elector.status();
                 match status.store_error.filter(|error| unreadable.contains(&error.kind())) {
                     Some(error) => warn!("the lock is not ours any more: {error}; killing CMD"),

@@ -175,6 +175,13 @@ impl Timing {
         self.retry_period.max(Duration::from_secs(1))
     }
 
+    /// How long at most a store that asks for fewer requests is obeyed, whatever it names: 30 s, or the lease duration
+    /// if that is longer. A store that says "in an hour" is asked again before, or nobody would take over for an hour.
+    #[must_use]
+    pub fn longest_back_off(&self) -> Duration {
+        self.lease_duration.max(Duration::from_secs(30))
+    }
+
     /// How long silence may last before a follower with push reads.
     #[must_use]
     pub fn silence(&self) -> Duration {
