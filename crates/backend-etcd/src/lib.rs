@@ -21,9 +21,11 @@
 //!
 //! A build needs `protoc` on the path or in `PROTOC`, for the client library generates its code.
 
+mod connection;
 mod diagnose;
 mod election;
 mod failure;
+mod identity;
 mod list;
 mod lock;
 mod members;
