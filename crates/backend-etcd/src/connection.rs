@@ -158,17 +158,19 @@ impl Member {
         Ok((connecting.map_err(|error| Failure::of(&error, &self.name))?, false))
     }
 
-    /// What a refusal to say who comes means here: with a login that was not asked for before it is tried again.
+    /// What a refusal of a login, or for want of one, means where there is one: authentication was switched, and the next
+    /// connection comes as the cluster wants it.
     pub(crate) fn explained(&self, lent: &Lent, failure: Failure) -> Failure {
         let has_login = self.how.as_ref().is_some_and(|how| how.login.is_some());
-        match failure.reason {
-            Reason::NoUser if has_login && !lent.logged_in => Failure {
-                kind: ErrorKind::Unavailable,
-                reason: Reason::StaleLogin,
-                ..failure
-            },
-            _ => failure,
+        let is_switched = match failure.reason {
+            Reason::NoUser => !lent.logged_in,
+            Reason::NoLogins => lent.logged_in,
+            _ => false,
+        };
+        if !has_login || !is_switched {
+            return failure;
         }
+        Failure { kind: ErrorKind::Unavailable, reason: Reason::StaleLogin, ..failure }
     }
 
     pub(crate) fn note_answer(&self, generation: u64) {
