@@ -93,7 +93,9 @@ async fn what_is_too_large_to_be_read_is_a_state() {
 async fn the_cure_for_a_hostile_key_can_be_pasted() {
     let etcd = cluster(1).await;
     let ours = lock(&etcd, "jobs");
-    for key in [&b"jobs/\x1b[2J\n2026 INFO leading"[..], b"jobs/$(touch x)'`\\\xff", b"jobs/\xe2\x80\xae"] {
+    for key in
+        [&b"jobs/\x1b[2J\n2026 INFO leading"[..], b"jobs/$(touch x)'`\\\xff", b"jobs/\xe2\x80\xae"]
+    {
         client(&etcd).await.put(key, "x", None).await.unwrap();
         let Contents::Unreadable(why) = ours.read().await.unwrap().contents else { panic!() };
         assert!(why.chars().all(|shown| !shown.is_control() && shown != '\u{202e}'), "{why:?}");

@@ -65,7 +65,10 @@ async fn a_leader_of_a_replaced_cluster_stops_at_once() {
     let down = began.elapsed();
     let bound = leader.timing().retry_period() + 2 * leader.timing().request_timeout();
     timeout(bound, held.term().lost()).await.expect("it believes on beside its successor");
-    println!("down for {down:?}, and lost {:?} after that; it had {until:?}", began.elapsed() - down);
+    println!(
+        "down for {down:?}, and lost {:?} after that; it had {until:?}",
+        began.elapsed() - down
+    );
     let refused = timeout(PATIENCE, waiting).await.unwrap().unwrap().unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Replaced, "{refused}");
     let newcomer = elector(lock(&etcd, "jobs"), "c", 3);
@@ -136,7 +139,8 @@ async fn through_a_grpc_proxy_everything_works() {
     assert_eq!((identity(&told), &told.version), (Some("a"), &taken.version));
     written(direct.write(&taken.version, &change(Intent::Release, "a", 30)).await);
     assert_eq!(next(&mut watch).await.contents, Contents::Absent);
-    let candidate = |name| elector(open(&etcd.url(std::slice::from_ref(&address), "jobs")), name, 6);
+    let candidate =
+        |name| elector(open(&etcd.url(std::slice::from_ref(&address), "jobs")), name, 6);
     let (leader, follower) = (candidate("b"), candidate("c"));
     let held = leader.campaign().await.unwrap();
     let waiting = follower.clone();

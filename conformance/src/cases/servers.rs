@@ -128,7 +128,10 @@ pub(super) async fn replaced(world: &World) -> Outcome {
     let second = world.within("a newcomer leads", LEASE, c.campaign()).await??;
     must(second.check() && a.leads().is_none(), || "two lead".to_owned())?;
     refuses_another(world, a.stand(), bound).await?;
-    world.say(format!("token {} after {token}: the new store counts from its beginning", second.token()));
+    world.say(format!(
+        "token {} after {token}: the new store counts from its beginning",
+        second.token()
+    ));
     Ok(Finding::Holds)
 }
 

@@ -14,7 +14,8 @@ use crate::election::{ElectionName, KUBERNETES_KEYS, grant, lease_id};
 use crate::failure::{Failure, Reason};
 use crate::lock::{EtcdLock, HEDGE, Keys, seconds};
 use crate::members::Cluster;
-use crate::queue::{number, quoted};
+use crate::queue::number;
+use crate::shell::quoted;
 
 const EXAMINE: &str = "examine the store";
 
@@ -196,7 +197,8 @@ impl Keys {
             return Some(Finding::warning(SUBJECT, text, look));
         }
         self.has_unreadable_value().await.then(|| {
-            let text = format!("something under {} is larger than an answer may be", printable(prefix));
+            let text =
+                format!("something under {} is larger than an answer may be", printable(prefix));
             Finding::warning(SUBJECT, text, look)
         })
     }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use leasehold_core::{Nonce, printable};
 
-use crate::queue::quoted;
+use crate::shell::quoted;
 
 /// The longest name, in bytes.
 const MAX: usize = 1024;

@@ -7,7 +7,7 @@ use leasehold_core::{Error, ErrorKind, printable};
 use tonic::{Code, ConnectError, Status};
 
 use crate::election::ElectionName;
-use crate::queue::quoted;
+use crate::shell::quoted;
 
 /// Why a request failed.
 #[derive(Clone, Debug)]
@@ -82,9 +82,11 @@ impl Failure {
                 let why = chain(&error.to_string(), error.source());
                 Self::of_connection(&why, Reason::NotSent, member)
             }
-            ClientError::InvalidArgs(_) | ClientError::InvalidUri(_) => {
-                Self::new(ErrorKind::Invalid, Reason::Refused, format!("{member}: {}", shown(error)))
-            }
+            ClientError::InvalidArgs(_) | ClientError::InvalidUri(_) => Self::new(
+                ErrorKind::Invalid,
+                Reason::Refused,
+                format!("{member}: {}", shown(error)),
+            ),
             // A login that was refused stands in the text of some of these.
             ClientError::InvalidMetadataValue(_) => Self::new(
                 ErrorKind::Unavailable,
@@ -252,7 +254,8 @@ fn is_of_etcd(status: &Status) -> bool {
         status.code(),
         Code::PermissionDenied | Code::Unauthenticated | Code::InvalidArgument | Code::NotFound
     );
-    let says_so = ["etcdserver:", "auth:", "lease"].iter().any(|sign| status.message().contains(sign));
+    let says_so =
+        ["etcdserver:", "auth:", "lease"].iter().any(|sign| status.message().contains(sign));
     !is_of_http && status.code() != Code::Unimplemented && (!decides || says_so)
 }
 
@@ -396,7 +399,10 @@ mod tests {
     fn what_is_not_etcds_own_answer_is_unavailable() {
         for (code, text) in [
             (Code::Unimplemented, "grpc-status header missing, mapped from HTTP status code 404"),
-            (Code::PermissionDenied, "grpc-status header missing, mapped from HTTP status code 403"),
+            (
+                Code::PermissionDenied,
+                "grpc-status header missing, mapped from HTTP status code 403",
+            ),
             (Code::Unauthenticated, "grpc-status header missing, mapped from HTTP status code 401"),
             (Code::Internal, "grpc-status header missing, mapped from HTTP status code 400"),
             (Code::Unimplemented, "unknown service etcdserverpb.KV"),
@@ -412,7 +418,8 @@ mod tests {
 
     #[test]
     fn what_a_server_says_is_one_bounded_line_without_controls() {
-        let hostile = format!("etcdserver: no\n2026 INFO leads\u{1b}[2J\u{202e}{}", "x".repeat(9999));
+        let hostile =
+            format!("etcdserver: no\n2026 INFO leads\u{1b}[2J\u{202e}{}", "x".repeat(9999));
         for code in [Code::PermissionDenied, Code::Unknown, Code::NotFound, Code::Internal] {
             let text = failure(code, &hostile).text;
             assert!(!text.contains(['\n', '\u{1b}', '\u{202e}']), "{text}");

@@ -32,9 +32,11 @@ mod members;
 mod options;
 mod pool;
 mod queue;
+mod shell;
 mod tls;
 mod versions;
 mod watch;
+mod whose;
 
 pub use etcd_client;
 

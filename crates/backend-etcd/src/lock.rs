@@ -16,9 +16,10 @@ use leasehold_core::{
 
 use crate::election::{ElectionName, lease_id};
 use crate::failure::{Failure, Reason};
-use crate::pool::{KeptAlive, Pool, revision};
+use crate::pool::{Pool, revision};
 use crate::queue::{Entry, LARGEST, Queue, number};
 use crate::watch;
+use crate::whose::KeptAlive;
 
 const OPEN: &str = "open the lock";
 const READ: &str = "read the lock";
@@ -112,7 +113,10 @@ impl LockBackend for EtcdLock {
     }
 
     async fn may_take(&self) -> Result<(), Error> {
-        self.keys.may_take().await.map_err(|failure| failure.on(&self.keys.election).during(MAY_TAKE))
+        self.keys
+            .may_take()
+            .await
+            .map_err(|failure| failure.on(&self.keys.election).during(MAY_TAKE))
     }
 
     fn watch(&self, after: &Observed) -> BoxStream<'static, Result<Observed, Error>> {
@@ -179,7 +183,8 @@ impl Keys {
         // The token is the store's word, so none is stored.
         let value = Record { token: 0, ..record.clone() }.to_json();
         if value.len() > LARGEST {
-            let text = format!("the record has {} bytes, and at most {LARGEST} may be", value.len());
+            let text =
+                format!("the record has {} bytes, and at most {LARGEST} may be", value.len());
             return Err(Failure::refused(text));
         }
         let lease = lease_id(record.nonce);
@@ -274,9 +279,11 @@ impl Keys {
     async fn may_take(&self) -> Result<(), Failure> {
         let key = self.election.key(1);
         let never = Compare::create_revision(key.as_str(), CompareOp::Less, 0);
-        let txn = Txn::new()
-            .when([self.empty(), never])
-            .and_then([TxnOp::put(key.as_str(), "", None::<PutOptions>)]);
+        let txn = Txn::new().when([self.empty(), never]).and_then([TxnOp::put(
+            key.as_str(),
+            "",
+            None::<PutOptions>,
+        )]);
         let request = |client: etcd_client::Client| {
             let txn = txn.clone();
             async move { client.kv_client().txn(txn).await }

@@ -137,14 +137,15 @@ impl EtcdOptions {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         let mut urls = Vec::new();
         for (number, endpoint) in self.endpoints.iter().enumerate() {
-            check(endpoint).map_err(|why| no_endpoint(number + 1, &why))?;
+            check(endpoint).map_err(|why| no_endpoint(number + 1, why))?;
             urls.push(format!("{scheme}://{endpoint}"));
         }
         let word = if self.tls.is_some() { "etcds" } else { "etcd" };
         let name = format!("{word}://{}", self.endpoints.join(","));
         let (tls, given) = (self.tls.clone(), self.tls);
         let login = self.login.map(|(user, password)| Login::new(user, password));
-        let how = How { options: Arc::new(move || Ok(connect_options(given.as_ref()))), login, tls };
+        let how =
+            How { options: Arc::new(move || Ok(connect_options(given.as_ref()))), login, tls };
         Ok(Etcd { pool: Arc::new(Pool::new(urls, &how, DEADLINE)), name: name.into() })
     }
 }

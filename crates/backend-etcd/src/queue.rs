@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 
 use crate::election::{ElectionName, hexadecimal, lease_id};
 use crate::failure::{Failure, Reason};
+use crate::shell::quoted;
 
 /// What Go's sessions and `etcdctl elect` take as lease duration unless told otherwise. For people: the store alone
 /// ends such a lease.
@@ -20,9 +21,6 @@ const FOREIGN_LEASE: Duration = Duration::from_secs(60);
 
 /// The largest record that is written, in bytes. Of what others wrote no more is kept.
 pub(crate) const LARGEST: usize = 128 * 1024;
-
-/// The longest command that a text carries, in characters.
-const LONGEST_CURE: usize = 1_000;
 
 /// The oldest candidate at one revision of the store, and how many more there are. Travels in a version, so that a watch
 /// can go on from it and a renewal can name its key.
@@ -215,8 +213,7 @@ impl Entry {
         let name = String::from_utf8_lossy(&value[..value.len().min(1024)]);
         let name = printable(&name).to_string();
         let is_named = !name.is_empty();
-        let identity =
-            if is_named { name } else { format!("lease {}", hexadecimal(self.lease)) };
+        let identity = if is_named { name } else { format!("lease {}", hexadecimal(self.lease)) };
         let nonce = u128::from(number(self.created)) << 64 | u128::from(number(self.modified));
         Record {
             holder: Some(Holder { identity, incarnation: None, advertise: None }),
@@ -239,29 +236,6 @@ fn looks_like_ours(value: &[u8]) -> bool {
 /// Revisions are positive; what is read was checked.
 pub(crate) fn number(revision: i64) -> u64 {
     u64::try_from(revision).unwrap_or(0)
-}
-
-/// For a shell, on one line that shows nothing but itself. `None`: no argument can be this, or it would be too long to
-/// be pasted. What cannot be shown is spelled `$'\033'`, as bash and zsh read it.
-pub(crate) fn quoted(bytes: &[u8]) -> Option<String> {
-    if bytes.contains(&0) || bytes.len() > LONGEST_CURE {
-        return None;
-    }
-    let plain = std::str::from_utf8(bytes)
-        .ok()
-        .filter(|text| printable(text).at_most(usize::MAX).to_string() == **text);
-    let quoted = match plain {
-        Some(text) => format!("'{}'", text.replace('\'', r"'\''")),
-        None => {
-            let spelled = bytes.iter().map(|byte| match byte {
-                b'\'' | b'\\' => format!("\\{}", char::from(*byte)),
-                b' '..=b'~' => char::from(*byte).to_string(),
-                other => format!("\\{other:03o}"),
-            });
-            format!("$'{}'", spelled.collect::<String>())
-        }
-    };
-    (quoted.chars().count() <= LONGEST_CURE).then_some(quoted)
 }
 
 #[cfg(test)]
@@ -324,9 +298,12 @@ mod tests {
 
     #[test]
     fn a_candidate_of_go_is_a_stranger_with_a_token() {
-        for (value, identity) in
-            [("host-7", "host-7"), ("", "lease 2a"), ("{\"a\":1}", "{\"a\":1}"), ("a\u{1b}b", r"a\u{1b}b")]
-        {
+        for (value, identity) in [
+            ("host-7", "host-7"),
+            ("", "lease 2a"),
+            ("{\"a\":1}", "{\"a\":1}"),
+            ("a\u{1b}b", r"a\u{1b}b"),
+        ] {
             let entry = Entry { value: Some(value.into()), lease: 42, ..ours(1, 12) };
             let observed = Queue::led_by(12, entry, 0).observed(&name(), None);
             let record = observed.record().unwrap();
@@ -349,6 +326,10 @@ mod tests {
     fn what_blocks_for_ever_is_named_with_its_cure() {
         let why = unreadable(Entry { lease: 0, key: b"jobs/it's".to_vec(), ..ours(1, 12) });
         assert!(why.ends_with(r"run: etcdctl del 'jobs/it'\''s'"), "{why}");
+        for no_argument in [&b"jobs/\0"[..], &[b'x'; 2000], &[0xff; 400]] {
+            let why = unreadable(Entry { lease: 0, key: no_argument.to_vec(), ..ours(1, 12) });
+            assert!(why.contains("delete it by a program"), "{why}");
+        }
         let why = unreadable(Entry { key: b"jobs/sub/1".to_vec(), ..ours(1, 12) });
         assert!(why.contains("rename"), "{why}");
         let value = Some(br#"{"v":2,"nonce":"x"}"#.to_vec());
@@ -404,32 +385,6 @@ mod tests {
             let identity = &record.holder.as_ref().unwrap().identity;
             assert!(identity == "lease 2a" || identity.starts_with("xxx"), "{identity}");
             assert!(identity.len() < 300);
-        }
-    }
-
-    /// The shell reads back exactly the bytes, from what shows nothing but itself.
-    #[test]
-    fn a_key_in_a_cure_is_for_pasting() {
-        for key in [
-            &b"jobs/1"[..],
-            b"jobs/it's",
-            b"jobs/\x1b[2J\n\r\t",
-            b"jobs/\xff\xfe7",
-            b"jobs/$(reboot)`reboot`!\\'\"",
-            b"jobs/\x1b'\\$(x)",
-            "jobs/\u{202e}\u{9b}ä节".as_bytes(),
-            b"-rf",
-        ] {
-            let quoted = quoted(key).unwrap();
-            assert_eq!(printable(&quoted).at_most(2000).to_string(), quoted, "{quoted}");
-            let script = format!("printf %s {quoted}");
-            let output = std::process::Command::new("bash").args(["-c", &script]).output().unwrap();
-            assert_eq!(output.stdout, key, "{quoted}");
-        }
-        for no_argument in [&b"jobs/\0"[..], &[b'x'; 2000], &[0xff; 400]] {
-            assert_eq!(quoted(no_argument), None);
-            let entry = Entry { lease: 0, key: no_argument.to_vec(), ..ours(1, 12) };
-            assert!(unreadable(entry).contains("delete it by a program"));
         }
     }
 

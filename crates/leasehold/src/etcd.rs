@@ -4,8 +4,8 @@ use std::{env, fs};
 
 use percent_encoding::percent_decode_str;
 
-pub use leasehold_etcd::*;
 use leasehold_core::printable;
+pub use leasehold_etcd::*;
 
 use crate::url::invalid;
 use crate::{Error, Listed, LockBackend, LockUrl};
@@ -182,9 +182,8 @@ fn with_tls(url: &LockUrl, mut options: EtcdOptions) -> Result<EtcdOptions, Erro
 }
 
 fn read(parameter: &str, path: &str) -> Result<Vec<u8>, Error> {
-    fs::read(path).map_err(|error| {
-        invalid(format!("cannot read {parameter}={}: {error}", printable(path)))
-    })
+    fs::read(path)
+        .map_err(|error| invalid(format!("cannot read {parameter}={}: {error}", printable(path))))
 }
 
 #[cfg(test)]
@@ -230,7 +229,10 @@ mod tests {
             ("etcd://u:p@h/a?password_file=/dev/null", "given twice"),
             ("etcd://h/a?token_floor=x", "token_floor"),
             ("etcd://h:0/a", "host:port"),
-            ("etcd://[::1/x", "cannot open the lock: endpoint 1 is not a valid endpoint: no ']' closes"),
+            (
+                "etcd://[::1/x",
+                "cannot open the lock: endpoint 1 is not a valid endpoint: no ']' closes",
+            ),
             ("etcd://h,[::1:2379/x", "endpoint 2 is not a valid endpoint"),
             ("etcd://u:s3cret%40h/x", "plain '@'"),
             ("etcds://u:s3cret%40h:2379/x", "plain '@'"),
