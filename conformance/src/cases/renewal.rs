@@ -280,7 +280,7 @@ pub(super) async fn hangs(world: &World) -> Outcome {
     Ok(Finding::Holds)
 }
 
-/// The lease of a term in which the store refuses for two seconds.
+/// The lease of a term in which the store refuses for a quarter of it.
 const REFUSED: Duration = Duration::from_secs(6);
 
 /// RN8. A refusal proves nothing about who leads: whatever its class, the term goes on to its deadline.
@@ -307,18 +307,18 @@ pub(super) async fn refused(world: &World) -> Outcome {
         after_renewal(world).await?;
         let last = lead.term().deadlines().until;
         let refusals = [&a, &b].map(|one| one.link().fault(Requests::All, Fault::Refuse(kind)));
-        world.sleep(REFUSED / 3).await;
+        world.sleep(REFUSED / 4).await;
         for refusal in refusals {
             refusal.lift();
         }
         let renewed = || lead.term().deadlines().until > last;
         let left = last.since(world.now());
-        let soon = 2 * (timing.retry_period() + timing.request_timeout());
+        let soon = timing.retry_period() + timing.request_timeout();
         if left < soon {
             return Err(Problem::Late(format!("{left:?} of the term were left, not {soon:?}")));
         }
         world.until("the term is renewed again", left, renewed).await?;
-        must(lead.check(), || format!("{kind:?} for {:?} ends a term", REFUSED / 3))?;
+        must(lead.check(), || format!("{kind:?} for {:?} ends a term", REFUSED / 4))?;
         must(!waiting.is_finished(), || format!("{kind:?} ends the wait of a candidate"))?;
     }
     must(lead.resign().await?, || "the release is not confirmed".to_owned())?;

@@ -5,7 +5,7 @@
 //! - What more than half of the endpoints say is the cluster. If that is another one than before, the store was
 //!   replaced.
 //! - If all have spoken and no cluster has more than half, nobody can tell which one is meant: that, too, is not the
-//!   store of before.
+//!   store of before. Before the first request it is enough that two were heard and none has more than half.
 //! - Otherwise the cluster stays the one that it was. An endpoint that says another one is left out and named, and the
 //!   request goes on to the others: one wrong address among several ends no term.
 

@@ -103,7 +103,13 @@ impl Pool {
                 "the endpoints are of different clusters, each of which would have a leader of its own: {said}; name the members of one cluster"
             );
             Failure::new(ErrorKind::Invalid, Reason::Refused, text)
-        })
+        })?;
+        for (number, member) in self.members.iter().enumerate() {
+            if introduced.identity.is_foreign(number) {
+                warn_of(&member.name);
+            }
+        }
+        Ok(())
     }
 
     /// Beside a request, asks those again that have not said which cluster they are of, unless more than half have.
@@ -172,10 +178,7 @@ impl Pool {
             Heard::Foreign { news } => {
                 let name = &self.members[member].name;
                 if news {
-                    warn!(
-                        member = name.as_str(),
-                        "this endpoint is of another cluster than the others, and is left out: name the members of one cluster"
-                    );
+                    warn_of(name);
                 }
                 Err(Failure::foreign(name))
             }
@@ -208,4 +211,11 @@ impl Pool {
     pub(crate) fn identity(&self) -> MutexGuard<'_, Introduced> {
         self.identity.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn warn_of(member: &str) {
+    warn!(
+        member,
+        "this endpoint is of another cluster than the others, and is left out: name the members of one cluster"
+    );
 }
