@@ -113,8 +113,8 @@ pub(super) async fn replaced(world: &World) -> Outcome {
     servers.supplant().await?.required()?;
     let serving = world.now();
     let timing = a.elector().timing();
-    let bound = 2 * (timing.retry_period() + timing.request_timeout());
-    if until.since(serving) < bound + world.slack() {
+    let bound = timing.retry_period() + timing.request_timeout() + world.slack();
+    if until.since(serving) < bound {
         return Err(Problem::Late("the new servers came when the term was over anyway".to_owned()));
     }
     world.within("the term ends with an answer of the new servers", bound, lead.lost()).await?;
