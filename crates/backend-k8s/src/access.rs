@@ -41,6 +41,8 @@ pub(crate) struct Access {
     options: Option<KubernetesOptions>,
     namespace: String,
     state: Mutex<State>,
+    /// Somebody was told that writes are slow.
+    pub(crate) was_slow: AtomicBool,
     pub(crate) watches: Watches,
 }
 
@@ -49,8 +51,15 @@ struct State {
     /// The API server knows the credentials no more.
     is_refused: bool,
     attempt: Option<Attempt>,
-    /// When the last attempt ended, and how it failed.
-    last: Option<(Instant, Option<Failure>)>,
+    last: Option<Last>,
+}
+
+/// How the last attempt ended.
+struct Last {
+    at: Instant,
+    failure: Option<Failure>,
+    /// A file is read again at every refusal, a plugin is not run that often.
+    was_plugin: bool,
 }
 
 /// One attempt to get credentials.
@@ -104,7 +113,8 @@ impl Access {
 
     fn new(options: Option<KubernetesOptions>, namespace: String, entry: Option<Entry>) -> Self {
         let state = State { entry, is_refused: false, attempt: None, last: None };
-        Self { options, namespace, state: Mutex::new(state), watches: Watches::default() }
+        let (state, was_slow) = (Mutex::new(state), AtomicBool::new(false));
+        Self { options, namespace, state, was_slow, watches: Watches::default() }
     }
 
     pub(crate) fn namespace(&self) -> &str {
@@ -139,7 +149,7 @@ impl Access {
         waiting.over().await;
         let state = locked(&self.state);
         match (&state.entry, &state.last) {
-            (_, Some((_, Some(failure)))) => Err(failure.clone()),
+            (_, Some(Last { failure: Some(failure), .. })) => Err(failure.clone()),
             (Some(entry), _) => Ok(entry.clone()),
             (None, _) => {
                 Err(Failure::unavailable("the runtime ended before there were credentials"))
@@ -161,9 +171,11 @@ impl Access {
             return Ok(None);
         }
         if state.attempt.is_none() {
-            let paused = state.last.as_ref().filter(|(at, _)| at.elapsed() < PAUSE);
-            match paused {
-                Some((_, Some(failure))) if !is_good => return Err(failure.clone()),
+            let last = state.last.as_ref();
+            match last.filter(|last| last.was_plugin && last.at.elapsed() < PAUSE) {
+                Some(Last { failure: Some(failure), .. }) if !is_good => {
+                    return Err(failure.clone());
+                }
                 // What was got just now is no better a moment later.
                 Some(_) if is_good => return Ok(None),
                 _ => {
@@ -220,7 +232,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 fn keep(access: &Weak<Access>, got: Result<Entry, Failure>) {
     let Some(access) = access.upgrade() else { return };
     let mut state = locked(&access.state);
-    state.attempt = None;
+    let was_plugin = state.attempt.take().is_some_and(|attempt| attempt.plugin.is_some());
     let failure = match got {
         Ok(entry) => {
             state.entry = Some(entry);
@@ -233,7 +245,7 @@ fn keep(access: &Weak<Access>, got: Result<Entry, Failure>) {
             Some(failure)
         }
     };
-    state.last = Some((Instant::now(), failure));
+    state.last = Some(Last { at: Instant::now(), failure, was_plugin });
 }
 
 /// Credentials as they are now, over this client if the rest stays.

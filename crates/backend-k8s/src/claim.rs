@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use leasehold_core::{Contents, Holder, MAX_TOKEN, Nonce, Record, Token};
+use leasehold_core::{Contents, Holder, MAX_TOKEN, Nonce, Record, Token, Wall};
 use serde_json::{Map, Value, json};
 
 use crate::form::Form;
@@ -60,7 +60,10 @@ fn record(form: Form, object: &Object) -> Result<Record, String> {
         Some(annotated) if annotated.stands_beside(form, &claim) => {
             Ok(annotated.taken_with(&claim))
         }
-        annotated => Ok(foreign(&claim, annotated.as_ref())),
+        annotated => {
+            let record = foreign(&claim, annotated.as_ref());
+            Ok(Record { acquired: since(&claim, object), ..record })
+        }
     }
 }
 
@@ -154,6 +157,13 @@ impl Annotated {
         let lease_duration = self.record.lease_duration.max(claimed);
         Record { lease_duration, ..self.record }
     }
+}
+
+/// Since when, for people. Nodes and API servers do not say it, and hold their Leases as long as those are there.
+fn since(claim: &Claim, object: &Object) -> Wall {
+    let made = object.value()["metadata"]["creationTimestamp"].as_str();
+    let since = claim.acquired.or_else(|| made?.parse().ok().filter(|_| claim.renewed.is_some()));
+    to_wall(since.unwrap_or(Timestamp::UNIX_EPOCH))
 }
 
 /// Another client's record.

@@ -1,6 +1,6 @@
 //! Whose a claim is, and what it is counted as.
 
-use leasehold_core::{Incarnation, Wall};
+use leasehold_core::Incarnation;
 
 use super::*;
 use crate::name::Place;
@@ -292,6 +292,19 @@ fn a_time_that_cannot_be_told_blocks_nobody() {
             assert_eq!(read(form, &taken), ours(record.token + 1));
         }
     }
+}
+
+#[test]
+fn who_does_not_say_since_when_holds_it_since_it_was_made() {
+    let mut value = json!({
+        "metadata": {"uid": "u", "resourceVersion": "7", "creationTimestamp": "2026-01-01T00:00:00Z"},
+        "spec": {"holderIdentity": "node", "leaseDurationSeconds": 40, "renewTime": "2026-01-02T03:04:07.123456Z"},
+    });
+    let record = read(Form::Lease, &Object::new(value.clone()).unwrap());
+    assert_eq!(record.since(), Some(Wall(1_767_225_600_000)));
+    assert_eq!(record.renewed, Wall(1_767_323_047_123));
+    value["metadata"]["creationTimestamp"] = "x".into();
+    assert_eq!(read(Form::Lease, &Object::new(value).unwrap()).since(), None);
 }
 
 #[test]

@@ -2,7 +2,8 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use kube::api::PostParams;
@@ -23,6 +24,9 @@ use crate::form::Form;
 use crate::name::Place;
 use crate::object::Object;
 use crate::watch;
+
+/// Who gives up earlier has another reason than a slow answer.
+const LONG: Duration = Duration::from_millis(500);
 
 const OPEN: &str = "open the lock";
 const READ: &str = "read the lock";
@@ -147,6 +151,35 @@ impl LockBackend for KubernetesLock {
     }
 }
 
+/// A write that somebody may give up, who cannot know what makes only writes slow.
+struct Waiting<'a> {
+    api: &'a Api,
+    since: Instant,
+    is_over: bool,
+}
+
+impl Waiting<'_> {
+    fn over(mut self) {
+        self.is_over = true;
+        self.api.access.was_slow.store(false, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let waited = self.since.elapsed();
+        if !self.is_over
+            && waited >= LONG
+            && !self.api.access.was_slow.swap(true, Ordering::Relaxed)
+        {
+            tracing::warn!(
+                lock = %self.api.place,
+                "a write had no answer within {waited:.1?}; if reads have one, an admission webhook delays writes: look at those for this object, or raise --request-timeout and with it --renew-deadline and --lease-duration"
+            );
+        }
+    }
+}
+
 impl Api {
     pub(crate) fn new(form: Form, place: Place, access: Arc<Access>) -> Self {
         let place = Arc::new(place);
@@ -159,6 +192,10 @@ impl Api {
         match self.send(request).await {
             Ok(value) => self.observed(value),
             Err(failure) if self.is_gone(&failure) => Ok(self.absent(None)),
+            // Somebody else's absence says nothing of this one.
+            Err(failure) if failure.reason == Reason::NotFound => {
+                Err(Failure::of_stranger(404, "it misses what was not asked for"))
+            }
             Err(failure) => Err(failure),
         }
     }
@@ -177,6 +214,7 @@ impl Api {
         if let Some(why) = expected.cargo().and_then(|object| self.form.is_closed(object)) {
             return Err(Failure::denied(why));
         }
+        let waiting = Waiting { api: self, since: Instant::now(), is_over: false };
         let stored = match (expected.cargo::<Object>(), change.intent) {
             (Some(before), intent) => self.replace(before, record, intent == Intent::Take).await,
             (None, Intent::Adopt | Intent::Renew) if expected.is_absent() => {
@@ -185,6 +223,7 @@ impl Api {
             // Absent names no version, so nobody takes it, and nothing of a term is there to be released.
             (None, _) => return Ok(Outcome::Conflict),
         };
+        waiting.over();
         let stored = match stored {
             Ok(value) => self.observed(value)?,
             // Gone, or at another version.
