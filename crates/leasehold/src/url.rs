@@ -103,7 +103,15 @@ impl LockUrl {
             Some((path, query)) => (path, format!("?{query}")),
             None => (url, String::new()),
         };
-        format!("{path}.{}{query}", Self::escape(name))
+        let name = Self::escape(name);
+        // Of an object in Kubernetes, at most so much is a name.
+        let room = 253_usize.saturating_sub(name.len() + 1);
+        let (before, last) = path.rsplit_once('/').unwrap_or(("", path));
+        if path.starts_with("k8s") && last.len() > room && last.is_ascii() {
+            let kept = last[..room].trim_end_matches(['.', '-']);
+            return format!("{before}/{kept}.{name}{query}");
+        }
+        format!("{path}.{name}{query}")
     }
 
     /// A name as part of a URL's path.
