@@ -1,0 +1,145 @@
+//! Work that no signal of ours reaches: another user's. The lease is not kept for it, and it is named.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "only tests are here")]
+
+mod fleet;
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::time::Duration;
+
+use fleet::rounds::HASTY;
+use fleet::world::World;
+use fleet::{Fleet, PATIENCE, guard_of, is_alive, serially, signal, try_signal, wall};
+use rustix::process::Signal;
+
+/// Who leads, and who cannot be signalled by it.
+const OURS: u32 = 61_401;
+const THEIRS: u32 = 61_402;
+
+const LEASE: Duration = Duration::from_secs(8);
+
+/// What a supervisor may take beyond the lease, on a slow machine.
+const SLACK: Duration = Duration::from_secs(10);
+
+/// A leader whose work has started a process of another user, and that process.
+fn with_a_foreign_process() -> (Fleet, i32, u64) {
+    let flags = [HASTY, &["--lease-duration", "8s"]].concat();
+    let theirs = THEIRS.to_string();
+    let mut fleet = Fleet::acting(World::User(OURS), &flags, &["foreign", &theirs]);
+    // Whoever runs it becomes the owner, and stays it.
+    let become_them = fleet.dir().join("become");
+    fs::copy("/usr/bin/setpriv", &become_them).unwrap();
+    chown(&become_them, Some(THEIRS), None).unwrap();
+    fs::set_permissions(&become_them, Permissions::from_mode(0o4755)).unwrap();
+    fleet.start("a");
+    let first = fleet.wait_start(0, PATIENCE);
+    let uid = format!("Uid:\t{THEIRS}\t{THEIRS}\t");
+    let foreign = fleet.marked().into_iter().find(|pid| {
+        fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|text| text.contains(&uid))
+    });
+    let foreign = foreign.expect(
+        "set-user-ID programs have an effect where temporary files are (no nosuid: set TMPDIR)",
+    );
+    (fleet, foreign, first.token)
+}
+
+/// Clock ticks that a process has used.
+fn ticks(pid: i32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let fields = stat.rsplit_once(") ").map_or("", |(_, rest)| rest).split(' ');
+    fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum()
+}
+
+/// What supervisor and guard burn in a second: less than a tenth of a core each, of 100 ticks.
+fn assert_idle(pids: &[i32]) {
+    let before: Vec<u64> = pids.iter().map(|pid| ticks(*pid)).collect();
+    std::thread::sleep(Duration::from_secs(1));
+    for (pid, before) in pids.iter().zip(before) {
+        let used = ticks(*pid).saturating_sub(before);
+        assert!(used < 10, "{pid} used {used} ticks in a second");
+    }
+}
+
+/// Ends in time with 79, does not renew meanwhile, names what is left.
+fn assert_given_up(mut fleet: Fleet, foreign: i32, since: Duration) {
+    let supervisor = fleet.pid(0);
+    let watched: Vec<i32> = [Some(supervisor), guard_of(supervisor)].into_iter().flatten().collect();
+    // Both graces, and as much again.
+    std::thread::sleep(Duration::from_millis(2_500));
+    let stored = fleet.stored();
+    assert_idle(&watched);
+    std::thread::sleep(Duration::from_secs(1));
+    assert!(stored == fleet.stored(), "it renews for what it cannot kill: {}", fleet.logs());
+    let code = fleet.wait_exit(0, LEASE + SLACK);
+    println!("another user's process: ended with {code:?} after {:?}", wall().saturating_sub(since));
+    let log = fleet.log_of("a");
+    assert_eq!(code, Some(79), "{log}");
+    assert!(is_alive(foreign), "the test was about a process that lives");
+    for word in [foreign.to_string(), "sleep".to_owned(), THEIRS.to_string()] {
+        assert!(log.contains(&word), "does not name {word}: {log}");
+    }
+    assert!(!log.contains("released"), "{log}");
+}
+
+#[test]
+fn left_behind_by_work_that_ended_it_is_named_and_the_lease_runs_out() {
+    let _one = serially();
+    let (fleet, foreign, token) = with_a_foreign_process();
+    fleet.leave(token);
+    assert_given_up(fleet, foreign, wall());
+    try_signal(foreign, Signal::KILL);
+}
+
+#[test]
+fn after_a_request_to_stop_it_is_named_and_the_lease_runs_out() {
+    let _one = serially();
+    let (fleet, foreign, _) = with_a_foreign_process();
+    signal(fleet.pid(0), Signal::TERM);
+    assert_given_up(fleet, foreign, wall());
+    try_signal(foreign, Signal::KILL);
+}
+
+#[test]
+fn after_the_guard_was_killed_it_is_named_and_the_lease_runs_out() {
+    let _one = serially();
+    let (fleet, foreign, _) = with_a_foreign_process();
+    signal(guard_of(fleet.pid(0)).unwrap(), Signal::KILL);
+    assert_given_up(fleet, foreign, wall());
+    try_signal(foreign, Signal::KILL);
+}
+
+/// A second request, while it waits for what it cannot kill, is heard.
+#[test]
+fn a_request_to_stop_is_heard_while_something_cannot_be_killed() {
+    let _one = serially();
+    let (mut fleet, foreign, token) = with_a_foreign_process();
+    fleet.leave(token);
+    std::thread::sleep(Duration::from_secs(2));
+    signal(fleet.pid(0), Signal::TERM);
+    assert_eq!(fleet.wait_exit(0, LEASE + SLACK), Some(79), "{}", fleet.logs());
+    try_signal(foreign, Signal::KILL);
+}
+
+/// A guard without supervisor cannot tell anybody; it must keep the lock for the lease, not for ever, and idly.
+#[test]
+fn a_guard_alone_keeps_the_lock_for_the_lease_and_no_longer() {
+    let _one = serially();
+    let (mut fleet, foreign, token) = with_a_foreign_process();
+    fleet.start("b");
+    std::thread::sleep(Duration::from_millis(500));
+    let (supervisor, guard) = (fleet.pid(0), guard_of(fleet.pid(0)).unwrap());
+    signal(supervisor, Signal::KILL);
+    let killed = wall();
+    std::thread::sleep(Duration::from_secs(2));
+    assert_idle(&[guard]);
+    let next = fleet.wait_start(token, LEASE + SLACK);
+    let gap = next.at.saturating_sub(killed);
+    println!("a guard alone with another user's process: next work after {gap:?}");
+    // Its last renewal may have been a retry period before.
+    assert!(gap > LEASE.mul_f64(0.6), "{gap:?}: something lives: {}", fleet.logs());
+    while is_alive(guard) {
+        assert!(wall().saturating_sub(killed) < LEASE + SLACK, "the guard stays for ever");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    try_signal(foreign, Signal::KILL);
+}
