@@ -101,16 +101,12 @@ fn killed_while_they_start() {
         // Where there is no guard yet, it is the supervisor again.
         let guard = guard_of(supervisor).filter(|_| round % 2 == 0);
         guards += usize::from(guard.is_some());
+        let before = fleet.starts("child").last().map_or(0, |start| start.token);
         try_signal(guard.unwrap_or(supervisor), Signal::KILL);
         let killed = wall();
-        let before = fleet.starts("child").last().map_or(0, |start| start.token);
+        // Either leads, again or for the first time.
         fleet.start(&format!("n{round}"));
-        if guard.is_none() {
-            fleet.wait_start(before, PATIENCE);
-        } else {
-            // Either leads again.
-            fleet.wait_start(before.saturating_sub(1), PATIENCE);
-        }
+        fleet.wait_start(before, PATIENCE);
         gaps.push(wall().saturating_sub(killed));
         fleet.assert_safe();
         while fleet.count() > 0 {
@@ -127,31 +123,31 @@ fn killed_while_they_start() {
 fn fifty_kills_with_many_other_processes() {
     let _one = serially();
     let _crowd = Company::crowd(2_500);
-    fifty("2,500 other processes", World::Here, "deaf");
+    fifty("2,500 other processes", Fleet::acting(World::Here, HASTY, &["deaf"]));
 }
 
 #[test]
 fn fifty_kills_with_every_core_busy() {
     let _one = serially();
     let _busy = Company::busy();
-    fifty("every core busy", World::Here, "deaf");
+    fifty("every core busy", Fleet::acting(World::Here, HASTY, &["deaf"]));
 }
 
 #[test]
 fn fifty_kills_as_a_user_who_sees_only_its_own() {
     let _one = serially();
-    fifty("hidepid=2", World::Hidden(USER), "hidden");
+    fifty("hidepid=2", Fleet::acting(World::Hidden(USER), HASTY, &["hidden"]));
 }
 
 #[test]
 fn fifty_kills_in_a_pid_namespace() {
     let _one = serially();
-    fifty("a pid namespace", World::Namespace, "deaf");
+    let fleet = Fleet::acting(World::Namespace, HASTY, &["deaf"]).behind(&["setsid"]);
+    fifty("a pid namespace", fleet);
 }
 
-fn fifty(what: &str, world: World, shape: &str) {
+fn fifty(what: &str, mut fleet: Fleet) {
     use fleet::rounds::Blow::{Kill, KillGuard};
-    let mut fleet = Fleet::acting(world, HASTY, &[shape]);
     let (median, worst) = spread(strike(&mut fleet, &[Kill, Kill, Kill, KillGuard], 66));
     println!("50 kills of the supervisor and 16 of the guard, {what}: next work after {median:?} (median), {worst:?} (worst)");
 }

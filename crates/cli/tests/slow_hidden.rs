@@ -3,7 +3,9 @@
 
 mod fleet;
 
-use fleet::rounds::{Blow, HASTY, strike};
+use std::time::Duration;
+
+use fleet::rounds::{Blow, EVERY_BLOW, HASTY, strike};
 use fleet::world::World;
 use fleet::{Fleet, PATIENCE, guard_of, serially, signal, spread};
 use rustix::process::Signal;
@@ -66,29 +68,37 @@ fn an_unreadable_program_is_dead_when_the_lock_is_released() {
 #[test]
 fn the_proc_of_another_namespace_is_refused_or_right() {
     let _one = serially();
-    for blow in ["leave", "stop", "guard"] {
-        let mut fleet = Fleet::acting(World::Nested, HASTY, &["daemon"]);
-        fleet.start_in(&World::Here, "successor");
-        // Whoever leads first: the successor gives the lock to the other one.
-        let first = fleet.wait_start(0, PATIENCE);
-        let Some(index) = fleet.start_or_refused("nested", 78) else {
-            assert_eq!(fleet.starts("child").len(), 1, "who is refused starts nothing");
-            continue;
-        };
-        std::thread::sleep(std::time::Duration::from_millis(300));
-        fleet.leave(first.token);
-        let nested = fleet.wait_start(first.token, PATIENCE);
-        assert_eq!(nested.identity, "nested");
-        fleet.start_in(&World::Here, "third");
-        std::thread::sleep(std::time::Duration::from_millis(300));
-        match blow {
-            "leave" => fleet.leave(nested.token),
-            "stop" => signal(fleet.pid(index), Signal::TERM),
-            _ => signal(guard_of(fleet.pid(index)).unwrap(), Signal::KILL),
+    for session in SESSIONS {
+        for blow in [Blow::Leave, Blow::Stop, Blow::KillGuard] {
+            nested(session, blow);
         }
-        fleet.wait_start(nested.token, PATIENCE);
-        fleet.assert_safe();
     }
+}
+
+/// Its process group and session are outside of its namespace, or inside.
+const SESSIONS: [&[&str]; 2] = [&[], &["setsid"]];
+
+fn nested(session: &[&str], blow: Blow) {
+    let mut fleet = Fleet::acting(World::Nested, HASTY, &["daemon"]).behind(session);
+    fleet.start_in(&World::Here, "first");
+    let first = fleet.wait_start(0, PATIENCE);
+    let Some(index) = fleet.start_or_refused("nested", 78) else {
+        assert_eq!(fleet.starts("child").len(), 1, "who is refused starts nothing");
+        return;
+    };
+    std::thread::sleep(Duration::from_millis(300));
+    fleet.leave(first.token);
+    let nested = fleet.wait_start(first.token, PATIENCE);
+    assert_eq!(nested.identity, "nested");
+    fleet.start_in(&World::Here, "third");
+    std::thread::sleep(Duration::from_millis(300));
+    match blow {
+        Blow::Leave => fleet.leave(nested.token),
+        Blow::Stop => signal(fleet.pid(index), Signal::TERM),
+        _ => signal(guard_of(fleet.pid(index)).unwrap(), Signal::KILL),
+    }
+    fleet.wait_start(nested.token, PATIENCE);
+    fleet.assert_safe();
 }
 
 /// The same as the first process of its namespace, which takes everything with it when it ends: in the meantime it
@@ -96,19 +106,32 @@ fn the_proc_of_another_namespace_is_refused_or_right() {
 #[test]
 fn the_first_process_of_a_namespace_with_another_proc_is_refused_or_right() {
     let _one = serially();
-    let mut fleet = Fleet::acting(World::NestedFirst, HASTY, &["daemon"]);
-    let Some(index) = fleet.start_or_refused("nested", 78) else {
-        assert!(fleet.starts("child").is_empty(), "who is refused starts nothing");
-        assert!(!fleet.was_contended_for(), "it was refused after the take");
-        return;
-    };
-    let first = fleet.wait_start(0, PATIENCE);
-    fleet.start_in(&World::Here, "successor");
-    std::thread::sleep(std::time::Duration::from_millis(300));
-    fleet.leave(first.token);
-    let _ = fleet.wait_exit(index, PATIENCE);
-    fleet.wait_start(first.token, PATIENCE);
-    fleet.assert_safe();
+    for session in SESSIONS {
+        let mut fleet = Fleet::acting(World::NestedFirst, HASTY, &["daemon"]).behind(session);
+        let Some(index) = fleet.start_or_refused("nested", 78) else {
+            assert!(fleet.starts("child").is_empty(), "who is refused starts nothing");
+            assert!(!fleet.was_contended_for(), "it was refused after the take");
+            continue;
+        };
+        let first = fleet.wait_start(0, PATIENCE);
+        fleet.start_in(&World::Here, "successor");
+        std::thread::sleep(Duration::from_millis(300));
+        fleet.leave(first.token);
+        let _ = fleet.wait_exit(index, PATIENCE);
+        fleet.wait_start(first.token, PATIENCE);
+        fleet.assert_safe();
+    }
+}
+
+/// In a namespace with a `/proc` of its own it works, wherever its process group and session are.
+#[test]
+fn in_a_namespace_with_its_own_proc_it_works() {
+    let _one = serially();
+    for session in SESSIONS {
+        let mut fleet = Fleet::acting(World::Namespace, HASTY, &["daemon"]).behind(session);
+        let (median, worst) = spread(strike(&mut fleet, &EVERY_BLOW, EVERY_BLOW.len()));
+        println!("in a namespace, {session:?}: {median:?} (median), {worst:?} (worst)");
+    }
 }
 
 #[test]

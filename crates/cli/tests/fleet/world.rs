@@ -112,16 +112,18 @@ impl World {
     }
 }
 
-/// The command, where any user can start it.
+/// The command, where any user can start it; another build of it if `LEASEHOLD_TEST_PROGRAM` names one, such as an
+/// older one on which a test should fail.
 pub(crate) fn program() -> PathBuf {
     static COPY: OnceLock<tempfile::TempDir> = OnceLock::new();
     let dir = COPY.get_or_init(|| {
         let dir = tempfile::tempdir().unwrap();
         let copy = dir.path().join("leasehold");
-        let original = env!("CARGO_BIN_EXE_leasehold");
+        let other = std::env::var_os("LEASEHOLD_TEST_PROGRAM").map(PathBuf::from);
+        let original = other.unwrap_or_else(|| env!("CARGO_BIN_EXE_leasehold").into());
         // Statics are not dropped: a link leaves next to nothing behind.
-        if fs::hard_link(original, &copy).is_err() {
-            fs::copy(original, &copy).unwrap();
+        if fs::hard_link(&original, &copy).is_err() {
+            fs::copy(&original, &copy).unwrap();
         }
         for path in [dir.path(), &copy] {
             fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
