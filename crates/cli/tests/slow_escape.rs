@@ -53,7 +53,10 @@ fn no_shape_of_work_outlives_its_term() {
     );
     let count = gaps.len();
     let (median, worst) = spread(gaps);
-    println!("{count} blows against {} shapes: next work after {median:?} (median), {worst:?} (worst)", SHAPES.len());
+    println!(
+        "{count} blows against {} shapes: next work after {median:?} (median), {worst:?} (worst)",
+        SHAPES.len()
+    );
 }
 
 /// What hides from its own user under `hidepid=2`, and what does not, in every shape again.
@@ -74,7 +77,9 @@ fn no_shape_of_work_outlives_its_term_as_a_user_who_sees_only_its_own() {
     );
     let count = gaps.len();
     let (median, worst) = spread(gaps);
-    println!("{count} blows under hidepid=2: next work after {median:?} (median), {worst:?} (worst)");
+    println!(
+        "{count} blows under hidepid=2: next work after {median:?} (median), {worst:?} (worst)"
+    );
 }
 
 #[test]
@@ -115,7 +120,9 @@ fn killed_while_they_start() {
         fleet.wait_nothing_lives(PATIENCE);
     }
     let (median, worst) = spread(gaps);
-    println!("40 killed while they start, {guards} of them guards: work after {median:?} (median), {worst:?} (worst)");
+    println!(
+        "40 killed while they start, {guards} of them guards: work after {median:?} (median), {worst:?} (worst)"
+    );
 }
 
 /// The main kill, fifty times in each of the places where it was found to fail.
@@ -149,5 +156,7 @@ fn fifty_kills_in_a_pid_namespace() {
 fn fifty(what: &str, mut fleet: Fleet) {
     use fleet::rounds::Blow::{Kill, KillGuard};
     let (median, worst) = spread(strike(&mut fleet, &[Kill, Kill, Kill, KillGuard], 66));
-    println!("50 kills of the supervisor and 16 of the guard, {what}: next work after {median:?} (median), {worst:?} (worst)");
+    println!(
+        "50 kills of the supervisor and 16 of the guard, {what}: next work after {median:?} (median), {worst:?} (worst)"
+    );
 }

@@ -111,12 +111,17 @@ fn a_system_call_that_is_not_there_is_named_before_the_lock_is_contended_for() {
         for errno in [NOT_THERE, NOT_PERMITTED] {
             let host = Host::new();
             let Answer { code, text } = host.lacking(errno, number);
-            println!("without {name} (errno {errno}): {code:?} {}", text.lines().next().unwrap_or(""));
+            println!(
+                "without {name} (errno {errno}): {code:?} {}",
+                text.lines().next().unwrap_or("")
+            );
             let works = code == Some(5);
             let refused = code == Some(78) && text.contains(name) && host.is_untouched();
             if !(works || refused) || tells_of_a_panic(&text) {
                 let touched = if host.is_untouched() { "untouched" } else { "taken" };
-                wrong.push(format!("{name}, errno {errno}: {code:?}, the lock is {touched}: {text}"));
+                wrong.push(format!(
+                    "{name}, errno {errno}: {code:?}, the lock is {touched}: {text}"
+                ));
             }
         }
     }
@@ -129,7 +134,8 @@ fn assert_civil(what: &str, answer: &Answer, wrong: &mut Vec<String>) {
     let last = text.lines().next().unwrap_or_default();
     println!("{what}: {code:?} {last}");
     // Not even the loader, or the command before, may open what it needs.
-    let never_began = *code == Some(127) || text.starts_with("setpriv:") || text.starts_with("prlimit:");
+    let never_began =
+        *code == Some(127) || text.starts_with("setpriv:") || text.starts_with("prlimit:");
     let documented = [5, 69, 75, 76, 77, 78, 79, 80].map(Some).contains(code);
     let silent = *code != Some(5) && text.trim().is_empty();
     if !never_began && (!documented || silent || tells_of_a_panic(text)) {
@@ -168,7 +174,10 @@ fn status_without_descriptors_or_threads_ends_with_a_sentence() {
     let mut wrong = Vec::new();
     let host = Host::new();
     let lock = format!("file:{}", host.lock().display());
-    for limit in (3..16).map(|n| format!("--nofile={n}:{n}")).chain((1..4).map(|n| format!("--nproc={n}:{n}"))) {
+    for limit in (3..16)
+        .map(|n| format!("--nofile={n}:{n}"))
+        .chain((1..4).map(|n| format!("--nproc={n}:{n}")))
+    {
         let world = if limit.contains("nproc") { World::User(USER) } else { World::Here };
         let prefix = ["prlimit".to_owned(), limit.clone()];
         let mut command: Command = world.command(&prefix, &program());

@@ -121,7 +121,8 @@ fn a_stopped_job_of_a_closed_terminal_holds_no_lock() {
     let supervisor = fleet::parent_of(guard).unwrap();
     tmux(&["kill-server"]);
     let end = Instant::now() + SOON;
-    let left = || [cat, guard, supervisor].into_iter().filter(|pid| is_alive(*pid)).collect::<Vec<_>>();
+    let left =
+        || [cat, guard, supervisor].into_iter().filter(|pid| is_alive(*pid)).collect::<Vec<_>>();
     while !left().is_empty() && Instant::now() < end {
         std::thread::sleep(Duration::from_millis(5));
     }

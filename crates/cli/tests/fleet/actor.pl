@@ -236,14 +236,16 @@ my %shape = (
             while ($on->()) { my $pid = fork(); POSIX::setsid() if defined $pid && $pid == 0 }
         };
     },
-    # One lineage that no two looks find under the same pid.
+    # Lineages that no two looks find under the same pids.
     lineage => sub {
         $SIG{TERM} = 'IGNORE';
-        child {
-            $SIG{CHLD} = 'IGNORE';
-            my $on = bounded(20);
-            while ($on->()) { fork() and POSIX::_exit(0); POSIX::setsid() }
-        };
+        for (1 .. 4) {
+            child {
+                $SIG{CHLD} = 'IGNORE';
+                my $on = bounded(20);
+                while ($on->()) { fork() and POSIX::_exit(0); POSIX::setsid() }
+            };
+        }
     },
     # Another user's, so that no signal of ours reaches it: through a set-user-ID copy of setpriv.
     foreign => sub {
