@@ -1,10 +1,13 @@
-//! Work that no signal of ours reaches: another user's. The lease is not kept for it, and it is named.
+//! Work that no signal of ours reaches: another user's, and what sleeps uninterruptibly. The lease is not kept for it,
+//! and it is named.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "only tests are here")]
 
 mod fleet;
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use fleet::rounds::HASTY;
@@ -61,7 +64,11 @@ fn assert_idle(pids: &[i32]) {
 }
 
 /// Ends in time with 79, does not renew meanwhile, names what is left.
-fn assert_given_up(mut fleet: Fleet, foreign: i32, since: Duration) {
+fn assert_given_up(fleet: Fleet, foreign: i32, since: Duration) {
+    assert_named(fleet, foreign, since, &["sleep", &THEIRS.to_string()]);
+}
+
+fn assert_named(mut fleet: Fleet, foreign: i32, since: Duration, words: &[&str]) {
     let supervisor = fleet.pid(0);
     let watched: Vec<i32> =
         [Some(supervisor), guard_of(supervisor)].into_iter().flatten().collect();
@@ -72,15 +79,12 @@ fn assert_given_up(mut fleet: Fleet, foreign: i32, since: Duration) {
     std::thread::sleep(Duration::from_secs(1));
     assert!(stored == fleet.stored(), "it renews for what it cannot kill: {}", fleet.logs());
     let code = fleet.wait_exit(0, LEASE + SLACK);
-    println!(
-        "another user's process: ended with {code:?} after {:?}",
-        wall().saturating_sub(since)
-    );
+    println!("what cannot be killed: ended with {code:?} after {:?}", wall().saturating_sub(since));
     let log = fleet.log_of("a");
     assert_eq!(code, Some(79), "{log}");
     assert!(is_alive(foreign), "the test was about a process that lives");
-    for word in [foreign.to_string(), "sleep".to_owned(), THEIRS.to_string()] {
-        assert!(log.contains(&word), "does not name {word}: {log}");
+    for word in [&[foreign.to_string().as_str()], words].concat() {
+        assert!(log.contains(word), "does not name {word}: {log}");
     }
     assert!(!log.contains("INFO released"), "{log}");
 }
@@ -146,4 +150,61 @@ fn a_guard_alone_keeps_the_lock_for_the_lease_and_no_longer() {
         std::thread::sleep(Duration::from_millis(20));
     }
     try_signal(foreign, Signal::KILL);
+}
+
+/// A file system of its own, which can be frozen: who writes to it sleeps, and no signal wakes it.
+struct FileSystem {
+    mounted: PathBuf,
+    _dir: tempfile::TempDir,
+}
+
+impl FileSystem {
+    fn frozen() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let image = dir.path().join("image");
+        let this = Self { mounted: dir.path().join("frozen"), _dir: dir };
+        fs::File::create(&image).unwrap().set_len(16 << 20).unwrap();
+        fs::create_dir(&this.mounted).unwrap();
+        let run = |program: &str, arguments: &[&Path]| {
+            let output = Command::new(program).args(arguments).output();
+            let output =
+                output.unwrap_or_else(|error| panic!("this test needs {program}: {error}"));
+            assert!(output.status.success(), "this test freezes a loop device: {output:?}");
+        };
+        run("mkfs.ext4", &[Path::new("-q"), &image]);
+        run("mount", &[Path::new("-oloop"), &image, &this.mounted]);
+        run("fsfreeze", &[Path::new("-f"), &this.mounted]);
+        this
+    }
+}
+
+impl Drop for FileSystem {
+    fn drop(&mut self) {
+        let _ = Command::new("fsfreeze").arg("-u").arg(&self.mounted).status();
+        for _ in 0..100 {
+            let unmounted =
+                Command::new("umount").arg(&self.mounted).stderr(Stdio::null()).status();
+            if unmounted.is_ok_and(|status| status.success()) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+#[test]
+fn in_uninterruptible_sleep_it_is_named_and_the_lease_runs_out() {
+    let _one = serially();
+    let flags = [HASTY, &["--lease-duration", "8s"]].concat();
+    let frozen = FileSystem::frozen();
+    let file = frozen.mounted.join("file").display().to_string();
+    let mut fleet = Fleet::acting(World::Here, &flags, &["frozen", &file]);
+    fleet.start("a");
+    let first = fleet.wait_start(0, PATIENCE);
+    let state = |pid: &i32| fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let sleeper = fleet.marked().into_iter().find(|pid| state(pid).contains(") D "));
+    fleet.leave(first.token);
+    let sleeper = sleeper.expect("a write to a frozen file system sleeps uninterruptibly");
+    assert_named(fleet, sleeper, wall(), &["perl", "state D"]);
+    drop(frozen);
 }

@@ -247,6 +247,12 @@ my %shape = (
             };
         }
     },
+    # In uninterruptible sleep: it writes to a file system that is frozen.
+    frozen => sub {
+        my $file = shift;
+        child { POSIX::setsid(); open(my $written, '>', $file) or die $!; rest() };
+        sleep 0.1;
+    },
     # Another user's, so that no signal of ours reaches it: through a set-user-ID copy of setpriv.
     foreign => sub {
         my $uid = shift;
