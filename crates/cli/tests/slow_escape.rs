@@ -6,7 +6,7 @@ mod fleet;
 use std::time::Duration;
 
 use fleet::rounds::{EVERY_BLOW, HASTY, side_by_side, strike};
-use fleet::world::{Company, World};
+use fleet::world::{Company, World, new_user};
 use fleet::{Dice, Fleet, PATIENCE, guard_of, serially, spread, try_signal, wall};
 use rustix::process::Signal;
 
@@ -38,9 +38,6 @@ const SHAPES: [&str; 21] = [
 /// Of each blow against each shape.
 const ROUNDS: usize = 3;
 
-/// A user of this test's own.
-const USER: u32 = 61_101;
-
 #[test]
 fn no_shape_of_work_outlives_its_term() {
     let _one = serially();
@@ -71,7 +68,7 @@ fn no_shape_of_work_outlives_its_term_as_a_user_who_sees_only_its_own() {
         4,
         |shape| (*shape).to_owned(),
         |shape| {
-            let mut fleet = Fleet::acting(World::Hidden(USER), HASTY, &[shape]);
+            let mut fleet = Fleet::acting(World::Hidden(new_user()), HASTY, &[shape]);
             strike(&mut fleet, &EVERY_BLOW, EVERY_BLOW.len())
         },
     );
@@ -143,7 +140,7 @@ fn fifty_kills_with_every_core_busy() {
 #[test]
 fn fifty_kills_as_a_user_who_sees_only_its_own() {
     let _one = serially();
-    fifty("hidepid=2", Fleet::acting(World::Hidden(USER), HASTY, &["hidden"]));
+    fifty("hidepid=2", Fleet::acting(World::Hidden(new_user()), HASTY, &["hidden"]));
 }
 
 #[test]

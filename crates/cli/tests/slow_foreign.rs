@@ -11,39 +11,47 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use fleet::rounds::HASTY;
-use fleet::world::World;
+use fleet::world::{World, new_user};
 use fleet::{Fleet, PATIENCE, guard_of, is_alive, serially, signal, try_signal, wall};
 use rustix::process::Signal;
-
-/// Who leads, and who cannot be signalled by it.
-const OURS: u32 = 61_401;
-const THEIRS: u32 = 61_402;
 
 const LEASE: Duration = Duration::from_secs(8);
 
 /// What a supervisor may take beyond the lease, on a slow machine.
 const SLACK: Duration = Duration::from_secs(10);
 
+/// What cannot be signalled; ended with the test.
+struct Foreign {
+    pid: i32,
+    user: u32,
+}
+
+impl Drop for Foreign {
+    fn drop(&mut self) {
+        try_signal(self.pid, Signal::KILL);
+    }
+}
+
 /// A leader whose work has started a process of another user, and that process.
-fn with_a_foreign_process() -> (Fleet, i32, u64) {
+fn with_a_foreign_process() -> (Fleet, Foreign, u64) {
+    let (ours, theirs) = (new_user(), new_user());
     let flags = [HASTY, &["--lease-duration", "8s"]].concat();
-    let theirs = THEIRS.to_string();
-    let mut fleet = Fleet::acting(World::User(OURS), &flags, &["foreign", &theirs]);
+    let mut fleet = Fleet::acting(World::User(ours), &flags, &["foreign", &theirs.to_string()]);
     // Whoever runs it becomes the owner, and stays it.
     let become_them = fleet.dir().join("become");
     fs::copy("/usr/bin/setpriv", &become_them).unwrap();
-    chown(&become_them, Some(THEIRS), None).unwrap();
+    chown(&become_them, Some(theirs), None).unwrap();
     fs::set_permissions(&become_them, Permissions::from_mode(0o4755)).unwrap();
     fleet.start("a");
     let first = fleet.wait_start(0, PATIENCE);
-    let uid = format!("Uid:\t{THEIRS}\t{THEIRS}\t");
+    let uid = format!("Uid:\t{theirs}\t{theirs}\t");
     let foreign = fleet.marked().into_iter().find(|pid| {
         fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|text| text.contains(&uid))
     });
     let foreign = foreign.expect(
         "set-user-ID programs have an effect where temporary files are (no nosuid: set TMPDIR)",
     );
-    (fleet, foreign, first.token)
+    (fleet, Foreign { pid: foreign, user: theirs }, first.token)
 }
 
 /// Clock ticks that a process has used.
@@ -64,8 +72,8 @@ fn assert_idle(pids: &[i32]) {
 }
 
 /// Ends in time with 79, does not renew meanwhile, names what is left.
-fn assert_given_up(fleet: Fleet, foreign: i32, since: Duration) {
-    assert_named(fleet, foreign, since, &["sleep", &THEIRS.to_string()]);
+fn assert_given_up(fleet: Fleet, foreign: &Foreign, since: Duration) {
+    assert_named(fleet, foreign.pid, since, &["sleep", &foreign.user.to_string()]);
 }
 
 fn assert_named(mut fleet: Fleet, foreign: i32, since: Duration, words: &[&str]) {
@@ -94,8 +102,7 @@ fn left_behind_by_work_that_ended_it_is_named_and_the_lease_runs_out() {
     let _one = serially();
     let (fleet, foreign, token) = with_a_foreign_process();
     fleet.leave(token);
-    assert_given_up(fleet, foreign, wall());
-    try_signal(foreign, Signal::KILL);
+    assert_given_up(fleet, &foreign, wall());
 }
 
 #[test]
@@ -103,8 +110,7 @@ fn after_a_request_to_stop_it_is_named_and_the_lease_runs_out() {
     let _one = serially();
     let (fleet, foreign, _) = with_a_foreign_process();
     signal(fleet.pid(0), Signal::TERM);
-    assert_given_up(fleet, foreign, wall());
-    try_signal(foreign, Signal::KILL);
+    assert_given_up(fleet, &foreign, wall());
 }
 
 #[test]
@@ -112,27 +118,25 @@ fn after_the_guard_was_killed_it_is_named_and_the_lease_runs_out() {
     let _one = serially();
     let (fleet, foreign, _) = with_a_foreign_process();
     signal(guard_of(fleet.pid(0)).unwrap(), Signal::KILL);
-    assert_given_up(fleet, foreign, wall());
-    try_signal(foreign, Signal::KILL);
+    assert_given_up(fleet, &foreign, wall());
 }
 
 /// A second request, while it waits for what it cannot kill, is heard.
 #[test]
 fn a_request_to_stop_is_heard_while_something_cannot_be_killed() {
     let _one = serially();
-    let (mut fleet, foreign, token) = with_a_foreign_process();
+    let (mut fleet, _foreign, token) = with_a_foreign_process();
     fleet.leave(token);
     std::thread::sleep(Duration::from_secs(2));
     signal(fleet.pid(0), Signal::TERM);
     assert_eq!(fleet.wait_exit(0, LEASE + SLACK), Some(79), "{}", fleet.logs());
-    try_signal(foreign, Signal::KILL);
 }
 
 /// A guard without supervisor cannot tell anybody; it must keep the lock for the lease, not for ever, and idly.
 #[test]
 fn a_guard_alone_keeps_the_lock_for_the_lease_and_no_longer() {
     let _one = serially();
-    let (mut fleet, foreign, token) = with_a_foreign_process();
+    let (mut fleet, _foreign, token) = with_a_foreign_process();
     fleet.start("b");
     std::thread::sleep(Duration::from_millis(500));
     let (supervisor, guard) = (fleet.pid(0), guard_of(fleet.pid(0)).unwrap());
@@ -149,7 +153,6 @@ fn a_guard_alone_keeps_the_lock_for_the_lease_and_no_longer() {
         assert!(wall().saturating_sub(killed) < LEASE + SLACK, "the guard stays for ever");
         std::thread::sleep(Duration::from_millis(20));
     }
-    try_signal(foreign, Signal::KILL);
 }
 
 /// A file system of its own, which can be frozen: who writes to it sleeps, and no signal wakes it.

@@ -6,16 +6,13 @@ mod fleet;
 use std::time::Duration;
 
 use fleet::rounds::{Blow, EVERY_BLOW, HASTY, strike};
-use fleet::world::World;
+use fleet::world::{World, new_user};
 use fleet::{Fleet, PATIENCE, guard_of, serially, signal, spread};
 use rustix::process::Signal;
 
-/// A user of this test's own.
-const USER: u32 = 61_201;
-
 fn hidden(shape: &str) -> Fleet {
     let flags = [HASTY, &["--lease-duration", "2s"]].concat();
-    Fleet::acting(World::Hidden(USER), &flags, &[shape])
+    Fleet::acting(World::Hidden(new_user()), &flags, &[shape])
 }
 
 /// An agent that leaves its starter and cannot be looked at, as `ssh-agent` does.

@@ -9,11 +9,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use fleet::rounds::HASTY;
-use fleet::world::{World, program};
+use fleet::world::{World, new_user, program};
 use fleet::{ACTOR, Fleet, PATIENCE, is_alive, serially, tells_of_a_panic};
-
-/// A user of this test's own.
-const USER: u32 = 61_501;
 
 const NOT_THERE: i32 = 38;
 /// What a filter of an old container engine answers.
@@ -161,7 +158,7 @@ fn without_threads_or_processes_it_ends_with_a_sentence() {
     let mut wrong = Vec::new();
     for limit in 1..10 {
         let limit = format!("--nproc={limit}:{limit}");
-        let answer = Host::new().run(&World::User(USER), &["prlimit", &limit]);
+        let answer = Host::new().run(&World::User(new_user()), &["prlimit", &limit]);
         assert_civil(&limit, &answer, &mut wrong);
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -178,7 +175,7 @@ fn status_without_descriptors_or_threads_ends_with_a_sentence() {
         .map(|n| format!("--nofile={n}:{n}"))
         .chain((1..4).map(|n| format!("--nproc={n}:{n}")))
     {
-        let world = if limit.contains("nproc") { World::User(USER) } else { World::Here };
+        let world = if limit.contains("nproc") { World::User(new_user()) } else { World::Here };
         let prefix = ["prlimit".to_owned(), limit.clone()];
         let mut command: Command = world.command(&prefix, &program());
         command.args(["status", "--lock", &lock]).stdin(Stdio::null()).env("RUST_BACKTRACE", "1");

@@ -7,13 +7,9 @@ mod fleet;
 use std::time::Duration;
 
 use fleet::rounds::{Blow, HASTY, strike};
-use fleet::world::{Company, World};
+use fleet::world::{Company, World, new_user};
 use fleet::{Fleet, PATIENCE, guard_of, serially, signal, spread, wall};
 use rustix::process::Signal;
-
-/// Users of these tests' own: a limit on processes counts all that a user has.
-const BOMBER: u32 = 61_301;
-const BUSY: u32 = 61_302;
 
 /// How long after a lease everything must have ended, or been told.
 const SLACK: Duration = Duration::from_secs(12);
@@ -95,7 +91,7 @@ fn two_hundred_busy_processes_are_dead_by_the_end_of_the_lease() {
 #[test]
 fn two_hundred_busy_processes_of_an_ordinary_user_are_dead_or_told() {
     let _one = serially();
-    let mut fleet = Fleet::acting(World::User(BUSY), &["--once"], &["spinning", "200"]);
+    let mut fleet = Fleet::acting(World::User(new_user()), &["--once"], &["spinning", "200"]);
     let (code, beyond) = lost(&mut fleet, Duration::from_secs(15));
     println!("200 busy processes of a user: ended with {code:?}, {beyond:?} beyond the lease");
 }
@@ -105,7 +101,7 @@ fn two_hundred_busy_processes_of_an_ordinary_user_are_dead_or_told() {
 fn a_held_fork_bomb_is_dead_or_told() {
     let _one = serially();
     let flags = ["--once", "--lease-duration", "6s"];
-    let mut fleet = Fleet::acting(World::User(BOMBER), &flags, &["bomb"])
+    let mut fleet = Fleet::acting(World::User(new_user()), &flags, &["bomb"])
         .behind(&["prlimit", "--nproc=250:250"]);
     let (code, beyond) = lost(&mut fleet, Duration::from_secs(6));
     println!("a held fork bomb: ended with {code:?}, {beyond:?} beyond the lease");

@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::ACTOR;
 
@@ -27,6 +28,18 @@ pub(crate) enum World {
     /// No `/proc` at all.
     WithoutProc,
 }
+
+/// A user whom nobody else has, neither in this process nor in another one that runs these tests: all that is theirs
+/// may be ended at one stroke.
+pub(crate) fn new_user() -> u32 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let next = NEXT.fetch_add(1, Ordering::Relaxed);
+    assert!(next < USERS, "more users than one process of tests may have");
+    100_000 + std::process::id() * USERS + next
+}
+
+/// Of each process of tests.
+const USERS: u32 = 100;
 
 /// Makes the world in which its arguments then run.
 const HIDDEN: &str = r#"mount -t proc -o hidepid=2 proc /proc || exit 1
