@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use fleet::rounds::HASTY;
-use fleet::world::{World, new_user, program};
+use fleet::world::{World, new_user};
 use fleet::{ACTOR, Fleet, PATIENCE, is_alive, serially, tells_of_a_panic};
 
 const NOT_THERE: i32 = 38;
@@ -71,7 +71,7 @@ impl Host {
     fn run(&self, world: &World, prefix: &[&str]) -> Answer {
         let prefix: Vec<String> = prefix.iter().map(|word| (*word).to_owned()).collect();
         let log = self.dir.path().join("log");
-        let mut command = world.command(&prefix, &program());
+        let mut command = world.command(&prefix, self.dir.path());
         command.args(["run", "--lock", &format!("file:{}", self.lock().display())]);
         command.args(["--timeout", "5s", "--", "sh", "-c", "exit 5"]);
         command.env("RUST_BACKTRACE", "1").current_dir(self.dir.path());
@@ -177,7 +177,7 @@ fn status_without_descriptors_or_threads_ends_with_a_sentence() {
     {
         let world = if limit.contains("nproc") { World::User(new_user()) } else { World::Here };
         let prefix = ["prlimit".to_owned(), limit.clone()];
-        let mut command: Command = world.command(&prefix, &program());
+        let mut command: Command = world.command(&prefix, host.dir.path());
         command.args(["status", "--lock", &lock]).stdin(Stdio::null()).env("RUST_BACKTRACE", "1");
         let output = command.output().unwrap();
         let text = String::from_utf8_lossy(&[output.stderr, output.stdout].concat()).into_owned();

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process};
 
-use world::{World, program};
+use world::World;
 
 /// Longer than anything takes, on a slow machine with other work.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -153,7 +153,7 @@ impl Fleet {
     fn launch(&mut self, world: &World, identity: &str) -> usize {
         let dir = self.dir.path();
         let log = fs::File::create(dir.join(format!("log.{identity}"))).unwrap();
-        let mut command = world.command(&self.prefix, &program());
+        let mut command = world.command(&self.prefix, dir);
         command.args(["run", "--lock", &self.lock(), "--identity", identity]).args(&self.flags);
         match &self.work {
             Work::Family => command.args(["--", "sh"]).args([dir.join("worker.sh"), dir.into()]),

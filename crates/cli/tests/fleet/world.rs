@@ -5,7 +5,6 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::ACTOR;
@@ -77,8 +76,23 @@ impl World {
         }
     }
 
-    /// The program in this world, by way of a prefix; its arguments come next.
-    pub(crate) fn command(&self, prefix: &[String], program: &Path) -> Command {
+    /// Where this world can start the command under test: in `dir`, unless it may go where it was built.
+    pub(crate) fn program(&self, dir: &Path) -> PathBuf {
+        let original = program();
+        if !matches!(self, Self::User(_) | Self::Hidden(_)) {
+            return original;
+        }
+        let copy = dir.join("leasehold");
+        if !copy.exists() && fs::hard_link(&original, &copy).is_err() {
+            fs::copy(&original, &copy).unwrap();
+            fs::set_permissions(&copy, Permissions::from_mode(0o755)).unwrap();
+        }
+        copy
+    }
+
+    /// The command in this world, by way of a prefix; its arguments come next. `dir` is anybody's.
+    pub(crate) fn command(&self, prefix: &[String], dir: &Path) -> Command {
+        let program = &self.program(dir);
         let mut words: Vec<String> = Vec::new();
         let mut add = |these: &[&str]| words.extend(these.iter().map(|word| (*word).to_owned()));
         let private = ["unshare", "-m", "--propagation", "private", "sh", "-c"];
@@ -125,25 +139,11 @@ impl World {
     }
 }
 
-/// The command, where any user can start it; another build of it if `LEASEHOLD_TEST_PROGRAM` names one, such as an
-/// older one on which a test should fail.
+/// The command under test; another build of it if `LEASEHOLD_TEST_PROGRAM` names one, such as an older one on which
+/// a test should fail.
 pub(crate) fn program() -> PathBuf {
-    static COPY: OnceLock<tempfile::TempDir> = OnceLock::new();
-    let dir = COPY.get_or_init(|| {
-        let dir = tempfile::tempdir().unwrap();
-        let copy = dir.path().join("leasehold");
-        let other = std::env::var_os("LEASEHOLD_TEST_PROGRAM").map(PathBuf::from);
-        let original = other.unwrap_or_else(|| env!("CARGO_BIN_EXE_leasehold").into());
-        // Statics are not dropped: a link leaves next to nothing behind.
-        if fs::hard_link(&original, &copy).is_err() {
-            fs::copy(&original, &copy).unwrap();
-        }
-        for path in [dir.path(), &copy] {
-            fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
-        }
-        dir
-    });
-    dir.path().join("leasehold")
+    let other = std::env::var_os("LEASEHOLD_TEST_PROGRAM").map(PathBuf::from);
+    other.unwrap_or_else(|| env!("CARGO_BIN_EXE_leasehold").into())
 }
 
 /// Other processes of the machine, which end with this value, and with the test however it ends.
