@@ -1,4 +1,5 @@
-//! The shapes in which processes escape who wants to end them: whatever CMD starts is dead before the next CMD runs.
+//! The shapes in which processes escape who wants to end them: whatever CMD starts is dead before
+//! the next CMD runs.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "only tests are here")]
 
 mod fleet;
@@ -11,7 +12,7 @@ use fleet::{Dice, Fleet, PATIENCE, guard_of, serially, spread, try_signal, wall}
 use rustix::process::Signal;
 
 /// As `actor.pl` knows them.
-const SHAPES: [&str; 21] = [
+const SHAPES: [&str; 24] = [
     "plain",
     "daemon",
     "deaf",
@@ -33,6 +34,9 @@ const SHAPES: [&str; 21] = [
     "jobs",
     "bait",
     "storm",
+    "threaded",
+    "migrant",
+    "unreadable",
 ];
 
 /// Of each blow against each shape.
@@ -87,8 +91,8 @@ fn two_thousand_processes_are_dead_before_the_next_work() {
     println!("2,000 processes: next work after {median:?} (median), {worst:?} (worst)");
 }
 
-/// SIGKILL of supervisor or guard at any moment of their first tenth of a second: before CMD, while it starts, while
-/// it makes its first processes.
+/// SIGKILL of supervisor or guard at any moment of their first tenth of a second: before CMD, while
+/// it starts, while it makes its first processes.
 #[test]
 fn killed_while_they_start() {
     let _one = serially();

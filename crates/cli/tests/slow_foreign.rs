@@ -1,5 +1,5 @@
-//! Work that no signal of ours reaches: another user's, and what sleeps uninterruptibly. The lease is not kept for it,
-//! and it is named.
+//! Work that no signal of ours reaches: another user's, and what sleeps uninterruptibly. The lease
+//! is not kept for it, and it is named.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "only tests are here")]
 
 mod fleet;
@@ -132,7 +132,8 @@ fn a_request_to_stop_is_heard_while_something_cannot_be_killed() {
     assert_eq!(fleet.wait_exit(0, LEASE + SLACK), Some(79), "{}", fleet.logs());
 }
 
-/// A guard without supervisor cannot tell anybody; it must keep the lock for the lease, not for ever, and idly.
+/// A guard without supervisor cannot tell anybody; it must keep the lock for the lease, not for
+/// ever, and idly.
 #[test]
 fn a_guard_alone_keeps_the_lock_for_the_lease_and_no_longer() {
     let _one = serially();

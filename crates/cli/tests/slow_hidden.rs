@@ -50,6 +50,17 @@ fn a_hidden_agent_is_dead_before_the_next_leader_works() {
     }
 }
 
+/// The other ways in which `/proc` shows less.
+#[test]
+fn a_hidden_agent_is_dead_whatever_proc_hides() {
+    let _one = serially();
+    for options in ["hidepid=1", "hidepid=4", "subset=pid", "hidepid=4,subset=pid"] {
+        let mut fleet = Fleet::acting(World::Mounted(new_user(), options), HASTY, &["agent"]);
+        let (median, worst) = spread(strike(&mut fleet, &EVERY_BLOW, EVERY_BLOW.len()));
+        println!("{options}: next work after {median:?} (median), {worst:?} (worst)");
+    }
+}
+
 /// A program that may be run and not be read: the kernel hides what runs of it.
 #[test]
 fn an_unreadable_program_is_dead_when_the_lock_is_released() {
@@ -62,8 +73,8 @@ fn an_unreadable_program_is_dead_when_the_lock_is_released() {
     assert!(!fleet.something_lives(), "it was released: {}", fleet.logs());
 }
 
-/// A pid namespace that shows the `/proc` around it: pids there are not those that this process knows. It is refused
-/// before the lock is contended for, or it is right.
+/// A pid namespace that shows the `/proc` around it: pids there are not those that this process
+/// knows. It is refused before the lock is contended for, or it is right.
 #[test]
 fn the_proc_of_another_namespace_is_refused_or_right() {
     let _one = serially();
@@ -100,8 +111,8 @@ fn nested(session: &[&str], blow: Blow) {
     fleet.assert_safe();
 }
 
-/// The same as the first process of its namespace, which takes everything with it when it ends: in the meantime it
-/// must not say that it has released.
+/// The same as the first process of its namespace, which takes everything with it when it ends: in
+/// the meantime it must not say that it has released.
 #[test]
 fn the_first_process_of_a_namespace_with_another_proc_is_refused_or_right() {
     let _one = serially();

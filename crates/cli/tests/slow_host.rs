@@ -1,4 +1,5 @@
-//! Hosts that lack something: refused before the lock is contended for, with a reason; never a panic.
+//! Hosts that lack something: refused before the lock is contended for, with a reason; never a
+//! panic.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "only tests are here")]
 
 mod fleet;
@@ -186,8 +187,8 @@ fn status_without_descriptors_or_threads_ends_with_a_sentence() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// A leader whose descriptors and processes run out while it leads: nothing outlives the lease, nobody panics, and
-/// it leads again once there are some.
+/// A leader whose descriptors and processes run out while it leads: nothing outlives the lease,
+/// nobody panics, and it leads again once there are some.
 #[test]
 fn a_leader_without_descriptors_keeps_its_promise_and_leads_again() {
     let _one = serially();

@@ -1,4 +1,5 @@
-//! Signals that end work by default reach work that is stopped, and a supervisor whose parent blocked them.
+//! Signals that end work by default reach work that is stopped, and a supervisor whose parent
+//! blocked them.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "only tests are here")]
 
 mod fleet;
@@ -83,7 +84,8 @@ fn work_hears_what_a_parent_of_the_supervisor_blocked() {
     assert_eq!(fleet.wait_exit(0, SOON), Some(129), "{}", fleet.logs());
 }
 
-/// `leasehold run -- cat &`, and the terminal is closed: the job was stopped for reading, and holds nothing now.
+/// `leasehold run -- cat &`, and the terminal is closed: the job was stopped for reading, and holds
+/// nothing now.
 #[test]
 fn a_stopped_job_of_a_closed_terminal_holds_no_lock() {
     let _one = serially();

@@ -1,5 +1,5 @@
-//! Work that makes processes faster than anybody looks, or leaves no processor time for who kills it: dead in time,
-//! or said to be alive.
+//! Work that makes processes faster than anybody looks, or leaves no processor time for who kills
+//! it: dead in time, or said to be alive.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "only tests are here")]
 
 mod fleet;
@@ -17,7 +17,8 @@ const SLACK: Duration = Duration::from_secs(12);
 /// What lives so long beyond the lease is named.
 const NAMEABLE: Duration = Duration::from_secs(1);
 
-/// The guard is killed while some 1,700 orphans a second end up with the supervisor, among 2,500 other processes.
+/// The guard is killed while some 1,700 orphans a second end up with the supervisor, among 2,500
+/// other processes.
 #[test]
 fn a_storm_of_orphans_keeps_no_supervisor_from_its_duty() {
     let _one = serially();
@@ -51,8 +52,8 @@ fn fifty_guards_killed_in_a_storm_of_orphans() {
     println!("50 guards killed in a storm: next work after {median:?} (median), {worst:?} (worst)");
 }
 
-/// The store goes away under a leader: returns what its supervisor ends with, and how long beyond the end of the
-/// lease, at most, anything lived (nothing, where it says so).
+/// The store goes away under a leader: returns what its supervisor ends with, and how long beyond
+/// the end of the lease, at most, anything lived (nothing, where it says so).
 fn lost(fleet: &mut Fleet, lease: Duration) -> (Option<i32>, Duration) {
     fleet.start("a");
     fleet.wait_start(0, PATIENCE);

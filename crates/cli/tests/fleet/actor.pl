@@ -1,6 +1,7 @@
 #!/usr/bin/perl
-# The work of a term, in one of the shapes in which processes escape who wants to end them. Perl, because the tests
-# may not fork by themselves (no `unsafe`), and because it reaches every system call that these shapes are made of.
+# The work of a term, in one of the shapes in which processes escape who wants to end them. Perl,
+# because the tests may not fork by themselves (no `unsafe`), and because it reaches every system
+# call that these shapes are made of.
 #
 #   actor.pl work DIR SHAPE [ARGUMENT]   CMD of a term
 #   actor.pl crowd COUNT                 so many idle processes that are nobody's work, until the end of its input
@@ -8,9 +9,9 @@
 #   actor.pl lacking ERRNO CALLS CMD...  CMD, for which these system calls (1,2,3) fail with this error number
 #   actor.pl tool SHAPE [ARGUMENT]       one of the helpers below that the shapes start anew
 #
-# The witness: CMD holds a lock on the file DIR/witness, which all it starts inherits with the descriptor. Whoever
-# closes its descriptors takes DIR/witness.closed instead. CMD of the next term that finds either locked has met
-# something of the last one alive, and says so in DIR/overlaps.
+# The witness: CMD holds a lock on the file DIR/witness, which all it starts inherits with the
+# descriptor. Whoever closes its descriptors takes DIR/witness.closed instead. CMD of the next term
+# that finds either locked has met something of the last one alive, and says so in DIR/overlaps.
 use strict;
 use warnings;
 use Config;
@@ -70,6 +71,13 @@ my %tool = (
         threads->create(sub { rest() })->detach;
         syscall($call{exit}, 0);
     },
+    # The same, with children that another thread has made.
+    threaded => sub {
+        require threads;
+        threads->create(sub { child { rest() }; child { POSIX::setsid(); rest() }; rest() })->detach;
+        sleep 0.02;
+        syscall($call{exit}, 0);
+    },
     # The same process becomes another program again and again.
     exec => sub { sleep 0.02; again('exec') },
     rest => \&rest,
@@ -109,6 +117,21 @@ my %shape = (
         $SIG{TERM} = 'IGNORE';
         child { again('leaderless') };
         daemon { again('leaderless') };
+    },
+    threaded => sub { child { again('threaded') }; daemon { again('threaded') }; sleep 0.1 },
+    # It leaves every control group that it may leave.
+    migrant => sub {
+        $SIG{TERM} = 'IGNORE';
+        for (1 .. 2) {
+            daemon {
+                for my $root ('/sys/fs/cgroup', '/sys/fs/cgroup/unified') {
+                    open(my $processes, '>', "$root/cgroup.procs") or next;
+                    syswrite($processes, $$);
+                }
+                rest();
+            };
+        }
+        sleep 0.05;
     },
     # A sibling of CMD rather than a child: a child of the guard.
     sibling => sub {

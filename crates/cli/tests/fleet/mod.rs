@@ -1,6 +1,8 @@
 //! Supervisors of one lock as real processes, with work that notices any overlap.
-#![allow(dead_code, reason = "each test binary uses its part")]
+#![allow(dead_code, unused_imports, reason = "each test binary uses its part")]
 
+mod measure;
+mod processes;
 pub(crate) mod rounds;
 pub(crate) mod world;
 
@@ -9,11 +11,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
+pub(crate) use measure::{Canary, Dice, spread, wall};
+use processes::{all_pids, children_of, is_supervisor};
+pub(crate) use processes::{guard_of, is_alive, parent_of, signal, try_signal};
 use world::World;
 
 /// Longer than anything takes, on a slow machine with other work.
@@ -437,117 +442,4 @@ impl Drop for Fleet {
 /// No process under test may panic, whatever becomes of it.
 pub(crate) fn tells_of_a_panic(log: &str) -> bool {
     ["panicked at", "RUST_BACKTRACE", "stack backtrace"].iter().any(|word| log.contains(word))
-}
-
-pub(crate) fn signal(pid: i32, signal: Signal) {
-    kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
-}
-
-pub(crate) fn try_signal(pid: i32, signal: Signal) {
-    if let Some(pid) = Pid::from_raw(pid) {
-        let _ = kill_process(pid, signal);
-    }
-}
-
-pub(crate) fn parent_of(pid: i32) -> Option<i32> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
-}
-
-/// Whether the process runs (a dead one that nobody has reaped does not).
-pub(crate) fn is_alive(pid: i32) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/stat"))
-        .is_ok_and(|stat| !stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z')))
-}
-
-/// The guard is a child of the supervisor, and says so in its arguments.
-pub(crate) fn guard_of(supervisor: i32) -> Option<i32> {
-    children_of(supervisor).into_iter().find(|pid| arguments_of(*pid).contains("\0__guard\0"))
-}
-
-fn is_supervisor(pid: i32) -> bool {
-    let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-    name.trim() == "leasehold" && arguments_of(pid).contains("\0run\0")
-}
-
-pub(crate) fn arguments_of(pid: i32) -> String {
-    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    String::from_utf8_lossy(&line).into_owned()
-}
-
-/// Of all its threads.
-pub(crate) fn children_of(pid: i32) -> Vec<i32> {
-    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    let texts = threads
-        .map(|thread| fs::read_to_string(thread.path().join("children")).unwrap_or_default());
-    let all: String = texts.collect();
-    all.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
-}
-
-fn all_pids() -> impl Iterator<Item = i32> {
-    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-}
-
-pub(crate) fn wall() -> Duration {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap()
-}
-
-/// Random enough to pick moments; the seed is printed.
-pub(crate) struct Dice(u64);
-
-impl Dice {
-    pub(crate) fn new() -> Self {
-        let seed = wall().subsec_nanos();
-        println!("seed {seed}");
-        Self(u64::from(seed) | 1)
-    }
-
-    pub(crate) fn below(&mut self, end: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % end
-    }
-}
-
-/// How late a sleeping thread wakes on this host: what a bound must allow for.
-pub(crate) struct Canary {
-    worst: std::sync::Arc<Mutex<Duration>>,
-    stop: std::sync::mpsc::Sender<()>,
-}
-
-impl Canary {
-    pub(crate) fn start() -> Self {
-        let worst = std::sync::Arc::new(Mutex::new(Duration::ZERO));
-        let (stop, stopped) = std::sync::mpsc::channel();
-        let seen = worst.clone();
-        std::thread::spawn(move || {
-            let nap = Duration::from_millis(10);
-            let mut last = Instant::now();
-            while stopped.recv_timeout(nap) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
-                let late = last.elapsed().saturating_sub(nap);
-                let mut worst = seen.lock().unwrap();
-                *worst = worst.max(late);
-                last = Instant::now();
-            }
-        });
-        Self { worst, stop }
-    }
-
-    pub(crate) fn worst(&self) -> Duration {
-        *self.worst.lock().unwrap()
-    }
-}
-
-impl Drop for Canary {
-    fn drop(&mut self) {
-        let _ = self.stop.send(());
-    }
-}
-
-/// Median and maximum, for people.
-pub(crate) fn spread(mut times: Vec<Duration>) -> (Duration, Duration) {
-    times.sort_unstable();
-    (times[times.len() / 2], times[times.len() - 1])
 }

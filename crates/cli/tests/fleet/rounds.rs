@@ -26,8 +26,8 @@ pub(crate) const EVERY_BLOW: [Blow; 4] = [Blow::Stop, Blow::Leave, Blow::Kill, B
 /// What never stops by itself is killed soon.
 pub(crate) const HASTY: &[&str] = &["--stop-grace", "200ms", "--drain-timeout", "200ms"];
 
-/// Strikes so often, each blow in turn, and returns how long each time until work runs again. CMD of the next term
-/// looks whether anything of the last one lives.
+/// Strikes so often, each blow in turn, and returns how long each time until work runs again. CMD
+/// of the next term looks whether anything of the last one lives.
 pub(crate) fn strike(fleet: &mut Fleet, blows: &[Blow], rounds: usize) -> Vec<Duration> {
     let mut dice = Dice::new();
     for name in ["a", "b", "c"] {
@@ -74,7 +74,8 @@ pub(crate) fn strike(fleet: &mut Fleet, blows: &[Blow], rounds: usize) -> Vec<Du
     gaps
 }
 
-/// Runs each case, so many side by side, and then fails if one of them did. Returns all that they measured.
+/// Runs each case, so many side by side, and then fails if one of them did. Returns all that they
+/// measured.
 pub(crate) fn side_by_side<T: Sync>(
     cases: &[T],
     width: usize,

@@ -16,8 +16,11 @@ pub(crate) enum World {
     Here,
     /// Everything, as this user.
     User(u32),
-    /// Its own processes only, and of these only the ones that it may look at: `hidepid=2`, as this user.
+    /// Its own processes only, and of these only the ones that it may look at: `hidepid=2`, as this
+    /// user.
     Hidden(u32),
+    /// A `/proc` mounted with these options, as this user.
+    Mounted(u32, &'static str),
     /// A pid namespace of its own, below a first process that is nobody's, with its own `/proc`.
     Namespace,
     /// The same with the `/proc` of the namespace around it.
@@ -28,8 +31,8 @@ pub(crate) enum World {
     WithoutProc,
 }
 
-/// A user whom nobody else has, neither in this process nor in another one that runs these tests: all that is theirs
-/// may be ended at one stroke.
+/// A user whom nobody else has, neither in this process nor in another one that runs these tests:
+/// all that is theirs may be ended at one stroke.
 pub(crate) fn new_user() -> u32 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let next = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -41,8 +44,8 @@ pub(crate) fn new_user() -> u32 {
 const USERS: u32 = 100;
 
 /// Makes the world in which its arguments then run.
-const HIDDEN: &str = r#"mount -t proc -o hidepid=2 proc /proc || exit 1
-uid=$1; shift
+const MOUNTED: &str = r#"mount -t proc -o "$1" proc /proc || exit 1
+uid=$2; shift 2
 exec setpriv --reuid "$uid" --regid "$uid" --clear-groups "$@""#;
 
 const WITHOUT_PROC: &str = r#"mount -t tmpfs none /proc || exit 1
@@ -66,9 +69,10 @@ impl World {
         matches!(self, Self::Namespace | Self::Nested)
     }
 
-    /// Ends everything of a user that only one test uses, at one stroke: what forks fast is not caught one by one.
+    /// Ends everything of a user that only one test uses, at one stroke: what forks fast is not
+    /// caught one by one.
     pub(super) fn empty(&self) {
-        if let Self::User(uid) | Self::Hidden(uid) = self {
+        if let Self::User(uid) | Self::Hidden(uid) | Self::Mounted(uid, _) = self {
             let uid = uid.to_string();
             let mut kill = Command::new("setpriv");
             kill.args(["--reuid", &uid, "--regid", &uid, "--clear-groups", "kill", "-KILL", "-1"]);
@@ -76,10 +80,11 @@ impl World {
         }
     }
 
-    /// Where this world can start the command under test: in `dir`, unless it may go where it was built.
+    /// Where this world can start the command under test: in `dir`, unless it may go where it was
+    /// built.
     pub(crate) fn program(&self, dir: &Path) -> PathBuf {
         let original = program();
-        if !matches!(self, Self::User(_) | Self::Hidden(_)) {
+        if !matches!(self, Self::User(_) | Self::Hidden(_) | Self::Mounted(..)) {
             return original;
         }
         let copy = dir.join("leasehold");
@@ -105,7 +110,11 @@ impl World {
             }
             Self::Hidden(uid) => {
                 add(&private);
-                add(&[HIDDEN, "sh", &uid.to_string()]);
+                add(&[MOUNTED, "sh", "hidepid=2", &uid.to_string()]);
+            }
+            Self::Mounted(uid, options) => {
+                add(&private);
+                add(&[MOUNTED, "sh", options, &uid.to_string()]);
             }
             Self::Namespace => {
                 add(&["unshare", "-pf", "--kill-child", "--mount-proc"]);
@@ -139,8 +148,8 @@ impl World {
     }
 }
 
-/// The command under test; another build of it if `LEASEHOLD_TEST_PROGRAM` names one, such as an older one on which
-/// a test should fail.
+/// The command under test; another build of it if `LEASEHOLD_TEST_PROGRAM` names one, such as an
+/// older one on which a test should fail.
 pub(crate) fn program() -> PathBuf {
     let other = std::env::var_os("LEASEHOLD_TEST_PROGRAM").map(PathBuf::from);
     other.unwrap_or_else(|| env!("CARGO_BIN_EXE_leasehold").into())
