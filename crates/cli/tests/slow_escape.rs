@@ -121,9 +121,7 @@ fn killed_while_they_start() {
         fleet.wait_nothing_lives(PATIENCE);
     }
     let (median, worst) = spread(gaps);
-    println!(
-        "40 killed while they start, {guards} of them guards: work after {median:?} (median), {worst:?} (worst)"
-    );
+    println!("40 killed at the start ({guards} guards): {median:?} (median), {worst:?} (worst)");
 }
 
 /// The main kill, fifty times in each of the places where it was found to fail.
@@ -157,7 +155,5 @@ fn fifty_kills_in_a_pid_namespace() {
 fn fifty(what: &str, mut fleet: Fleet) {
     use fleet::rounds::Blow::{Kill, KillGuard};
     let (median, worst) = spread(strike(&mut fleet, &[Kill, Kill, Kill, KillGuard], 66));
-    println!(
-        "50 kills of the supervisor and 16 of the guard, {what}: next work after {median:?} (median), {worst:?} (worst)"
-    );
+    println!("66 kills (16 of the guard), {what}: {median:?} (median), {worst:?} (worst)");
 }

@@ -44,9 +44,7 @@ fn a_hidden_agent_is_dead_before_the_next_leader_works() {
     let _one = serially();
     for blow in [Blow::Leave, Blow::Stop, Blow::Kill, Blow::KillGuard] {
         let (median, worst) = spread(strike(&mut hidden("agent"), &[blow], 12));
-        println!(
-            "a hidden agent, {blow:?} 12 times: next work after {median:?} (median), {worst:?} (worst)"
-        );
+        println!("a hidden agent, {blow:?} 12 times: {median:?} (median), {worst:?} (worst)");
     }
 }
 

@@ -4,10 +4,10 @@
 # call that these shapes are made of.
 #
 #   actor.pl work DIR SHAPE [ARGUMENT]   CMD of a term
-#   actor.pl crowd COUNT                 so many idle processes that are nobody's work, until the end of its input
-#   actor.pl busy COUNT                  so many processes that only compute, until the end of its input
-#   actor.pl lacking ERRNO CALLS CMD...  CMD, for which these system calls (1,2,3) fail with this error number
-#   actor.pl tool SHAPE [ARGUMENT]       one of the helpers below that the shapes start anew
+#   actor.pl crowd COUNT                 idle processes, until the end of its input
+#   actor.pl busy COUNT                  processes that only compute, until the end of its input
+#   actor.pl lacking ERRNO CALLS CMD...  CMD; these system calls (1,2,3) fail with that error
+#   actor.pl tool NAME                   one of the helpers below that the shapes start anew
 #
 # The witness: CMD holds a lock on the file DIR/witness, which all it starts inherits with the
 # descriptor. Whoever closes its descriptors takes DIR/witness.closed instead. CMD of the next term
@@ -74,7 +74,8 @@ my %tool = (
     # The same, with children that another thread has made.
     threaded => sub {
         require threads;
-        threads->create(sub { child { rest() }; child { POSIX::setsid(); rest() }; rest() })->detach;
+        my $family = sub { child { rest() }; child { POSIX::setsid(); rest() }; rest() };
+        threads->create($family)->detach;
         sleep 0.02;
         syscall($call{exit}, 0);
     },
@@ -160,7 +161,9 @@ my %shape = (
     many => sub {
         my $count = shift || 200;
         $SIG{TERM} = 'IGNORE';
-        child { child { POSIX::setsid() if $_ % 2; rest() } for 1 .. $count / 4; rest() } for 1 .. 4;
+        for (1 .. 4) {
+            child { child { POSIX::setsid() if $_ % 2; rest() } for 1 .. $count / 4; rest() };
+        }
     },
     # What its own user may not look at.
     hidden => sub {
@@ -217,7 +220,9 @@ my %shape = (
         sleep 0.02;
     },
     exec => sub { child { again('exec') }; daemon { again('exec') } },
-    jobs => sub { child { exec('bash', '-mc', 'sleep 1000 & sleep 1000 & (sleep 1000 & wait) & wait') } },
+    jobs => sub {
+        child { exec('bash', '-mc', 'sleep 1000 & sleep 1000 & (sleep 1000 & wait) & wait') };
+    },
     # A request to stop is answered with more processes.
     bait => sub {
         child {
@@ -300,7 +305,9 @@ sub work {
     close(locked('witness.closed'));
     my $witness = locked('witness');
     my $identity = $ENV{LEASEHOLD_HELD_IDENTITY};
-    my $tell = sub { append('starts', sprintf("%s %s %s %d %.0f", $_[0], $token, $identity, $$, time * 1e9)) };
+    my $tell = sub {
+        append('starts', sprintf("%s %s %s %d %.0f", $_[0], $token, $identity, $$, time * 1e9));
+    };
     $tell->('child');
     unlink "$dir/agent";
     $shape{$shape}->($argument);
@@ -325,7 +332,10 @@ sub lacking {
     my ($errno, $calls, @command) = @_;
     my ($LOAD, $EQUAL, $RETURN, $ALLOW, $ERRNO) = (0x20, 0x15, 0x06, 0x7fff0000, 0x00050000);
     my $filter = pack('SCCL', $LOAD, 0, 0, 0);
-    $filter .= pack('SCCL', $EQUAL, 0, 1, $_) . pack('SCCL', $RETURN, 0, 0, $ERRNO | $errno) for split /,/, $calls;
+    for my $call (split /,/, $calls) {
+        $filter .= pack('SCCL', $EQUAL, 0, 1, $call);
+        $filter .= pack('SCCL', $RETURN, 0, 0, $ERRNO | $errno);
+    }
     $filter .= pack('SCCL', $RETURN, 0, 0, $ALLOW);
     my $program = pack('S x![P] P', length($filter) / 8, $filter);
     prctl($NO_NEW_PRIVS, 1);
