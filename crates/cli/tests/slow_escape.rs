@@ -12,7 +12,7 @@ use fleet::{Dice, Fleet, PATIENCE, guard_of, serially, spread, try_signal, wall}
 use rustix::process::Signal;
 
 /// As `actor.pl` knows them.
-const SHAPES: [&str; 24] = [
+const SHAPES: [&str; 25] = [
     "plain",
     "daemon",
     "deaf",
@@ -20,6 +20,7 @@ const SHAPES: [&str; 24] = [
     "subreaper",
     "leaderless",
     "sibling",
+    "silent",
     "namespace",
     "traced",
     "names",
