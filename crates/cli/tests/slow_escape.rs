@@ -130,21 +130,28 @@ fn killed_while_they_start() {
 #[test]
 fn a_supervisor_that_thaws_too_late_still_kills_everything() {
     let _one = serially();
+    let shapes = [["deaf"].as_slice(), &["subreaper"], &["hopping"], &["many", "800"], &["names"]];
+    side_by_side(&shapes, shapes.len(), |shape| shape.join(" "), |shape| vec![thaws_late(shape)]);
+}
+
+/// How long it takes from the thaw to its end.
+fn thaws_late(shape: &[&str]) -> Duration {
     let flags = [HASTY, &["--lease-duration", "2s"]].concat();
-    for shape in [["deaf"].as_slice(), &["subreaper"], &["hopping"], &["many", "800"], &["names"]] {
-        let mut fleet = Fleet::acting(World::Here, &flags, shape);
-        fleet.start("a");
-        fleet.wait_start(0, PATIENCE);
-        let supervisor = fleet.pid(0);
-        let guard = guard_of(supervisor).unwrap();
-        try_signal(supervisor, Signal::STOP);
-        try_signal(guard, Signal::KILL);
-        std::thread::sleep(Duration::from_secs(5));
-        assert!(fleet.something_lives(), "nobody was left to kill {shape:?}");
-        try_signal(supervisor, Signal::CONT);
-        assert_eq!(fleet.wait_exit(0, PATIENCE), Some(79), "{shape:?}: {}", fleet.logs());
-        fleet.wait_nothing_lives(Duration::from_secs(5));
-    }
+    let mut fleet = Fleet::acting(World::Here, &flags, shape);
+    fleet.start("a");
+    fleet.wait_start(0, PATIENCE);
+    let supervisor = fleet.pid(0);
+    let guard = guard_of(supervisor).unwrap();
+    try_signal(supervisor, Signal::STOP);
+    try_signal(guard, Signal::KILL);
+    std::thread::sleep(Duration::from_secs(5));
+    assert!(fleet.something_lives(), "nobody was left to kill {shape:?}");
+    try_signal(supervisor, Signal::CONT);
+    let thawed = wall();
+    assert_eq!(fleet.wait_exit(0, PATIENCE), Some(79), "{shape:?}: {}", fleet.logs());
+    let took = wall().saturating_sub(thawed);
+    fleet.wait_nothing_lives(Duration::from_secs(5));
+    took
 }
 
 /// The main kill, fifty times in each of the places where it was found to fail.

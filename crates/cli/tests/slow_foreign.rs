@@ -15,7 +15,7 @@ use fleet::world::{World, new_user};
 use fleet::{Fleet, PATIENCE, guard_of, is_alive, serially, signal, try_signal, wall};
 use rustix::process::Signal;
 
-const LEASE: Duration = Duration::from_secs(8);
+const LEASE: Duration = Duration::from_secs(6);
 
 /// What a supervisor may take beyond the lease, on a slow machine.
 const SLACK: Duration = Duration::from_secs(10);
@@ -35,7 +35,7 @@ impl Drop for Foreign {
 /// A leader whose work has started a process of another user, and that process.
 fn with_a_foreign_process() -> (Fleet, Foreign, u64) {
     let (ours, theirs) = (new_user(), new_user());
-    let flags = [HASTY, &["--lease-duration", "8s"]].concat();
+    let flags = [HASTY, &["--lease-duration", "6s"]].concat();
     let mut fleet = Fleet::acting(World::User(ours), &flags, &["foreign", &theirs.to_string()]);
     // Whoever runs it becomes the owner, and stays it.
     let become_them = fleet.dir().join("become");
@@ -199,7 +199,7 @@ impl Drop for FileSystem {
 #[test]
 fn in_uninterruptible_sleep_it_is_named_and_the_lease_runs_out() {
     let _one = serially();
-    let flags = [HASTY, &["--lease-duration", "8s"]].concat();
+    let flags = [HASTY, &["--lease-duration", "6s"]].concat();
     let frozen = FileSystem::frozen();
     let file = frozen.mounted.join("file").display().to_string();
     let mut fleet = Fleet::acting(World::Here, &flags, &["frozen", &file]);

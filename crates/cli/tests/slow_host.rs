@@ -9,9 +9,9 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use fleet::rounds::HASTY;
+use fleet::rounds::{HASTY, side_by_side};
 use fleet::world::{World, new_user};
-use fleet::{ACTOR, Fleet, PATIENCE, is_alive, serially, tells_of_a_panic};
+use fleet::{ACTOR, Fleet, PATIENCE, is_alive, serially, tells_of_a_panic, wall};
 
 const NOT_THERE: i32 = 38;
 /// What a filter of an old container engine answers.
@@ -192,29 +192,33 @@ fn status_without_descriptors_or_threads_ends_with_a_sentence() {
 #[test]
 fn a_leader_without_descriptors_keeps_its_promise_and_leads_again() {
     let _one = serially();
+    let limits = ["--nofile=4:4096", "--nofile=9:4096", "--nofile=14:4096"];
+    side_by_side(&limits, limits.len(), |limit| (*limit).to_owned(), |limit| vec![starved(limit)]);
+}
+
+/// How long until it works again.
+fn starved(limit: &str) -> Duration {
     let flags = [HASTY, &["--lease-duration", "3s"]].concat();
-    for limit in ["--nofile=4:4096", "--nofile=9:4096", "--nofile=14:4096"] {
-        let mut fleet = Fleet::acting(World::Here, &flags, &["daemon"]);
-        let index = fleet.start("a");
-        let first = fleet.wait_start(0, PATIENCE);
-        let pid = fleet.pid(index).to_string();
-        let limited = |limit: &str| {
-            let set = Command::new("prlimit").args(["--pid", &pid, limit]).status().unwrap();
-            assert!(set.success());
-        };
-        limited(limit);
-        std::thread::sleep(Duration::from_secs(7));
-        let stays = is_alive(fleet.pid(index));
-        println!("{limit}: {}", fleet.log_of("a").lines().last().unwrap_or_default());
-        assert!(stays, "{limit}: {}", fleet.logs());
-        limited("--nofile=4096:4096");
-        std::thread::sleep(Duration::from_secs(1));
-        fleet.start("b");
-        // It lost the lock and leads again, or never lost it.
-        if fleet.starts("child").len() == 1 && fleet.something_lives() {
-            fleet.leave(first.token);
-        }
-        fleet.wait_start(first.token, PATIENCE);
-        fleet.assert_safe();
+    let mut fleet = Fleet::acting(World::Here, &flags, &["daemon"]);
+    let index = fleet.start("a");
+    let first = fleet.wait_start(0, PATIENCE);
+    let pid = fleet.pid(index).to_string();
+    let limited = |limit: &str| {
+        let set = Command::new("prlimit").args(["--pid", &pid, limit]).status().unwrap();
+        assert!(set.success());
+    };
+    limited(limit);
+    std::thread::sleep(Duration::from_secs(7));
+    assert!(is_alive(fleet.pid(index)), "{limit}: {}", fleet.logs());
+    limited("--nofile=4096:4096");
+    let again = wall();
+    std::thread::sleep(Duration::from_secs(1));
+    fleet.start("b");
+    // It lost the lock and leads again, or never lost it.
+    if fleet.starts("child").len() == 1 && fleet.something_lives() {
+        fleet.leave(first.token);
     }
+    let next = fleet.wait_start(first.token, PATIENCE);
+    fleet.assert_safe();
+    next.at.saturating_sub(again)
 }

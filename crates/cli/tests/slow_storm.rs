@@ -92,8 +92,9 @@ fn two_hundred_busy_processes_are_dead_by_the_end_of_the_lease() {
 #[test]
 fn two_hundred_busy_processes_of_an_ordinary_user_are_dead_or_told() {
     let _one = serially();
-    let mut fleet = Fleet::acting(World::User(new_user()), &["--once"], &["spinning", "200"]);
-    let (code, beyond) = lost(&mut fleet, Duration::from_secs(15));
+    let flags = ["--once", "--lease-duration", "6s"];
+    let mut fleet = Fleet::acting(World::User(new_user()), &flags, &["spinning", "200"]);
+    let (code, beyond) = lost(&mut fleet, Duration::from_secs(6));
     println!("200 busy processes of a user: ended with {code:?}, {beyond:?} beyond the lease");
 }
 
@@ -103,7 +104,7 @@ fn a_held_fork_bomb_is_dead_or_told() {
     let _one = serially();
     let flags = ["--once", "--lease-duration", "6s"];
     let mut fleet = Fleet::acting(World::User(new_user()), &flags, &["bomb"])
-        .behind(&["prlimit", "--nproc=250:250"]);
+        .behind(&["prlimit", "--nproc=150:150"]);
     let (code, beyond) = lost(&mut fleet, Duration::from_secs(6));
     println!("a held fork bomb: ended with {code:?}, {beyond:?} beyond the lease");
 }

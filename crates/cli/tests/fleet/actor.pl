@@ -248,7 +248,7 @@ my %shape = (
             child {
                 POSIX::setsid();
                 $SIG{CHLD} = 'IGNORE';
-                my ($on, $begin, $count) = (bounded(40), time, 0);
+                my ($on, $begin, $count) = (bounded(25), time, 0);
                 while ($on->()) {
                     child { child { sleep 0.002 } };
                     $count++;
@@ -261,7 +261,7 @@ my %shape = (
     spinning => sub {
         my $count = shift || 200;
         $SIG{TERM} = 'IGNORE';
-        for (1 .. $count) { child { POSIX::setsid(); spin(40) } }
+        for (1 .. $count) { child { POSIX::setsid(); spin(30) } }
     },
     # Every process forks as long as the limit of its user lets it, and computes.
     bomb => sub {
@@ -269,7 +269,7 @@ my %shape = (
         child {
             POSIX::setsid();
             $SIG{CHLD} = 'IGNORE';
-            my $on = bounded(40);
+            my $on = bounded(25);
             while ($on->()) { my $pid = fork(); POSIX::setsid() if defined $pid && $pid == 0 }
         };
     },
