@@ -125,8 +125,8 @@ fn killed_while_they_start() {
     println!("40 killed at the start ({guards} guards): {median:?} (median), {worst:?} (worst)");
 }
 
-/// The guard is killed while the supervisor is frozen beyond the lease. Once it thaws it is late, says
-/// so, and still ends everything before it goes: nobody else is left who would.
+/// The guard is killed while the supervisor is frozen beyond the lease. Once it thaws it is late,
+/// says so, and still ends everything before it goes: nobody else is left who would.
 #[test]
 fn a_supervisor_that_thaws_too_late_still_kills_everything() {
     let _one = serially();
