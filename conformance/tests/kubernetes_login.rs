@@ -94,7 +94,8 @@ fn proxy() -> (String, Arc<AtomicU32>) {
                 }
                 let request = String::from_utf8(request).unwrap();
                 // u:s3@ret
-                let knows = request.to_lowercase().contains("proxy-authorization: basic dtpzm0byzxq=");
+                let knows =
+                    request.to_lowercase().contains("proxy-authorization: basic dtpzm0byzxq=");
                 let target = request.split(' ').nth(1).unwrap_or_default();
                 if !request.starts_with("CONNECT ") || !knows {
                     let _ = client.write_all(b"HTTP/1.1 407 No\r\n\r\n");
