@@ -45,6 +45,10 @@ pub(crate) enum Purpose {
     Foreign,
     /// What a store forgets.
     Forget,
+    /// How a request is refused.
+    Refusal,
+    /// Which record an administrator puts back.
+    Restore,
 }
 
 /// A number that depends on nothing but its arguments.

@@ -39,7 +39,8 @@ const LEASE: Duration = Duration::from_secs(5);
 pub fn main(args: &DemoArgs, colour: Colour) -> u8 {
     let settings = settings(args);
     if let Err(invalid) = settings.build() {
-        print_error(&explain::refused(&invalid, Paint(false)).trim_end());
+        let refused = explain::refused(&invalid, Paint(false));
+        refused.lines().filter(|line| !line.is_empty()).for_each(|line| print_error(&line));
         return exit::CONFIG;
     }
     // Before a story that takes its time.

@@ -156,7 +156,7 @@ impl Election {
         let ErrorKind::Throttled { retry_after: Some(delay) } = kind else {
             return again;
         };
-        let asked = again.max(now + delay);
+        let asked = again.max(now + delay.min(self.timing.longest_back_off()));
         match self.leadership(now) {
             // A leader obeys as far as its deadline allows a read and a renewal.
             Some(term) => asked.min(again.max(term.until - 2 * self.timing.request_timeout())),
@@ -237,7 +237,7 @@ impl Election {
         record.max(floor).max(self.highest).saturating_add(1)
     }
 
-    fn term_token(&self) -> Token {
+    pub(super) fn term_token(&self) -> Token {
         match self.phase {
             Phase::Leading(term) => term.token,
             Phase::Claiming { token } | Phase::Ended { token, .. } => token,
