@@ -52,6 +52,11 @@ pub fn main(args: RunArgs) -> u8 {
     let mut ttou = SigSet::empty();
     ttou.add(Signal::SIGTTOU);
     let blocked = signals::unblock().and_then(|()| Ok(ttou.thread_block()?));
+    // Who could not guard CMD must not take the lock. Before the runtime, which needs some of the same.
+    if let Err(unfit) = host::check(&PathBuf::from(PROGRAM), args.cgroup) {
+        error!("{unfit}");
+        return exit::CONFIG;
+    }
     match (runtime::new(), blocked) {
         (Ok(runtime), Ok(())) => {
             let code = runtime.block_on(run(args));
@@ -70,11 +75,6 @@ async fn run(args: RunArgs) -> u8 {
         Ok(signals) => signals,
         Err(failure) => return internal("handle signals", &failure),
     };
-    // Who could not guard CMD must not take the lock.
-    if let Err(unfit) = host::check(&PathBuf::from(PROGRAM), args.cgroup) {
-        error!("{unfit}");
-        return exit::CONFIG;
-    }
     let opened = tokio::select! {
         opened = Candidate::open(args) => opened,
         number = stop_request(&mut signals) => return exit::by_signal(number),
