@@ -6,6 +6,8 @@
 //!   another leader. Then contend again (`--once`: exit).
 //! - SIGTERM and SIGINT: CMD's group gets SIGTERM and drains while this process goes on renewing. A second request
 //!   kills. The exit code is CMD's if it left by itself, else 128 and the signal. While waiting: exit at once.
+//! - What cannot be killed ends the lease: renewals stop once a kill took longer than its grace, the lease runs out
+//!   without a release, and the exit code is 79. A request to stop then does not wait for that.
 //! - SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2 and SIGWINCH are forwarded. While waiting the first two end the
 //!   process, and the others do nothing.
 //! - On a terminal CMD is the foreground process group, so that Ctrl-C reaches it and not us. Ctrl-Z does not
@@ -13,6 +15,8 @@
 //!   standard input is no terminal) gives up leadership: the guard ends CMD at the deadline.
 //! - A standard error that nobody reads blocks the supervisor once the pipe is full: it can no longer renew, and the
 //!   guard ends CMD at the deadline.
+
+mod course;
 
 use std::ffi::OsString;
 use std::io;
@@ -27,12 +31,16 @@ use tracing::{debug, error, info, warn};
 
 use crate::args::{self, RunArgs};
 use crate::exit;
-use crate::guard::supervise::{Ended, Event, Guarded, Spec};
-use crate::guard::{Exit, Instants};
+use crate::guard::supervise::{Guarded, News, Spec};
+use crate::guard::{Event, Exit, Instants, Outcome, host};
 use crate::lock::Lock;
 use crate::runtime;
-use crate::signals::{Request, Signals};
+use crate::signals::{self, Request, Signals};
 use crate::waiting::{self, Waited};
+use course::{Course, outlived};
+
+/// This very program, also after an upgrade replaced its file.
+const PROGRAM: &str = "/proc/self/exe";
 
 /// How long a take that was under way when a stop was asked for has to be given back.
 const FAREWELL: Duration = Duration::from_millis(60);
@@ -43,7 +51,12 @@ pub fn main(args: RunArgs) -> u8 {
     // The threads of this process inherit it: the terminal is taken back from the background.
     let mut ttou = SigSet::empty();
     ttou.add(Signal::SIGTTOU);
-    let blocked = ttou.thread_block();
+    let blocked = signals::unblock().and_then(|()| Ok(ttou.thread_block()?));
+    // Who could not guard CMD must not take the lock. Before the runtime, which needs some of the same.
+    if let Err(unfit) = host::check(&PathBuf::from(PROGRAM), args.cgroup) {
+        error!("{unfit}");
+        return exit::CONFIG;
+    }
     match (runtime::new(), blocked) {
         (Ok(runtime), Ok(())) => {
             let code = runtime.block_on(run(args));
@@ -111,20 +124,6 @@ struct Candidate {
 /// One request may arrive twice, from a terminal or `timeout` and again from a wrapper that forwards it.
 const ECHO: Duration = Duration::from_millis(300);
 
-/// What the supervisor decided about a running CMD.
-#[derive(Default)]
-struct Course {
-    /// The signal that asked for a stop.
-    stop: Option<u8>,
-    /// When it did.
-    stopped_at: Option<Time>,
-    /// When CMD is killed although it still drains.
-    drained_by: Option<Time>,
-    loss: Option<Loss>,
-    /// CMD's main process ended before anybody asked for it.
-    ended_by_itself: Option<Exit>,
-}
-
 impl Candidate {
     async fn open(args: RunArgs) -> Result<Self, Error> {
         let lock = Lock::connect(&args.lock.lock).await?;
@@ -164,14 +163,17 @@ impl Candidate {
                 return Some(code);
             }
         };
-        let ended = self.supervise(&term, guarded, signals, &mut course).await;
-        // After a freeze the end may be heard of before the loss that caused it.
-        course.loss = course.loss.or(term.check().err());
-        if ended.is_some() {
+        let mut held = Some(held);
+        let ended = self.supervise(&term, guarded, signals, &mut course, &mut held).await;
+        if !course.stuck {
+            // After a freeze the end may be heard of before the loss that caused it.
+            course.loss = course.loss.or(term.check().err());
+        }
+        let dead = ended.as_ref().is_some_and(Outcome::may_release);
+        match held {
             // Everything is known to be dead: only now may the lock be given back.
-            self.resign(held).await;
-        } else {
-            drop(held);
+            Some(held) if dead => self.resign(held).await,
+            held => drop(held),
         }
         self.conclude(&course, ended)
     }
@@ -191,16 +193,29 @@ impl Candidate {
         mut guarded: Guarded,
         signals: &mut Signals,
         course: &mut Course,
-    ) -> Option<Ended> {
+        held: &mut Option<Held>,
+    ) -> Option<Outcome> {
         let mut until = term.deadlines().until;
         loop {
             let drained_by = course.drained_by.unwrap_or(Time::NEVER);
-            let leads = course.loss.is_none();
+            let heard_by = course.heard_by.filter(|_| !course.stuck).unwrap_or(Time::NEVER);
+            let leads = course.loss.is_none() && !course.stuck;
             tokio::select! {
                 biased;
                 event = guarded.next() => match event {
-                    Some(Event::Ended(ended)) => return Some(ended),
-                    Some(event) => course.note(event),
+                    Some(News::Ended(ended)) => return Some(ended),
+                    // Dropped without a release: what cannot be killed must not be renewed for.
+                    Some(News::Event(Event::StopRenewing)) => {
+                        course.stop_renewing(self.clock.now(), term.deadlines().dead_by);
+                        drop(held.take());
+                    }
+                    Some(News::Event(event)) => {
+                        if let Event::Exited { by_itself: true, .. } = event {
+                            let grace = self.elector.timing().stop_grace();
+                            course.expect_end(self.clock.now() + grace);
+                        }
+                        course.note(event);
+                    }
                     None => return None,
                 },
                 request = signals.next() => self.obey(request, &guarded, course),
@@ -212,7 +227,12 @@ impl Candidate {
                 () = self.clock.sleep_until(drained_by) => {
                     warn!("CMD did not stop within {:?}: killing it", self.args.drain_timeout);
                     course.drained_by = None;
-                    guarded.kill();
+                    self.kill(&guarded, course);
+                }
+                // The thread that watches the guard says so itself, before, unless it is stuck, too.
+                () = self.clock.sleep_until(heard_by) => {
+                    course.stop_renewing(self.clock.now(), term.deadlines().dead_by);
+                    drop(held.take());
                 }
             }
         }
@@ -220,6 +240,13 @@ impl Candidate {
 
     fn obey(&self, request: Request, guarded: &Guarded, course: &mut Course) {
         match request {
+            Request::Stop(number) if course.stuck => {
+                warn!(
+                    "signal {number}: not waiting for what cannot be killed; nothing is released"
+                );
+                course.stop = course.stop.or(Some(number));
+                guarded.leave();
+            }
             Request::Stop(number) if course.stop.is_none() => {
                 info!("signal {number}: stopping CMD, which has {:?}", self.args.drain_timeout);
                 course.stop = Some(number);
@@ -234,11 +261,16 @@ impl Candidate {
             }
             Request::Stop(_) => {
                 warn!("asked to stop a second time: killing CMD");
-                guarded.kill();
+                self.kill(guarded, course);
             }
             Request::Forward(number) | Request::Tell(number) => guarded.signal(number),
             Request::Reap => guarded.reap_orphans(),
         }
+    }
+
+    fn kill(&self, guarded: &Guarded, course: &mut Course) {
+        course.expect_end(self.clock.now());
+        guarded.kill();
     }
 
     fn lose(&self, loss: Loss, term: &Term, guarded: &Guarded, course: &mut Course) {
@@ -263,7 +295,7 @@ impl Candidate {
                     Some(error) => warn!("the lock is not ours any more: {error}; killing CMD"),
                     None => warn!("{}: killing CMD", whose(&self.elector.status().leader)),
                 }
-                guarded.kill();
+                self.kill(guarded, course);
             }
         }
     }
@@ -277,18 +309,15 @@ impl Candidate {
     }
 
     /// The exit code, or `None` to contend again.
-    fn conclude(&self, course: &Course, ended: Option<Ended>) -> Option<u8> {
+    fn conclude(&self, course: &Course, ended: Option<Outcome>) -> Option<u8> {
         let Some(ended) = ended else {
             error!(
                 "the thread that watches the guard ended before everything was known to be dead: nothing is released, the lease runs out"
             );
             return Some(exit::INTERNAL);
         };
-        if let Some(overrun) = ended.overrun {
-            error!(
-                overrun_ms = u64::try_from(overrun.as_millis()).unwrap_or(u64::MAX),
-                "CMD, or something it started, lived {overrun:?} longer than the lease: another leader may have run at the same time"
-            );
+        if let Some((least, most)) = ended.overrun() {
+            outlived(&ended, least, most);
             return Some(exit::OVERRUN);
         }
         if let Some(errno) = ended.failed {
@@ -327,7 +356,7 @@ impl Candidate {
     fn spec(&self, term: &Term) -> Spec {
         let variable = |name: &str, value: String| (OsString::from(name), OsString::from(value));
         Spec {
-            program: PathBuf::from("/proc/self/exe"),
+            program: PathBuf::from(PROGRAM),
             command: self.args.command.clone(),
             env: vec![
                 variable("LEASEHOLD_HELD_NAME", self.lock.backend().name().to_owned()),
@@ -336,6 +365,7 @@ impl Candidate {
             ],
             env_remove: [args::variables(), secrets(&self.args.lock.lock)].concat(),
             grace: self.elector.timing().stop_grace(),
+            cgroup: self.args.cgroup,
         }
     }
 }
@@ -345,25 +375,6 @@ fn secrets(url: &str) -> Vec<OsString> {
     let url = LockUrl::parse(url).ok();
     let name = url.as_ref().and_then(|url| url.parameter("password_env"));
     name.map(OsString::from).into_iter().collect()
-}
-
-impl Course {
-    fn note(&mut self, event: Event) {
-        match event {
-            Event::Started(pid) => info!(pid, "CMD runs"),
-            Event::Exited { exit, by_itself } => {
-                debug!("CMD's main process ended: {exit:?}");
-                if by_itself && self.stop.is_none() && self.loss.is_none() {
-                    self.ended_by_itself = Some(exit);
-                }
-            }
-            Event::GuardLost => warn!("the guard is lost: killing CMD"),
-            Event::Overdue => error!(
-                "the lease is over and CMD, or something it started, may still live: another leader may run at the same time; still killing"
-            ),
-            Event::Ended(_) => {}
-        }
-    }
 }
 
 /// What was read instead of this term's record.

@@ -1,0 +1,119 @@
+//! The pace of killing, and what it left so far.
+
+use std::time::Duration;
+
+use crate::defect::Defects;
+use crate::{Defect, Process, Time};
+
+/// The grace of a kill: how long after SIGKILL something may live before it is taken for something that cannot be
+/// killed, and before renewals must stop.
+pub const KILL_GRACE: Duration = Duration::from_secs(2);
+
+/// How long the guard may take to kill when told to, or be silent while it kills, before the supervisor kills in its
+/// place.
+pub const KILL_NOW: Duration = Duration::from_millis(500);
+
+/// The pauses between the first rounds of killing.
+const PAUSES: [u64; 5] = [1, 2, 5, 10, 20];
+
+/// The least pause, however much news there is.
+const LEAST: Duration = Duration::from_millis(1);
+
+/// The same once the kill's grace is over.
+const LEAST_LATE: Duration = Duration::from_millis(100);
+
+/// The pause once the kill's grace is over.
+const LATE: Duration = Duration::from_millis(250);
+
+/// Rounds of looking and killing.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Sweep {
+    /// When killing began.
+    since: Option<Time>,
+    /// When the last round ended; `None` before the first.
+    last: Option<Time>,
+    rounds: usize,
+    /// Something ended since the last round began: the next need not wait.
+    news: bool,
+    /// Something lives whose end nobody would hear of.
+    doubt: bool,
+    /// What the last list showed.
+    pub(crate) left: Vec<Process>,
+    /// When something of CMD was last known to live.
+    pub(crate) alive_at: Time,
+}
+
+impl Sweep {
+    pub(crate) fn new(now: Time) -> Self {
+        Self {
+            since: None,
+            last: None,
+            rounds: 0,
+            news: false,
+            doubt: false,
+            left: Vec::new(),
+            alive_at: now,
+        }
+    }
+
+    pub(crate) fn note_news(&mut self) {
+        self.news = true;
+    }
+
+    pub(crate) fn note_doubt(&mut self) {
+        self.doubt = true;
+    }
+
+    pub(crate) fn note_life(&mut self, at: Time) {
+        self.alive_at = self.alive_at.max(at);
+    }
+
+    pub(crate) fn is_killing(&self) -> bool {
+        self.since.is_some()
+    }
+
+    /// Killing begins, now or earlier.
+    pub(crate) fn kill(&mut self, now: Time) {
+        if self.since.is_none() {
+            (self.since, self.last, self.rounds) = (Some(now), None, 0);
+        }
+    }
+
+    /// When the kill's grace is over.
+    pub(crate) fn grace_over(&self) -> Time {
+        self.since.map_or(Time::NEVER, |since| since + KILL_GRACE)
+    }
+
+    /// A round begins.
+    pub(crate) fn begin(&mut self) {
+        (self.news, self.doubt) = (false, false);
+        self.rounds = self.rounds.saturating_add(1);
+    }
+
+    /// A round ended.
+    pub(crate) fn rest(&mut self, now: Time, defects: Defects) {
+        self.last = Some(now);
+        if defects.is(Defect::NeverRests) {
+            self.rounds = 0;
+        }
+    }
+
+    /// When the next round is due: while killing by itself, otherwise only with news.
+    pub(crate) fn due(&self) -> Time {
+        let Some(last) = self.last else {
+            return if self.is_killing() || self.news { Time(0) } else { Time::NEVER };
+        };
+        let late = last >= self.grace_over();
+        let least = last + if late { LEAST_LATE } else { LEAST };
+        match (self.is_killing(), self.news) {
+            (_, true) => least,
+            (true, false) if late => last + LATE,
+            (true, false) => {
+                let pause = PAUSES[self.rounds.saturating_sub(1).min(PAUSES.len() - 1)];
+                last + Duration::from_millis(pause)
+            }
+            (false, false) if self.doubt => last + LEAST_LATE,
+            (false, false) => Time::NEVER,
+        }
+    }
+}
