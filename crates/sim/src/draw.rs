@@ -45,6 +45,10 @@ pub(crate) enum Purpose {
     Foreign,
     /// What a store forgets.
     Forget,
+    /// The next step of a process of CMD.
+    Process,
+    /// The cost of a turn, and other accidents of the machine.
+    Turn,
 }
 
 /// A number that depends on nothing but its arguments.
