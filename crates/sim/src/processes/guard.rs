@@ -132,7 +132,7 @@ impl World {
                 }
                 self.guard.idle += 1;
                 if self.guard.idle > 100 && self.guard.machine.next_deadline() <= self.kernel.now {
-                    self.judge.spins = true;
+                    self.judge.spins = Some("guard");
                 }
                 Place::Sleep
             }
@@ -204,7 +204,10 @@ impl World {
         self.tell_action("guard", &action);
         match action {
             GuardAction::Start => {
-                let cmd = self.kernel.fork(pid, Kin::Cmd, false).expect("there is a pid");
+                let Some(cmd) = self.kernel.fork(pid, Kin::Cmd, false) else {
+                    self.tell_guard(GuardInput::NotStarted(11));
+                    return Place::Act;
+                };
                 let cgroup = self.case.cgroup;
                 let process = self.kernel.get(cmd).expect("just forked");
                 (process.group, process.in_cgroup) = (cmd, cgroup);

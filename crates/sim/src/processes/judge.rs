@@ -34,7 +34,7 @@ pub(super) struct Judge {
     pub(super) immune: bool,
     /// When everything should have begun to be killed.
     kill_due: Time,
-    pub(super) spins: bool,
+    pub(super) spins: Option<&'static str>,
     pub(super) guard_news: u32,
     pub(super) watch_news: u32,
     pub(super) guard_evidence: Option<Children>,
@@ -60,7 +60,7 @@ impl Judge {
             freed_at: Time(0),
             immune: false,
             kill_due: Time::NEVER,
-            spins: false,
+            spins: None,
             guard_news: 0,
             watch_news: 0,
             guard_evidence: None,
@@ -112,8 +112,9 @@ impl World {
             let what = format!("{:?} {} was hit by {:?}", stray.kin, stray.pid, stray.how);
             self.break_rule(Rule::Stray, what);
         }
-        if std::mem::take(&mut self.judge.spins) {
-            self.break_rule(Rule::Loop, "woken at once again and again with nothing to do".into());
+        if let Some(who) = self.judge.spins.take() {
+            let what = format!("the {who} is woken at once again and again with nothing to do");
+            self.break_rule(Rule::Loop, what);
         }
         if now > self.judge.lease_end && !self.judge.passed {
             self.judge.passed = true;
@@ -251,7 +252,9 @@ impl World {
                 return self.break_rule(Rule::Evidence, "all dead, without evidence".into());
             }
             let last = self.judge.last_alive;
-            if outcome.alive_at > last || outcome.at < last {
+            // What a spared child left behind may have been killed as if it were CMD's.
+            let later = outcome.alive_at > last && self.case.spared == 0;
+            if later || outcome.at < last {
                 let what = format!("dated {:?} to {:?}: {last:?}", outcome.alive_at, outcome.at);
                 return self.break_rule(Rule::Dates, what);
             }

@@ -171,7 +171,9 @@ fn smaller(case: &Case) -> Vec<Case> {
         }
     };
     for index in 0..case.faults.len() {
-        add(&|case| drop(case.faults.remove(index)));
+        add(&|case| {
+            case.faults.remove(index);
+        });
     }
     for forks in [0, case.forks / 2, case.forks.saturating_sub(1)] {
         add(&|case| case.forks = forks);

@@ -88,7 +88,9 @@ impl World {
         }
         let ended = !self.watch.guard_over && self.guard_has_ended();
         let readable = !self.watch.closed && (!self.reports.is_empty() || self.reports_closed);
-        let room = !self.watch.unsent.is_empty() && self.orders.len() < self.case.socket;
+        let room = !self.watch.closed
+            && !self.watch.unsent.is_empty()
+            && self.orders.len() < self.case.socket;
         if ended || readable || room || !self.watch.asks.is_empty() {
             return self.watch.next;
         }
@@ -146,7 +148,7 @@ impl World {
                 self.watch.idle += 1;
                 let spins = self.watch.machine.next_deadline() <= self.kernel.now;
                 if self.watch.idle > 100 && spins {
-                    self.judge.spins = true;
+                    self.judge.spins = Some("watch");
                 }
                 Place::Sleep
             }

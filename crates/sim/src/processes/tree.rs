@@ -168,6 +168,7 @@ impl World {
 
     fn change(&mut self, pid: Pid, deed: Deed, draws: &mut Draws) -> bool {
         let cgroup = self.case.cgroup;
+        let leaves = self.case.deeds >> (Deed::LeaveTree as u32) & 1 == 1;
         let now = self.kernel.now;
         let Some(process) = self.kernel.get(pid) else { return false };
         match deed {
@@ -182,7 +183,8 @@ impl World {
             }
             Deed::Ignore => process.ignores_term = true,
             Deed::Stop => process.state = State::Stopped,
-            Deed::LeaveCgroup if cgroup => process.in_cgroup = false,
+            // Who leaves tree and group has escaped: docs/RUN.md names it.
+            Deed::LeaveCgroup if cgroup && !leaves => process.in_cgroup = false,
             Deed::LeaveTree if cgroup && process.in_cgroup => {
                 // A process outside was asked to start it.
                 if process.pid == process.group {
