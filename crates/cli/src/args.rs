@@ -14,6 +14,8 @@ use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand,
 use humantime::parse_duration;
 use leasehold::{LockUrl, TimingSettings};
 
+use crate::guard::cgroup;
+
 #[cfg(feature = "demo")]
 pub use demo::DemoArgs;
 pub use look::{BenchArgs, ExplainArgs, ListArgs, OutputArgs, WatchArgs};
@@ -165,6 +167,17 @@ pub struct RunArgs {
     /// How long CMD may take to stop when another leader is seen, within the stop grace
     #[arg(long, env = "LEASEHOLD_LOSS_GRACE", value_name = "TIME", value_parser = parse_duration, default_value = "0s", hide_env = true)]
     pub loss_grace: Duration,
+    /// A control group of its own for CMD, which is killed with one write, however fast it forks: if this process may
+    /// make one, never, or always
+    #[arg(
+        long,
+        env = "LEASEHOLD_CGROUP",
+        value_enum,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_env = true
+    )]
+    pub cgroup: cgroup::Mode,
     /// Exit when leadership is lost instead of contending again
     #[arg(long, env = "LEASEHOLD_ONCE", value_parser = BoolishValueParser::new(), hide_env = true)]
     pub once: bool,

@@ -6,6 +6,8 @@
 //!   another leader. Then contend again (`--once`: exit).
 //! - SIGTERM and SIGINT: CMD's group gets SIGTERM and drains while this process goes on renewing. A second request
 //!   kills. The exit code is CMD's if it left by itself, else 128 and the signal. While waiting: exit at once.
+//! - What cannot be killed ends the lease: renewals stop once a kill took longer than its grace, the lease runs out
+//!   without a release, and the exit code is 79. A request to stop then does not wait for that.
 //! - SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2 and SIGWINCH are forwarded. While waiting the first two end the
 //!   process, and the others do nothing.
 //! - On a terminal CMD is the foreground process group, so that Ctrl-C reaches it and not us. Ctrl-Z does not
@@ -22,16 +24,20 @@ use std::time::Duration;
 use leasehold::{
     BootClock, Clock, Deadlines, Elector, Error, ErrorKind, Held, Leader, LockUrl, Loss, Term, Time,
 };
+use leasehold_guard::Process;
 use nix::sys::signal::{SigSet, Signal};
 use tracing::{debug, error, info, warn};
 
 use crate::args::{self, RunArgs};
 use crate::exit;
-use crate::guard::supervise::{Ended, Event, Guarded, Spec};
-use crate::guard::{Exit, Instants};
+use crate::guard::supervise::{Guarded, News, Spec};
+use crate::guard::{self, Event, Exit, Instants, Outcome, host};
 use crate::lock::Lock;
-use crate::signals::{Request, Signals};
+use crate::signals::{self, Request, Signals};
 use crate::waiting::{self, Waited};
+
+/// This very program, also after an upgrade replaced its file.
+const PROGRAM: &str = "/proc/self/exe";
 
 /// How long a take that was under way when a stop was asked for has to be given back.
 const FAREWELL: Duration = Duration::from_millis(60);
@@ -42,7 +48,7 @@ pub fn main(args: RunArgs) -> u8 {
     // The threads of this process inherit it: the terminal is taken back from the background.
     let mut ttou = SigSet::empty();
     ttou.add(Signal::SIGTTOU);
-    let blocked = ttou.thread_block();
+    let blocked = signals::unblock().and_then(|()| Ok(ttou.thread_block()?));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     match (runtime, blocked) {
         (Ok(runtime), Ok(())) => {
@@ -60,6 +66,11 @@ async fn run(args: RunArgs) -> u8 {
         Ok(signals) => signals,
         Err(failure) => return internal("handle signals", &failure),
     };
+    // Who could not guard CMD must not take the lock.
+    if let Err(unfit) = host::check(&PathBuf::from(PROGRAM)) {
+        error!("{unfit}");
+        return exit::CONFIG;
+    }
     let opened = tokio::select! {
         opened = Candidate::open(args) => opened,
         number = stop_request(&mut signals) => return exit::by_signal(number),
@@ -121,6 +132,8 @@ struct Course {
     loss: Option<Loss>,
     /// CMD's main process ended before anybody asked for it.
     ended_by_itself: Option<Exit>,
+    /// Something could not be killed in time, and renewals have stopped.
+    stuck: bool,
 }
 
 impl Candidate {
@@ -162,14 +175,17 @@ impl Candidate {
                 return Some(code);
             }
         };
-        let ended = self.supervise(&term, guarded, signals, &mut course).await;
-        // After a freeze the end may be heard of before the loss that caused it.
-        course.loss = course.loss.or(term.check().err());
-        if ended.is_some() {
+        let mut held = Some(held);
+        let ended = self.supervise(&term, guarded, signals, &mut course, &mut held).await;
+        if !course.stuck {
+            // After a freeze the end may be heard of before the loss that caused it.
+            course.loss = course.loss.or(term.check().err());
+        }
+        let dead = ended.as_ref().is_some_and(Outcome::may_release);
+        match held {
             // Everything is known to be dead: only now may the lock be given back.
-            self.resign(held).await;
-        } else {
-            drop(held);
+            Some(held) if dead => self.resign(held).await,
+            held => drop(held),
         }
         self.conclude(&course, ended)
     }
@@ -189,16 +205,22 @@ impl Candidate {
         mut guarded: Guarded,
         signals: &mut Signals,
         course: &mut Course,
-    ) -> Option<Ended> {
+        held: &mut Option<Held>,
+    ) -> Option<Outcome> {
         let mut until = term.deadlines().until;
         loop {
             let drained_by = course.drained_by.unwrap_or(Time::NEVER);
-            let leads = course.loss.is_none();
+            let leads = course.loss.is_none() && !course.stuck;
             tokio::select! {
                 biased;
                 event = guarded.next() => match event {
-                    Some(Event::Ended(ended)) => return Some(ended),
-                    Some(event) => course.note(event),
+                    Some(News::Ended(ended)) => return Some(ended),
+                    // Dropped without a release: what cannot be killed must not be renewed for.
+                    Some(News::Event(Event::StopRenewing)) => {
+                        course.stop_renewing(self.clock.now(), term.deadlines().dead_by);
+                        drop(held.take());
+                    }
+                    Some(News::Event(event)) => course.note(event),
                     None => return None,
                 },
                 request = signals.next() => self.obey(request, &guarded, course),
@@ -218,6 +240,13 @@ impl Candidate {
 
     fn obey(&self, request: Request, guarded: &Guarded, course: &mut Course) {
         match request {
+            Request::Stop(number) if course.stuck => {
+                warn!(
+                    "signal {number}: not waiting for what cannot be killed; nothing is released"
+                );
+                course.stop = course.stop.or(Some(number));
+                guarded.leave();
+            }
             Request::Stop(number) if course.stop.is_none() => {
                 info!("signal {number}: stopping CMD, which has {:?}", self.args.drain_timeout);
                 course.stop = Some(number);
@@ -275,18 +304,15 @@ impl Candidate {
     }
 
     /// The exit code, or `None` to contend again.
-    fn conclude(&self, course: &Course, ended: Option<Ended>) -> Option<u8> {
+    fn conclude(&self, course: &Course, ended: Option<Outcome>) -> Option<u8> {
         let Some(ended) = ended else {
             error!(
                 "the thread that watches the guard ended before everything was known to be dead: nothing is released, the lease runs out"
             );
             return Some(exit::INTERNAL);
         };
-        if let Some(overrun) = ended.overrun {
-            error!(
-                overrun_ms = u64::try_from(overrun.as_millis()).unwrap_or(u64::MAX),
-                "CMD, or something it started, lived {overrun:?} longer than the lease: another leader may have run at the same time"
-            );
+        if let Some((least, most)) = ended.overrun() {
+            outlived(&ended, least, most);
             return Some(exit::OVERRUN);
         }
         if let Some(errno) = ended.failed {
@@ -325,7 +351,7 @@ impl Candidate {
     fn spec(&self, term: &Term) -> Spec {
         let variable = |name: &str, value: String| (OsString::from(name), OsString::from(value));
         Spec {
-            program: PathBuf::from("/proc/self/exe"),
+            program: PathBuf::from(PROGRAM),
             command: self.args.command.clone(),
             env: vec![
                 variable("LEASEHOLD_HELD_NAME", self.lock.backend().name().to_owned()),
@@ -334,6 +360,7 @@ impl Candidate {
             ],
             env_remove: [args::variables(), secrets(&self.args.lock.lock)].concat(),
             grace: self.elector.timing().stop_grace(),
+            cgroup: self.args.cgroup,
         }
     }
 }
@@ -355,12 +382,50 @@ impl Course {
                     self.ended_by_itself = Some(exit);
                 }
             }
+            Event::Stopped(number) => {
+                warn!("CMD is stopped ({}) and still holds the lock", signals::name(number));
+            }
             Event::GuardLost => warn!("the guard is lost: killing CMD"),
             Event::Overdue => error!(
                 "the lease is over and CMD, or something it started, may still live: another leader may run at the same time; still killing"
             ),
-            Event::Ended(_) => {}
+            Event::Left(left) => error!("SIGKILL has no effect on {}", guard::names(&left)),
+            Event::StopRenewing => {}
         }
+    }
+
+    fn stop_renewing(&mut self, now: Time, dead_by: Time) {
+        self.stuck = true;
+        // It did not drain, and must not be asked again.
+        self.drained_by = None;
+        error!(
+            "CMD, or something it started, was not dead {:?} after it was killed: renewing no longer, and releasing nothing; the lease runs out in {:.1?}",
+            leasehold_guard::KILL_GRACE,
+            dead_by.since(now)
+        );
+    }
+}
+
+/// Says that something outlived the lease, or may have.
+fn outlived(ended: &Outcome, least: Duration, most: Duration) {
+    let overrun_ms = u64::try_from(least.as_millis()).unwrap_or(u64::MAX);
+    if !ended.dead {
+        let left: &[Process] = &ended.left;
+        let who = if left.is_empty() { "unknown processes".to_owned() } else { guard::names(left) };
+        error!(
+            overrun_ms,
+            "what CMD started is not dead: {who}; nothing was released, the lease runs out by itself: another leader may run at the same time"
+        );
+    } else if least.is_zero() {
+        error!(
+            overrun_ms,
+            "CMD, or something it started, was found dead {most:?} after the end of the lease, and when it died is not known: another leader may have run at the same time"
+        );
+    } else {
+        error!(
+            overrun_ms,
+            "CMD, or something it started, lived {least:?} longer than the lease: another leader may have run at the same time"
+        );
     }
 }
 

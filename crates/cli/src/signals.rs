@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::io;
 use std::task::Poll;
 
+use nix::sys::signal::{SigSet, Signal as NixSignal};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use rustix::process::Signal as Number;
@@ -66,6 +67,37 @@ impl Signals {
         })
         .await
     }
+}
+
+/// The signals that are handled here.
+const HANDLED: [Number; 8] = [
+    Number::TERM,
+    Number::INT,
+    Number::HUP,
+    Number::QUIT,
+    Number::USR1,
+    Number::USR2,
+    Number::WINCH,
+    Number::CHILD,
+];
+
+/// Unblocks them for this thread and those it starts: blocked by the parent, they would never arrive.
+///
+/// # Errors
+/// The kernel refused it.
+pub fn unblock() -> io::Result<()> {
+    let mut set = SigSet::empty();
+    for number in HANDLED {
+        set.add(NixSignal::try_from(number.as_raw())?);
+    }
+    Ok(set.thread_unblock()?)
+}
+
+/// The name of a signal, for people.
+#[must_use]
+pub fn name(number: u8) -> String {
+    let known = NixSignal::try_from(i32::from(number));
+    known.map_or_else(|_unknown| format!("signal {number}"), |signal| signal.as_str().to_owned())
 }
 
 /// The signals this process ignores, as a bit mask.

@@ -53,7 +53,7 @@ pub async fn for_leadership(
                 }
                 Request::Tell(number) => debug!("signal {number} ignored while waiting"),
                 // As the first process of a container, or after a child, orphans of others end up here.
-                Request::Reap => reap_zombies(None),
+                Request::Reap => reap_zombies(),
             },
             held = &mut campaign => return match held {
                 Ok(held) => Waited::Leads(held),

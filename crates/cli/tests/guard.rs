@@ -19,8 +19,8 @@ use std::time::Duration;
 
 use common::{PATIENCE, Scene, alive, eventually, freeze, signal, state, thaw};
 use leasehold_cli::boot::{Time, now};
-use leasehold_cli::guard::supervise::{Event, Guarded, Spec};
-use leasehold_cli::guard::{Exit, Instants};
+use leasehold_cli::guard::supervise::{Guarded, News, Spec};
+use leasehold_cli::guard::{Event, Exit, Instants, cgroup, names};
 use rustix::process::Signal;
 
 /// What a supervisor under test is told, line by line, on standard input.
@@ -53,6 +53,10 @@ fn driver() {
             env: vec![("CMD_ONLY".into(), "1".into())],
             env_remove: vec!["LEASEHOLD_TEST_DRIVER".into()],
             grace: Duration::from_millis(300),
+            cgroup: match std::env::var("LEASEHOLD_TEST_CGROUP").as_deref() {
+                Ok("require") => cgroup::Mode::Require,
+                _ => cgroup::Mode::Off,
+            },
         };
         let mut children =
             tokio::signal::unix::signal(tokio::signal::unix::SignalKind::child()).unwrap();
@@ -61,15 +65,12 @@ fn driver() {
         println!("\nguard {}", guarded.guard());
         loop {
             tokio::select! {
-                event = guarded.next() => match event {
-                    Some(Event::Started(pid)) => println!("\nstarted {pid}"),
-                    Some(Event::Exited { exit: Exit::Code(code), .. }) => println!("\nexited code {code}"),
-                    Some(Event::Exited { exit: Exit::Signal(number), .. }) => println!("\nexited signal {number}"),
-                    Some(Event::GuardLost) => println!("\nlost"),
-                    Some(Event::Overdue) => println!("\noverdue"),
-                    Some(Event::Ended(ended)) => {
-                        let overrun = ended.overrun.map_or(0, |overrun| overrun.as_millis());
-                        println!("\nended lost={} overrun={overrun} at={}", ended.guard_lost, ended.dead_at.0);
+                news = guarded.next() => match news {
+                    Some(News::Event(event)) => print_event(event),
+                    Some(News::Ended(ended)) => {
+                        let overrun = ended.overrun().map_or(0, |(least, _)| least.as_millis());
+                        let (lost, dead, left) = (ended.guard_lost, ended.dead, names(&ended.left));
+                        println!("\nended lost={lost} overrun={overrun} dead={dead} left={left}");
                         return;
                     }
                     None => unreachable!("nothing comes after the end, and the driver is gone by then"),
@@ -78,6 +79,7 @@ fn driver() {
                 Some(line) = line.recv() => match line.split(' ').next().unwrap() {
                     "extend" => guarded.extend(instants(&line)),
                     "terminate" => guarded.terminate(),
+                    "leave" => guarded.leave(),
                     "signal" => guarded.signal(line[7..].parse().unwrap()),
                     "kill" => guarded.kill(),
                     other => panic!("{other}"),
@@ -85,6 +87,19 @@ fn driver() {
             }
         }
     });
+}
+
+fn print_event(event: Event) {
+    match event {
+        Event::Started(pid) => println!("\nstarted {pid}"),
+        Event::Exited { exit: Exit::Code(code), .. } => println!("\nexited code {code}"),
+        Event::Exited { exit: Exit::Signal(number), .. } => println!("\nexited signal {number}"),
+        Event::Stopped(number) => println!("\nstopped {number}"),
+        Event::GuardLost => println!("\nlost"),
+        Event::StopRenewing => println!("\nstop renewing"),
+        Event::Left(left) => println!("\nleft {}", names(&left)),
+        Event::Overdue => println!("\noverdue"),
+    }
 }
 
 /// A supervisor process under test.

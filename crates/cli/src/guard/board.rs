@@ -1,4 +1,4 @@
-//! Where the supervisor posts the instants and the guard reads them.
+//! Where the supervisor posts the instants and the guard reads them, and where the guard says that it works.
 //!
 //! A message would wait behind older ones, and a guard that thaws would find the newest last, or not at all if the
 //! socket had been full. So the instants are not sent but posted: a small file in memory that both have open.
@@ -11,6 +11,7 @@ use rustix::io::{Errno, pread, pwrite};
 use super::Instants;
 use crate::boot::Time;
 
+/// The size of what one of them posts, and where the guard's begins.
 const SIZE: usize = 32;
 
 /// How often a reading that met a writer is repeated.
@@ -40,29 +41,51 @@ impl Board {
         &self,
         Instants { stop_at, kill_at, dead_by }: Instants,
     ) -> rustix::io::Result<()> {
+        self.write(0, [stop_at, kill_at, dead_by])
+    }
+
+    /// The guard works: it is killing at `at`, and something of CMD was last known to live at `alive_at`.
+    pub(super) fn beat(&self, at: Time, alive_at: Time) {
+        // Without it the supervisor kills in the guard's place.
+        let _ = self.write(SIZE, [at, alive_at, Time(0)]);
+    }
+
+    /// The last such word, and of what moment it is; `None` if there was none.
+    pub(super) fn beaten(&self) -> Option<(Time, Time)> {
+        let [at, alive_at, _] = self.words(SIZE)?;
+        Some((at, alive_at))
+    }
+
+    fn write(&self, place: usize, [a, b, c]: [Time; 3]) -> rustix::io::Result<()> {
         let mut bytes = [0; SIZE];
-        let words = [stop_at.0, kill_at.0, dead_by.0, check(stop_at.0, kill_at.0, dead_by.0)];
+        let words = [a.0, b.0, c.0, check(a.0, b.0, c.0)];
         for (chunk, word) in bytes.chunks_exact_mut(8).zip(words) {
             chunk.copy_from_slice(&word.to_ne_bytes());
         }
-        if pwrite(&self.file, &bytes, 0)? == SIZE { Ok(()) } else { Err(Errno::IO) }
+        let place = u64::try_from(place).map_err(|_wide| Errno::INVAL)?;
+        if pwrite(&self.file, &bytes, place)? == SIZE { Ok(()) } else { Err(Errno::IO) }
     }
 
     /// What is posted. `None` if it stays half-written: its writer died or is stopped in the middle.
     pub(super) fn read(&self) -> Option<Instants> {
+        let [stop_at, kill_at, dead_by] = self.words(0)?;
+        Some(Instants { stop_at, kill_at, dead_by })
+    }
+
+    fn words(&self, place: usize) -> Option<[Time; 3]> {
+        let place = u64::try_from(place).ok()?;
         for _ in 0..READINGS {
             let mut bytes = [0; SIZE];
-            if pread(&self.file, &mut bytes, 0) != Ok(SIZE) {
+            if pread(&self.file, &mut bytes, place) != Ok(SIZE) {
                 return None;
             }
             let mut words = [0; 4];
             for (word, chunk) in words.iter_mut().zip(bytes.as_chunks::<8>().0) {
                 *word = u64::from_ne_bytes(*chunk);
             }
-            let [stop_at, kill_at, dead_by, sum] = words;
-            if sum == check(stop_at, kill_at, dead_by) {
-                let [stop_at, kill_at, dead_by] = [stop_at, kill_at, dead_by].map(Time);
-                return Some(Instants { stop_at, kill_at, dead_by });
+            let [a, b, c, sum] = words;
+            if sum == check(a, b, c) {
+                return Some([a, b, c].map(Time));
             }
         }
         None
@@ -106,6 +129,9 @@ mod tests {
             }
         }
         writer.join().unwrap();
+        assert_eq!(reader.beaten(), None);
+        reader.beat(Time(7), Time(5));
+        assert_eq!(reader.beaten(), Some((Time(7), Time(5))));
         assert_eq!(reader.read(), Some(of(199_999)));
     }
 }

@@ -6,12 +6,15 @@
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use nix::sys::signal::{SigSet, Signal as NixSignal};
 use rustix::process::{Pid, Signal, getpgrp, getppid, set_parent_process_death_signal};
 use rustix::termios::tcsetpgrp;
 
+use super::cgroup::Group;
+use super::priority;
 use crate::exit;
 
 /// The name of the hidden subcommand.
@@ -23,13 +26,19 @@ pub(super) const FOREGROUND: &str = "foreground";
 /// CMD leaves the terminal alone.
 pub(super) const BACKGROUND: &str = "background";
 
-/// The hidden subcommand: the guard's pid, foreground or background, CMD and its arguments. Returns only
-/// if CMD cannot be run, with 126 or 127 as shells do.
+/// The hidden subcommand: the guard's pid, foreground or background, CMD's priority, the directory of its control
+/// group or nothing, CMD and its arguments. Returns only if CMD cannot be run, with 126 or 127 as shells do.
 #[must_use]
 pub fn main(arguments: &[OsString]) -> ExitCode {
-    let [guard, place, program, arguments @ ..] = arguments else {
+    let [guard, place, nice, group, program, arguments @ ..] = arguments else {
         return ExitCode::from(exit::INTERNAL);
     };
+    let nice = nice.to_str().and_then(|nice| nice.parse().ok()).unwrap_or(0);
+    // Before it can start anybody. It is killed all the same without.
+    if !group.is_empty() {
+        let _ = Group::open(PathBuf::from(group)).join();
+    }
+    priority::restore(nice);
     let error = match prepare(guard, place == FOREGROUND) {
         Ok(()) => Command::new(program).args(arguments).exec(),
         Err(error) => error,

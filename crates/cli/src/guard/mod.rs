@@ -6,8 +6,12 @@
 //! ```text
 //! supervisor ── orders: start, look, terminate, signal, kill ──> guard ── exec ── CMD ── …
 //!            ── board: stop at, kill at, dead by ──────────────>
-//!            <── reports: started, exited, gone ───────────────
+//!            <── board: killing at, alive at ─────────────────
+//!            <── reports: started, exited, stopped, gone ──────
 //! ```
+//!
+//! What both decide is in `leasehold_guard`, pure; here are the system calls (`process` and `watch` drive them,
+//! `procs` and `cgroup` ask the kernel and signal).
 //!
 //! - Supervisor and guard are child subreapers: whatever CMD starts, in whatever session and however deep, stays a
 //!   descendant of the guard, and becomes one of the supervisor if the guard dies.
@@ -15,21 +19,23 @@
 //!   descriptor of the liveness lock (which the guard keeps until everything is dead) and that of the board.
 //! - With every acknowledged renewal the supervisor posts boot-clock [`Instants`] on the board, a small file in
 //!   memory: SIGTERM at the first, SIGKILL at the second.
-//! - The guard reads all waiting orders and then the board before it looks at the clock: thawed after a freeze
-//!   however long, it first learns of the renewals it slept through. End of file is the supervisor's
-//!   death: it kills at once.
+//! - The guard reads orders and then the board before it looks at the clock: thawed after a freeze however long, it
+//!   first learns of the renewals it slept through. End of file is the supervisor's death: it kills at once.
 //! - The supervisor watches the guard through a pidfd and keeps the same instants: when the guard dies, or is
-//!   not done shortly after the second, it kills the guard and every descendant that then becomes its own, except
-//!   those it had before it started the guard.
+//!   not done shortly after the second and does not say that it works, it kills the guard and every descendant that
+//!   then becomes its own, except the children it had before and those that came while the guard ran.
 //! - Nobody sends so that it could block: an order that does not fit waits.
 //! - Each descriptor is close-on-exec: CMD inherits none. CMD has a process group of its own and is
-//!   signalled by group while it has not been reaped (a pid cannot be reused before that), others
-//!   by pidfd after their start time was compared.
+//!   signalled by group while it has not been reaped (a pid cannot be reused before that), children by their pid for
+//!   the same reason, others by pidfd after their start time was compared.
 //! - "Gone" is proven by the kernel: `wait` says that no child remains, and every descendant has an ancestor
-//!   among the children.
+//!   among the children. No list is a proof (docs/RUN.md has the whole argument).
 
 mod board;
+pub mod cgroup;
 pub mod exec;
+pub mod host;
+mod priority;
 pub mod process;
 pub mod procs;
 pub mod supervise;
@@ -37,26 +43,63 @@ pub mod terminal;
 mod watch;
 pub mod wire;
 
-pub(crate) use watch::reap_zombies;
+pub use leasehold_guard::{Event, Exit, Instants, Outcome};
 
-use crate::boot::Time;
+use leasehold::printable;
+use leasehold_guard::{Depth, Process};
 
-/// What one acknowledged renewal means for CMD, as boot-clock instants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Instants {
-    /// CMD is told to stop (SIGTERM to its group).
-    pub stop_at: Time,
-    /// CMD and all its descendants are killed.
-    pub kill_at: Time,
-    /// The lease may pass to another: everything must have been dead by then.
-    pub dead_by: Time,
+/// Reaps every child that has ended: orphans of others, which end up with a subreaper.
+pub(crate) fn reap_zombies() {
+    let Some(listing) = procs::list(Depth::Children, None) else { return };
+    let ended = listing.processes.iter().filter(|child| child.ended).map(|child| child.pid);
+    procs::reap(&ended.collect::<Vec<_>>());
 }
 
-/// How CMD's main process ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exit {
-    /// By itself, with this code.
-    Code(u8),
-    /// By this signal.
-    Signal(u8),
+/// The most processes that a sentence names.
+const NAMED: usize = 8;
+
+/// These processes in words: pid, command, state and user of each.
+#[must_use]
+pub fn names(left: &[Process]) -> String {
+    let named: Vec<String> = left.iter().take(NAMED).map(name).collect();
+    let more = left.len().saturating_sub(NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{more}", named.join(", "))
+}
+
+fn name(process: &Process) -> String {
+    let pid = process.pid;
+    let Some(seen) = &process.seen else { return format!("{pid} (hidden from this user)") };
+    let name = printable(&seen.name).at_most(64);
+    let state = match seen.state {
+        'D' => "D, in uninterruptible sleep".to_owned(),
+        'T' | 't' => "T, stopped".to_owned(),
+        state => state.to_string(),
+    };
+    let user = seen.user.map(|user| format!(", user {user}")).unwrap_or_default();
+    format!("{pid} ({name}, state {state}{user})")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use leasehold_guard::Seen;
+
+    #[test]
+    fn what_is_left_is_named_on_one_line_and_not_without_end() {
+        let seen = Seen {
+            start: 1,
+            group: 2,
+            session: 2,
+            state: 'D',
+            name: "a\x1b[2J\nb".to_owned(),
+            user: Some(33),
+        };
+        let of = |pid, seen| Process { pid, root: Some(pid), ended: false, seen };
+        let text = names(&[of(7, Some(seen)), of(8, None)]);
+        let first = r"7 (a\u{1b}[2J\nb, state D, in uninterruptible sleep, user 33)";
+        assert_eq!(text, format!("{first}, 8 (hidden from this user)"));
+        let many: Vec<Process> = (1..=20).map(|pid| of(pid, None)).collect();
+        assert!(names(&many).ends_with("and 12 more"));
+    }
 }

@@ -1,164 +1,254 @@
-//! Processes as `/proc` shows them: who descends from whom, and how to signal them without hitting another.
+//! Lists of processes, and how to signal and reap them without hitting another.
+//!
+//! Children come from `/proc/self/task/*/children`, which shows hidden ones too, and each is asked for by its pid
+//! (`waitid`), which until it is reaped belongs to nobody else. Nothing here concludes that somebody is dead from
+//! what `/proc` does not show.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, VecDeque};
 use std::fs;
 use std::io;
+use std::time::Duration;
 
+use leasehold_guard::{Children, Depth, Listing, Process, Seen, Target, Targets};
 use rustix::io::Errno;
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitOptions, kill_process, kill_process_group, pidfd_open,
-    pidfd_send_signal,
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitOptions, kill_process, kill_process_group,
+    pidfd_open, pidfd_send_signal, waitid,
 };
 
 use super::Exit;
+use super::cgroup::Group;
+use crate::boot::now;
 
-/// One process at the moment of a [`Snapshot`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Process {
-    /// Its pid.
-    pub pid: Pid,
-    /// Its parent's pid; `None` for those the kernel started, or from outside the pid namespace.
-    pub parent: Option<Pid>,
-    /// Its process group.
-    pub group: Option<Pid>,
-    /// Ended, but not yet reaped.
-    pub zombie: bool,
-    /// When it started, in clock ticks since boot. With the pid it names one process for ever.
-    pub start: u64,
+/// `__WALL`: children of every kind, also those that were cloned without SIGCHLD.
+const ALL_KINDS: u32 = 0x4000_0000;
+
+/// The most processes that are read one by one for one list, and the longest time for it: killing must go on.
+const MOST: usize = 1_000;
+const LONGEST: Duration = Duration::from_millis(50);
+
+/// How often a reading of the children that met a change is repeated.
+const READINGS: u32 = 3;
+
+/// What waits are asked with.
+fn ended() -> WaitIdOptions {
+    WaitIdOptions::EXITED
+        | WaitIdOptions::NOHANG
+        | WaitIdOptions::NOWAIT
+        | WaitIdOptions::from_bits_retain(ALL_KINDS)
 }
 
-impl Process {
-    /// The process with this pid.
-    ///
-    /// # Errors
-    /// There is none, or `/proc` cannot be read.
-    pub fn read(pid: Pid) -> io::Result<Self> {
-        let stat = fs::read(format!("/proc/{}/stat", pid.as_raw_pid()))?;
-        parse(pid, &stat).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
-    }
-
-    /// Sends a signal to this very process; one that took over its pid is left alone.
-    pub fn signal(&self, signal: Signal) {
-        let pidfd = pidfd_open(self.pid, PidfdFlags::empty());
-        if !Self::read(self.pid).is_ok_and(|now| now.start == self.start) {
-            return;
-        }
-        // What cannot be signalled is met again in the next round.
-        let _ = match pidfd {
-            Ok(pidfd) => pidfd_send_signal(pidfd, signal),
-            Err(Errno::SRCH) => return,
-            // No descriptor is left: by pid, which was this process's a moment ago.
-            Err(_) => kill_process(self.pid, signal),
+/// What `wait` says about all children, without reaping anybody.
+#[must_use]
+pub fn children() -> Children {
+    loop {
+        return match waitid(WaitId::All, ended()) {
+            Ok(_) => Children::Some,
+            Err(Errno::CHILD) => Children::None,
+            Err(Errno::INTR) => continue,
+            Err(_) => Children::Unknown,
         };
     }
 }
 
+/// What `waitid` says about one child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It runs, or is stopped.
+    Runs,
+    /// It has ended, and is not reaped.
+    Ended(Exit),
+    /// There is no such child.
+    NoChild,
+}
+
+/// Asks for one child by its pid.
+#[must_use]
+pub fn state(pid: Pid) -> State {
+    match waitid(WaitId::Pid(pid), ended()) {
+        Ok(Some(status)) => {
+            let code = status.exit_status().map(|code| Exit::Code(low_byte(code)));
+            let signal = status.terminating_signal().map(|n| Exit::Signal(low_byte(n)));
+            State::Ended(code.or(signal).unwrap_or(Exit::Code(0)))
+        }
+        Err(Errno::CHILD) => State::NoChild,
+        // What cannot be asked is not known to have ended.
+        Ok(None) | Err(_) => State::Runs,
+    }
+}
+
+/// The descendants of this process. `None` if its children cannot be read.
+#[must_use]
+pub fn list(depth: Depth, group: Option<&Group>) -> Option<Listing> {
+    let (pids, complete) = own_children()?;
+    let mut processes = Vec::new();
+    for pid in pids {
+        let ended = match Pid::from_raw(pid).map_or(State::NoChild, state) {
+            State::Runs => false,
+            State::Ended(_) => true,
+            State::NoChild => continue,
+        };
+        processes.push(Process { pid, root: Some(pid), ended, seen: None });
+    }
+    if depth == Depth::All {
+        descend(&mut processes, group);
+    }
+    Some(Listing { depth, processes, complete })
+}
+
+/// Reads what `/proc` shows of these, adds what descends from them, and who else is in the group.
+fn descend(processes: &mut Vec<Process>, group: Option<&Group>) {
+    let until = now() + LONGEST;
+    let mut known: BTreeSet<i32> = processes.iter().map(|process| process.pid).collect();
+    let mut next = 0;
+    while next < processes.len().min(MOST) && now() < until {
+        let process = &mut processes[next];
+        next += 1;
+        if let Ok((seen, over)) = read(process.pid) {
+            // Of a child `waitid` knows better: a leader whose threads live on looks ended.
+            if !process.is_child() {
+                process.ended = over;
+            }
+            process.seen = Some(seen);
+        }
+        if process.ended {
+            continue;
+        }
+        let root = process.root;
+        for pid in children_of(process.pid) {
+            if known.insert(pid) {
+                processes.push(Process { pid, root, ended: false, seen: None });
+            }
+        }
+    }
+    for pid in group.map(Group::members).unwrap_or_default() {
+        if known.insert(pid) {
+            let seen = read(pid).ok();
+            let ended = seen.as_ref().is_some_and(|(_, over)| *over);
+            let seen = seen.map(|(seen, _)| seen);
+            processes.push(Process { pid, root: None, ended, seen });
+        }
+    }
+}
+
+/// The pids of all children of this process, whichever thread is their parent, and whether none can be missing: two
+/// readings that agree. The kernel promises that only while none of them is reaped in between.
+fn own_children() -> Option<(Vec<i32>, bool)> {
+    let read = || -> io::Result<(Vec<String>, Vec<i32>)> {
+        let (mut threads, mut pids) = (Vec::new(), Vec::new());
+        for thread in fs::read_dir("/proc/self/task")? {
+            let name = thread?.file_name().to_string_lossy().into_owned();
+            match fs::read(format!("/proc/self/task/{name}/children")) {
+                Ok(text) => pids.extend(numbers(&text)),
+                // The thread has ended, and what it had is another's.
+                Err(error) if is_gone(&error) => {}
+                Err(error) => return Err(error),
+            }
+            threads.push(name);
+        }
+        Ok((threads, pids))
+    };
+    let mut last = read().ok()?;
+    for _ in 0..READINGS {
+        let again = read().ok()?;
+        if again == last {
+            return Some((again.1, true));
+        }
+        last = again;
+    }
+    Some((last.1, false))
+}
+
+/// The children of another process, as far as they may be read.
+fn children_of(pid: i32) -> Vec<i32> {
+    let mut found = Vec::new();
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return found };
+    for thread in threads.flatten() {
+        if let Ok(text) = fs::read(thread.path().join("children")) {
+            found.extend(numbers(&text));
+        }
+    }
+    found
+}
+
+fn numbers(text: &[u8]) -> impl Iterator<Item = i32> {
+    let words = text.split(u8::is_ascii_whitespace);
+    words.filter_map(|word| std::str::from_utf8(word).ok()?.parse().ok())
+}
+
+/// The process is not there any more, or was never shown.
+fn is_gone(error: &io::Error) -> bool {
+    let gone = [Errno::NOENT, Errno::SRCH].map(|errno| Some(errno.raw_os_error()));
+    gone.contains(&error.raw_os_error())
+}
+
+/// What `/proc` shows of a process, and whether it has ended.
+fn read(pid: i32) -> io::Result<(Seen, bool)> {
+    let stat = fs::read(format!("/proc/{pid}/stat"))?;
+    parse(&stat).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
+}
+
 /// The fields of `/proc/PID/stat`. The name in parentheses may itself contain anything.
-fn parse(pid: Pid, stat: &[u8]) -> Option<Process> {
+fn parse(stat: &[u8]) -> Option<(Seen, bool)> {
     let name_end = stat.iter().rposition(|&byte| byte == b')')?;
+    let name_start = stat.iter().position(|&byte| byte == b'(')?;
+    let name = String::from_utf8_lossy(stat.get(name_start + 1..name_end)?).into_owned();
     let rest = std::str::from_utf8(stat.get(name_end + 1..)?).ok()?;
     let mut fields = rest.split_ascii_whitespace();
-    let state = fields.next()?;
-    let parent = fields.next()?.parse().ok()?;
-    let group = fields.next()?.parse().ok()?;
-    let start = fields.nth(16)?.parse().ok()?;
-    Some(Process {
-        pid,
-        parent: Pid::from_raw(parent),
-        group: Pid::from_raw(group),
-        zombie: matches!(state, "Z" | "X"),
-        start,
-    })
+    let state = fields.next()?.chars().next()?;
+    let group = fields.nth(1)?.parse().ok()?;
+    let session = fields.next()?.parse().ok()?;
+    let threads: u64 = fields.nth(13)?.parse().ok()?;
+    let start = fields.nth(1)?.parse().ok()?;
+    // A thread-group leader that ended while other threads live on is no death.
+    let over = matches!(state, 'Z' | 'X') && threads <= 1;
+    Some((Seen { start, group, session, state, name, user: None }, over))
 }
 
-/// All processes, read one after the other: whoever is in it existed, but others may have come since.
-#[derive(Debug)]
-pub struct Snapshot {
-    processes: Vec<Process>,
+/// The same process with its user, for people.
+#[must_use]
+pub fn with_user(mut process: Process) -> Process {
+    let path = format!("/proc/{}/status", process.pid);
+    let status = fs::read(path).unwrap_or_default();
+    let user = status.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(b"Uid:"));
+    // Real, effective, saved, of the file system.
+    let user = user.and_then(|text| numbers(text).nth(1)).map(i32::cast_unsigned);
+    if let Some(seen) = &mut process.seen {
+        seen.user = user;
+    }
+    process
 }
 
-impl Snapshot {
-    /// Reads `/proc`.
-    ///
-    /// # Errors
-    /// `/proc` is not there or cannot be read.
-    pub fn take() -> io::Result<Self> {
-        let mut processes = Vec::new();
-        for entry in fs::read_dir("/proc")? {
-            let name = entry?.file_name();
-            let pid = name.to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
-            // One that ended since is none.
-            processes.extend(pid.and_then(|pid| Process::read(pid).ok()));
-        }
-        Ok(Self { processes })
+/// Signals these, groups first.
+pub fn signal(targets: &Targets, number: u8) {
+    let Some(signal) = Signal::from_named_raw(number.into()) else { return };
+    for group in targets.groups.iter().filter_map(|group| Pid::from_raw(*group)) {
+        let _ = kill_process_group(group, signal);
     }
+    for target in &targets.processes {
+        signal_one(*target, signal);
+    }
+}
 
-    /// The children of `parent`.
-    pub fn children(&self, parent: Pid) -> impl Iterator<Item = &Process> {
-        self.processes.iter().filter(move |process| process.parent == Some(parent))
+/// Signals this very process; one that took over its pid is left alone.
+fn signal_one(target: Target, signal: Signal) {
+    let Some(pid) = Pid::from_raw(target.pid) else { return };
+    let Some(start) = target.start else {
+        // A child that is not reaped.
+        let _ = kill_process(pid, signal);
+        return;
+    };
+    let pidfd = pidfd_open(pid, PidfdFlags::empty());
+    if !read(target.pid).is_ok_and(|(seen, _)| seen.start == start) {
+        return;
     }
-
-    /// Who lives in this process group beside `member` and the processes it descends from.
-    pub fn companions(&self, group: Pid, member: Pid) -> impl Iterator<Item = &Process> {
-        let mut line = HashSet::from([member]);
-        let mut child = member;
-        let parent_of = |child| self.processes.iter().find(|process| process.pid == child)?.parent;
-        while let Some(parent) = parent_of(child) {
-            if !line.insert(parent) {
-                break;
-            }
-            child = parent;
-        }
-        let living = self.processes.iter().filter(|process| !process.zombie);
-        living.filter(move |process| process.group == Some(group) && !line.contains(&process.pid))
-    }
-
-    /// Everything below `root`, without the children of `root` that are spared and what is below them.
-    #[must_use]
-    pub fn descendants(&self, root: Pid, spared: impl Fn(&Process) -> bool) -> Vec<Process> {
-        let mut by_parent: HashMap<Pid, Vec<Process>> = HashMap::new();
-        for process in &self.processes {
-            if let Some(parent) = process.parent {
-                by_parent.entry(parent).or_default().push(*process);
-            }
-        }
-        let first = by_parent.remove(&root).unwrap_or_default();
-        let mut found: Vec<Process> = first.into_iter().filter(|p| !spared(p)).collect();
-        let mut next = 0;
-        while let Some(process) = found.get(next) {
-            // Removed, so that a loop from pids reused during the reading ends.
-            let below = by_parent.remove(&process.pid).unwrap_or_default();
-            found.extend(below);
-            next += 1;
-        }
-        found
-    }
-
-    /// Signals each of `victims`, and first each process group that has no other member: a group is
-    /// signalled at once, so that no member can slip away by forking.
-    pub fn signal(&self, victims: &[Process], signal: Signal) {
-        let pids: HashSet<Pid> = victims.iter().map(|process| process.pid).collect();
-        let others: HashSet<Pid> = self
-            .processes
-            .iter()
-            .filter(|process| !process.zombie && !pids.contains(&process.pid))
-            .filter_map(|process| process.group)
-            .collect();
-        let groups: HashSet<Pid> =
-            victims.iter().filter(|p| !p.zombie).filter_map(|p| p.group).collect();
-        for group in groups.difference(&others) {
-            let _ = kill_process_group(*group, signal);
-        }
-        if signal == Signal::KILL {
-            for process in victims {
-                process.signal(signal);
-            }
-        } else {
-            for process in victims.iter().filter(|p| p.group.is_none_or(|g| others.contains(&g))) {
-                process.signal(signal);
-            }
-        }
-    }
+    // What cannot be signalled is met again in the next round.
+    let _ = match pidfd {
+        Ok(pidfd) => pidfd_send_signal(pidfd, signal),
+        Err(Errno::SRCH) => return,
+        // No descriptor is left: by pid, which was this process's a moment ago.
+        Err(_) => kill_process(pid, signal),
+    };
 }
 
 /// Reaps one child that has ended.
@@ -169,7 +259,7 @@ impl Snapshot {
 /// [`Errno::CHILD`]: there are no children, and so no descendants. The kernel's word.
 pub fn reap_any() -> Result<Option<(Pid, Exit)>, Errno> {
     loop {
-        match rustix::process::wait(WaitOptions::NOHANG) {
+        match rustix::process::wait(reaping()) {
             Ok(Some((pid, status))) => {
                 let code = status.exit_status().map(|code| Exit::Code(low_byte(code)));
                 let signal = status.terminating_signal().map(|n| Exit::Signal(low_byte(n)));
@@ -184,10 +274,44 @@ pub fn reap_any() -> Result<Option<(Pid, Exit)>, Errno> {
     }
 }
 
-/// Reaps this child if it has ended.
+/// Reaps these children if they have ended.
+pub fn reap(pids: &[i32]) {
+    for pid in pids.iter().filter_map(|pid| Pid::from_raw(*pid)) {
+        let _ = rustix::process::waitpid(Some(pid), reaping());
+    }
+}
+
+fn reaping() -> WaitOptions {
+    WaitOptions::NOHANG | WaitOptions::from_bits_retain(ALL_KINDS)
+}
+
+/// The pids of the children of this process.
+///
+/// # Errors
+/// They cannot be read.
+pub fn own_pids() -> io::Result<Vec<i32>> {
+    let unreadable = || io::Error::other("/proc/self/task/*/children cannot be read");
+    own_children().map(|(pids, _)| pids).ok_or_else(unreadable)
+}
+
+/// Whether a process group has no living member but this process and those it descends from. What is not shown
+/// does not count, since only the terminal depends on it.
 #[must_use]
-pub fn reap(pid: Pid) -> bool {
-    matches!(rustix::process::waitpid(Some(pid), WaitOptions::NOHANG), Ok(Some(_)))
+pub fn is_alone_in(group: i32) -> bool {
+    let parent = |pid: i32| -> Option<i32> {
+        let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+        let rest = stat.get(stat.iter().rposition(|&byte| byte == b')')? + 1..)?;
+        std::str::from_utf8(rest).ok()?.split_ascii_whitespace().nth(1)?.parse().ok()
+    };
+    let mut line = BTreeSet::new();
+    let mut next = VecDeque::from([rustix::process::getpid().as_raw_pid()]);
+    while let Some(pid) = next.pop_front().filter(|pid| line.insert(*pid)) {
+        next.extend(parent(pid));
+    }
+    let Ok(entries) = fs::read_dir("/proc") else { return false };
+    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let mut others = pids.filter(|pid| !line.contains(pid));
+    !others.any(|pid| read(pid).is_ok_and(|(seen, over)| seen.group == group && !over))
 }
 
 /// Exit codes and signal numbers fit a byte.
@@ -197,51 +321,65 @@ pub(super) fn low_byte(number: i32) -> u8 {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::process::Command;
 
-    fn process(pid: i32, parent: i32, group: i32) -> Process {
-        let raw = |n| Pid::from_raw(n);
-        Process {
-            pid: raw(pid).unwrap(),
-            parent: raw(parent),
-            group: raw(group),
-            zombie: false,
-            start: 1,
-        }
-    }
+    use super::*;
 
     #[test]
     fn a_name_with_parentheses_and_spaces_is_no_field() {
-        let stat = b"7 (a) R (b) c) S 3 5 5 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 9876 1 2 3\n";
-        let parsed = parse(Pid::from_raw(7).unwrap(), stat).unwrap();
-        assert_eq!(parsed, Process { start: 9876, ..process(7, 3, 5) });
+        let stat = b"7 (a) R (b) c) S 3 5 6 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 9876 1 2 3\n";
+        let (seen, over) = parse(stat).unwrap();
+        let name = "a) R (b) c".to_owned();
+        let expected = Seen { start: 9876, group: 5, session: 6, state: 'S', name, user: None };
+        assert_eq!(seen, expected);
+        assert!(!over);
     }
 
     #[test]
-    fn this_process_is_there_and_descends_from_its_parent() {
-        let me = rustix::process::getpid();
-        let snapshot = Snapshot::take().unwrap();
-        let parent = rustix::process::getppid().unwrap();
-        assert!(snapshot.descendants(parent, |_| false).iter().any(|p| p.pid == me));
-        assert!(snapshot.descendants(parent, |p| p.pid == me).iter().all(|p| p.pid != me));
+    fn a_leader_that_ended_before_its_threads_is_not_over() {
+        let of = |threads: u8| {
+            let line = format!("7 (x) Z 3 5 6 0 -1 0 1 2 3 4 5 6 7 8 20 0 {threads} 0 9 1\n");
+            parse(line.as_bytes()).unwrap().1
+        };
+        assert!(of(1) && !of(2));
     }
 
     #[test]
-    fn descendants_are_found_at_any_depth_and_a_loop_ends() {
-        let processes = vec![
-            process(2, 1, 2),
-            process(9, 2, 2),
-            process(3, 9, 3),
-            process(4, 1, 4),
-            process(5, 4, 4),
-            process(6, 7, 6),
-            process(7, 6, 7),
-            process(8, 8, 8),
-        ];
-        let snapshot = Snapshot { processes };
-        let root = Pid::from_raw(1).unwrap();
-        let found = snapshot.descendants(root, |p| p.pid.as_raw_pid() == 4);
-        let pids: Vec<_> = found.iter().map(|p| p.pid.as_raw_pid()).collect();
-        assert_eq!(pids, [2, 9, 3]);
+    fn a_child_is_listed_asked_for_and_reaped_by_its_pid() {
+        let child = Command::new("true").spawn().unwrap();
+        let raw = i32::try_from(child.id()).unwrap();
+        let pid = Pid::from_raw(raw).unwrap();
+        while state(pid) == State::Runs {
+            std::thread::yield_now();
+        }
+        assert_eq!(state(pid), State::Ended(Exit::Code(0)));
+        let listed = list(Depth::All, None).unwrap();
+        let found = listed.processes.iter().find(|process| process.pid == raw).unwrap();
+        assert!(found.ended && found.is_child());
+        reap(&[raw]);
+        assert_eq!(state(pid), State::NoChild);
+    }
+
+    #[test]
+    fn grandchildren_are_found_and_a_child_of_another_is_no_child() {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "sleep 100 & echo; wait"]);
+        let mut child = shell.stdout(std::process::Stdio::piped()).spawn().unwrap();
+        let mut line = [0];
+        std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut line).unwrap();
+        let raw = i32::try_from(child.id()).unwrap();
+        let listed = list(Depth::All, None).unwrap();
+        let below = listed.processes.iter().filter(|p| p.root == Some(raw) && p.pid != raw);
+        let below: Vec<_> = below.collect();
+        assert_eq!(below.len(), 1, "{listed:?}");
+        assert_eq!(state(Pid::from_raw(below[0].pid).unwrap()), State::NoChild);
+        let start = below[0].seen.as_ref().map(|seen| seen.start);
+        let target = Target { pid: below[0].pid, start: start.map(|start| start + 1) };
+        // Another one of this pid: it is left alone.
+        signal(&Targets { groups: Vec::new(), processes: vec![target] }, 9);
+        assert!(read(below[0].pid).is_ok_and(|(_, over)| !over));
+        let target = Target { start, ..target };
+        signal(&Targets { groups: Vec::new(), processes: vec![target] }, 9);
+        child.wait().unwrap();
     }
 }

@@ -7,18 +7,18 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 use std::time::Duration;
 
+use leasehold_guard::{Event, Instants, Order, Outcome};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::process::{getpid, set_child_subreaper};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use super::watch::{Ends, Watch};
-use super::wire::Order;
-use super::{Exit, Instants};
-use crate::boot::Time;
+use super::cgroup::Mode;
+use super::watch::{Ends, Thread};
 
 /// What to run.
 #[derive(Clone, Debug)]
@@ -33,41 +33,17 @@ pub struct Spec {
     pub env_remove: Vec<OsString>,
     /// How long what CMD leaves behind may take to stop.
     pub grace: Duration,
+    /// Whether CMD gets a control group of its own.
+    pub cgroup: Mode,
 }
 
 /// What happens to CMD.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// It runs, with this pid.
-    Started(u32),
-    /// Its main process ended; others may still live.
-    Exited {
-        /// How.
-        exit: Exit,
-        /// Before anybody told it to stop or killed it.
-        by_itself: bool,
-    },
-    /// The guard is lost; the supervisor kills everything itself.
-    GuardLost,
-    /// The lease is over, and something may still live: it cannot be killed, or was frozen together with us.
-    Overdue,
-    /// Everything is dead. The last event.
-    Ended(Ended),
-}
-
-/// How it ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ended {
-    /// How CMD's main process ended; `None` if it was never started, or nobody was left to see it.
-    pub exit: Option<Exit>,
-    /// The error number, if CMD could not be started.
-    pub failed: Option<u32>,
-    /// The guard died, or was killed, before it was done; the supervisor did the rest.
-    pub guard_lost: bool,
-    /// Since when everything is dead.
-    pub dead_at: Time,
-    /// How long something lived beyond the lease, if it did.
-    pub overrun: Option<Duration>,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// Something happened, and more will.
+    Event(Event),
+    /// The end. The last of the news.
+    Ended(Outcome),
 }
 
 /// What the rest of the supervisor wants.
@@ -75,8 +51,8 @@ pub struct Ended {
 pub(super) enum Ask {
     Extend(Instants),
     Order(Order),
-    /// A child ended that may not be the guard.
-    Reap,
+    /// The user asks to end without waiting for what cannot be killed.
+    Leave,
     /// Nobody waits for the outcome any more.
     Abandon,
 }
@@ -86,8 +62,9 @@ pub(super) enum Ask {
 pub struct Guarded {
     guard: u32,
     asks: Sender<Ask>,
+    orphans: Arc<AtomicBool>,
     wake: Arc<OwnedFd>,
-    events: UnboundedReceiver<Event>,
+    events: UnboundedReceiver<News>,
 }
 
 impl Guarded {
@@ -101,12 +78,13 @@ impl Guarded {
         let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
         let (asks, asked) = channel();
         let (report, events) = unbounded_channel();
-        let ends = Ends { asked, wake: wake.clone(), report };
+        let orphans = Arc::new(AtomicBool::new(false));
+        let ends = Ends { asked, orphans: orphans.clone(), wake: wake.clone(), report };
         let (tell, told) = channel();
         let spec = spec.clone();
         // The thread first: once CMD runs nothing may fail.
         thread::Builder::new().name("guard-watch".to_owned()).spawn(move || {
-            let started = Watch::start(&spec, liveness, instants, ends);
+            let started = Thread::start(&spec, liveness, instants, ends);
             let (answer, watch) = match started {
                 Ok(watch) => (Ok(watch.guard_pid()), Some(watch)),
                 Err(failure) => (Err(failure), None),
@@ -118,7 +96,7 @@ impl Guarded {
             }
         })?;
         let guard = told.recv().unwrap_or_else(|_gone| Err(io::Error::other("the thread died")))?;
-        Ok(Self { guard, asks, wake, events })
+        Ok(Self { guard, asks, orphans, wake, events })
     }
 
     /// The guard's pid.
@@ -147,14 +125,22 @@ impl Guarded {
         self.ask(Ask::Order(Order::Kill));
     }
 
-    /// What happens next; `None` after [`Event::Ended`]. Dropping the future loses nothing.
-    pub async fn next(&mut self) -> Option<Event> {
+    /// What happens next; `None` after [`News::Ended`]. Dropping the future loses nothing.
+    pub async fn next(&mut self) -> Option<News> {
         self.events.recv().await
     }
 
     /// Children have ended: those of others, which ended up with this process because it is a subreaper, are reaped.
     pub fn reap_orphans(&self) {
-        self.ask(Ask::Reap);
+        self.orphans.store(true, Ordering::Release);
+        wake(&self.wake);
+    }
+
+    /// Renewals have stopped because something cannot be killed, and the user asks to end without waiting for the
+    /// lease to be over. Nothing is released. Where the guard is lost it has no effect: nobody else would keep the
+    /// liveness lock until then.
+    pub fn leave(&self) {
+        self.ask(Ask::Leave);
     }
 
     fn ask(&self, ask: Ask) {

@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::io::Errno;
-use rustix::process::{Pid, getpgrp, getpid, test_kill_process_group};
+use rustix::process::{Pid, getpgrp, test_kill_process_group};
 use rustix::termios::{
     OptionalActions, Termios, isatty, tcgetattr, tcgetpgrp, tcsetattr, tcsetpgrp,
 };
@@ -33,7 +33,8 @@ impl Loan {
     #[must_use]
     pub fn available(stdin: impl AsFd) -> Option<Self> {
         let own = getpgrp();
-        let foreground = isatty(&stdin) && tcgetpgrp(&stdin) == Ok(own) && is_alone_in(own);
+        let foreground =
+            isatty(&stdin) && tcgetpgrp(&stdin) == Ok(own) && procs::is_alone_in(own.as_raw_pid());
         let terminal = foreground.then(|| stdin.as_fd().try_clone_to_owned().ok()).flatten()?;
         Some(Self::new(terminal, own))
     }
@@ -64,8 +65,4 @@ impl Loan {
             }
         }
     }
-}
-
-fn is_alone_in(group: Pid) -> bool {
-    procs::Snapshot::take().is_ok_and(|all| all.companions(group, getpid()).next().is_none())
 }

@@ -1,86 +1,102 @@
-//! The thread of the supervisor that watches the guard.
+//! The thread of the supervisor that watches the guard. What it decides is [`leasehold_guard::Watch`]; here are its
+//! system calls.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
-use std::time::Duration;
 
+use leasehold_guard::{
+    Cgroup, Event, Evidence, Instants, Order, Outcome, Report, Watch, WatchAction, WatchInput,
+};
 use nix::sys::signal::{SigSet, Signal as NixSignal};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, getpid, pidfd_open, waitid};
+use rustix::process::{Pid, PidfdFlags, getsid, pidfd_open};
 use tokio::sync::mpsc::UnboundedSender;
+use tracing::debug;
 
 use super::board::Board;
-use super::procs::{self, Process, Snapshot};
-use super::supervise::{Ask, Ended, Event, Spec};
+use super::cgroup::{Group, Mode};
+use super::supervise::{Ask, News, Spec};
 use super::terminal::Loan;
-use super::wire::{self, Order, Received, Report};
-use super::{Exit, Instants, process};
+use super::wire::{self, Received};
+use super::{priority, process, procs};
 use crate::boot::{Time, Timer, now};
 
-/// How long beyond the second instant the guard may take, at most, before the supervisor kills in its place: a
-/// quarter of what is left until the lease may pass on, and no more than this.
-const LEAD: Duration = Duration::from_millis(250);
-
-/// How long the guard may take to kill when told to, before the supervisor kills in its place.
-const KILL_NOW: Duration = Duration::from_millis(500);
-
-/// The pause between two rounds of the supervisor's own killing.
-const PAUSE: Duration = Duration::from_millis(2);
+/// The most that is read from one source, and the most actions that are done, between two looks at the guard.
+const MOST: usize = 128;
 
 /// The thread's connections to the rest of the supervisor.
 pub(super) struct Ends {
     pub(super) asked: Receiver<Ask>,
+    /// Some child has ended that may not be the guard.
+    pub(super) orphans: Arc<AtomicBool>,
     pub(super) wake: Arc<OwnedFd>,
-    pub(super) report: UnboundedSender<Event>,
+    pub(super) report: UnboundedSender<News>,
 }
 
-pub(super) struct Watch {
+pub(super) struct Thread {
     ends: Ends,
+    watch: Watch,
     guard: Child,
     pidfd: OwnedFd,
+    guard_over: bool,
     /// `None` once nobody waits for the outcome: its closing makes the guard kill.
     socket: Option<OwnedFd>,
     timer: Timer,
-    spared: Spared,
     loan: Option<Loan>,
     board: Board,
+    group: Option<Group>,
     /// Orders that did not fit the socket.
     unsent: VecDeque<Order>,
-    instants: Instants,
-    /// When a guard that was told to kill, or that has nothing more to do, must be done.
-    kill_by: Time,
-    killed_guard: bool,
-    guard_over: bool,
-    exit: Option<Exit>,
-    failed: Option<u32>,
-    gone: Option<Time>,
-    clean_rounds: u32,
-    grace: Duration,
-    told_overdue: bool,
 }
 
-impl Watch {
+impl Thread {
     pub(super) fn start(
         spec: &Spec,
         liveness: Option<OwnedFd>,
         instants: Instants,
         ends: Ends,
     ) -> io::Result<Self> {
-        let mut spared = Spared::present()?;
+        let group = match spec.cgroup {
+            Mode::Off => None,
+            Mode::Auto => Group::create()
+                .inspect_err(|error| debug!("no control group of its own for CMD: {error}"))
+                .ok(),
+            Mode::Require => Some(Group::create()?),
+        };
+        let directory = group.clone();
+        let started = Self::start_in(spec, liveness, instants, ends, group);
+        if let (Err(_), Some(group)) = (&started, directory) {
+            group.remove();
+        }
+        started
+    }
+
+    fn start_in(
+        spec: &Spec,
+        liveness: Option<OwnedFd>,
+        instants: Instants,
+        ends: Ends,
+        group: Option<Group>,
+    ) -> io::Result<Self> {
+        let spared = procs::own_pids()?;
         let timer = Timer::new()?;
         let board = Board::new(instants)?;
         let (socket, far) = wire::pair()?;
         let stdin = io::stdin().as_fd().try_clone_to_owned()?;
         let loan = Loan::available(&stdin);
-        let lender = loan.as_ref().map(|loan| loan.lender().as_raw_nonzero().get().unsigned_abs());
+        let lender = loan.as_ref().map_or(0, |loan| loan.lender().as_raw_pid());
         let mut command = Command::new(&spec.program);
-        command.arg0("leasehold").arg(process::SUBCOMMAND).arg("--").args(&spec.command);
+        command.arg0("leasehold").arg(process::SUBCOMMAND).arg(lender.to_string());
+        command.arg(group.as_ref().map_or(Path::new(""), Group::directory));
+        command.arg("--").args(&spec.command);
         command.envs(spec.env.iter().map(|(name, value)| (name, value)));
         for name in &spec.env_remove {
             command.env_remove(name);
@@ -88,36 +104,32 @@ impl Watch {
         let guard = command.stdin(Stdio::from(far)).process_group(0).spawn()?;
         // It holds the far end, which must be the guard's alone.
         drop(command);
-        let pid = i32::try_from(guard.id()).ok().and_then(Pid::from_raw).ok_or(Errno::SRCH)?;
+        let raw = i32::try_from(guard.id()).map_err(|_wide| Errno::SRCH)?;
         // Not reaped yet, so the pid is still its own.
-        spared.add_older_than(pid)?;
-        let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
+        let pidfd = pidfd_open(Pid::from_raw(raw).ok_or(Errno::SRCH)?, PidfdFlags::empty())?;
+        let session = getsid(None)?.as_raw_pid();
         // From here on CMD may run, and nothing fails.
-        let order = Order::Start { grace: spec.grace, lender };
         let mut fds = vec![stdin.as_fd(), board.as_fd()];
         fds.extend(liveness.as_ref().map(AsFd::as_fd));
-        wire::send(&socket, &order, &fds)?;
+        wire::send(&socket, &Order::Start { grace: spec.grace }, &fds)?;
         drop(fds);
+        // The guard has the user's priority, to which CMD goes back.
+        priority::raise();
+        let watch = Watch::new(now(), raw, session, instants, spec.grace)
+            .sparing(spared)
+            .with_cgroup(group.is_some());
         Ok(Self {
             ends,
-            pidfd,
+            watch,
             guard,
+            pidfd,
+            guard_over: false,
             socket: Some(socket),
             timer,
-            spared,
             loan,
             board,
+            group,
             unsent: VecDeque::new(),
-            instants,
-            kill_by: Time::NEVER,
-            killed_guard: false,
-            guard_over: false,
-            exit: None,
-            failed: None,
-            gone: None,
-            clean_rounds: 0,
-            grace: spec.grace,
-            told_overdue: false,
         })
     }
 
@@ -125,61 +137,148 @@ impl Watch {
         self.guard.id()
     }
 
-    /// Watches until everything is dead.
+    /// Watches until everything is dead, or nothing more can be done.
     pub(super) fn run(mut self) {
         // Taking the terminal back from the background stops whoever does not block this.
         let mut ttou = SigSet::empty();
         ttou.add(NixSignal::SIGTTOU);
         let _ = ttou.thread_block();
         loop {
+            // The guard before everything that may wait in numbers.
+            self.look_at_guard();
             self.read_asks();
-            self.send_unsent();
-            let guard_ended = !self.guard_over && matches!(self.guard.try_wait(), Ok(Some(_)));
-            // What it reported before it ended is still to be read.
             self.read_reports();
-            if guard_ended {
-                self.guard_over = true;
-                if self.gone.is_none() {
-                    self.tell(Event::GuardLost);
+            self.read_beat();
+            for _ in 0..MOST {
+                match self.watch.poll(now()) {
+                    Some(WatchAction::End(outcome)) => return self.end(outcome),
+                    Some(action) => self.act(action),
+                    None => break,
                 }
             }
-            let now = now();
-            if now > self.instants.dead_by && self.gone.is_none() && !self.told_overdue {
-                self.told_overdue = true;
-                self.tell(Event::Overdue);
-            }
-            let wake = if self.guard_over {
-                if let Some(ended) = self.sweep() {
-                    return self.tell(Event::Ended(ended));
-                }
-                now + PAUSE
-            } else if self.killed_guard {
-                Time::NEVER
-            } else if now >= self.backstop() {
-                self.killed_guard = true;
-                let _ = self.guard.kill();
-                Time::NEVER
-            } else {
-                self.backstop()
-            };
-            self.wait(wake);
+            self.send_unsent();
+            self.wait(self.watch.next_deadline());
         }
     }
 
-    fn tell(&self, event: Event) {
-        // If nobody listens any more, the killing still has to be done.
-        let _ = self.ends.report.send(event);
+    fn tell(&mut self, input: WatchInput) {
+        self.watch.handle(now(), input);
     }
 
-    /// When the guard is no longer trusted to kill.
-    fn backstop(&self) -> Time {
-        let Instants { kill_at, dead_by, .. } = self.instants;
-        (kill_at + LEAD.min(dead_by.since(kill_at) / 4)).min(self.kill_by)
+    fn end(self, mut outcome: Outcome) {
+        if outcome.dead {
+            if let Some(loan) = &self.loan {
+                loan.give_back(outcome.guard_lost);
+            }
+            if let Some(group) = &self.group {
+                group.remove();
+            }
+        }
+        outcome.left = outcome.left.into_iter().map(procs::with_user).collect();
+        // If nobody listens any more, the killing still had to be done.
+        let _ = self.ends.report.send(News::Ended(outcome));
     }
 
-    /// The guard has no reason to take longer, whatever is renewed meanwhile.
-    fn expect_end_within(&mut self, time: Duration) {
-        self.kill_by = self.kill_by.min(now() + time + KILL_NOW);
+    /// Whether the guard has ended; what it reported before is told first.
+    fn look_at_guard(&mut self) -> bool {
+        if !self.guard_over && !matches!(self.guard.try_wait(), Ok(None)) {
+            self.guard_over = true;
+            // It writes no more, so that this ends.
+            while self.read_reports() {}
+            self.socket = None;
+            self.tell(WatchInput::GuardEnded);
+        }
+        self.guard_over
+    }
+
+    fn read_asks(&mut self) {
+        if self.ends.orphans.swap(false, Ordering::AcqRel) {
+            self.tell(WatchInput::ChildEnded);
+        }
+        for _ in 0..MOST {
+            let Ok(ask) = self.ends.asked.try_recv() else { return };
+            self.tell(match ask {
+                Ask::Extend(instants) => WatchInput::Extend(instants),
+                Ask::Order(order) => WatchInput::Order(order),
+                Ask::Leave => WatchInput::Leave,
+                Ask::Abandon => WatchInput::Abandon,
+            });
+        }
+        // There may be more, which nobody announces again.
+        let _ = rustix::io::write(&*self.ends.wake, &1_u64.to_ne_bytes());
+    }
+
+    /// Reads some reports. Whether there may be more.
+    fn read_reports(&mut self) -> bool {
+        for _ in 0..MOST {
+            let Some(socket) = &self.socket else { return false };
+            match wire::receive::<Report>(socket) {
+                Received::Message(report, _) => self.tell(WatchInput::Report(report)),
+                Received::Nothing => return false,
+                Received::Closed => {
+                    // Polled no longer: it would stay readable, and the pidfd tells the rest.
+                    self.socket = None;
+                    self.tell(WatchInput::Closed);
+                }
+            }
+        }
+        true
+    }
+
+    fn read_beat(&mut self) {
+        if let Some((at, alive_at)) = self.board.beaten() {
+            self.tell(WatchInput::Beat { at, alive_at });
+        }
+    }
+
+    fn send_unsent(&mut self) {
+        let Some(socket) = &self.socket else { return };
+        while let Some(order) = self.unsent.front() {
+            match wire::send(socket, order, &[]) {
+                Err(Errno::AGAIN) => return,
+                // Any other failure means that the guard is dying, which its pidfd tells.
+                Ok(()) | Err(_) => drop(self.unsent.pop_front()),
+            }
+        }
+    }
+
+    fn act(&mut self, action: WatchAction) {
+        match action {
+            // What is half-written ends nothing early or late: our own instants hold as well.
+            WatchAction::Post(instants) => drop(self.board.post(instants)),
+            // One look that waits is enough, and so is a full socket: the guard looks when it has read it.
+            WatchAction::Send(Order::Look) if !self.unsent.is_empty() => {}
+            WatchAction::Send(order) => self.unsent.push_back(order),
+            WatchAction::CloseChannel => self.socket = None,
+            WatchAction::KillGuard => drop(self.guard.kill()),
+            WatchAction::AskGuard => {
+                if !self.look_at_guard() {
+                    self.tell(WatchInput::GuardRuns);
+                }
+            }
+            WatchAction::KillCgroup => self.group.iter().for_each(Group::kill),
+            WatchAction::Look(depth) => {
+                let listing = procs::list(depth, self.group.as_ref());
+                self.tell(WatchInput::Listed(listing));
+            }
+            WatchAction::Signal { signal, targets } => procs::signal(&targets, signal),
+            WatchAction::Reap(pids) => procs::reap(&pids),
+            WatchAction::Wait => {
+                let cgroup = self.group.as_ref().map_or(Cgroup::Unused, Group::state);
+                let evidence = Evidence { children: procs::children(), cgroup };
+                self.tell(WatchInput::Waited(evidence));
+            }
+            WatchAction::Tell(event) => {
+                let event = match event {
+                    Event::Left(left) => {
+                        Event::Left(left.into_iter().map(procs::with_user).collect())
+                    }
+                    other => other,
+                };
+                let _ = self.ends.report.send(News::Event(event));
+            }
+            WatchAction::End(_) => {}
+        }
     }
 
     fn wait(&self, wake: Time) {
@@ -200,149 +299,5 @@ impl Watch {
         let mut counter = [0; 8];
         let _ = rustix::io::read(&self.timer, &mut counter);
         let _ = rustix::io::read(&*self.ends.wake, &mut counter);
-    }
-
-    fn read_asks(&mut self) {
-        while let Ok(ask) = self.ends.asked.try_recv() {
-            match ask {
-                Ask::Extend(instants) => {
-                    self.instants = instants;
-                    // What is half-written ends nothing early or late: our own instants hold as well.
-                    let _ = self.board.post(instants);
-                    // One that waits is enough, and so is a full socket: the guard looks when it has read it.
-                    if self.unsent.is_empty() {
-                        self.unsent.push_back(Order::Look);
-                    }
-                }
-                Ask::Order(order) => {
-                    if order == Order::Kill {
-                        self.expect_end_within(Duration::ZERO);
-                    }
-                    self.unsent.push_back(order);
-                }
-                Ask::Reap => self.reap_orphans(),
-                Ask::Abandon => {
-                    self.expect_end_within(Duration::ZERO);
-                    self.socket = None;
-                }
-            }
-        }
-    }
-
-    fn send_unsent(&mut self) {
-        let Some(socket) = &self.socket else { return };
-        while let Some(order) = self.unsent.front() {
-            match wire::send(socket, order, &[]) {
-                Err(Errno::AGAIN) => return,
-                // Any other failure means that the guard is dying, which its pidfd tells.
-                Ok(()) | Err(_) => drop(self.unsent.pop_front()),
-            }
-        }
-    }
-
-    fn read_reports(&mut self) {
-        while let Some(socket) = &self.socket {
-            match wire::receive(socket) {
-                Received::Message(Report::Started(pid), _) => self.tell(Event::Started(pid)),
-                Received::Message(Report::Exited { exit, by_itself }, _) => {
-                    self.exit = Some(exit);
-                    // Otherwise the instants, or an order to kill, say when.
-                    if by_itself {
-                        self.expect_end_within(self.grace);
-                    }
-                    self.tell(Event::Exited { exit, by_itself });
-                }
-                Received::Message(Report::Failed(errno), _) => self.failed = Some(errno),
-                Received::Message(Report::Gone(at), _) => {
-                    self.gone = Some(at);
-                    self.expect_end_within(Duration::ZERO);
-                }
-                Received::Nothing => return,
-                // Polled no longer: it would stay readable, and the pidfd tells the rest.
-                Received::Closed => self.socket = None,
-            }
-        }
-    }
-
-    /// One round of the supervisor's own killing, after the guard has ended.
-    fn sweep(&mut self) -> Option<Ended> {
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-        if matches!(waitid(WaitId::All, options), Err(Errno::CHILD)) {
-            return Some(self.ended());
-        }
-        // There are children. Some may be spared, so that only /proc can tell.
-        let all = Snapshot::take().ok()?;
-        let own = all.descendants(getpid(), |child| self.spared.contains(child));
-        if own.is_empty() {
-            // A snapshot can miss one that is forked while it is taken; twice in a row it does not.
-            self.clean_rounds += 1;
-            return (self.clean_rounds >= 2).then(|| self.ended());
-        }
-        self.clean_rounds = 0;
-        // The guard said otherwise, or did not live to say so.
-        self.gone = None;
-        all.signal(&own, Signal::KILL);
-        for zombie in own.iter().filter(|process| process.zombie) {
-            let _ = procs::reap(zombie.pid);
-        }
-        None
-    }
-
-    fn ended(&self) -> Ended {
-        if let Some(loan) = &self.loan {
-            loan.give_back(self.gone.is_none());
-        }
-        let dead_at = self.gone.unwrap_or_else(now);
-        let overrun = dead_at.since(self.instants.dead_by);
-        Ended {
-            exit: self.exit,
-            failed: self.failed,
-            guard_lost: self.gone.is_none(),
-            dead_at,
-            overrun: (!overrun.is_zero()).then_some(overrun),
-        }
-    }
-
-    /// Reaps orphans of processes that were here before the guard, which end up with a subreaper.
-    fn reap_orphans(&self) {
-        if !self.guard_over {
-            reap_zombies(Some(self.guard.id()));
-        }
-    }
-}
-
-/// Reaps every child that has ended, except one.
-pub(crate) fn reap_zombies(except: Option<u32>) {
-    let Ok(all) = Snapshot::take() else { return };
-    for child in all.children(getpid()).filter(|child| child.zombie) {
-        if except != Some(child.pid.as_raw_nonzero().get().unsigned_abs()) {
-            let _ = procs::reap(child.pid);
-        }
-    }
-}
-
-/// Children that are none of CMD's: a shell may have become this process and left its own behind.
-#[derive(Debug)]
-struct Spared {
-    children: HashSet<(Pid, u64)>,
-    /// What started before the guard does not descend from it.
-    older_than: u64,
-}
-
-impl Spared {
-    /// The present children.
-    fn present() -> io::Result<Self> {
-        let all = Snapshot::take()?;
-        let children = all.children(getpid()).map(|child| (child.pid, child.start)).collect();
-        Ok(Self { children, older_than: 0 })
-    }
-
-    fn add_older_than(&mut self, guard: Pid) -> io::Result<()> {
-        self.older_than = Process::read(guard)?.start;
-        Ok(())
-    }
-
-    fn contains(&self, child: &Process) -> bool {
-        child.start < self.older_than || self.children.contains(&(child.pid, child.start))
     }
 }

@@ -15,8 +15,7 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
 };
 
-use super::Exit;
-use crate::boot::Time;
+use leasehold_guard::{Exit, Order, Report, Time};
 
 const WORDS: usize = 3;
 const SIZE: usize = WORDS * 8;
@@ -25,45 +24,6 @@ const SIZE: usize = WORDS * 8;
 const MAX_FDS: usize = 3;
 
 type Words = [u64; WORDS];
-
-/// What the supervisor tells the guard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
-    /// Start CMD. Comes with CMD's standard input, the board with the instants and, for some locks, the
-    /// liveness lock.
-    Start {
-        /// How long what CMD left behind may take to stop.
-        grace: Duration,
-        /// The process group that lends the terminal on standard input to CMD, if one does.
-        lender: Option<u32>,
-    },
-    /// Other instants were posted.
-    Look,
-    /// Send SIGTERM to CMD's group.
-    Terminate,
-    /// Send this signal to CMD's group.
-    Signal(u8),
-    /// Kill everything now.
-    Kill,
-}
-
-/// What the guard tells the supervisor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Report {
-    /// CMD runs, with this pid, which is also its process group.
-    Started(u32),
-    /// CMD's main process ended; others may still live.
-    Exited {
-        /// How.
-        exit: Exit,
-        /// Before the guard told it to stop or killed it.
-        by_itself: bool,
-    },
-    /// CMD could not be started; the error number.
-    Failed(u32),
-    /// Nothing of CMD lives since this instant. The last report.
-    Gone(Time),
-}
 
 /// A value that travels as words.
 pub trait Message: Sized {
@@ -76,10 +36,9 @@ pub trait Message: Sized {
 impl Message for Order {
     fn encode(&self) -> Words {
         match *self {
-            Self::Start { grace, lender } => {
+            Self::Start { grace } => {
                 let grace = u64::try_from(grace.as_nanos()).unwrap_or(u64::MAX);
-                let lender = u64::from(lender.unwrap_or(0));
-                [1, grace, lender]
+                [1, grace, 0]
             }
             Self::Look => [2, 0, 0],
             Self::Terminate => [3, 0, 0],
@@ -88,13 +47,9 @@ impl Message for Order {
         }
     }
 
-    fn decode(&[tag, a, b]: &Words) -> Option<Self> {
+    fn decode(&[tag, a, _]: &Words) -> Option<Self> {
         Some(match tag {
-            1 => {
-                let lender = u32::try_from(b).ok()?;
-                let lender = (lender != 0).then_some(lender);
-                Self::Start { grace: Duration::from_nanos(a), lender }
-            }
+            1 => Self::Start { grace: Duration::from_nanos(a) },
             2 => Self::Look,
             3 => Self::Terminate,
             4 => Self::Signal(u8::try_from(a).ok()?),
@@ -115,7 +70,8 @@ impl Message for Report {
                 [3, signal.into(), by_itself.into()]
             }
             Self::Failed(errno) => [4, errno.into(), 0],
-            Self::Gone(at) => [5, at.0, 0],
+            Self::Gone { alive_at, dead_at } => [5, alive_at.0, dead_at.0],
+            Self::Stopped(signal) => [6, signal.into(), 0],
         }
     }
 
@@ -126,7 +82,8 @@ impl Message for Report {
             2 => Self::Exited { exit: Exit::Code(u8::try_from(a).ok()?), by_itself },
             3 => Self::Exited { exit: Exit::Signal(u8::try_from(a).ok()?), by_itself },
             4 => Self::Failed(u32::try_from(a).ok()?),
-            5 => Self::Gone(Time(a)),
+            5 => Self::Gone { alive_at: Time(a), dead_at: Time(b) },
+            6 => Self::Stopped(u8::try_from(a).ok()?),
             _ => return None,
         })
     }
@@ -214,8 +171,7 @@ mod tests {
     fn messages_and_descriptors_arrive_as_sent_and_in_order() {
         let (near, far) = pair().unwrap();
         let orders = [
-            Order::Start { grace: Duration::from_millis(7), lender: Some(42) },
-            Order::Start { grace: Duration::ZERO, lender: None },
+            Order::Start { grace: Duration::from_millis(7) },
             Order::Look,
             Order::Terminate,
             Order::Signal(10),

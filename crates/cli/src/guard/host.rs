@@ -1,0 +1,187 @@
+//! What the host must offer, checked before the lock is contended for: a candidate that could take the lock and then
+//! not guard CMD would be worse than none.
+
+use std::fmt;
+use std::fs;
+use std::io::{self, Read, Write};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::SigSet;
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::process::{Pid, PidfdFlags, getpid, pidfd_open, set_child_subreaper};
+
+use super::{process, procs, wire};
+use crate::boot::Timer;
+
+/// The argument with which the guard checks itself, says what is missing and ends.
+pub(super) const CHECK: &str = "check";
+
+/// How long starting a guard may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What refuses a call that this kernel has.
+const REFUSED: &str = "it needs Linux 5.3 or later, and a container engine whose seccomp profile allows this call: update it, or allow the call";
+
+/// What to do about `/proc`.
+const PROC: &str = "mount /proc for this pid namespace (unshare --mount-proc, bwrap --proc /proc), and let this user read it";
+
+/// CMD cannot be guarded on this host.
+#[derive(Debug)]
+pub struct Unfit {
+    what: String,
+    why: String,
+    cure: &'static str,
+}
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { what, why, cure } = self;
+        write!(f, "CMD cannot be guarded on this host: {what}: {why}; {cure}")
+    }
+}
+
+/// Checks that this process and a guard, which is started for it, have what they need. This process becomes a child
+/// subreaper.
+///
+/// # Errors
+/// Something is missing.
+pub fn check(program: &Path) -> Result<(), Unfit> {
+    check_here()?;
+    let unfit = |error: &io::Error| Unfit {
+        what: format!("starting the guard ({})", program.display()),
+        why: error.to_string(),
+        cure: "it needs a process, some memory and a few descriptors more (ulimit -u, -n; pids.max), and /proc/self/exe must be executable",
+    };
+    let mut command = Command::new(program);
+    command.arg0("leasehold").args([process::SUBCOMMAND, CHECK]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut guard = command.spawn().map_err(|error| unfit(&error))?;
+    let ended = wait(&mut guard);
+    if !matches!(ended, Ok(true)) {
+        let _ = guard.kill();
+    }
+    let status = guard.wait().map_err(|error| unfit(&error))?;
+    match ended {
+        Ok(true) if status.success() => Ok(()),
+        Ok(true) => {
+            let mut said = String::new();
+            let _ = guard.stdout.take().map(|mut out| out.read_to_string(&mut said));
+            let (what, why) = said.trim().split_once('\t').unwrap_or(("the guard ended", ""));
+            let why = if why.is_empty() { status.to_string() } else { why.to_owned() };
+            let cure = if what.starts_with("/proc") { PROC } else { REFUSED };
+            Err(Unfit { what: format!("in the guard, {what}"), why, cure })
+        }
+        Ok(false) => Err(unfit(&io::Error::from(io::ErrorKind::TimedOut))),
+        Err(error) => Err(unfit(&error)),
+    }
+}
+
+/// Whether it ended in time.
+fn wait(guard: &mut Child) -> io::Result<bool> {
+    let pid = i32::try_from(guard.id()).ok().and_then(Pid::from_raw);
+    let pidfd = pidfd_open(pid.unwrap_or_else(getpid), PidfdFlags::empty())?;
+    let patience = Timespec::try_from(PATIENCE).map_err(io::Error::other)?;
+    Ok(poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&patience))? == 1)
+}
+
+/// The guard's part of the check.
+pub(super) fn check_guard() -> ExitCode {
+    match check_here() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Unfit { what, why, .. }) => {
+            let _ = writeln!(io::stdout(), "{what}\t{why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn check_here() -> Result<(), Unfit> {
+    let calls: [(&str, &dyn Fn() -> io::Result<()>); 7] = [
+        ("pidfd_open", &|| Ok(pidfd_open(getpid(), PidfdFlags::empty()).map(drop)?)),
+        ("memfd_create", &|| Ok(memfd_create(c"leasehold-check", MemfdFlags::CLOEXEC).map(drop)?)),
+        ("timerfd_create", &|| Timer::new().map(drop)),
+        ("eventfd2", &|| Ok(eventfd(0, EventfdFlags::CLOEXEC).map(drop)?)),
+        ("signalfd4", &|| {
+            Ok(SignalFd::with_flags(&SigSet::empty(), SfdFlags::SFD_CLOEXEC).map(drop)?)
+        }),
+        ("prctl(PR_SET_CHILD_SUBREAPER)", &|| Ok(set_child_subreaper(Some(getpid()))?)),
+        ("socketpair", &|| Ok(wire::pair().map(drop)?)),
+    ];
+    first_missing(&calls)?;
+    let unfit = |why: String| Unfit { what: "/proc".to_owned(), why, cure: PROC };
+    proc_is_ours().map_err(unfit)?;
+    procs::own_pids().map(drop).map_err(|error| unfit(error.to_string()))
+}
+
+fn first_missing(calls: &[(&str, &dyn Fn() -> io::Result<()>)]) -> Result<(), Unfit> {
+    for (name, call) in calls {
+        call().map_err(|error| Unfit {
+            what: (*name).to_owned(),
+            why: error.to_string(),
+            cure: REFUSED,
+        })?;
+    }
+    Ok(())
+}
+
+/// Whether `/proc` counts processes as this process's own calls do. That of another pid namespace shows other numbers.
+fn proc_is_ours() -> Result<(), String> {
+    let own = getpid().as_raw_pid();
+    let link = fs::read_link("/proc/self").map_err(|error| format!("/proc/self: {error}"))?;
+    let status = fs::read_to_string("/proc/self/status")
+        .map_err(|error| format!("/proc/self/status: {error}"))?;
+    belongs_to(own, &link, &status)
+}
+
+fn belongs_to(own: i32, link: &Path, status: &str) -> Result<(), String> {
+    let foreign = |shown: &str| {
+        format!("it is of another pid namespace: it shows this process, {own}, as {shown}")
+    };
+    if link.to_str() != Some(own.to_string().as_str()) {
+        return Err(foreign(&link.display().to_string()));
+    }
+    // A number for each namespace from that of /proc down to this process's: one, if they are the same.
+    let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:")).map(str::trim);
+    match numbers {
+        Some(numbers) if numbers == own.to_string() => Ok(()),
+        Some(numbers) => Err(foreign(numbers)),
+        None => Err("/proc/self/status has no NSpid".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_host_will_do() {
+        check_here().unwrap();
+    }
+
+    #[test]
+    fn the_first_call_that_is_refused_is_named_and_what_to_do() {
+        let refused = || Err(io::Error::from_raw_os_error(38));
+        let calls: [(&str, &dyn Fn() -> io::Result<()>); 3] =
+            [("fine", &|| Ok(())), ("memfd_create", &refused), ("later", &refused)];
+        let text = first_missing(&calls).unwrap_err().to_string();
+        assert!(text.contains("memfd_create") && text.contains("seccomp"), "{text}");
+        assert!(!text.contains("later"), "{text}");
+    }
+
+    #[test]
+    fn a_proc_of_another_namespace_is_told_even_if_the_numbers_agree() {
+        let status = |numbers: &str| format!("Name:\tx\nNSpid:\t{numbers}\nNSpgid:\t1\n");
+        belongs_to(7, Path::new("7"), &status("7")).unwrap();
+        for (link, numbers) in [("4711", "4711\t7"), ("7", "7\t7"), ("thread-self", "7"), ("7", "")]
+        {
+            let error = belongs_to(7, Path::new(link), &status(numbers)).unwrap_err();
+            assert!(error.contains("another pid namespace"), "{error}");
+        }
+        belongs_to(7, Path::new("7"), "Name:\tx\n").unwrap_err();
+    }
+}
