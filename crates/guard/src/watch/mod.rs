@@ -265,10 +265,11 @@ impl Watch {
 
     fn listed(&mut self, now: Time, listing: Option<Listing>) {
         let Some(asked) = self.asked.take() else { return };
+        let current = asked.guard_over == self.guard_over;
         if self.last_look == LastLook::Asked {
-            self.last_look = LastLook::Done;
+            self.last_look = if current { LastLook::Done } else { LastLook::NotYet };
         }
-        let valid = listing.filter(|_| asked.guard_over == self.guard_over);
+        let valid = listing.filter(|_| current);
         let Some(Listing { depth, mut processes, complete }) = valid else { return };
         if self.defects.is(Defect::HiddenIsNone) && depth == Depth::All {
             processes.retain(|process| process.seen.is_some());
@@ -315,7 +316,11 @@ impl Watch {
 
     fn kill_listed(&mut self, depth: Depth, living: &[Process], ended: &[Process]) {
         let victims: Vec<&Process> = living.iter().collect();
-        let targets = Targets::all(&victims, self.own_session);
+        let targets = if self.spared.is_empty() {
+            Targets::all(&victims, self.own_session)
+        } else {
+            Targets::among_spared(&victims)
+        };
         if !targets.is_empty() {
             self.agenda.push_back(WatchAction::Signal { signal: signal::KILL, targets });
         }
@@ -341,9 +346,10 @@ impl Watch {
             }
             return;
         }
-        let guards = |root: i32| root == self.guard;
+        // The guard may have ended unnoticed, so that what it had is here now.
+        let cmds = |root: i32| !self.spared.contains(&root);
         processes.retain(|process| {
-            !process.ended && process.pid != self.guard && process.root.is_none_or(guards)
+            !process.ended && process.pid != self.guard && process.root.is_none_or(cmds)
         });
         self.sweep.left = processes;
         self.name_what_is_left();
