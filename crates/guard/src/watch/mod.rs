@@ -77,6 +77,8 @@ struct Asked {
 enum LastLook {
     NotYet,
     Asked,
+    /// It was answered, and counts if the guard still runs.
+    Confirm,
     Done,
 }
 
@@ -236,8 +238,12 @@ impl Watch {
             return;
         }
         // Who was listed before may not be spared: the guard's children are among them, perhaps.
-        if self.candidates.take().is_some() {
+        let confirms = self.last_look == LastLook::Confirm;
+        if self.candidates.take().is_some() || confirms {
             self.asked = None;
+        }
+        if confirms {
+            self.last_look = LastLook::NotYet;
         }
         self.agenda.clear();
         self.in_round = false;
@@ -252,6 +258,9 @@ impl Watch {
     /// Those listed while the guard ran are not CMD's, for what CMD starts has the guard as its parent until that ends.
     fn spare(&mut self) {
         self.asked = None;
+        if self.last_look == LastLook::Confirm {
+            self.last_look = LastLook::Done;
+        }
         let Some(listed) = self.candidates.take().filter(|_| !self.guard_over) else { return };
         let (ended, living): (Vec<Process>, Vec<Process>) =
             listed.into_iter().partition(|process| process.ended);
@@ -267,7 +276,15 @@ impl Watch {
         let Some(asked) = self.asked.take() else { return };
         let current = asked.guard_over == self.guard_over;
         if self.last_look == LastLook::Asked {
-            self.last_look = if current { LastLook::Done } else { LastLook::NotYet };
+            self.last_look = match (current, self.guard_over) {
+                (false, _) => LastLook::NotYet,
+                (true, true) => LastLook::Done,
+                // If the guard ended meanwhile, what it had may hang anywhere.
+                (true, false) => {
+                    self.agenda.push_front(WatchAction::AskGuard);
+                    LastLook::Confirm
+                }
+            };
         }
         let valid = listing.filter(|_| current);
         let Some(Listing { depth, mut processes, complete }) = valid else { return };
@@ -436,7 +453,7 @@ impl Watch {
                     self.agenda.push_front(WatchAction::Look(Depth::All));
                 }
                 LastLook::Done => self.end(now, self.defects.is(Defect::ReleasesWithLeft)),
-                LastLook::NotYet | LastLook::Asked => {}
+                LastLook::NotYet | LastLook::Asked | LastLook::Confirm => {}
             }
         }
         let idle = self.agenda.is_empty() && self.asked.is_none() && !self.in_round;
@@ -551,7 +568,8 @@ impl Watch {
         let round = if self.guard_over { self.sweep.due() } else { Time::NEVER };
         let orphans = self.orphans > 0 && !self.guard_over;
         let orphans = if orphans { self.orphans_at } else { Time::NEVER };
-        let end = if self.last_look == LastLook::Asked { Time::NEVER } else { self.end_at() };
+        let waits = matches!(self.last_look, LastLook::Asked | LastLook::Confirm);
+        let end = if waits { Time::NEVER } else { self.end_at() };
         let asking = if answer_due { Time::NEVER } else { round.min(orphans).min(end) };
         kill_at.min(overdue).min(asking).min(self.backstop()).min(self.stop_renewing_at())
     }

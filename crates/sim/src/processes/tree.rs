@@ -167,7 +167,7 @@ impl World {
     }
 
     fn change(&mut self, pid: Pid, deed: Deed, draws: &mut Draws) -> bool {
-        let cgroup = self.case.cgroup;
+        let (cgroup, main) = (self.case.cgroup, self.main());
         let leaves = self.case.deeds >> (Deed::LeaveTree as u32) & 1 == 1;
         let now = self.kernel.now;
         let Some(process) = self.kernel.get(pid) else { return false };
@@ -187,7 +187,7 @@ impl World {
             Deed::LeaveCgroup if cgroup && !leaves => process.in_cgroup = false,
             Deed::LeaveTree if cgroup && process.in_cgroup => {
                 // A process outside was asked to start it.
-                if process.pid == process.group {
+                if main == Some(pid) {
                     return false;
                 }
                 process.parent = super::kernel::INIT;
