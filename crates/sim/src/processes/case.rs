@@ -73,8 +73,10 @@ pub enum Finale {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fault {
-    /// When it begins.
+    /// When it begins, if `after` is 0.
     pub at_ms: u64,
+    /// It begins when the guard has done this many things since it began to kill.
+    pub after: u32,
     /// How long it lasts.
     pub for_ms: u64,
     /// What.
@@ -131,19 +133,6 @@ impl Case {
         Instants { stop_at: before(self.margin_ms + self.grace_ms), kill_at, dead_by }
     }
 
-    /// Whether a fault of this kind is there at this moment.
-    pub(super) fn has(&self, kind: Kind, now: Time) -> bool {
-        self.faults.iter().any(|fault| {
-            fault.kind == kind && now >= fault.begins() && now < fault.begins() + fault.lasts()
-        })
-    }
-
-    /// When nothing goes wrong any more.
-    pub(super) fn quiet_from(&self) -> Time {
-        let ends = self.faults.iter().map(|fault| fault.begins() + fault.lasts());
-        ends.max().unwrap_or(Time(0)).max(ms(self.finale_ms))
-    }
-
     /// Whether it must end well: nothing goes wrong, and nothing makes CMD immortal or too quick.
     pub(super) fn is_quiet(&self) -> bool {
         let killed = matches!(self.finale, Finale::KillSupervisor | Finale::Abandon);
@@ -152,10 +141,6 @@ impl Case {
 }
 
 impl Fault {
-    pub(super) fn begins(&self) -> Time {
-        ms(self.at_ms)
-    }
-
     pub(super) fn lasts(&self) -> Duration {
         Duration::from_millis(self.for_ms)
     }
@@ -222,7 +207,9 @@ pub fn generate(seed: u64) -> Case {
             _ => (*f.pick(&near) + f.between(0, 700)).saturating_sub(200),
         };
         let long = *f.pick(&[3, 60, 400, 1_000, 4_000]);
-        case.faults.push(Fault { at_ms, for_ms: f.between(1, long), kind });
+        // Some hit the middle of the kill, which is short.
+        let after = if f.chance(40) { u32::try_from(f.between(1, 12)).unwrap_or(1) } else { 0 };
+        case.faults.push(Fault { at_ms, after, for_ms: f.between(1, long), kind });
     }
     case
 }

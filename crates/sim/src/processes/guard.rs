@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use leasehold_guard::{
     Cgroup, Children, Evidence, Exit, Guard, GuardAction, GuardInput, Order, Report, Time, Verdict,
+    signal,
 };
 
 use super::case::Kind;
@@ -97,7 +98,7 @@ impl World {
             match reader.step(&self.kernel, &mut self.draws) {
                 None => self.guard.hands.reader = Some(reader),
                 Some(listing) => {
-                    let blind = self.case.has(Kind::Blind, self.kernel.now);
+                    let blind = self.has(Kind::Blind);
                     self.tell_guard(GuardInput::Listed((!blind).then_some(listing)));
                 }
             }
@@ -202,6 +203,9 @@ impl World {
         let pid = self.guard.hands.who;
         let Some(action) = self.guard.action.take() else { return Place::Act };
         self.tell_action("guard", &action);
+        if self.killing > 0 || action == GuardAction::SignalCmd(signal::KILL) {
+            self.guard_kills();
+        }
         match action {
             GuardAction::Start => {
                 let Some(cmd) = self.kernel.fork(pid, Kin::Cmd, false) else {
@@ -223,7 +227,7 @@ impl World {
             GuardAction::KillCgroup => self.guard.hands.calls.push_back(Call::Cgroup),
             GuardAction::Look(depth) => {
                 self.guard.hands.looks += 1;
-                let partial = self.case.has(Kind::Partial, self.kernel.now);
+                let partial = self.has(Kind::Partial);
                 let reader = Reader::new(pid, depth, self.case.stride, partial);
                 self.guard.hands.reader = Some(reader);
             }
@@ -261,7 +265,7 @@ impl World {
 
     /// What `wait` says of a process.
     pub(super) fn wait(&self, pid: Pid) -> Children {
-        if self.case.has(Kind::WaitFails, self.kernel.now) {
+        if self.has(Kind::WaitFails) {
             return Children::Unknown;
         }
         let none = self.kernel.children(pid).is_empty();

@@ -83,8 +83,8 @@ impl Hands {
 fn hit(kernel: &mut Kernel, pid: Pid, number: u8, how: Call, strays: &mut Vec<Stray>) {
     let Some(process) = kernel.find(pid).filter(|process| process.lives()) else { return };
     let kin = process.kin;
-    let spared = kin == Kin::Spared
-        && kernel.root_below(pid, SUPERVISOR).is_some_and(|root| root.original);
+    let spared =
+        kin == Kin::Spared && kernel.root_below(pid, SUPERVISOR).is_some_and(|root| root.original);
     if matches!(kin, Kin::Other | Kin::Supervisor | Kin::Guard) || spared {
         strays.push(Stray { pid, kin, how });
     }

@@ -132,10 +132,9 @@ impl World {
         use super::case::Kind::{
             Blind, FreezeGuard, FreezeSupervisor, Partial, StarveGuard, StarveSupervisor, WaitFails,
         };
-        let case = &self.case;
-        let cripples = [Blind, Partial, WaitFails].iter().any(|kind| case.has(*kind, now));
+        let cripples = [Blind, Partial, WaitFails].iter().any(|kind| self.has(*kind));
         let runs = |pid: Pid| self.kernel.find(pid).is_some_and(|p| p.state == State::Runs);
-        let has = |kinds: [super::case::Kind; 2]| kinds.iter().any(|kind| case.has(*kind, now));
+        let has = |kinds: [super::case::Kind; 2]| kinds.iter().any(|kind| self.has(*kind));
         let guard = runs(self.guard.hands.who) && !has([FreezeGuard, StarveGuard]) && !cripples;
         let watch = runs(SUPERVISOR) && !has([FreezeSupervisor, StarveSupervisor]) && !cripples;
         let judge = &mut self.judge;
@@ -260,9 +259,10 @@ impl World {
             }
         } else if outcome.left.is_empty() {
             let able = self.judge.watch_able.is_some_and(|able| able + SLACK < now);
-            let seen = self.kernel.living(Kin::Cmd).any(|process| {
-                process.parent == SUPERVISOR && now.since(process.born) > SLACK
-            });
+            let seen = self
+                .kernel
+                .living(Kin::Cmd)
+                .any(|process| process.parent == SUPERVISOR && now.since(process.born) > SLACK);
             if able && seen {
                 return self.break_rule(Rule::Report, "not dead, and no name".into());
             }

@@ -109,7 +109,7 @@ impl World {
             match reader.step(&self.kernel, &mut self.draws) {
                 None => self.watch.hands.reader = Some(reader),
                 Some(listing) => {
-                    let blind = self.case.has(Kind::Blind, self.kernel.now);
+                    let blind = self.has(Kind::Blind);
                     let listing = (!blind).then_some(listing);
                     if let Some(listing) = &listing {
                         self.judge.watch_listed(listing, self.guard.hands.who);
@@ -237,7 +237,7 @@ impl World {
             WatchAction::KillCgroup => self.watch.hands.calls.push_back(Call::Cgroup),
             WatchAction::Look(depth) => {
                 self.watch.hands.looks += 1;
-                let partial = self.case.has(Kind::Partial, self.kernel.now);
+                let partial = self.has(Kind::Partial);
                 let reader = Reader::new(SUPERVISOR, depth, self.case.stride, partial);
                 self.watch.hands.reader = Some(reader);
             }

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use leasehold_guard::Exit;
+use leasehold_guard::{Exit, Time};
 
+use super::case::ms;
 use super::kernel::{Kin, Pid, State};
 use super::world::World;
 use crate::draw::{Draws, Purpose};
@@ -68,7 +69,13 @@ impl World {
         let node = serial * 1_000_000 + usize::try_from(step).unwrap_or(0);
         let mut draws = Draws::new(self.case.seed, node, Purpose::Process);
         let pace = self.case.pace_us.max(1);
-        let pause = draws.between(pace, 4 * pace) * if storm { 1 } else { 1 + draws.below(8) };
+        // Busy at first and near the end, so that not all the time goes into what nobody looks at.
+        let near =
+            |at: Time, for_ms: u64| now >= at && now.since(at) < Duration::from_millis(for_ms);
+        let finale = near(ms(self.case.finale_ms), 300);
+        let busy = storm || finale || near(self.judge.kill_at, self.case.margin_ms);
+        let calm = if busy { 1 } else { 1 + step / 4 };
+        let pause = draws.between(pace, 4 * pace) * if storm { 1 } else { calm + draws.below(8) };
         process.next = now + Duration::from_micros(pause);
         if stuck {
             // What it waits for came.
@@ -175,7 +182,7 @@ impl World {
             Deed::Subreaper => process.subreaper = true,
             Deed::Hide => process.hidden = true,
             Deed::AnotherUser => (process.foreign, process.hidden) = (true, draws.chance(50)),
-            Deed::Stick => (process.stuck, process.next) = (true, leasehold_guard::Time::NEVER),
+            Deed::Stick => (process.stuck, process.next) = (true, Time::NEVER),
             Deed::StickAWhile => {
                 process.stuck = true;
                 let most = *draws.pick(&[50, 500, 5_000]);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use leasehold_guard::{Exit, Guard, Instants, Order, Report, Time, Watch, signal};
 
-use super::case::{Case, Kind};
+use super::case::{Case, Kind, ms};
 use super::guard::GuardSide;
 use super::hands::Stray;
 use super::judge::Judge;
@@ -50,8 +50,10 @@ pub(super) struct World {
     pub(super) judge: Judge,
     pub(super) story: Story,
     pub(super) draws: Draws,
-    /// Faults that have begun, and that are over.
-    begun: Vec<(bool, bool)>,
+    /// When each fault begins, and how often it had its turn: it begins and ends.
+    begun: Vec<(Time, u8)>,
+    /// What the guard did since it began to kill.
+    pub(super) killing: u32,
     turns: u64,
 }
 
@@ -131,17 +133,17 @@ impl World {
             judge,
             story: Story(told.then(Vec::new)),
             draws: Draws::new(case.seed, 1, Purpose::Turn),
-            begun: vec![(false, false); case.faults.len()],
+            begun: begun(case),
+            killing: 0,
             turns: 0,
         }
     }
 
     /// Plays it to its end.
     pub(super) fn play(mut self) -> Played {
-        let until = self.case.quiet_from() + AFTER;
         while self.judge.broken.is_none() && self.turns < TURNS {
             let Some((at, turn)) = self.next() else { break };
-            if at > until {
+            if at > self.quiet_from() + AFTER {
                 self.judge_the_whole();
                 break;
             }
@@ -184,11 +186,11 @@ impl World {
                 first = Some((at, turn));
             }
         };
-        for (index, fault) in self.case.faults.iter().enumerate() {
-            match self.begun[index] {
-                (false, _) => offer(fault.begins(), Turn::Fault(index)),
-                (true, false) => offer(fault.begins() + fault.lasts(), Turn::Fault(index)),
-                (true, true) => {}
+        for (index, (begins, turns)) in self.begun.iter().enumerate() {
+            match turns {
+                0 => offer(*begins, Turn::Fault(index)),
+                1 => offer(*begins + self.case.faults[index].lasts(), Turn::Fault(index)),
+                _ => {}
             }
         }
         if runs(self.guard.hands.who) {
@@ -232,15 +234,15 @@ impl World {
     /// What a turn costs.
     fn cost(&mut self, starves: Kind) -> Duration {
         let usual = self.case.turn_us;
-        let starved = self.case.has(starves, self.kernel.now);
+        let starved = self.has(starves);
         let most = if starved { 20_000 } else { 3 * usual };
         Duration::from_micros(self.draws.between(usual, most))
     }
 
     /// Something begins to go wrong, or goes wrong no more.
     fn fault(&mut self, index: usize) {
-        let ends = std::mem::replace(&mut self.begun[index].0, true);
-        self.begun[index].1 = ends;
+        let ends = self.begun[index].1 > 0;
+        self.begun[index].1 += 1;
         let kind = self.case.faults[index].kind;
         if self.story.on() {
             let what = format!("{} {kind:?}", if ends { "end of" } else { "begin of" });
@@ -258,8 +260,32 @@ impl World {
         }
     }
 
+    /// Whether a fault of this kind is there now.
+    pub(super) fn has(&self, kind: Kind) -> bool {
+        let faults = self.case.faults.iter().zip(&self.begun);
+        let mut of_kind = faults.filter(|(fault, _)| fault.kind == kind);
+        of_kind.any(|(_, (_, turns))| *turns == 1)
+    }
+
+    /// When nothing goes wrong any more, as far as is known.
+    fn quiet_from(&self) -> Time {
+        let faults = self.case.faults.iter().zip(&self.begun).filter(|(_, (_, turns))| *turns > 0);
+        let ends = faults.map(|(fault, (begins, _))| *begins + fault.lasts());
+        ends.max().unwrap_or(Time(0)).max(ms(self.case.finale_ms))
+    }
+
+    /// The guard does one more thing while it kills.
+    pub(super) fn guard_kills(&mut self) {
+        self.killing += 1;
+        for (fault, begun) in self.case.faults.iter().zip(&mut self.begun) {
+            if fault.after == self.killing && begun.1 == 0 {
+                begun.0 = self.kernel.now;
+            }
+        }
+    }
+
     fn freeze(&mut self, pid: Pid, kind: Kind) {
-        let frozen = self.case.has(kind, self.kernel.now);
+        let frozen = self.has(kind);
         let kin = if pid == SUPERVISOR { Kin::Supervisor } else { Kin::Guard };
         if let Some(process) = self.kernel.get(pid).filter(|p| p.lives() && p.kin == kin) {
             process.state = if frozen { State::Stopped } else { State::Runs };
@@ -292,4 +318,9 @@ impl World {
             self.story.line(self.kernel.now, format!("{who}: {action:?}"));
         }
     }
+}
+
+fn begun(case: &Case) -> Vec<(Time, u8)> {
+    let begins = |after: u32, at: u64| if after == 0 { ms(at) } else { Time::NEVER };
+    case.faults.iter().map(|fault| (begins(fault.after, fault.at_ms), 0)).collect()
 }
