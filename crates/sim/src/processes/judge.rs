@@ -133,7 +133,10 @@ impl World {
             Blind, FreezeGuard, FreezeSupervisor, Partial, StarveGuard, StarveSupervisor, WaitFails,
         };
         let cripples = [Blind, Partial, WaitFails].iter().any(|kind| self.has(*kind));
-        let runs = |pid: Pid| self.kernel.find(pid).is_some_and(|p| p.state == State::Runs);
+        let runs = |pid: Pid| {
+            let process = self.kernel.find(pid).filter(|p| p.state == State::Runs);
+            process.is_some_and(|p| matches!(p.kin, Kin::Guard | Kin::Supervisor))
+        };
         let has = |kinds: [super::case::Kind; 2]| kinds.iter().any(|kind| self.has(*kind));
         let guard = runs(self.guard.hands.who) && !has([FreezeGuard, StarveGuard]) && !cripples;
         let watch = runs(SUPERVISOR) && !has([FreezeSupervisor, StarveSupervisor]) && !cripples;
@@ -317,7 +320,8 @@ impl World {
         if dead && self.judge.guard_evidence != Some(Children::None) && self.cmd.is_some() {
             return self.break_rule(Rule::Evidence, "the guard has no evidence".into());
         }
-        if !dead && now < self.judge.lease_end {
+        // A renewal that nobody posted is none for the guard.
+        if !dead && now < self.posted.dead_by {
             self.break_rule(Rule::Release, "the guard ends before the lease".into());
         }
     }

@@ -165,13 +165,12 @@ impl World {
             Finale::Exits => {
                 if let Some(cmd) = self.main() {
                     self.kernel.exit(cmd, Exit::Code(3));
+                } else {
+                    self.rest.kill_at = now + Duration::from_millis(300);
                 }
             }
             Finale::KillSupervisor => self.supervisor_exits(),
-            Finale::KillGuard => {
-                let guard = self.guard.hands.who;
-                self.kernel.deliver(guard, leasehold_guard::signal::KILL);
-            }
+            Finale::KillGuard => self.kill_guard(),
             Finale::Refused => {}
         }
     }

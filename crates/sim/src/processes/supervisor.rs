@@ -10,7 +10,7 @@ use super::Flaw;
 use super::case::Kind;
 use super::guard::MOST;
 use super::hands::{Call, Hands};
-use super::kernel::SUPERVISOR;
+use super::kernel::{Kin, SUPERVISOR};
 use super::list::Reader;
 use super::world::{Message, World};
 
@@ -98,7 +98,9 @@ impl World {
     }
 
     pub(super) fn guard_has_ended(&self) -> bool {
-        self.kernel.find(self.guard.hands.who).is_none_or(|guard| !guard.lives())
+        let guard = self.kernel.find(self.guard.hands.who);
+        // Its pid may be another's by now.
+        guard.is_none_or(|guard| !guard.lives() || guard.kin != Kin::Guard)
     }
 
     pub(super) fn watch_turn(&mut self) {
@@ -227,7 +229,7 @@ impl World {
             WatchAction::KillGuard => {
                 // It is not reaped before the pidfd says so.
                 if !self.watch.guard_over {
-                    self.kernel.deliver(self.guard.hands.who, signal::KILL);
+                    self.kill_guard();
                 }
             }
             WatchAction::AskGuard => {
@@ -257,6 +259,12 @@ impl World {
             }
         }
         if self.watch.done >= MOST { Place::Send } else { Place::Act }
+    }
+
+    pub(super) fn kill_guard(&mut self) {
+        if !self.guard_has_ended() {
+            self.kernel.deliver(self.guard.hands.who, signal::KILL);
+        }
     }
 
     /// What the kernel does once the supervisor is dead.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fmt::{Debug, Write};
 use std::time::Duration;
 
-use leasehold_guard::{Exit, Guard, Instants, Order, Report, Time, Watch, signal};
+use leasehold_guard::{Exit, Guard, Instants, Order, Report, Time, Watch};
 
 use super::case::{Case, Kind, ms};
 use super::guard::GuardSide;
@@ -179,7 +179,9 @@ impl World {
 
     /// Who is next.
     fn next(&self) -> Option<(Time, Turn)> {
-        let runs = |pid| self.kernel.find(pid).is_some_and(|p| p.state == State::Runs);
+        let runs = |pid: Pid, kin: Kin| {
+            self.kernel.find(pid).is_some_and(|p| p.state == State::Runs && p.kin == kin)
+        };
         let mut first: Option<(Time, Turn)> = None;
         let mut offer = |at: Time, turn: Turn| {
             if at != Time::NEVER && first.is_none_or(|(earliest, _)| at < earliest) {
@@ -193,10 +195,10 @@ impl World {
                 _ => {}
             }
         }
-        if runs(self.guard.hands.who) {
+        if runs(self.guard.hands.who, Kin::Guard) {
             offer(self.guard_next(), Turn::Guard);
         }
-        if runs(SUPERVISOR) {
+        if runs(SUPERVISOR, Kin::Supervisor) {
             offer(self.watch_next(), Turn::Watch);
             offer(self.rest_next(), Turn::Rest);
         }
@@ -253,7 +255,7 @@ impl World {
             Kind::FreezeGuard => self.freeze(guard, kind),
             Kind::FreezeSupervisor => self.freeze(SUPERVISOR, kind),
             _ if ends => {}
-            Kind::KillGuard => self.kernel.deliver(guard, signal::KILL),
+            Kind::KillGuard => self.kill_guard(),
             Kind::KillSupervisor => self.supervisor_exits(),
             Kind::GuardLies if !self.guard_has_ended() => self.guard_lies(),
             _ => {}
