@@ -110,8 +110,11 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 10] = [
+    /// What is drawn, some more often than others.
+    const ALL: [Self; 12] = [
         Self::FreezeGuard,
+        Self::FreezeGuard,
+        Self::FreezeSupervisor,
         Self::FreezeSupervisor,
         Self::StarveGuard,
         Self::StarveSupervisor,
@@ -162,6 +165,7 @@ pub fn generate(seed: u64) -> Case {
         Finale::Terminate,
         Finale::Terminate,
         Finale::Superseded,
+        Finale::Refused,
         Finale::Refused,
         Finale::Refused,
         Finale::Abandon,

@@ -270,6 +270,12 @@ impl World {
                 return self.break_rule(Rule::Report, "not dead, and no name".into());
             }
         }
+        let able = self.judge.watch_able.is_some_and(|able| able + SLACK * 2 < now);
+        let killable = self.killable(now);
+        if !outcome.dead && able && !killable.is_empty() {
+            let what = format!("{killable:?} are given up, and could be killed");
+            return self.break_rule(Rule::Passing, what);
+        }
         let late = self.judge.last_alive > outcome.dead_by;
         if late && outcome.overrun().is_none() {
             self.break_rule(Rule::Report, "it outlived the lease, and nothing is said".into());
