@@ -57,7 +57,9 @@ fn a_guard_frozen_in_the_middle_of_its_kill_is_stood_in_for_in_time() {
     for seed in 0..150 {
         for after in 1..12 {
             let freeze = Fault { at_ms: 0, after, for_ms: 6_000, kind: Kind::FreezeGuard };
+            // Every other time only sessions and hidden processes: what no group and no list shows.
             let Case { deeds, .. } = generate(seed);
+            let deeds = if seed % 2 == 0 { deeds } else { 1 << 4 | 1 << 9 };
             let case = Case { seed, deeds, forks: 30, alive: 12, ..quiet(&[freeze]) };
             let case = Case { margin_ms: 250, finale_ms: 300, lease_ms: 1_000, ..case };
             let broken = play(&case, None, false).broken;

@@ -521,9 +521,24 @@ impl Watch {
         }
         let Instants { kill_at, dead_by, .. } = self.instants;
         let instant = kill_at + LEAD.min(dead_by.since(kill_at) / 4);
-        // A guard that kills and says so does what could be done in its place.
-        let works = if self.beat == Time(0) { self.beat } else { self.beat + KILL_NOW };
-        instant.min(self.kill_from + KILL_NOW).max(works)
+        instant.min(self.kill_from + KILL_NOW).max(self.works_until())
+    }
+
+    /// Until when a guard that kills and says so is left to it: it does what could be done in its place. But one that
+    /// falls silent while the lease ends must leave time to do it.
+    fn works_until(&self) -> Time {
+        if self.beat == Time(0) {
+            return self.beat;
+        }
+        let Instants { kill_at, dead_by, .. } = self.instants;
+        let margin = dead_by.since(kill_at);
+        let works = self.beat + KILL_NOW;
+        // What is left after the kill's grace cannot be killed by anybody.
+        if self.beat >= dead_by || self.beat >= self.sweep.grace_over() {
+            return works;
+        }
+        let latest = (kill_at + margin / 2).max(self.beat + KILL_NOW.min(margin / 4));
+        works.min(latest)
     }
 
     /// When renewals must stop, if they did not.
