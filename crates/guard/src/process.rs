@@ -137,12 +137,21 @@ impl Targets {
     /// them, or one in a session that is not `own_session`. Sessions are never joined, only begun and inherited, so that
     /// whoever is in a session that a descendant began descends from it.
     pub(crate) fn all(victims: &[&Process], own_session: i32) -> Self {
+        Self::of(victims, |pids, seen| pids.contains(&seen.group) || seen.session != own_session)
+    }
+
+    /// The same where the asking process has children that are spared. One of them may have begun a session, and what
+    /// it left behind is among `victims`: only a group whose leader is among them is signalled as one.
+    pub(crate) fn among_spared(victims: &[&Process]) -> Self {
+        Self::of(victims, |pids, seen| pids.contains(&seen.group))
+    }
+
+    fn of(victims: &[&Process], own: impl Fn(&BTreeSet<i32>, &Seen) -> bool) -> Self {
         let pids: BTreeSet<i32> = victims.iter().map(|process| process.pid).collect();
-        let own = |seen: &&Seen| pids.contains(&seen.group) || seen.session != own_session;
         let living = victims.iter().filter(|process| !process.ended);
         let groups: BTreeSet<i32> = living
             .filter_map(|process| process.seen.as_ref())
-            .filter(own)
+            .filter(|seen| own(&pids, seen))
             .map(|seen| seen.group)
             .filter(|group| *group > 1)
             .collect();
