@@ -16,6 +16,8 @@
 //! - A standard error that nobody reads blocks the supervisor once the pipe is full: it can no longer renew, and the
 //!   guard ends CMD at the deadline.
 
+mod course;
+
 use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
@@ -24,17 +26,17 @@ use std::time::Duration;
 use leasehold::{
     BootClock, Clock, Deadlines, Elector, Error, ErrorKind, Held, Leader, LockUrl, Loss, Term, Time,
 };
-use leasehold_guard::Process;
 use nix::sys::signal::{SigSet, Signal};
 use tracing::{debug, error, info, warn};
 
 use crate::args::{self, RunArgs};
 use crate::exit;
 use crate::guard::supervise::{Guarded, News, Spec};
-use crate::guard::{self, Event, Exit, Instants, Outcome, host};
+use crate::guard::{Event, Exit, Instants, Outcome, host};
 use crate::lock::Lock;
 use crate::signals::{self, Request, Signals};
 use crate::waiting::{self, Waited};
+use course::{Course, outlived};
 
 /// This very program, also after an upgrade replaced its file.
 const PROGRAM: &str = "/proc/self/exe";
@@ -67,7 +69,7 @@ async fn run(args: RunArgs) -> u8 {
         Err(failure) => return internal("handle signals", &failure),
     };
     // Who could not guard CMD must not take the lock.
-    if let Err(unfit) = host::check(&PathBuf::from(PROGRAM)) {
+    if let Err(unfit) = host::check(&PathBuf::from(PROGRAM), args.cgroup) {
         error!("{unfit}");
         return exit::CONFIG;
     }
@@ -119,22 +121,6 @@ struct Candidate {
 
 /// One request may arrive twice, from a terminal or `timeout` and again from a wrapper that forwards it.
 const ECHO: Duration = Duration::from_millis(300);
-
-/// What the supervisor decided about a running CMD.
-#[derive(Default)]
-struct Course {
-    /// The signal that asked for a stop.
-    stop: Option<u8>,
-    /// When it did.
-    stopped_at: Option<Time>,
-    /// When CMD is killed although it still drains.
-    drained_by: Option<Time>,
-    loss: Option<Loss>,
-    /// CMD's main process ended before anybody asked for it.
-    ended_by_itself: Option<Exit>,
-    /// Something could not be killed in time, and renewals have stopped.
-    stuck: bool,
-}
 
 impl Candidate {
     async fn open(args: RunArgs) -> Result<Self, Error> {
@@ -210,6 +196,7 @@ impl Candidate {
         let mut until = term.deadlines().until;
         loop {
             let drained_by = course.drained_by.unwrap_or(Time::NEVER);
+            let heard_by = course.heard_by.filter(|_| !course.stuck).unwrap_or(Time::NEVER);
             let leads = course.loss.is_none() && !course.stuck;
             tokio::select! {
                 biased;
@@ -220,7 +207,13 @@ impl Candidate {
                         course.stop_renewing(self.clock.now(), term.deadlines().dead_by);
                         drop(held.take());
                     }
-                    Some(News::Event(event)) => course.note(event),
+                    Some(News::Event(event)) => {
+                        if let Event::Exited { by_itself: true, .. } = event {
+                            let grace = self.elector.timing().stop_grace();
+                            course.expect_end(self.clock.now() + grace);
+                        }
+                        course.note(event);
+                    }
                     None => return None,
                 },
                 request = signals.next() => self.obey(request, &guarded, course),
@@ -232,7 +225,12 @@ impl Candidate {
                 () = self.clock.sleep_until(drained_by) => {
                     warn!("CMD did not stop within {:?}: killing it", self.args.drain_timeout);
                     course.drained_by = None;
-                    guarded.kill();
+                    self.kill(&guarded, course);
+                }
+                // The thread that watches the guard says so itself, before, unless it is stuck, too.
+                () = self.clock.sleep_until(heard_by) => {
+                    course.stop_renewing(self.clock.now(), term.deadlines().dead_by);
+                    drop(held.take());
                 }
             }
         }
@@ -261,11 +259,16 @@ impl Candidate {
             }
             Request::Stop(_) => {
                 warn!("asked to stop a second time: killing CMD");
-                guarded.kill();
+                self.kill(guarded, course);
             }
             Request::Forward(number) | Request::Tell(number) => guarded.signal(number),
             Request::Reap => guarded.reap_orphans(),
         }
+    }
+
+    fn kill(&self, guarded: &Guarded, course: &mut Course) {
+        course.expect_end(self.clock.now());
+        guarded.kill();
     }
 
     fn lose(&self, loss: Loss, term: &Term, guarded: &Guarded, course: &mut Course) {
@@ -290,7 +293,7 @@ impl Candidate {
                     Some(error) => warn!("the lock is not ours any more: {error}; killing CMD"),
                     None => warn!("{}: killing CMD", whose(&self.elector.status().leader)),
                 }
-                guarded.kill();
+                self.kill(guarded, course);
             }
         }
     }
@@ -370,63 +373,6 @@ fn secrets(url: &str) -> Vec<OsString> {
     let url = LockUrl::parse(url).ok();
     let name = url.as_ref().and_then(|url| url.parameter("password_env"));
     name.map(OsString::from).into_iter().collect()
-}
-
-impl Course {
-    fn note(&mut self, event: Event) {
-        match event {
-            Event::Started(pid) => info!(pid, "CMD runs"),
-            Event::Exited { exit, by_itself } => {
-                debug!("CMD's main process ended: {exit:?}");
-                if by_itself && self.stop.is_none() && self.loss.is_none() {
-                    self.ended_by_itself = Some(exit);
-                }
-            }
-            Event::Stopped(number) => {
-                warn!("CMD is stopped ({}) and still holds the lock", signals::name(number));
-            }
-            Event::GuardLost => warn!("the guard is lost: killing CMD"),
-            Event::Overdue => error!(
-                "the lease is over and CMD, or something it started, may still live: another leader may run at the same time; still killing"
-            ),
-            Event::Left(left) => error!("SIGKILL has no effect on {}", guard::names(&left)),
-            Event::StopRenewing => {}
-        }
-    }
-
-    fn stop_renewing(&mut self, now: Time, dead_by: Time) {
-        self.stuck = true;
-        // It did not drain, and must not be asked again.
-        self.drained_by = None;
-        error!(
-            "CMD, or something it started, was not dead {:?} after it was killed: renewing no longer, and releasing nothing; the lease runs out in {:.1?}",
-            leasehold_guard::KILL_GRACE,
-            dead_by.since(now)
-        );
-    }
-}
-
-/// Says that something outlived the lease, or may have.
-fn outlived(ended: &Outcome, least: Duration, most: Duration) {
-    let overrun_ms = u64::try_from(least.as_millis()).unwrap_or(u64::MAX);
-    if !ended.dead {
-        let left: &[Process] = &ended.left;
-        let who = if left.is_empty() { "unknown processes".to_owned() } else { guard::names(left) };
-        error!(
-            overrun_ms,
-            "what CMD started is not dead: {who}; nothing was released, the lease runs out by itself: another leader may run at the same time"
-        );
-    } else if least.is_zero() {
-        error!(
-            overrun_ms,
-            "CMD, or something it started, was found dead {most:?} after the end of the lease, and when it died is not known: another leader may have run at the same time"
-        );
-    } else {
-        error!(
-            overrun_ms,
-            "CMD, or something it started, lived {least:?} longer than the lease: another leader may have run at the same time"
-        );
-    }
 }
 
 /// What was read instead of this term's record.

@@ -9,7 +9,7 @@ use tracing::{debug, error, info};
 
 use crate::args::RunArgs;
 use crate::exit;
-use crate::guard::reap_zombies;
+use crate::guard::Orphans;
 use crate::notice::why_we_wait;
 use crate::signals::{Request, Signals};
 
@@ -43,6 +43,8 @@ pub async fn for_leadership(
     let mut pause = REMINDER;
     let mut remind_at = clock.now() + pause;
     let mut said = String::new();
+    let mut orphans = Orphans::default();
+    let mut reap_at = clock.now();
     loop {
         tokio::select! {
             biased;
@@ -53,7 +55,7 @@ pub async fn for_leadership(
                 }
                 Request::Tell(number) => debug!("signal {number} ignored while waiting"),
                 // As the first process of a container, or after a child, orphans of others end up here.
-                Request::Reap => reap_zombies(),
+                Request::Reap => reap_at = reap_at.min(clock.now() + Orphans::PAUSE),
             },
             held = &mut campaign => return match held {
                 Ok(held) => Waited::Leads(held),
@@ -78,6 +80,10 @@ pub async fn for_leadership(
                     error!("gave up: {said}");
                     return Waited::Exit(code);
                 }
+            }
+            () = clock.sleep_until(reap_at) => {
+                let more = orphans.look();
+                reap_at = if more { clock.now() + Orphans::PAUSE } else { Time::NEVER };
             }
             () = clock.sleep_until(remind_at) => {
                 info!("still waiting: {}", why_we_wait(&elector.status()));

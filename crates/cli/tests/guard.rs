@@ -51,7 +51,7 @@ fn driver() {
             program: env!("CARGO_BIN_EXE_leasehold").into(),
             command: ["sh", "-c", &command].map(Into::into).to_vec(),
             env: vec![("CMD_ONLY".into(), "1".into())],
-            env_remove: vec!["LEASEHOLD_TEST_DRIVER".into()],
+            env_remove: vec!["LEASEHOLD_TEST_DRIVER".into(), "LEASEHOLD_TEST_CGROUP".into()],
             grace: Duration::from_millis(300),
             cgroup: match std::env::var("LEASEHOLD_TEST_CGROUP").as_deref() {
                 Ok("require") => cgroup::Mode::Require,
@@ -115,11 +115,17 @@ struct Supervisor {
 impl Supervisor {
     /// Starts `command` in a shell, to be stopped, killed and dead at these milliseconds from now.
     fn start(command: &str, times: &str) -> Self {
+        Self::start_in(command, times, "off")
+    }
+
+    fn start_in(command: &str, times: &str, cgroup: &str) -> Self {
+        common::default_dispositions();
         let scene = Scene::new();
         let mut process = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "driver", "--nocapture", "--test-threads=1"])
             .envs(scene.envs())
             .env("LEASEHOLD_TEST_DRIVER", command)
+            .env("LEASEHOLD_TEST_CGROUP", cgroup)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -368,4 +374,125 @@ fn a_command_that_cannot_run_ends_with_the_codes_of_a_shell() {
     let supervisor = Supervisor::start("exec /nonexistent/command", LONG);
     assert_eq!(supervisor.expect("exited "), "code 127");
     supervisor.expect("ended lost=false overrun=0");
+}
+
+#[test]
+fn a_stopped_command_is_reported_once_and_a_signal_that_ends_it_reaches_it() {
+    for number in [1, 3, 10, 12, 15] {
+        let script = r#"echo $$ >>"$PIDS"; exec sleep 1000"#;
+        let mut supervisor = Supervisor::start(script, LONG);
+        supervisor.scene.wait_for_pids(1);
+        freeze(supervisor.cmd);
+        assert_eq!(supervisor.expect("stopped "), "19");
+        supervisor.tell(&format!("signal {number}"));
+        assert_eq!(supervisor.expect("exited "), format!("signal {number}"));
+        supervisor.expect_end("lost=false overrun=0 dead=true");
+    }
+}
+
+/// A signal that the parent had blocked must not leave us deaf, and CMD starts with nothing blocked.
+#[test]
+fn a_signal_that_the_parent_blocked_is_heard() {
+    let scene = Scene::new();
+    let script = r#"grep SigBlk /proc/self/status >"$PIDS.mask"; echo $$ >>"$PIDS"; exec sleep 1000"#;
+    let spawn = |scene: &Scene| {
+        let mut command = common::command(env!("CARGO_BIN_EXE_leasehold").as_ref(), scene);
+        command.args(["run", "-q", "--lock", "file:x.lock", "--", "sh", "-c", script]);
+        command.spawn().unwrap()
+    };
+    // Of this thread alone, and inherited.
+    let all = nix::sys::signal::SigSet::all();
+    let mut process = thread::scope(|scope| {
+        let blocked = scope.spawn(|| {
+            all.thread_block().unwrap();
+            spawn(&scene)
+        });
+        blocked.join().unwrap()
+    });
+    scene.wait_for_pids(1);
+    let mask = std::fs::read_to_string(scene.path("pids.mask")).unwrap();
+    assert_eq!(mask, "SigBlk:\t0000000000000000\n");
+    signal(process.id().try_into().unwrap(), Signal::TERM);
+    let mut code = None;
+    eventually("it has ended", || {
+        code = process.try_wait().unwrap();
+        code.is_some()
+    });
+    assert_eq!(code.unwrap().code(), Some(143));
+}
+
+#[test]
+fn a_command_has_the_priority_that_its_user_chose_and_the_guard_none_that_is_worse() {
+    let nice = |pid: i32| -> i32 {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        let fields = stat.rsplit_once(") ").unwrap().1;
+        fields.split(' ').nth(16).unwrap().parse().unwrap()
+    };
+    let supervisor = Supervisor::start(r#"echo $$ >>"$PIDS"; exec sleep 1000"#, LONG);
+    supervisor.scene.wait_for_pids(1);
+    let own = nice(supervisor.pid());
+    assert_eq!(nice(supervisor.cmd), own);
+    let guard = nice(supervisor.guard);
+    assert!(guard <= own);
+    if rustix::process::geteuid().is_root() && own > -20 {
+        assert!(guard < own, "root may");
+    }
+    let limits = |pid: i32| std::fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+    assert_eq!(limits(supervisor.cmd), limits(supervisor.pid()));
+}
+
+#[test]
+fn orphans_that_end_by_the_thousand_delay_no_kill() {
+    // Each of them is an orphan of the guard, and of the supervisor once the guard is dead.
+    let script = r#"
+        trap '' TERM; echo $$ >>"$PIDS"
+        storm='while :; do (sh -c "sleep 0.01 & exit" &) ; done'
+        for i in 1 2 3 4; do setsid sh -c "trap '' TERM; $storm" & done
+        while :; do sleep 1000; done"#;
+    let supervisor = Supervisor::start(script, LONG);
+    supervisor.scene.wait_for_pids(1);
+    thread::sleep(Duration::from_millis(500));
+    signal(supervisor.guard, Signal::KILL);
+    supervisor.expect("lost");
+    supervisor.expect_end("lost=true overrun=0 dead=true");
+}
+
+/// Where no group can be made, one that is required is refused; where one can be, a fork storm ends with it.
+#[test]
+fn a_control_group_ends_a_storm_and_is_removed() {
+    match cgroup::Group::create() {
+        Err(_) => {
+            let refused = leasehold_cli::guard::host::check(
+                env!("CARGO_BIN_EXE_leasehold").as_ref(),
+                cgroup::Mode::Require,
+            );
+            assert!(refused.unwrap_err().to_string().contains("control group"));
+        }
+        Ok(group) => {
+            let directory = group.directory().to_owned();
+            assert_eq!(group.state(), leasehold_guard::Cgroup::Empty);
+            let mut shell = Command::new("sh");
+            // It joins, and starts what keeps forking into new sessions.
+            shell.args([
+                "-c",
+                r#"echo 0 >"$0/cgroup.procs"
+                HOP='setsid sh -c "$HOP" & exit 0'; export HOP; setsid sh -c "$HOP" & sleep 1000"#,
+            ]);
+            let mut child = shell.arg(&directory).spawn().unwrap();
+            eventually("it lives there", || group.state() == leasehold_guard::Cgroup::Populated);
+            assert!(!group.members().is_empty());
+            thread::sleep(Duration::from_millis(200));
+            group.kill();
+            child.wait().unwrap();
+            eventually("nothing lives there", || group.state() == leasehold_guard::Cgroup::Empty);
+            group.remove();
+            assert!(!directory.exists());
+            // The same by guard and supervisor.
+            let supervisor = Supervisor::start_in(FAMILY, "700 1000 20000", "require");
+            supervisor.scene.wait_for_pids(4);
+            let text = std::fs::read_to_string(format!("/proc/{}/cgroup", supervisor.cmd));
+            assert!(text.unwrap().contains("/leasehold-"));
+            supervisor.expect_end("lost=false overrun=0 dead=true");
+        }
+    }
 }

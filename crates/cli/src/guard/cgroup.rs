@@ -4,6 +4,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use leasehold_guard::Cgroup;
 
@@ -11,6 +12,12 @@ use crate::boot::now;
 
 /// The deepest that CMD's own groups are removed with this one.
 const DEEPEST: u32 = 16;
+
+/// How the names of our groups begin.
+const PREFIX: &str = "leasehold-";
+
+/// How old an empty group is that nobody uses any more. A run puts CMD into its own within milliseconds.
+const ABANDONED: Duration = Duration::from_secs(600);
 
 /// Whether CMD gets a control group of its own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -37,7 +44,8 @@ impl Group {
     /// No control groups of version 2 here, this user may not make one, or the kernel cannot kill one (before 5.14).
     pub fn create() -> io::Result<Self> {
         let own = own_directory()?;
-        let name = format!("leasehold-{}-{:x}", std::process::id(), now().0);
+        remove_abandoned(&own);
+        let name = format!("{PREFIX}{}-{:x}", std::process::id(), now().0);
         let group = Self { directory: own.join(name) };
         fs::create_dir(&group.directory)?;
         let usable = ["cgroup.kill", "cgroup.events", "cgroup.procs"]
@@ -97,6 +105,18 @@ impl Group {
     /// Removes it, with what CMD made below it. Nothing must live in it.
     pub fn remove(&self) {
         remove(&self.directory, DEEPEST);
+    }
+}
+
+/// Removes empty groups that killed runs left behind. One that was just made is empty, too.
+fn remove_abandoned(own: &Path) {
+    for entry in fs::read_dir(own).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let made = entry.metadata().and_then(|metadata| metadata.modified());
+        let age = made.map(|made| made.elapsed().unwrap_or_default());
+        if name.to_string_lossy().starts_with(PREFIX) && age.is_ok_and(|age| age > ABANDONED) {
+            let _ = fs::remove_dir(entry.path());
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{Pid, PidfdFlags, getpid, pidfd_open, set_child_subreaper};
 
+use super::cgroup::{Group, Mode};
 use super::{process, procs, wire};
 use crate::boot::Timer;
 
@@ -50,8 +51,16 @@ impl fmt::Display for Unfit {
 ///
 /// # Errors
 /// Something is missing.
-pub fn check(program: &Path) -> Result<(), Unfit> {
+pub fn check(program: &Path, cgroup: Mode) -> Result<(), Unfit> {
     check_here()?;
+    if cgroup == Mode::Require {
+        let group = Group::create().map_err(|error| Unfit {
+            what: "a control group of its own for CMD".to_owned(),
+            why: error.to_string(),
+            cure: "run it in a delegated scope (systemd-run --user --scope -p Delegate=yes), as root, or with --cgroup auto; it needs cgroup v2 and Linux 5.14",
+        })?;
+        group.remove();
+    }
     let unfit = |error: &io::Error| Unfit {
         what: format!("starting the guard ({})", program.display()),
         why: error.to_string(),
@@ -167,10 +176,10 @@ mod tests {
     fn the_first_call_that_is_refused_is_named_and_what_to_do() {
         let refused = || Err(io::Error::from_raw_os_error(38));
         let calls: [(&str, &dyn Fn() -> io::Result<()>); 3] =
-            [("fine", &|| Ok(())), ("memfd_create", &refused), ("later", &refused)];
+            [("fine", &|| Ok(())), ("memfd_create", &refused), ("after_it", &refused)];
         let text = first_missing(&calls).unwrap_err().to_string();
         assert!(text.contains("memfd_create") && text.contains("seccomp"), "{text}");
-        assert!(!text.contains("later"), "{text}");
+        assert!(!text.contains("after_it"), "{text}");
     }
 
     #[test]

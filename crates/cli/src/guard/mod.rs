@@ -45,14 +45,31 @@ pub mod wire;
 
 pub use leasehold_guard::{Event, Exit, Instants, Outcome};
 
+use std::time::Duration;
+
 use leasehold::printable;
 use leasehold_guard::{Depth, Process};
 
-/// Reaps every child that has ended: orphans of others, which end up with a subreaper.
-pub(crate) fn reap_zombies() {
-    let Some(listing) = procs::list(Depth::Children, None) else { return };
-    let ended = listing.processes.iter().filter(|child| child.ended).map(|child| child.pid);
-    procs::reap(&ended.collect::<Vec<_>>());
+/// Orphans of others, which end up with a subreaper and with the first process of a container.
+#[derive(Debug, Default)]
+pub(crate) struct Orphans {
+    /// Those that had ended at the last look.
+    ended: Vec<i32>,
+}
+
+impl Orphans {
+    /// The pause between two looks: a child that this process started for itself is left to who waits for it.
+    pub(crate) const PAUSE: Duration = Duration::from_secs(1);
+
+    /// Reaps every child that had ended at the last look, and has still not been reaped. Whether there are more.
+    pub(crate) fn look(&mut self) -> bool {
+        let Some(listing) = procs::list(Depth::Children, None) else { return false };
+        let ended = listing.processes.iter().filter(|child| child.ended).map(|child| child.pid);
+        let (old, new): (Vec<i32>, Vec<i32>) = ended.partition(|pid| self.ended.contains(pid));
+        procs::reap(&old);
+        self.ended = new;
+        !self.ended.is_empty()
+    }
 }
 
 /// The most processes that a sentence names.
@@ -76,8 +93,19 @@ fn name(process: &Process) -> String {
         'T' | 't' => "T, stopped".to_owned(),
         state => state.to_string(),
     };
-    let user = seen.user.map(|user| format!(", user {user}")).unwrap_or_default();
+    let user = seen.user.map(|user| format!(", user {}", user_name(user))).unwrap_or_default();
     format!("{pid} ({name}, state {state}{user})")
+}
+
+/// The name of a user as this host's file has it, else the number.
+fn user_name(user: u32) -> String {
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let mut lines = users.lines().map(|line| line.split(':'));
+    let name = lines.find_map(|mut fields| {
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(user)).then_some(name)
+    });
+    name.map_or_else(|| user.to_string(), |name| printable(name).at_most(64).to_string())
 }
 
 #[cfg(test)]
@@ -93,11 +121,11 @@ mod tests {
             session: 2,
             state: 'D',
             name: "a\x1b[2J\nb".to_owned(),
-            user: Some(33),
+            user: Some(4_000_000_000),
         };
         let of = |pid, seen| Process { pid, root: Some(pid), ended: false, seen };
         let text = names(&[of(7, Some(seen)), of(8, None)]);
-        let first = r"7 (a\u{1b}[2J\nb, state D, in uninterruptible sleep, user 33)";
+        let first = r"7 (a\u{1b}[2J\nb, state D, in uninterruptible sleep, user 4000000000)";
         assert_eq!(text, format!("{first}, 8 (hidden from this user)"));
         let many: Vec<Process> = (1..=20).map(|pid| of(pid, None)).collect();
         assert!(names(&many).ends_with("and 12 more"));

@@ -346,7 +346,7 @@ mod tests {
 
     #[test]
     fn a_child_is_listed_asked_for_and_reaped_by_its_pid() {
-        let child = Command::new("true").spawn().unwrap();
+        let mut child = Command::new("true").spawn().unwrap();
         let raw = i32::try_from(child.id()).unwrap();
         let pid = Pid::from_raw(raw).unwrap();
         while state(pid) == State::Runs {
@@ -358,6 +358,7 @@ mod tests {
         assert!(found.ended && found.is_child());
         reap(&[raw]);
         assert_eq!(state(pid), State::NoChild);
+        child.wait().unwrap_err();
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Once;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -100,8 +101,10 @@ pub fn denied(scene: &Scene, directory: &Path) -> Command {
     command
 }
 
-/// The program in the scene, with nothing from the environment of the tests.
+/// The program in the scene, with nothing from the environment of the tests, and the signal dispositions of an
+/// interactive shell.
 pub fn command(program: &Path, scene: &Scene) -> Command {
+    default_dispositions();
     let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("LEASEHOLD_") {
@@ -110,6 +113,27 @@ pub fn command(program: &Path, scene: &Scene) -> Command {
     }
     command.envs(scene.envs()).current_dir(scene.dir()).stdin(Stdio::null());
     command
+}
+
+/// Children of this process start with the default for the signals that `leasehold run` handles, even if this one was
+/// started with some of them ignored, as a shell does for a background job (`cargo test &`, `nohup`). A signal that is
+/// handled here is handled by default after an exec, and nothing else undoes "ignored" without `unsafe`. What was not
+/// ignored stays as it is, so that Ctrl-C still ends the tests.
+pub fn default_dispositions() {
+    use tokio::signal::unix::{SignalKind, signal};
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let status = fs::read_to_string("/proc/self/status").unwrap();
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
+        let ignored = u64::from_str_radix(mask.trim(), 16).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let _context = runtime.enter();
+        for number in [1, 2, 3, 10, 12, 15, 28] {
+            if ignored & 1 << (number - 1) != 0 {
+                drop(signal(SignalKind::from_raw(number)).unwrap());
+            }
+        }
+    });
 }
 
 /// Whether this process runs; a zombie does not.

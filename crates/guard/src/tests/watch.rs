@@ -159,13 +159,24 @@ fn who_came_while_the_guard_ran_is_spared_and_reaped_and_who_came_later_is_not()
     let mut world = World::new(&[7], instants(10_000, 20_000, 30_000));
     world.processes.extend([process(8, 8), ended(9)]);
     world.tell(WatchInput::ChildEnded);
-    world.until(ms(100));
+    // Whoever of this process started it may still want to know how it ended.
+    world.until(ms(900));
+    assert_eq!(world.processes.len(), 3);
+    world.until(ms(1_100));
     assert_eq!(world.processes, [process(7, 7), process(8, 8)]);
     world.processes.push(process(9, 9));
     world.guard_dies();
-    world.until(ms(200));
+    world.until(ms(1_200));
     assert!(world.outcome().unwrap().may_release());
     assert_eq!(world.processes, [process(7, 7), process(8, 8)]);
+}
+
+#[test]
+fn a_child_of_others_that_ended_before_the_guard_began_is_reaped() {
+    let mut world = World::new(&[7], instants(10_000, 20_000, 30_000));
+    world.processes = vec![ended(7)];
+    world.until(ms(1_100));
+    assert_eq!(world.processes, []);
 }
 
 #[test]

@@ -101,7 +101,7 @@ pub enum Flaw {
 
 impl Flaw {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Machine(Defect::EmptyListsAreDeath),
         Self::Machine(Defect::QueueBeforeClock),
         Self::Machine(Defect::RenewsWhileKilling),
@@ -114,6 +114,7 @@ impl Flaw {
         Self::Machine(Defect::NeverRests),
         Self::Machine(Defect::NeverGivesUp),
         Self::Machine(Defect::WaitsForGuard),
+        Self::Machine(Defect::BeatOutlastsLease),
         Self::Machine(Defect::DeathIsWhenNoticed),
         Self::ResetIsTheEnd,
     ];
