@@ -394,7 +394,8 @@ fn a_stopped_command_is_reported_once_and_a_signal_that_ends_it_reaches_it() {
 #[test]
 fn a_signal_that_the_parent_blocked_is_heard() {
     let scene = Scene::new();
-    let script = r#"grep SigBlk /proc/self/status >"$PIDS.mask"; echo $$ >>"$PIDS"; exec sleep 1000"#;
+    let script =
+        r#"grep SigBlk /proc/self/status >"$PIDS.mask"; echo $$ >>"$PIDS"; exec sleep 1000"#;
     let spawn = |scene: &Scene| {
         let mut command = common::command(env!("CARGO_BIN_EXE_leasehold").as_ref(), scene);
         command.args(["run", "-q", "--lock", "file:x.lock", "--", "sh", "-c", script]);

@@ -215,5 +215,30 @@ pub fn generate(seed: u64) -> Case {
         let after = if f.chance(40) { u32::try_from(f.between(1, 12)).unwrap_or(1) } else { 0 };
         case.faults.push(Fault { at_ms, after, for_ms: f.between(1, long), kind });
     }
+    if f.chance(5) {
+        return sharp(case, f);
+    }
     case
+}
+
+/// The same, so that the guard stops for good in the middle of its last kill, and there are only sessions and hidden
+/// processes, which neither a group nor a list shows.
+fn sharp(case: Case, f: &mut Draws) -> Case {
+    let after = u32::try_from(f.between(2, 12)).unwrap_or(2);
+    let freeze = Fault { at_ms: 0, after, for_ms: 6_000, kind: Kind::FreezeGuard };
+    Case {
+        lease_ms: 1_000,
+        margin_ms: 250,
+        grace_ms: 100,
+        finale: Finale::Refused,
+        finale_ms: 300,
+        spared: 0,
+        cgroup: false,
+        forks: 30,
+        alive: 12,
+        deeds: 1 << 4 | 1 << 9,
+        pace_us: 300,
+        faults: vec![freeze],
+        ..case
+    }
 }
