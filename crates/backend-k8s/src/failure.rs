@@ -86,6 +86,8 @@ impl Failure {
     /// An answer that is not the API server's: nothing follows from it but that the API server is not reached.
     pub(crate) fn of_stranger(code: u16, said: &str) -> Self {
         let (reason, cure) = match code {
+            // What stands before an API server may judge logins, too: others are fetched.
+            401 => (Reason::WrongLogin, LOGIN),
             404 | 405 => (
                 Reason::NoSuchMethod,
                 "the server of the kubeconfig is something else, a proxy in front of it answers, or it is too old to have this API",

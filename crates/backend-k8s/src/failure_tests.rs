@@ -133,6 +133,7 @@ fn what_is_not_the_api_servers_is_no_refusal() {
     for code in [200, 301, 400, 401, 403, 404, 405, 407, 413, 415, 422, 500, 502] {
         let failure = Failure::of_stranger(code, "HTTP 403 Forbidden, text/html");
         assert_eq!(failure.kind, ErrorKind::Unavailable, "{code}");
+        assert_eq!(failure.reason == Reason::WrongLogin, code == 401, "others are fetched");
         assert!(failure.during("read").to_string().contains("is not the API server"));
     }
     let plain = "Client sent an HTTP request to an HTTPS server.";

@@ -42,7 +42,7 @@ fn ended(command: &mut Command) -> Output {
                 signal(pid, Signal::KILL);
             }
         });
-        let output = (|| {
+        let output = {
             let (mut out, mut err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
             let reader = scope.spawn(move || {
                 let mut text = Vec::new();
@@ -52,7 +52,7 @@ fn ended(command: &mut Command) -> Output {
             let mut stderr = Vec::new();
             std::io::Read::read_to_end(&mut err, &mut stderr).unwrap();
             Output { stdout: reader.join().unwrap(), stderr, status: child.wait().unwrap() }
-        })();
+        };
         killer.join().unwrap();
         output
     });
@@ -109,7 +109,7 @@ fn overwrite(scene: &Scene, name: &str, record: &[u8]) {
 fn envelope(scene: &Scene, name: &str, record: &[u8]) -> Vec<u8> {
     let old = fs::read_to_string(scene.path(name)).unwrap();
     let end = old.find("},").map_or(0, |end| end + 2);
-    [old[..end].as_bytes(), &record[1..]].concat()
+    [&old.as_bytes()[..end], &record[1..]].concat()
 }
 
 /// What each command that reads a lock says, in either form.

@@ -49,6 +49,10 @@ pub(crate) enum Purpose {
     Refusal,
     /// Which record an administrator puts back.
     Restore,
+    /// The next step of a process of CMD.
+    Process,
+    /// The cost of a turn, and other accidents of the machine.
+    Turn,
 }
 
 /// A number that depends on nothing but its arguments.

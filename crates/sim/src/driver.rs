@@ -294,7 +294,10 @@ impl World<'_> {
             // It may have read another, before an administrator put its own back.
             let nonce = |record: &Record| record.nonce;
             let seen = self.nodes[x].election.observed().and_then(|seen| seen.record());
-            let read = seen.map(nonce) == stored.record.as_ref().map(nonce) || !stored.put_back;
+            // Or it was told of a later term before.
+            let knows_better = self.nodes[x].known > token;
+            let read = seen.map(nonce) == stored.record.as_ref().map(nonce) && !knows_better
+                || !stored.put_back;
             if is_ours && wrote && read && !failed && self.case.store != StoreKind::Forgets {
                 self.violate(Rule::Stability, || format!("{} gives up its own term", name(x)));
             }

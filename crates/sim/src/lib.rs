@@ -20,6 +20,7 @@ pub mod model;
 mod mutant;
 mod network;
 mod node;
+pub mod processes;
 mod queue;
 mod shrink;
 mod store;

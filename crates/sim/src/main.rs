@@ -10,14 +10,25 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    let wrong = |error: clap::Error| {
+        let _ = error.print();
+        ExitCode::from(if error.use_stderr() { 64 } else { 0 })
+    };
+    if std::env::args_os().nth(1).is_some_and(|first| first == "processes") {
+        return match command::Processes::from_arguments() {
+            Ok(options) => end(options.run()),
+            Err(error) => wrong(error),
+        };
+    }
     let options = match command::Options::from_arguments() {
         Ok(options) => options,
-        Err(error) => {
-            let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { 64 } else { 0 });
-        }
+        Err(error) => return wrong(error),
     };
-    match command::run(&options) {
+    end(command::run(&options))
+}
+
+fn end(outcome: command::Outcome) -> ExitCode {
+    match outcome {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         // As if the signal that a closed pipe brings had ended it.

@@ -40,7 +40,8 @@ pub fn main(args: &DemoArgs, colour: Colour) -> u8 {
     let settings = settings(args);
     if let Err(invalid) = settings.build() {
         let refused = explain::refused(&invalid, Paint(false));
-        refused.lines().filter(|line| !line.is_empty()).for_each(|line| print_error(&line));
+        // On one line: nothing of it was chosen by others, and the flags can be copied from it.
+        print_error(&refused.split_whitespace().collect::<Vec<_>>().join(" "));
         return exit::CONFIG;
     }
     // Before a story that takes its time.

@@ -188,8 +188,11 @@ impl Election {
             Step::Release => Intent::Release,
         };
         let expected = self.seen.as_ref()?.observed.version.clone();
+        // Not once its token is known to have been used: the version came back with an old record.
+        let used =
+            |attempt: &Attempt| !self.is_by_server() && attempt.change.record.token <= self.highest;
         let same = |attempt: &&Attempt| {
-            attempt.change.intent == Intent::Take && attempt.expected == expected
+            attempt.change.intent == Intent::Take && attempt.expected == expected && !used(attempt)
         };
         // One unresolved Take per version: the same bytes are sent again, and count from the first time.
         if let (Intent::Take, Some(attempt)) = (intent, self.own.unresolved.iter().find(same)) {

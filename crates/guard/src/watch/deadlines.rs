@@ -19,9 +19,25 @@ impl Watch {
         }
         let Instants { kill_at, dead_by, .. } = self.instants;
         let instant = kill_at + LEAD.min(dead_by.since(kill_at) / 4);
-        // A guard that kills and says so does what could be done in its place.
-        let works = if self.beat == Time(0) { self.beat } else { self.beat + KILL_NOW };
-        instant.min(self.kill_from + KILL_NOW).max(works)
+        instant.min(self.kill_from + KILL_NOW).max(self.works_until())
+    }
+
+    /// Until when a guard that kills and says so is left to it: it does what could be done in its place. But one that
+    /// falls silent while the lease ends must leave time to do it.
+    fn works_until(&self) -> Time {
+        if self.beat == Time(0) {
+            return self.beat;
+        }
+        let Instants { kill_at, dead_by, .. } = self.instants;
+        let margin = dead_by.since(kill_at);
+        let works = self.beat + KILL_NOW;
+        // What is left after the kill's grace cannot be killed by anybody.
+        let late = self.beat >= dead_by || self.beat >= self.sweep.grace_over();
+        if late || self.defects.is(Defect::BeatOutlastsLease) {
+            return works;
+        }
+        let latest = (kill_at + margin / 2).max(self.beat + KILL_NOW.min(margin / 4));
+        works.min(latest)
     }
 
     /// When renewals must stop, if they did not.
@@ -66,7 +82,8 @@ impl Watch {
         let round = if self.guard_over { self.sweep.due() } else { Time::NEVER };
         let orphans = self.orphans > 0 && !self.guard_over;
         let orphans = if orphans { self.orphans_at } else { Time::NEVER };
-        let end = if self.last_look == LastLook::Asked { Time::NEVER } else { self.end_at() };
+        let waits = matches!(self.last_look, LastLook::Asked | LastLook::Confirm);
+        let end = if waits { Time::NEVER } else { self.end_at() };
         let asking = if answer_due { Time::NEVER } else { round.min(orphans).min(end) };
         kill_at.min(overdue).min(asking).min(self.backstop()).min(self.stop_renewing_at())
     }

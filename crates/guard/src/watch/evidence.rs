@@ -12,6 +12,9 @@ impl Watch {
     /// Those listed while the guard ran are not CMD's, for what CMD starts has the guard as its parent until that ends.
     pub(super) fn spare(&mut self, now: Time) {
         self.asked = None;
+        if self.last_look == LastLook::Confirm {
+            self.last_look = LastLook::Done;
+        }
         let Some(listed) = self.candidates.take().filter(|_| !self.guard_over) else { return };
         let (ended, living): (Vec<Process>, Vec<Process>) =
             listed.into_iter().partition(|process| process.ended);
@@ -36,7 +39,15 @@ impl Watch {
         let Some(asked) = self.asked.take() else { return };
         let current = asked.guard_over == self.guard_over;
         if self.last_look == LastLook::Asked {
-            self.last_look = if current { LastLook::Done } else { LastLook::NotYet };
+            self.last_look = match (current, self.guard_over) {
+                (false, _) => LastLook::NotYet,
+                (true, true) => LastLook::Done,
+                // If the guard ended meanwhile, what it had may hang anywhere.
+                (true, false) => {
+                    self.agenda.push_front(WatchAction::AskGuard);
+                    LastLook::Confirm
+                }
+            };
         }
         let valid = listing.filter(|_| current);
         let Some(Listing { depth, mut processes, complete }) = valid else { return };

@@ -80,6 +80,8 @@ struct Asked {
 enum LastLook {
     NotYet,
     Asked,
+    /// It was answered, and counts if the guard still runs.
+    Confirm,
     Done,
 }
 
@@ -244,8 +246,12 @@ impl Watch {
             return;
         }
         // Who was listed before may not be spared: the guard's children are among them, perhaps.
-        if self.candidates.take().is_some() {
+        let confirms = self.last_look == LastLook::Confirm;
+        if self.candidates.take().is_some() || confirms {
             self.asked = None;
+        }
+        if confirms {
+            self.last_look = LastLook::NotYet;
         }
         self.agenda.clear();
         self.in_round = false;
@@ -310,7 +316,7 @@ impl Watch {
                     self.agenda.push_front(WatchAction::Look(Depth::All));
                 }
                 LastLook::Done => self.end(now, self.defects.is(Defect::ReleasesWithLeft)),
-                LastLook::NotYet | LastLook::Asked => {}
+                LastLook::NotYet | LastLook::Asked | LastLook::Confirm => {}
             }
         }
         let idle = self.agenda.is_empty() && self.asked.is_none() && !self.in_round;

@@ -4,11 +4,13 @@
 //! - `defects.rs`: every deliberate defect must be found.
 //! - `replay.rs`: one schedule, told and drawn.
 //! - `rates.rs`: how often two lead at once as clock rates differ more and more.
+//! - `processes.rs`: guard and supervisor in a model of a kernel.
 //! - `output.rs`: what it prints.
 
 mod defects;
 mod explore;
 mod output;
+mod processes;
 mod rates;
 mod replay;
 
@@ -26,12 +28,13 @@ use leasehold_sim::{Case, Mutant, Rule, shrink};
 use rustix::time::{ClockId, clock_gettime};
 
 use output::Output;
+pub(crate) use processes::Processes;
 
 /// What was wrong: with the arguments, with a file, or nobody reads what is printed.
 pub(crate) type Failure = Box<dyn Error + Send + Sync>;
 
 /// Whether all is well, or why the command could not run.
-type Outcome = Result<bool, Failure>;
+pub(crate) type Outcome = Result<bool, Failure>;
 
 /// No first seed is greater, and no count: their sum is a number.
 const SEEDS: u64 = 1 << 63;
@@ -42,7 +45,8 @@ const SCHEDULES: u64 = 1_000_000;
 /// Deterministic simulation of the election: faults, invariants, deliberate defects, replay.
 ///
 /// Without --mutants, --mutant, --replay, --show and --plot: runs schedules of 30 virtual seconds, one for every
-/// seed, and judges each after every event. Ends with 1 if an invariant was broken.
+/// seed, and judges each after every event. Ends with 1 if an invariant was broken. `processes` as the first
+/// argument runs guard and supervisor of a command in a model of a kernel instead.
 #[derive(Debug, Parser)]
 #[command(name = "leasehold-sim", bin_name = "cargo xtask sim", version, max_term_width = 110)]
 #[command(group = ArgGroup::new("told").args(["replay", "show"]))]
