@@ -64,7 +64,7 @@ pub fn main(args: RunArgs) -> u8 {
             runtime.shutdown_background();
             code
         }
-        (Ok(_), Err(failure)) => internal("block a signal", &failure.into()),
+        (Ok(_), Err(failure)) => internal("block a signal", &failure),
         // It was said why.
         (Err(code), _) => code,
     }
