@@ -12,7 +12,8 @@ fn main() -> ExitCode {
     if let Some(ended) = process::candidate_if_asked() {
         return ended;
     }
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<String> =
+        std::env::args_os().map(|word| word.to_string_lossy().into_owned()).skip(1).collect();
     let stop = Stop::default();
     stop.obey(signals);
     let code = told::tell("leasehold-conformance", |say| command::run(&arguments, &stop, say));

@@ -151,7 +151,8 @@ fn listen(output: impl BufRead, node: &Arc<str>, history: &History) {
 /// Whether this program was called as a candidate's process; then it is one, and ends with it.
 #[must_use]
 pub fn candidate_if_asked() -> Option<ExitCode> {
-    let arguments: Vec<String> = std::env::args().collect();
+    let arguments: Vec<String> =
+        std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
     let [_, word, identity, milliseconds] = arguments.as_slice() else { return None };
     if word != WORD {
         return None;

@@ -5,12 +5,16 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use leasehold::printable;
 use leasehold_testing::timeline::escape;
 
 use crate::catalogue::Case;
 use crate::expected::Expectation;
 use crate::history::Event;
 use crate::verdict::Verdict;
+
+/// The longest line of a report, in characters. Stores, and whoever contends there, have a part in it.
+const LONGEST: usize = 4_000;
 
 /// What became of one case.
 #[derive(Clone, Debug)]
@@ -64,7 +68,7 @@ impl Line {
         let mut text = format!("{mark} {id:5} {word:16} {seconds:6.1} s  {title}\n");
         let notes = self.notes.iter().map(String::as_str);
         for note in notes.chain([self.verdict.text()]).filter(|note| !note.is_empty()) {
-            let _ = writeln!(text, "          {note}");
+            let _ = writeln!(text, "          {}", printable(note).at_most(LONGEST));
         }
         text
     }
@@ -116,7 +120,7 @@ impl Report {
                 faults.push(format!(
                     "{id}: {}, expected {expected}: {}",
                     verdict.word(),
-                    verdict.text()
+                    printable(verdict.text()).at_most(LONGEST)
                 ));
             }
         }

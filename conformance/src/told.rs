@@ -2,6 +2,8 @@
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
 
+use leasehold::{printable, redacted};
+
 use crate::command::Failed;
 use crate::own::Says;
 
@@ -19,11 +21,16 @@ pub fn tell(
             Err(error) if error.kind() != ErrorKind::BrokenPipe => unwritten = Some(error),
             _ => {}
         },
-        Says::Progress(text) if for_people => drop(writeln!(io::stderr(), "{program}: {text}")),
+        Says::Progress(text) if for_people => {
+            let _ = writeln!(io::stderr(), "{program}: {}", printable(text).at_most(LONGEST));
+        }
         Says::Progress(_) => {}
     });
     if let Err(failed) = &ran {
-        let _ = writeln!(io::stderr(), "{program}: {failed}");
+        let failed = failed.to_string();
+        for line in redacted(&failed).lines() {
+            let _ = writeln!(io::stderr(), "{program}: {}", printable(line).at_most(LONGEST));
+        }
     }
     if let Some(error) = unwritten {
         let _ = writeln!(io::stderr(), "{program}: cannot write the verdicts: {error}");
@@ -31,6 +38,9 @@ pub fn tell(
     }
     code(&ran)
 }
+
+/// The longest line of an error, in characters.
+const LONGEST: usize = 4_000;
 
 /// The command line is wrong.
 pub const USAGE: u8 = 64;

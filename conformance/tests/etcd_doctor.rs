@@ -141,6 +141,8 @@ async fn the_lock_itself_is_not_touched() {
     assert!(held.resign().await.unwrap());
     let blocked = doctor(&url(&etcd), &[]).await;
     shows(&blocked, 78, &["problem  lock", "etcdctl del 'jobs/nightly/immortal'"]);
+    let says = "jobs/nightly/immortal under jobs/nightly/ is no candidate's key";
+    shows(&blocked, 78, &["warning  keys", says, "-> look at them with etcdctl get"]);
     assert!(!blocked.text.contains("fail-over"), "{}", blocked.text);
 }
 
@@ -215,7 +217,7 @@ async fn each_missing_permission_is_named_with_what_grants_it() {
     shows(&doctor(&url(&etcd), &[]).await, 77, &["name one"]);
     std::fs::write(&file, "wrong").unwrap();
     let wrong = doctor(&users[0].1, &[]).await;
-    shows(&wrong, 77, &["-> mend the user or its password"]);
+    shows(&wrong, 77, &["-> fix the user or its password"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

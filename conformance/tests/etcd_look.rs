@@ -20,7 +20,7 @@ async fn stranger(etcd: &Etcd, election: &str, value: &str) {
 }
 
 fn told(found: &[leasehold::Listed], form: OutputFormat) -> String {
-    list::told(found, form, Paint(false))
+    list::told(found, form, Paint(false)).0
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -117,3 +117,89 @@ async fn certificates_and_keys_that_cannot_be_used_are_refused_before_anybody_is
     let url = format!("etcds://h:2379/jobs?ca={}&cert={certificate}&key={key}", ca.display());
     leasehold::connect(&url).await.unwrap();
 }
+
+/// `etcdctl auth enable` and `disable` while a candidate leads and another waits, both with a login.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn authentication_is_switched_under_candidates_with_a_login() {
+    let mut etcd = Etcd::start(Options { members: 1, ..Options::default() }).await.unwrap();
+    let candidate = user(&mut etcd, "candidate", Access::ReadWrite).await;
+    let url = url_of(&etcd, &candidate, "jobs");
+    etcd.etcdctl(&["auth", "disable"]).await.unwrap();
+    let leader = elector(open(&url), "a", 15);
+    let held = leader.campaign().await.unwrap();
+    let follower = elector(open(&url), "b", 15);
+    let waiting = follower.clone();
+    let waiting = tokio::spawn(async move { waiting.campaign().await });
+    for switch in ["enable", "disable", "enable", "disable"] {
+        etcd.etcdctl(&["auth", switch]).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert!(held.check().is_ok(), "{switch}: {:?}", leader.status());
+        assert!(!waiting.is_finished(), "{switch}: {:?}", follower.status());
+        common::eventually("a newcomer reads", || async { open(&url).read().await.is_ok() }).await;
+    }
+    etcd.etcdctl(&["auth", "enable"]).await.unwrap();
+    assert!(held.resign().await.unwrap());
+    let next = tokio::time::timeout(common::PATIENCE, waiting).await.unwrap().unwrap().unwrap();
+    assert!(next.check().is_ok());
+}
+
+/// Without a login a cluster that asks for one refuses, which is a state: it says what to do, and goes on when let in.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn authentication_is_enabled_under_candidates_without_a_login() {
+    let mut etcd = Etcd::start(Options { members: 1, ..Options::default() }).await.unwrap();
+    user(&mut etcd, "somebody", Access::ReadWrite).await;
+    etcd.etcdctl(&["auth", "disable"]).await.unwrap();
+    let leader = elector(common::lock(&etcd, "jobs"), "a", 15);
+    let held = leader.campaign().await.unwrap();
+    let follower = elector(common::lock(&etcd, "jobs"), "b", 15);
+    let waiting = follower.clone();
+    let waiting = tokio::spawn(async move { waiting.campaign().await });
+    etcd.etcdctl(&["auth", "enable"]).await.unwrap();
+    common::eventually("it is refused", || async { leader.status().store_error.is_some() }).await;
+    let error = leader.status().store_error.unwrap();
+    assert_eq!(error.kind(), ErrorKind::Denied, "{error}");
+    assert!(error.to_string().contains("user=NAME and password_file=PATH"), "{error}");
+    assert!(held.check().is_ok(), "a refusal ended a term");
+    etcd.etcdctl(&["auth", "disable"]).await.unwrap();
+    common::eventually("it goes on", || async { leader.status().store_error.is_none() }).await;
+    assert!(held.check().is_ok() && !waiting.is_finished());
+    assert!(held.resign().await.unwrap());
+    drop(tokio::time::timeout(common::PATIENCE, waiting).await.unwrap().unwrap().unwrap());
+}
+
+/// Rights are proved without a write: of who may read only, of who may write, and of nobody.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whether_a_user_may_take_is_told_without_a_write() {
+    let mut etcd = Etcd::start(Options { members: 1, ..Options::default() }).await.unwrap();
+    let nobody = common::lock(&etcd, "jobs");
+    nobody.may_take().await.unwrap();
+    let users = [
+        (user(&mut etcd, "reader", Access::Read).await, false),
+        (user(&mut etcd, "writer", Access::Write).await, false),
+        (user(&mut etcd, "candidate", Access::ReadWrite).await, true),
+    ];
+    let holder = elector(open(&url_of(&etcd, &users[2].0, "jobs")), "a", 15);
+    let state = async || {
+        let keys = etcd.etcdctl(&["get", "", "--prefix", "-w", "fields"]).await.unwrap();
+        let leases = etcd.etcdctl(&["lease", "list"]).await.unwrap();
+        let kept = |line: &&str| !line.contains("RaftTerm");
+        (keys.lines().filter(kept).map(str::to_owned).collect::<Vec<_>>(), leases)
+    };
+    for held in [false, true] {
+        let held = if held { Some(holder.campaign().await.unwrap()) } else { None };
+        let before = state().await;
+        for (user, may) in &users {
+            let told = open(&url_of(&etcd, user, "jobs")).may_take().await;
+            assert_eq!(told.is_ok(), *may, "{user:?}: {told:?}");
+            let elsewhere = open(&url_of(&etcd, user, "other")).may_take().await;
+            for denied in [told.err(), elsewhere.err()].into_iter().flatten() {
+                assert_eq!(denied.kind(), ErrorKind::Denied, "{denied}");
+                assert!(denied.to_string().contains("ROLE readwrite"), "{denied}");
+            }
+        }
+        assert_eq!(nobody.may_take().await.unwrap_err().kind(), ErrorKind::Denied);
+        // Keys, leases, and the revision of the store.
+        assert_eq!(state().await, before, "something was written");
+        drop(held);
+    }
+}

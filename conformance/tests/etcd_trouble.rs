@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use common::{change, cluster, elector, eventually, lock, open, take, token, written};
+use common::{change, cluster, elector, eventually, lock, take, token, written};
 use leasehold::etcd::EtcdLock;
 use leasehold::{
     Capabilities, Change, Contents, Elector, Error, ErrorKind, Intent, LockBackend, Observed,
@@ -163,26 +163,4 @@ async fn a_cluster_restored_with_a_bumped_revision_goes_on() {
     .await;
     let next = take(&told, "b", 5).await;
     assert!(token(&next) > token(&taken) + 500);
-}
-
-/// Members of two clusters under one URL would be two locks.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn endpoints_of_two_clusters_are_refused() {
-    let (mut one, mut two) = (cluster(1).await, cluster(1).await);
-    let both = [one.endpoints(), two.endpoints()].concat();
-    let ours = open(&one.url(&both, "jobs"));
-    ours.read().await.unwrap();
-    // Whichever answered first is gone; nobody is asked in vain.
-    let theirs = lock(&one, "jobs");
-    let first = take(&theirs, "a", 30).await;
-    let first_is_one = ours.read().await.unwrap().version == first.version;
-    if first_is_one { one.kill(0) } else { two.kill(0) }.unwrap().required().unwrap();
-    eventually("the other one answers", || {
-        let read = ours.read();
-        async { read.await.is_err_and(|error| error.kind() == ErrorKind::Rewound) }
-    })
-    .await;
-    let refusal = ours.read().await.unwrap_err();
-    println!("{refusal}");
-    assert!(refusal.to_string().contains("two clusters"), "{refusal}");
 }

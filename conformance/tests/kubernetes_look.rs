@@ -19,7 +19,7 @@ const ENDPOINTS: &str = "/api/v1/namespaces/default/endpoints";
 const ANNOTATION: &str = "{\"holderIdentity\":\"old_1\",\"leaseDurationSeconds\":15,\"acquireTime\":\"2026-01-02T03:04:05Z\",\"renewTime\":\"2026-01-02T03:04:07Z\",\"leaderTransitions\":2}";
 
 fn told(found: &[leasehold::Listed], form: OutputFormat) -> String {
-    list::told(found, form, Paint(false))
+    list::told(found, form, Paint(false)).0
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

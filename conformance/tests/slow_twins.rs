@@ -207,6 +207,8 @@ const MUTANTS: &[(Mutant, &str)] = &[
     (Mutant::DeadlineFromAnswer, "RN1"),
     (Mutant::PushEnds, "WA4"),
     (Mutant::HoldsOnUnavailable, "RN1"),
+    (Mutant::RefusalEnds, "RN8"),
+    (Mutant::ReplacedIsOutage, "SV9"),
 ];
 
 #[test]

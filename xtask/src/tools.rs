@@ -8,9 +8,15 @@ use std::process::{Command, Stdio};
 
 use crate::cargo::{self, cargo, root};
 
-/// A program that tests start, and the Debian package that brings it.
-const PROGRAMS: [(&str, &str); 3] =
-    [("tmux", "tmux"), ("strace", "strace"), ("setsid", "util-linux")];
+/// A program that tests start, and the Debian package that brings it. (Every Debian has a perl; the
+/// whole one also has threads, and is known by `prove`.)
+const PROGRAMS: [(&str, &str); 5] = [
+    ("tmux", "tmux"),
+    ("strace", "strace"),
+    ("setsid", "util-linux"),
+    ("mkfs.ext4", "e2fsprogs"),
+    ("prove", "perl"),
+];
 
 /// A cargo subcommand, and the component of the toolchain that brings it.
 const COMPONENTS: [(&str, &str); 2] = [("fmt", "rustfmt"), ("clippy", "clippy")];

@@ -128,3 +128,39 @@ pub(super) async fn replayed(world: &World) -> Outcome {
     })?;
     Ok(Finding::Holds)
 }
+
+/// SV9. Where there are no servers to replace, the way to the store says it.
+pub(super) async fn replaced(world: &World) -> Outcome {
+    #[cfg(feature = "servers")]
+    if world.target().has_servers() {
+        return super::servers::replaced(world).await;
+    }
+    let [a, b] = [world.candidate("a").await?, world.candidate("b").await?];
+    let lead = world.led(&a).await?;
+    let waiting = b.stand();
+    world.sleep(LEASE / 2).await;
+    let _other = a.link().fault(Requests::All, Fault::Refuse(ErrorKind::Replaced));
+    let timing = world.timing();
+    // With its next request, and not at its deadline.
+    let bound = timing.retry_period() + timing.request_timeout();
+    world.within("its term ends", bound, lead.lost()).await?;
+    drop(lead);
+    refuses_another(world, a.stand(), bound).await?;
+    let second = world.within("b leads", world.failover(), waiting).await?;
+    must(second.map_err(Problem::violated)??.check(), || "b does not lead".to_owned())?;
+    Ok(Finding::Holds)
+}
+
+/// Who knew the old store does not contend in the new one.
+pub(super) async fn refuses_another<T>(
+    world: &World,
+    waiting: tokio::task::JoinHandle<Result<T, leasehold::Error>>,
+    bound: Duration,
+) -> Result<(), Problem> {
+    let ended = world.within("it contends no more", bound + world.slack(), waiting).await?;
+    match ended.map_err(Problem::violated)? {
+        Err(error) if error.kind() == ErrorKind::Replaced => Ok(()),
+        Err(error) => Err(Problem::Violated(format!("it ends with {:?}: {error}", error.kind()))),
+        Ok(_) => Err(Problem::Unsafe("it leads in a store that is another one".to_owned())),
+    }
+}

@@ -279,3 +279,50 @@ pub(super) async fn hangs(world: &World) -> Outcome {
     }
     Ok(Finding::Holds)
 }
+
+/// The lease of a term in which the store refuses for a quarter of it.
+const REFUSED: Duration = Duration::from_secs(6);
+
+/// RN8. A refusal proves nothing about who leads: whatever its class, the term goes on to its deadline.
+pub(super) async fn refused(world: &World) -> Outcome {
+    #[cfg(feature = "servers")]
+    if world.target().has_servers() {
+        super::security::refused(world).await?;
+    }
+    let timing = TimingSettings::lease_duration(REFUSED);
+    let [a, b] = [
+        world.candidate_with("a", Setup { timing, ..setup() }).await?,
+        world.candidate_with("b", Setup { timing, ..setup() }).await?,
+    ];
+    let lead = world.within("a leads", REFUSED, a.campaign()).await??;
+    let waiting = b.stand();
+    world.sleep(REFUSED / 4).await;
+    let timing = a.elector().timing();
+    for kind in [
+        ErrorKind::Denied,
+        ErrorKind::Invalid,
+        ErrorKind::Throttled { retry_after: None },
+        ErrorKind::Unavailable,
+    ] {
+        after_renewal(world).await?;
+        let last = lead.term().deadlines().until;
+        let refusals = [&a, &b].map(|one| one.link().fault(Requests::All, Fault::Refuse(kind)));
+        world.sleep(REFUSED / 4).await;
+        for refusal in refusals {
+            refusal.lift();
+        }
+        let renewed = || lead.term().deadlines().until > last;
+        let left = last.since(world.now());
+        let soon = timing.retry_period() + timing.request_timeout();
+        if left < soon {
+            return Err(Problem::Late(format!("{left:?} of the term were left, not {soon:?}")));
+        }
+        world.until("the term is renewed again", left, renewed).await?;
+        must(lead.check(), || format!("{kind:?} for {:?} ends a term", REFUSED / 4))?;
+        must(!waiting.is_finished(), || format!("{kind:?} ends the wait of a candidate"))?;
+    }
+    must(lead.resign().await?, || "the release is not confirmed".to_owned())?;
+    let second = world.within("b leads", 2 * REFUSED, waiting).await?;
+    must(second.map_err(Problem::violated)??.check(), || "b does not lead".to_owned())?;
+    Ok(Finding::Holds)
+}

@@ -255,6 +255,44 @@ pub(super) async fn revoked(world: &World) -> Outcome {
     Ok(Finding::Holds)
 }
 
+/// The lease of RN8 on servers: an administrator's request and what follows from it take a second or two.
+const LONG: std::time::Duration = std::time::Duration::from_secs(15);
+
+/// RN8, on servers that refuse.
+pub(super) async fn refused(world: &World) -> Result<(), Problem> {
+    let mut servers = world.servers(1, Tls::Off).await?;
+    let (user, url) = granted(servers.as_mut(), "refused", Access::ReadWrite).await?;
+    let timing = TimingSettings::lease_duration(LONG);
+    let a = world.candidate_at(&url, "s/a", Setup { timing, ..setup() }).await?;
+    let b = world.candidate_at(&url, "s/b", Setup { timing, ..setup() }).await?;
+    let lead = world.within("a leads", LONG, a.campaign()).await??;
+    let waiting = b.stand();
+    world.sleep(LEASE).await;
+    let until = lead.term().deadlines().until;
+    servers.refuse(&user, LOCK).await?.required()?;
+    let refused = || {
+        let error = a.elector().status().store_error;
+        error.is_some_and(|error| error.kind() != ErrorKind::Unavailable)
+    };
+    let left = until.since(world.now());
+    let happened = world.until("a renewal is refused", left, refused).await;
+    happened.map_err(|_late| Problem::Vacuous("nothing was refused".to_owned()))?;
+    let why = a.elector().status().store_error.map(|error| error.to_string());
+    must(lead.check(), || format!("a refusal ends a term: {why:?}"))?;
+    servers.allow(&user, LOCK).await?.required()?;
+    let renewed = || lead.term().deadlines().until > until;
+    let left = until.since(world.now());
+    let happened = world.until("it is renewed again", left, renewed).await;
+    must(lead.check() && happened.is_ok(), || {
+        format!("a refusal for less than the ride-through ends a term: {why:?}")
+    })?;
+    must(!waiting.is_finished(), || "it ends the wait of a candidate".to_owned())?;
+    world.say(format!("it was refused: {}", why.unwrap_or_default()));
+    must(lead.resign().await?, || "the release is not confirmed".to_owned())?;
+    let second = world.within("b leads", LONG, waiting).await?.map_err(Problem::violated)??;
+    must(second.check(), || "b does not lead".to_owned())
+}
+
 /// WA5, with a credential that may only read.
 pub(super) async fn read_only(world: &World) -> Outcome {
     let mut servers = world.servers(1, Tls::Off).await?;

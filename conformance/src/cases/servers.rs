@@ -5,6 +5,7 @@ use std::time::Duration;
 use leasehold::{Loss, TimingSettings};
 
 use super::fencing::{begins_anew, one_term};
+use super::overload::refuses_another;
 use super::partitions::last_sign;
 use crate::candidate::Setup;
 use crate::fixture::{Fixture, Tls, Wish};
@@ -92,6 +93,45 @@ pub(super) async fn back_too_late(world: &World) -> Outcome {
     must(terms() == 2, || format!("{} terms began after the return", terms() - 1))?;
     world.say(format!("somebody led {took:?} after the servers returned"));
     drop((waiting, again));
+    Ok(Finding::Holds)
+}
+
+/// SV9. The new servers begin at the first revision, so that their tokens were used; only who never knew the old ones
+/// leads there.
+pub(super) async fn replaced(world: &World) -> Outcome {
+    let mut servers = world.servers(3, Tls::Off).await?;
+    let url = servers.url(&servers.endpoints(), "jobs");
+    let timing = TimingSettings::lease_duration(LONG);
+    let a = world.candidate_at(&url, "a", Setup { timing, ..setup() }).await?;
+    let b = world.candidate_at(&url, "b", Setup { timing, ..setup() }).await?;
+    let lead = world.led(&a).await?;
+    let token = lead.token();
+    let waiting = b.stand();
+    world.sleep(LEASE).await;
+    let until = lead.term().deadlines().until;
+    world.disturb("every server is replaced");
+    servers.supplant().await?.required()?;
+    let serving = world.now();
+    let timing = a.elector().timing();
+    let bound = timing.retry_period() + timing.request_timeout() + world.slack();
+    if until.since(serving) < bound {
+        return Err(Problem::Late("the new servers came when the term was over anyway".to_owned()));
+    }
+    world.within("the term ends with an answer of the new servers", bound, lead.lost()).await?;
+    world.say(format!("the old term ended {:?} after they served", world.now().since(serving)));
+    drop(lead);
+    refuses_another(world, waiting, bound).await?;
+    // Its tokens are of another store: docs/ETCD.md says how they are kept above the old ones.
+    world.exempt(crate::judge::Property::TokensGrow);
+    world.exempt(crate::judge::Property::Identity);
+    let c = world.candidate_at(&url, "c", setup()).await?;
+    let second = world.within("a newcomer leads", LEASE, c.campaign()).await??;
+    must(second.check() && a.leads().is_none(), || "two lead".to_owned())?;
+    refuses_another(world, a.stand(), bound).await?;
+    world.say(format!(
+        "token {} after {token}: the new store counts from its beginning",
+        second.token()
+    ));
     Ok(Finding::Holds)
 }
 

@@ -1,13 +1,11 @@
 //! Any store that a URL names: a user's own, or the servers of a fixture.
 
-use std::collections::BTreeSet;
-use std::hash::{BuildHasher, Hasher, RandomState};
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use leasehold::{Clock, Error, ErrorKind, LockBackend, LockUrl, Push};
+use leasehold::{Clock, Error, ErrorKind, LockBackend, LockUrl, Push, Scratch};
 
 use super::Target;
 
@@ -22,14 +20,11 @@ const PROBE: &str = "probe";
 /// Locks beside the one that a URL names: `scheme:path.RUN.CASE?parameters`, with a RUN that no other run has.
 pub struct UrlTarget {
     backend: String,
-    url: String,
-    run: String,
+    scratch: Scratch,
     by_server: bool,
     /// Its watches go on where they ended.
     resumes: bool,
     command: Option<PathBuf>,
-    /// The URLs of the locks that cases asked for.
-    opened: Mutex<BTreeSet<String>>,
 }
 
 impl UrlTarget {
@@ -45,13 +40,12 @@ impl UrlTarget {
         }
         // It must name a lock, beside which the scratch ones are.
         drop(leasehold::connect(url).await?);
-        // The standard library's only source of randomness.
-        let run = format!("conformance-{:016x}", RandomState::new().build_hasher().finish());
-        let lock = leasehold::connect(&LockUrl::beside(url, &format!("{run}.{PROBE}"))).await?;
+        let scratch = Scratch::beside(url, "conformance");
+        let lock = leasehold::connect(&scratch.lock(PROBE)).await?;
         let by_server = lock.read().await?.expiry == leasehold::Expiry::ByServer;
         let resumes = lock.capabilities().push == Push::Resumable;
-        let (backend, url) = (backend(&scheme).to_owned(), url.to_owned());
-        Ok(Self { backend, url, run, by_server, resumes, command: None, opened: Mutex::default() })
+        let backend = backend(&scheme).to_owned();
+        Ok(Self { backend, scratch, by_server, resumes, command: None })
     }
 
     /// With this command for cases about processes, if it is known.
@@ -65,19 +59,13 @@ impl UrlTarget {
     /// # Errors
     /// It cannot be opened.
     pub async fn probe(&self) -> Result<Arc<dyn LockBackend>, Error> {
-        leasehold::connect(&self.beside(PROBE)).await
-    }
-
-    fn beside(&self, lock: &str) -> String {
-        let url = LockUrl::beside(&self.url, &format!("{}.{lock}", self.run));
-        self.opened.lock().unwrap_or_else(PoisonError::into_inner).insert(url.clone());
-        url
+        leasehold::connect(&self.scratch.lock(PROBE)).await
     }
 
     /// What every lock of this run has in its name.
     #[must_use]
     pub fn run(&self) -> &str {
-        &self.run
+        self.scratch.run()
     }
 
     /// Removes the locks of this run where a store keeps what was released.
@@ -85,17 +73,9 @@ impl UrlTarget {
     /// # Errors
     /// One cannot be removed; the others are.
     pub async fn remove(&self) -> Result<(), Error> {
-        let url = LockUrl::parse(&self.url)?;
-        if url.scheme() == "file" {
-            let mut begins = url.path().into_os_string();
-            begins.push(format!(".{}.", self.run));
-            let removed = leasehold::file::remove_named(Path::new(&begins));
-            return removed.map(drop).map_err(|error| Error::new(ErrorKind::Denied, REMOVE, error));
-        }
-        let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut removed = Ok(());
-        for url in opened {
-            let limit = leasehold::remove_scratch(&url);
+        for url in self.scratch.locks() {
+            let limit = self.scratch.remove(&url);
             let one = tokio::time::timeout(LIMIT, limit).await.unwrap_or_else(|_late| {
                 Err(Error::new(ErrorKind::Unavailable, REMOVE, format!("no answer in {LIMIT:?}")))
             });
@@ -134,11 +114,11 @@ impl Target for UrlTarget {
     }
 
     async fn open(&self, lock: &str, _: &Arc<dyn Clock>) -> Result<Arc<dyn LockBackend>, Error> {
-        leasehold::connect(&self.beside(lock)).await
+        leasehold::connect(&self.scratch.lock(lock)).await
     }
 
     fn url(&self, lock: &str) -> Option<String> {
-        Some(self.beside(lock))
+        Some(self.scratch.lock(lock))
     }
 
     async fn forget_history(&self, _: &str) -> Result<(), String> {
@@ -176,12 +156,21 @@ mod tests {
         let [first, second] =
             [UrlTarget::open(&url).await.unwrap(), UrlTarget::open(&url).await.unwrap()];
         assert_ne!(first.url("Q1"), second.url("Q1"));
+        let made = || std::fs::read_dir(directory.path()).unwrap().count();
         for target in [&first, &second] {
-            let name = format!("a.{}.Q1.record", target.run());
-            std::fs::write(directory.path().join(name), "x").unwrap();
+            let url = target.url("Q1").unwrap();
+            let lock = leasehold::connect(&url).await.unwrap();
+            let elector = leasehold::Elector::builder(lock).build().unwrap();
+            elector.campaign().await.unwrap().resign().await.unwrap();
+            // A case may leave what is not a lock.
+            let other = LockUrl::parse(&target.url("Q2").unwrap()).unwrap().path();
+            std::fs::write(other, "x").unwrap();
         }
+        let both = made();
         first.remove().await.unwrap();
-        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+        assert_eq!(made(), both / 2);
+        second.remove().await.unwrap();
+        assert_eq!(made(), 0);
     }
 
     #[tokio::test]

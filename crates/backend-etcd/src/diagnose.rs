@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use etcd_client::GetOptions;
 use leasehold_core::{
-    Diagnose, Error, ErrorKind, Finding, Level, LockBackend, Nonce, Race, Timing, race,
+    Diagnose, Error, ErrorKind, Finding, Level, LockBackend, Nonce, Race, Timing, printable, race,
 };
 use tokio::time::Instant;
 
@@ -14,11 +14,16 @@ use crate::election::{ElectionName, KUBERNETES_KEYS, grant, lease_id};
 use crate::failure::{Failure, Reason};
 use crate::lock::{EtcdLock, HEDGE, Keys, seconds};
 use crate::members::Cluster;
+use crate::queue::number;
+use crate::shell::quoted;
 
 const EXAMINE: &str = "examine the store";
 
 /// How many reads are timed.
 const READS: usize = 10;
+
+/// How many keys under the prefix are looked at.
+const LOOKED_AT: i64 = 1000;
 
 /// How often two candidates race.
 const ROUNDS: u64 = 5;
@@ -60,6 +65,7 @@ impl Diagnose for EtcdLock {
                 return findings;
             }
         }
+        findings.extend(keys.foreign().await);
         let lock = self.read().await.ok().map(|observed| Finding::of_lock(&observed));
         let is_blocked = lock.as_ref().is_some_and(Finding::is_problem);
         findings.extend(lock);
@@ -141,14 +147,66 @@ impl Keys {
         Ok((reads, writes))
     }
 
-    /// A read of all candidates, whatever is there.
+    /// Counts the candidates, whatever is there.
     async fn look(&self) -> Result<(), Failure> {
         let prefix = self.election.prefix();
         let request = |client: etcd_client::Client| async move {
-            let keys = GetOptions::new().with_prefix().with_keys_only();
-            client.kv_client().get(prefix, Some(keys)).await
+            let count = GetOptions::new().with_prefix().with_count_only();
+            client.kv_client().get(prefix, Some(count)).await
         };
         self.pool.hedged(HEDGE, request).await.map(drop)
+    }
+
+    /// What lies under the prefix and is no candidate, or is large: each will block the election once it is the oldest,
+    /// or makes its answers slow.
+    async fn foreign(&self) -> Option<Finding> {
+        const SUBJECT: &str = "keys";
+        let prefix = self.election.prefix();
+        let request = |client: etcd_client::Client| async move {
+            let keys = GetOptions::new().with_prefix().with_keys_only().with_limit(LOOKED_AT);
+            client.kv_client().get(prefix, Some(keys)).await
+        };
+        let look = format!(
+            "look at them with etcdctl get {} --prefix --keys-only, and remove what is no candidate's",
+            quoted(prefix.as_bytes()).unwrap_or_else(|| "PREFIX".to_owned())
+        );
+        let found = match self.pool.hedged(HEDGE, request).await {
+            Ok(found) => found,
+            Err(failure) if failure.reason == Reason::TooLarge => {
+                let text = format!("there are very long keys under {}", printable(prefix));
+                return Some(Finding::warning(SUBJECT, text, look));
+            }
+            // Whatever it is, the lock itself will tell.
+            Err(_) => return None,
+        };
+        let is_ours = |pair: &&etcd_client::KeyValue| {
+            pair.lease() != 0 && pair.key() == self.election.key(pair.lease()).as_bytes()
+        };
+        let foreign: Vec<_> = found.kvs().iter().filter(|pair| !is_ours(pair)).collect();
+        if let Some(first) = foreign.first() {
+            let key = String::from_utf8_lossy(first.key());
+            let more = match foreign.len() {
+                1 => String::new(),
+                count => format!(" and {} more", count - 1),
+            };
+            let text = format!(
+                "{}{more} under {} is no candidate's key: one without a lease blocks the election for ever, once it is the oldest",
+                printable(&key).at_most(100),
+                printable(prefix)
+            );
+            return Some(Finding::warning(SUBJECT, text, look));
+        }
+        self.has_unreadable_value().await.then(|| {
+            let text =
+                format!("something under {} is larger than an answer may be", printable(prefix));
+            Finding::warning(SUBJECT, text, look)
+        })
+    }
+
+    /// Whether the oldest candidate's value cannot be read.
+    async fn has_unreadable_value(&self) -> bool {
+        let queue = self.queue(0).await.ok();
+        queue.and_then(|queue| queue.first().map(|first| first.value.is_none())).unwrap_or(false)
     }
 
     fn permission(&self, (reads, writes): (bool, bool)) -> Finding {
@@ -156,13 +214,14 @@ impl Keys {
         let prefix = self.election.prefix();
         let missing = match (reads, writes) {
             (true, true) => {
+                let prefix = printable(prefix);
                 return Finding::good(SUBJECT, format!("this user may read and write {prefix}"));
             }
             (true, false) => {
                 "write is missing: this user may see who leads, and not contend".to_owned()
             }
             (false, true) => "read is missing: a candidate needs it too".to_owned(),
-            (false, false) => format!("read and write are missing on {prefix}"),
+            (false, false) => format!("read and write are missing on {}", printable(prefix)),
         };
         Finding::problem(SUBJECT, ErrorKind::Denied, missing, self.election.grant())
     }
@@ -174,7 +233,7 @@ impl Keys {
             let lease = random_lease()?;
             let answer = self.grant(lease, asked).await;
             self.give_back(lease).await;
-            *granted = Duration::from_secs(answer?.seconds.unsigned_abs());
+            *granted = Duration::from_secs(number(answer?.seconds));
         }
         let [of_duration, shortest] = granted;
         Ok((of_duration, shortest))

@@ -2,12 +2,15 @@
 
 use std::fmt;
 
-use leasehold_core::Nonce;
+use leasehold_core::{Nonce, printable};
 
-use crate::queue::quoted;
+use crate::shell::quoted;
 
 /// The longest name, in bytes.
 const MAX: usize = 1024;
+
+/// The longest key of an election: its name, a slash, a sign, and a lease.
+pub(crate) const LONGEST_KEY: usize = MAX + 18;
 
 /// Where a Kubernetes cluster keeps everything it is.
 const KUBERNETES: &str = "registry";
@@ -32,14 +35,16 @@ impl ElectionName {
             return Err("it names no election; write etcd://host:2379/jobs/nightly".to_owned());
         }
         if name.ends_with('/') {
-            return Err(format!("the name {name:?} ends with '/', which the keys add themselves"));
+            let name = printable(name);
+            return Err(format!("the name {name} ends with '/', which the keys add themselves"));
         }
         if name.len() > MAX || name.chars().any(char::is_control) {
             return Err(format!("a name has at most {MAX} bytes and no control characters"));
         }
         if name.trim_start_matches('/').split('/').next() == Some(KUBERNETES) {
             return Err(format!(
-                "{name:?} is where a Kubernetes cluster keeps its objects: use a store of your own, or a k8s: lock"
+                "{} is where a Kubernetes cluster keeps its objects: use a store of your own, or a k8s: lock",
+                printable(name)
             ));
         }
         Ok(Self { prefix: format!("{name}/") })
@@ -54,7 +59,7 @@ impl ElectionName {
     /// The key of the candidate with this lease, as Go writes it.
     #[must_use]
     pub fn key(&self, lease: i64) -> String {
-        format!("{}{lease:x}", self.prefix)
+        format!("{}{}", self.prefix, hexadecimal(lease))
     }
 
     /// The command that lets a role contend.
@@ -80,10 +85,17 @@ impl fmt::Debug for ElectionName {
     }
 }
 
+/// A lease as Go spells it: with a sign, where a server gives out such ids.
+pub(crate) fn hexadecimal(lease: i64) -> String {
+    let sign = if lease < 0 { "-" } else { "" };
+    format!("{sign}{:x}", lease.unsigned_abs())
+}
+
 /// The command that gives a role this permission on every key that begins so. A role has one permission on a range:
 /// granting it "read" would take "write" away.
 pub(crate) fn grant(permission: &str, prefix: &str) -> String {
-    format!("etcdctl role grant-permission ROLE {permission} {} --prefix=true", quoted(prefix))
+    let prefix = quoted(prefix.as_bytes()).unwrap_or_else(|| "PREFIX".to_owned());
+    format!("etcdctl role grant-permission ROLE {permission} {prefix} --prefix=true")
 }
 
 /// The lease of the term that the Take with this nonce begins: 63 of its bits, since negative ids once put members
@@ -102,6 +114,8 @@ mod tests {
     fn keys_are_spelled_as_go_spells_them() {
         let name = ElectionName::parse("jobs/nightly").unwrap();
         assert_eq!(name.key(0xab_cdef), "jobs/nightly/abcdef");
+        assert_eq!(name.key(-1), "jobs/nightly/-1");
+        assert_eq!(name.key(i64::MIN), "jobs/nightly/-8000000000000000");
         assert_eq!(name.to_string(), "jobs/nightly");
         assert!(name.is_nested(b"jobs/nightly/sub/1"));
         assert!(!name.is_nested(b"jobs/nightly/1"));

@@ -3,10 +3,11 @@
 use std::error::Error as StdError;
 
 use etcd_client::Error as ClientError;
-use leasehold_core::{Error, ErrorKind};
+use leasehold_core::{Error, ErrorKind, printable};
 use tonic::{Code, ConnectError, Status};
 
 use crate::election::ElectionName;
+use crate::shell::quoted;
 
 /// Why a request failed.
 #[derive(Clone, Debug)]
@@ -29,6 +30,14 @@ pub(crate) enum Reason {
     StaleLogin,
     /// The server does not know our user or password: the next connection comes with what it is then.
     WrongLogin,
+    /// The server asks for no login, and refuses one.
+    NoLogins,
+    /// The server asks who comes.
+    NoUser,
+    /// It is of another cluster: it said nothing of this lock.
+    Foreign,
+    /// What is stored there is larger than an answer may be.
+    TooLarge,
     /// The server said no; another member would say the same.
     Refused,
     /// The same, since this user may not do that.
@@ -48,6 +57,20 @@ impl Failure {
         Self::new(ErrorKind::Invalid, Reason::Refused, text)
     }
 
+    /// This endpoint is of another cluster, so it did not answer.
+    pub(crate) fn foreign(member: &str) -> Self {
+        let text = format!("{member} is of another cluster than the other endpoints");
+        Self::new(ErrorKind::Unavailable, Reason::Foreign, text)
+    }
+
+    /// The endpoints are of another cluster than before.
+    pub(crate) fn replaced(before: u64, now: u64, said: &str) -> Self {
+        let text = format!(
+            "the store was replaced: the cluster was {before:x} and is {now:x} now ({said}). The other one knows nothing of this lock's terms and gives out tokens that were used. If it was replaced on purpose, start this program anew, with token_floor=N for a token that is larger than all before"
+        );
+        Self::new(ErrorKind::Replaced, Reason::Refused, text)
+    }
+
     /// The meaning of an error that this member's connection gave.
     pub(crate) fn of(error: &ClientError, member: &str) -> Self {
         match error {
@@ -57,66 +80,87 @@ impl Failure {
             }
             ClientError::TransportError(error) => {
                 let why = chain(&error.to_string(), error.source());
-                Self::of_connection(why, Reason::NotSent, member)
+                Self::of_connection(&why, Reason::NotSent, member)
             }
-            ClientError::InvalidArgs(_) | ClientError::InvalidUri(_) => {
-                Self::new(ErrorKind::Invalid, Reason::Refused, format!("{member}: {error}"))
-            }
-            other => {
-                Self::new(ErrorKind::Unavailable, Reason::Unanswered, format!("{member}: {other}"))
-            }
+            ClientError::InvalidArgs(_) | ClientError::InvalidUri(_) => Self::new(
+                ErrorKind::Invalid,
+                Reason::Refused,
+                format!("{member}: {}", shown(error)),
+            ),
+            // A login that was refused stands in the text of some of these.
+            ClientError::InvalidMetadataValue(_) => Self::new(
+                ErrorKind::Unavailable,
+                Reason::Unanswered,
+                format!("{member}: its login token cannot be sent"),
+            ),
+            other => Self::new(
+                ErrorKind::Unavailable,
+                Reason::Unanswered,
+                format!("{member}: {}", shown(other)),
+            ),
         }
     }
 
     fn of_status(status: &Status, member: &str) -> Self {
-        let said = status.message();
+        let raw = status.message();
         if status.source().is_some() {
             let reason = if was_never_sent(status) { Reason::NotSent } else { Reason::Closed };
-            return Self::of_connection(chain(said, status.source()), reason, member);
+            return Self::of_connection(&chain(raw, status.source()), reason, member);
         }
-        let refused = |kind| Self::new(kind, Reason::Refused, format!("{member}: {said}"));
+        let said = shown(raw);
+        let with = |kind, reason| Self::new(kind, reason, format!("{member}: {said}"));
+        if !is_of_etcd(status) {
+            let text = format!("{member}: {said} ({}); what answers is not etcd", status.code());
+            return Self::new(ErrorKind::Unavailable, Reason::Unanswered, text);
+        }
         match status.code() {
-            Code::NotFound if said.contains("lease") => {
+            Code::NotFound if raw.contains("lease") => {
                 Self::new(ErrorKind::Unavailable, Reason::NoLease, said)
             }
-            Code::FailedPrecondition if said.contains("lease already exists") => {
+            Code::FailedPrecondition if raw.contains("lease already exists") => {
                 Self::new(ErrorKind::Unavailable, Reason::LeaseExists, said)
             }
-            Code::FailedPrecondition if said.contains("authentication is not enabled") => {
-                Self::denied(member, said, "leave out the user, or enable authentication")
+            Code::FailedPrecondition if raw.contains("authentication is not enabled") => {
+                with(ErrorKind::Unavailable, Reason::NoLogins)
             }
-            Code::PermissionDenied => {
-                Self::new(ErrorKind::Denied, Reason::NotPermitted, format!("{member}: {said}"))
-            }
-            Code::InvalidArgument if said.contains("user name is empty") => {
-                Self::denied(member, said, "the cluster asks for a user: name one")
-            }
-            Code::InvalidArgument if said.contains("authentication failed") => Self {
+            Code::PermissionDenied => with(ErrorKind::Denied, Reason::NotPermitted),
+            Code::InvalidArgument if raw.contains("user name is empty") => Self {
+                reason: Reason::NoUser,
+                ..Self::denied(
+                    member,
+                    &said,
+                    "the cluster asks for a user: name one, with user=NAME and password_file=PATH",
+                )
+            },
+            Code::InvalidArgument if raw.contains("authentication failed") => Self {
                 reason: Reason::WrongLogin,
-                ..Self::denied(member, said, "mend the user or its password")
+                ..Self::denied(member, &said, "fix the user or its password")
             },
             // Whoever was logged in before a change of the rights must log in again.
-            Code::Unauthenticated => {
-                Self::new(ErrorKind::Unavailable, Reason::StaleLogin, format!("{member}: {said}"))
+            Code::Unauthenticated => with(ErrorKind::Unavailable, Reason::StaleLogin),
+            Code::InvalidArgument if raw.contains("auth") => {
+                with(ErrorKind::Unavailable, Reason::StaleLogin)
             }
-            Code::InvalidArgument if said.contains("auth") => {
-                Self::new(ErrorKind::Unavailable, Reason::StaleLogin, format!("{member}: {said}"))
+            Code::OutOfRange | Code::ResourceExhausted if is_too_large(raw) => {
+                with(ErrorKind::Unavailable, Reason::TooLarge)
             }
-            Code::ResourceExhausted if said.contains("space exceeded") => Self::new(
+            Code::ResourceExhausted if raw.contains("space exceeded") => Self::new(
                 ErrorKind::Unavailable,
                 Reason::Refused,
                 format!(
                     "{member}: {said}; who leads can renew, but nobody can take the lock: compact, defragment and disarm (etcdctl alarm list)"
                 ),
             ),
-            Code::ResourceExhausted => refused(ErrorKind::Throttled { retry_after: None }),
-            Code::InvalidArgument | Code::Unimplemented | Code::OutOfRange => {
-                refused(ErrorKind::Invalid)
+            Code::ResourceExhausted => {
+                with(ErrorKind::Throttled { retry_after: None }, Reason::Refused)
             }
-            _ => Self::new(
+            // What was asked for is not there any more, or not yet.
+            Code::OutOfRange => with(ErrorKind::Unavailable, Reason::Refused),
+            Code::InvalidArgument => with(ErrorKind::Invalid, Reason::Refused),
+            code => Self::new(
                 ErrorKind::Unavailable,
                 Reason::Unanswered,
-                format!("{member}: {said} ({})", status.code()),
+                format!("{member}: {said} ({code})"),
             ),
         }
     }
@@ -126,7 +170,8 @@ impl Failure {
     }
 
     /// Certificates that do not fit are no matter of waiting.
-    pub(crate) fn of_connection(why: String, reason: Reason, member: &str) -> Self {
+    pub(crate) fn of_connection(why: &str, reason: Reason, member: &str) -> Self {
+        let why = shown(why);
         if why.contains("invalid peer certificate") || why.contains("received fatal alert") {
             let text = format!(
                 "{member}: {why}; look at the certificates (ca, cert and key) and how long they are good"
@@ -159,9 +204,16 @@ impl Failure {
             Reason::Refused
                 | Reason::NotPermitted
                 | Reason::WrongLogin
+                | Reason::NoUser
+                | Reason::TooLarge
                 | Reason::NoLease
                 | Reason::LeaseExists
         )
+    }
+
+    /// Whether it tells of a lease, which is there or not there in one cluster only.
+    pub(crate) fn is_of_lease(&self) -> bool {
+        matches!(self.reason, Reason::NoLease | Reason::LeaseExists)
     }
 
     pub(crate) fn during(self, operation: &'static str) -> Error {
@@ -176,8 +228,40 @@ impl Failure {
                 election.grant()
             );
         }
+        if self.reason == Reason::TooLarge {
+            self.text += &format!(
+                "; something under {} is larger than an answer may be: look at it with etcdctl get {} --prefix --keys-only, and remove what is no candidate's",
+                printable(election.prefix()),
+                quoted(election.prefix().as_bytes()).unwrap_or_else(|| "PREFIX".to_owned()),
+            );
+        }
         self
     }
+}
+
+/// The longest text of somebody else's in one of ours, in characters.
+const LONGEST: usize = 500;
+
+/// Text of a server or of a library that quotes one, as it may be shown.
+fn shown(text: impl ToString) -> String {
+    printable(&text.to_string()).at_most(LONGEST).to_string()
+}
+
+/// Whether a status is what etcd says, and not what something on the way to it made of an answer.
+fn is_of_etcd(status: &Status) -> bool {
+    let is_of_http = status.message().contains("grpc-status header missing");
+    let decides = matches!(
+        status.code(),
+        Code::PermissionDenied | Code::Unauthenticated | Code::InvalidArgument | Code::NotFound
+    );
+    let says_so =
+        ["etcdserver:", "auth:", "lease"].iter().any(|sign| status.message().contains(sign));
+    !is_of_http && status.code() != Code::Unimplemented && (!decides || says_so)
+}
+
+/// What a client or a server on the way says of a message beyond its limit.
+fn is_too_large(said: &str) -> bool {
+    said.contains("message length too large") || said.contains("message larger than max")
 }
 
 /// A request that met no connection has changed nothing.
@@ -228,7 +312,31 @@ mod tests {
                 Reason::LeaseExists,
             ),
             (Code::PermissionDenied, "etcdserver: permission denied", Denied, Reason::NotPermitted),
-            (Code::InvalidArgument, "etcdserver: user name is empty", Denied, Reason::Refused),
+            (Code::InvalidArgument, "etcdserver: user name is empty", Denied, Reason::NoUser),
+            (
+                Code::FailedPrecondition,
+                "etcdserver: authentication is not enabled",
+                Unavailable,
+                Reason::NoLogins,
+            ),
+            (
+                Code::OutOfRange,
+                "Error, decoded message length too large: found 4200123 bytes, the limit is: 4194304 bytes",
+                Unavailable,
+                Reason::TooLarge,
+            ),
+            (
+                Code::ResourceExhausted,
+                "grpc: trying to send message larger than max (4200123 vs. 1572864)",
+                Unavailable,
+                Reason::TooLarge,
+            ),
+            (
+                Code::OutOfRange,
+                "etcdserver: mvcc: required revision has been compacted",
+                Unavailable,
+                Reason::Refused,
+            ),
             (
                 Code::InvalidArgument,
                 "etcdserver: authentication failed, invalid user ID or password",
@@ -280,9 +388,50 @@ mod tests {
 
     #[test]
     fn certificates_are_told_from_outages() {
-        let why = "transport error: invalid peer certificate: UnknownIssuer".to_owned();
+        let why = "transport error: invalid peer certificate: UnknownIssuer";
         assert_eq!(Failure::of_connection(why, Reason::NotSent, "h").kind, ErrorKind::Denied);
-        let why = "tcp connect error: Connection refused".to_owned();
+        let why = "tcp connect error: Connection refused";
         assert_eq!(Failure::of_connection(why, Reason::NotSent, "h").kind, ErrorKind::Unavailable);
+    }
+
+    /// Something on the way to the store decides nothing about a lock.
+    #[test]
+    fn what_is_not_etcds_own_answer_is_unavailable() {
+        for (code, text) in [
+            (Code::Unimplemented, "grpc-status header missing, mapped from HTTP status code 404"),
+            (
+                Code::PermissionDenied,
+                "grpc-status header missing, mapped from HTTP status code 403",
+            ),
+            (Code::Unauthenticated, "grpc-status header missing, mapped from HTTP status code 401"),
+            (Code::Internal, "grpc-status header missing, mapped from HTTP status code 400"),
+            (Code::Unimplemented, "unknown service etcdserverpb.KV"),
+            (Code::PermissionDenied, "RBAC: access denied"),
+            (Code::Unauthenticated, "Jwt is missing"),
+            (Code::InvalidArgument, "bad gateway"),
+        ] {
+            let failure = failure(code, text);
+            assert_eq!(failure.kind, ErrorKind::Unavailable, "{text}");
+            assert!(!failure.is_definite(), "{text}: another member may be reached");
+        }
+    }
+
+    #[test]
+    fn what_a_server_says_is_one_bounded_line_without_controls() {
+        let hostile =
+            format!("etcdserver: no\n2026 INFO leads\u{1b}[2J\u{202e}{}", "x".repeat(9999));
+        for code in [Code::PermissionDenied, Code::Unknown, Code::NotFound, Code::Internal] {
+            let text = failure(code, &hostile).text;
+            assert!(!text.contains(['\n', '\u{1b}', '\u{202e}']), "{text}");
+            assert!(text.len() < 1000, "{}", text.len());
+        }
+    }
+
+    #[test]
+    fn what_is_too_large_names_the_prefix_to_look_at() {
+        let text = "Error, decoded message length too large: found 9 bytes, the limit is: 8 bytes";
+        let election = ElectionName::parse("jobs/nightly").unwrap();
+        let error = failure(Code::OutOfRange, text).on(&election).during("read").to_string();
+        assert!(error.contains("etcdctl get 'jobs/nightly/' --prefix --keys-only"), "{error}");
     }
 }

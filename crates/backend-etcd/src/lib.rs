@@ -9,6 +9,9 @@
 //!   asked of the store after the renewal began. It costs the store no write.
 //! - One member that is killed, frozen or cut off delays a request by a fraction of a second; the same request goes
 //!   to another one.
+//! - Another cluster at the same addresses is not taken for this one: every request fails with `Replaced`. One wrong
+//!   address among several is left out.
+//! - What others put under the prefix, however large, changes nothing unless it is the oldest key: only that is read.
 //! - Without a majority nothing is answered from memory: no read is served by a member alone.
 //!
 //! **Not guaranteed:**
@@ -16,23 +19,28 @@
 //!   latest with its next renewal. Until then two may believe.
 //! - That a cluster restored from a snapshot is recognised by a process that was started after the restore. Restore
 //!   with `etcdutl snapshot restore --bump-revision`, or name the highest token known by `token_floor`.
+//! - That a store was replaced, where no answer names its cluster: a proxy may leave it out.
 //! - That ours lead in turn with Go's candidates: these queue, ours do not, so a Go candidate that waits is next.
 //! - That a cloned process loses its term: nothing is stored by a renewal, so both copies are acknowledged.
 //!
 //! A build needs `protoc` on the path or in `PROTOC`, for the client library generates its code.
 
+mod connection;
 mod diagnose;
 mod election;
 mod failure;
+mod identity;
 mod list;
 mod lock;
 mod members;
 mod options;
 mod pool;
 mod queue;
+mod shell;
 mod tls;
 mod versions;
 mod watch;
+mod whose;
 
 pub use etcd_client;
 

@@ -5,15 +5,20 @@ use std::collections::BTreeSet;
 use etcd_client::{Client, GetOptions, GetResponse, KeyValue, SortOrder, SortTarget};
 use leasehold_core::{Error, ErrorKind};
 
-use crate::election::{ElectionName, KUBERNETES_KEYS, grant};
+use crate::election::{ElectionName, KUBERNETES_KEYS, LONGEST_KEY, grant, hexadecimal};
 use crate::failure::{Failure, Reason};
 use crate::lock::{EtcdLock, HEDGE};
 use crate::options::Etcd;
+use crate::pool::revision;
 
 const LIST: &str = "list the locks";
 
 /// Keys in one answer.
 const PAGE: i64 = 1000;
+
+/// So many elections are listed, and so many keys are looked at.
+const MOST: usize = 10_000;
+const MOST_KEYS: usize = 1_000_000;
 
 impl Etcd {
     /// The elections whose names begin with the parts of `under`, by name; an empty `under` is the whole store. Reads
@@ -23,7 +28,8 @@ impl Etcd {
     /// out the same and are shown too. Not shown is one without candidates, which has no keys.
     ///
     /// # Errors
-    /// `Denied`: this user may not read all keys there. `Invalid`: this is the store of a Kubernetes cluster.
+    /// `Denied`: this user may not read all keys there. `Invalid`: this is the store of a Kubernetes cluster, or there
+    /// are more than 10,000 elections or a million keys.
     pub async fn elections(&self, under: &str) -> Result<Vec<EtcdLock>, Error> {
         let keys = Keys::under(under);
         let names = self.names(&keys).await.map_err(|failure| keys.explained(failure))?;
@@ -32,9 +38,17 @@ impl Etcd {
 
     async fn names(&self, keys: &Keys) -> Result<BTreeSet<String>, Failure> {
         let (mut names, mut begin, mut at) = (BTreeSet::new(), keys.begin.clone(), None);
+        let (mut limit, mut looked_at) = (PAGE, 0);
         loop {
-            let page = self.page(begin, keys, at).await?;
-            let revision = self.pool().revision(page.header())?;
+            let page = match self.page(begin.clone(), keys, at, limit).await {
+                // Long keys, which are nobody's of ours: fewer at a time.
+                Err(failure) if failure.reason == Reason::TooLarge && limit > 1 => {
+                    limit /= 2;
+                    continue;
+                }
+                page => page?,
+            };
+            let revision = revision(page.header())?;
             for pair in page.kvs() {
                 if pair.key().starts_with(KUBERNETES_KEYS.as_bytes()) {
                     return Err(Failure::refused(format!(
@@ -43,8 +57,15 @@ impl Etcd {
                 }
                 names.extend(election(pair));
             }
-            let Some(last) = page.kvs().last().filter(|_| page.more()) else { return Ok(names) };
-            begin = [last.key(), &[0]].concat();
+            looked_at += page.kvs().len();
+            if names.len() > MOST || looked_at > MOST_KEYS {
+                return Err(Failure::refused(format!(
+                    "there are more than {MOST} elections or {MOST_KEYS} keys: name a longer prefix"
+                )));
+            }
+            let next = page.kvs().last().filter(|_| page.more()).and_then(|last| after(last.key()));
+            let Some(next) = next else { return Ok(names) };
+            begin = next;
             at.get_or_insert(revision);
         }
     }
@@ -54,16 +75,33 @@ impl Etcd {
         begin: Vec<u8>,
         keys: &Keys,
         at: Option<i64>,
+        limit: i64,
     ) -> Result<GetResponse, Failure> {
         let request = |client: Client| {
             let (begin, end) = (begin.clone(), keys.end.clone());
-            let options = GetOptions::new().with_range(end).with_keys_only().with_limit(PAGE);
+            let options = GetOptions::new().with_range(end).with_keys_only().with_limit(limit);
             let options = options.with_sort(SortTarget::Key, SortOrder::Ascend);
             let options = options.with_revision(at.unwrap_or(0));
             async move { client.kv_client().get(begin, Some(options)).await }
         };
         self.pool().hedged(HEDGE, request).await
     }
+}
+
+/// Where the next page begins: after this key, and after all that begins as it does if no election has a key as long.
+/// `None`: nothing comes after it.
+fn after(key: &[u8]) -> Option<Vec<u8>> {
+    if key.len() <= LONGEST_KEY {
+        return Some([key, &[0]].concat());
+    }
+    let mut next = key[..LONGEST_KEY].to_vec();
+    while let Some(last) = next.pop() {
+        if let Some(greater) = last.checked_add(1) {
+            next.push(greater);
+            return Some(next);
+        }
+    }
+    None
 }
 
 /// A range of keys.
@@ -85,7 +123,10 @@ impl Keys {
     }
 
     /// What grants an election grants no list.
-    fn explained(&self, failure: Failure) -> Error {
+    fn explained(&self, mut failure: Failure) -> Error {
+        if failure.reason == Reason::TooLarge {
+            failure.text += "; a key there is larger than an answer may be: name a longer prefix";
+        }
         if failure.reason != Reason::NotPermitted {
             return failure.during(LIST);
         }
@@ -105,7 +146,7 @@ fn election(pair: &KeyValue) -> Option<String> {
 
 fn name_of(key: &str, lease: i64) -> Option<String> {
     let (name, tail) = key.rsplit_once('/')?;
-    let is_its = lease != 0 && tail == format!("{lease:x}");
+    let is_its = lease != 0 && tail == hexadecimal(lease);
     // A name that no URL can say is nobody's of ours.
     (is_its && ElectionName::parse(name).is_ok()).then(|| name.to_owned())
 }
@@ -118,6 +159,8 @@ mod tests {
     fn an_election_is_told_by_keys_that_end_in_their_lease() {
         for (key, lease, name) in [
             ("jobs/nightly/2a", 42, Some("jobs/nightly")),
+            ("jobs/nightly/-2a", -42, Some("jobs/nightly")),
+            ("jobs/nightly/2a", -42, None),
             ("/jobs/2a", 42, Some("/jobs")),
             ("jobs/nightly/2b", 42, None),
             ("jobs/nightly/0", 0, None),
@@ -140,5 +183,40 @@ mod tests {
         assert!(!holds(b"jobs-x/2a") && !holds(b"jobsx/2a") && !holds(b"jobs"));
         let all = Keys::under("");
         assert_eq!((all.begin, all.end), (vec![0], vec![0]));
+    }
+
+    #[test]
+    fn long_keys_are_passed_over_together() {
+        assert_eq!(after(b"jobs/2a"), Some(b"jobs/2a\0".to_vec()));
+        let long = vec![b'x'; 1_400_000];
+        let next = after(&long).unwrap();
+        assert_eq!(next.len(), LONGEST_KEY);
+        assert!(next > long);
+        assert_eq!(after(&vec![0xff; LONGEST_KEY + 1]), None);
+        let mut mixed = vec![b'a'];
+        mixed.resize(LONGEST_KEY + 1, 0xff);
+        assert_eq!(after(&mixed), Some(vec![b'b']));
+    }
+
+    proptest::proptest! {
+        /// Nothing between a key and where the next page begins can be a key of an election.
+        #[test]
+        fn no_election_is_passed_over(key: Vec<u8>, more: Vec<u8>, repeat in 0_usize..1200) {
+            let key: Vec<u8> = [key, vec![0xff; repeat]].concat();
+            let Some(next) = after(&key) else { return Ok(()) };
+            proptest::prop_assert!(next > key);
+            let between = [key.as_slice(), more.as_slice(), &[0]].concat();
+            if between < next {
+                proptest::prop_assert!(between.len() > LONGEST_KEY);
+            }
+        }
+
+        #[test]
+        fn any_key_is_told_or_left_out(key: String, lease: i64) {
+            if let Some(name) = name_of(&key, lease) {
+                let again = ElectionName::parse(&name).unwrap().key(lease);
+                proptest::prop_assert_eq!(again, key);
+            }
+        }
     }
 }

@@ -16,15 +16,17 @@ use leasehold_core::{
 
 use crate::election::{ElectionName, lease_id};
 use crate::failure::{Failure, Reason};
-use crate::pool::Pool;
-use crate::queue::{Entry, Queue, number};
+use crate::pool::{Pool, revision};
+use crate::queue::{Entry, LARGEST, Queue, number};
 use crate::watch;
+use crate::whose::KeptAlive;
 
 const OPEN: &str = "open the lock";
 const READ: &str = "read the lock";
 const TAKE: &str = "take the lock";
 const RENEW: &str = "renew the lock";
 const RELEASE: &str = "release the lock";
+const MAY_TAKE: &str = "see whether this user may take the lock";
 
 /// When a read that one member does not answer is sent to another.
 pub(crate) const HEDGE: Duration = Duration::from_millis(200);
@@ -110,22 +112,48 @@ impl LockBackend for EtcdLock {
         written.map_err(|failure| failure.on(&self.keys.election).during(operation))
     }
 
+    async fn may_take(&self) -> Result<(), Error> {
+        self.keys
+            .may_take()
+            .await
+            .map_err(|failure| failure.on(&self.keys.election).during(MAY_TAKE))
+    }
+
     fn watch(&self, after: &Observed) -> BoxStream<'static, Result<Observed, Error>> {
         watch::watch(self.keys.clone(), after)
     }
 }
 
 impl Keys {
-    /// A linearizable read of all candidates: never from one member's memory.
+    /// A linearizable read of the oldest candidate: never from one member's memory.
     pub(crate) async fn read(&self) -> Result<Observed, Failure> {
+        let queue = self.queue(0).await?;
+        self.at_least_floor(queue.revision)?;
+        Ok(self.observed(queue))
+    }
+
+    /// The oldest candidate at a revision of the past, or now.
+    pub(crate) async fn queue(&self, at: i64) -> Result<Queue, Failure> {
+        match self.oldest(at, true).await {
+            // That there is one counts, and not what it says.
+            Err(failure) if failure.reason == Reason::TooLarge => self.oldest(at, false).await,
+            read => read,
+        }
+    }
+
+    async fn oldest(&self, at: i64, with_value: bool) -> Result<Queue, Failure> {
         let prefix = self.election.prefix();
-        let request = |client: etcd_client::Client| async move {
-            client.kv_client().get(prefix, Some(all())).await
+        let options = GetOptions::new().with_prefix().with_limit(1).with_revision(at);
+        let options = options.with_sort(SortTarget::Create, SortOrder::Ascend);
+        let options = if with_value { options } else { options.with_keys_only() };
+        let request = |client: etcd_client::Client| {
+            let options = options.clone();
+            async move { client.kv_client().get(prefix, Some(options)).await }
         };
         let response = self.pool.hedged(HEDGE, request).await?;
-        let revision = self.pool.revision(response.header())?;
-        self.at_least_floor(revision)?;
-        Ok(self.observed(Queue::read(revision, &response)))
+        let now = revision(response.header())?;
+        let of = if at > 0 { at } else { now };
+        Queue::read(&self.election, of, &response, with_value)
     }
 
     pub(crate) fn observed(&self, queue: Queue) -> Observed {
@@ -152,6 +180,13 @@ impl Keys {
         if !expected.is_absent() {
             return Ok(Outcome::Conflict);
         }
+        // The token is the store's word, so none is stored.
+        let value = Record { token: 0, ..record.clone() }.to_json();
+        if value.len() > LARGEST {
+            let text =
+                format!("the record has {} bytes, and at most {LARGEST} may be", value.len());
+            return Err(Failure::refused(text));
+        }
         let lease = lease_id(record.nonce);
         let seconds = seconds(record.lease_duration);
         let granted = self.grant(lease, seconds).await?;
@@ -161,8 +196,6 @@ impl Keys {
             return Ok(Outcome::Conflict);
         }
         let key = self.election.key(lease);
-        // The token is the store's word, so none is stored.
-        let value = Record { token: 0, ..record.clone() }.to_json();
         let put = PutOptions::new().with_lease(lease);
         let txn = Txn::new()
             .when([self.empty()])
@@ -177,13 +210,13 @@ impl Keys {
             Err(failure) if failure.reason == Reason::NoLease => return Ok(Outcome::Conflict),
             response => response?,
         };
-        let revision = self.pool.revision(response.header())?;
+        let revision = revision(response.header())?;
         if response.succeeded() {
-            let key = key.into_bytes();
+            let (key, value) = (key.into_bytes(), Some(value));
             let entry = Entry { key, created: revision, modified: revision, lease, value };
-            return Ok(Outcome::Written(self.observed(Queue::new(revision, vec![entry]))));
+            return Ok(Outcome::Written(self.observed(Queue::led_by(revision, entry, 0))));
         }
-        if first_get(&response).is_none_or(|queue| queue.first().is_none()) {
+        if counted(&response).is_none_or(|ours| ours == 0) {
             self.give_back(lease).await;
         }
         Ok(Outcome::Conflict)
@@ -198,14 +231,16 @@ impl Keys {
         let lease = first.lease;
         // A stream for every keep-alive: an answer says not which one it is for.
         let keep_alive = self.pool.hedged(delay, |client: etcd_client::Client| async move {
-            client.lease_client().keep_alive(lease).await.map(|_stream| ())
+            client.lease_client().keep_alive(lease).await.map(|_stream| KeptAlive)
         });
         let confirm = self.confirm(first, delay);
         let (kept, confirmed) = tokio::join!(keep_alive, confirm);
         let confirmed = confirmed?;
         match kept {
             Err(failure) if failure.reason == Reason::NoLease => return Ok(Outcome::Conflict),
-            kept => kept?,
+            kept => {
+                kept?;
+            }
         }
         Ok(match confirmed {
             Some(queue) if queue.revision >= seen.revision => {
@@ -215,9 +250,10 @@ impl Keys {
         })
     }
 
-    /// The candidates, if this key is as it was and the oldest.
+    /// The candidates, if this key is as it was and the oldest. No key is read for it.
     async fn confirm(&self, first: &Entry, delay: Duration) -> Result<Option<Queue>, Failure> {
         let (key, prefix) = (first.key.as_slice(), self.election.prefix());
+        let count = GetOptions::new().with_prefix().with_count_only();
         let txn = Txn::new()
             .when([
                 Compare::create_revision(key, CompareOp::Equal, first.created),
@@ -226,14 +262,33 @@ impl Keys {
                 Compare::create_revision(prefix, CompareOp::Greater, first.created - 1)
                     .with_prefix(),
             ])
-            .and_then([TxnOp::get(prefix, Some(all()))]);
+            .and_then([TxnOp::get(prefix, Some(count))]);
         let request = |client: etcd_client::Client| {
             let txn = txn.clone();
             async move { client.kv_client().txn(txn).await }
         };
         let response = self.pool.hedged(delay, request).await?;
-        self.pool.revision(response.header())?;
-        Ok(first_get(&response).filter(|_| response.succeeded()))
+        let revision = revision(response.header())?;
+        let confirmed = counted(&response).filter(|_| response.succeeded());
+        let queue = |all: u64| Queue::led_by(revision, first.clone(), all.saturating_sub(1));
+        Ok(confirmed.map(queue))
+    }
+
+    /// Asks for a write that never comes true: rights are checked for all that a transaction might do, before it does
+    /// any of it. It needs what a Take needs: to read the keys of the election, and to write one.
+    async fn may_take(&self) -> Result<(), Failure> {
+        let key = self.election.key(1);
+        let never = Compare::create_revision(key.as_str(), CompareOp::Less, 0);
+        let txn = Txn::new().when([self.empty(), never]).and_then([TxnOp::put(
+            key.as_str(),
+            "",
+            None::<PutOptions>,
+        )]);
+        let request = |client: etcd_client::Client| {
+            let txn = txn.clone();
+            async move { client.kv_client().txn(txn).await }
+        };
+        self.pool.hedged(HEDGE, request).await.map(drop)
     }
 
     /// Ends the lease of a term, and with it the key. The lease is that term's alone, so nothing else can be hit,
@@ -252,14 +307,14 @@ impl Keys {
                 client.lease_client().revoke(lease).await
             });
         let revision = match revoked.await {
-            Ok(response) => self.pool.revision(response.header())?,
+            Ok(response) => revision(response.header())?,
             // It is gone already, be it by an earlier copy of this request.
             Err(failure) if failure.reason == Reason::NoLease => {
                 expected.cargo::<Queue>().map_or(0, |seen| seen.revision)
             }
             Err(failure) => return Err(failure),
         };
-        Ok(Outcome::Written(self.observed(Queue::new(revision, Vec::new()))))
+        Ok(Outcome::Written(self.observed(Queue::empty(revision))))
     }
 
     pub(crate) async fn grant(&self, lease: i64, seconds: i64) -> Result<Granted, Failure> {
@@ -269,7 +324,7 @@ impl Keys {
         };
         match self.pool.once(request).await {
             Ok(response) => {
-                let revision = self.pool.revision(response.header())?;
+                let revision = revision(response.header())?;
                 Ok(Granted { seconds: response.ttl(), revision })
             }
             // An earlier copy of the same Take granted it, after the moment that the term counts from.
@@ -278,7 +333,7 @@ impl Keys {
                     client.lease_client().time_to_live(lease, None).await
                 };
                 let response = self.pool.hedged(HEDGE, request).await?;
-                let revision = self.pool.revision(response.header())?;
+                let revision = revision(response.header())?;
                 Ok(Granted { seconds: response.granted_ttl(), revision })
             }
             Err(failure) => Err(failure),
@@ -304,11 +359,6 @@ pub(crate) struct Granted {
     revision: i64,
 }
 
-/// All candidates, the oldest first.
-fn all() -> GetOptions {
-    GetOptions::new().with_prefix().with_sort(SortTarget::Create, SortOrder::Ascend)
-}
-
 /// Leases are whole seconds; rounding up is the safe side.
 pub(crate) fn seconds(duration: Duration) -> i64 {
     let seconds = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);
@@ -321,11 +371,10 @@ fn hedge(lease: Duration) -> Duration {
     (lease / 40).clamp(Duration::from_millis(50), Duration::from_millis(400))
 }
 
-/// What the first operation of a transaction read.
-fn first_get(response: &TxnResponse) -> Option<Queue> {
-    let revision = response.header()?.revision();
+/// How many keys the first operation of a transaction found.
+fn counted(response: &TxnResponse) -> Option<u64> {
     match response.op_responses().first()? {
-        TxnOpResponse::Get(get) => Some(Queue::read(revision, get)),
+        TxnOpResponse::Get(get) => u64::try_from(get.count()).ok(),
         TxnOpResponse::Put(_) | TxnOpResponse::Delete(_) | TxnOpResponse::Txn(_) => None,
     }
 }

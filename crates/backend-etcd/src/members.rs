@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use etcd_client::{Member, StatusResponse};
-use leasehold_core::{ErrorKind, Finding, Level};
+use leasehold_core::{ErrorKind, Finding, Level, printable};
 use tokio::time::Instant;
 
 use crate::failure::{Failure, Reason};
@@ -118,15 +118,30 @@ impl Cluster {
 
     /// Endpoints that are not what they seem.
     fn of_identity(&self) -> Vec<Finding> {
-        let clusters: BTreeSet<u64> = self.answered().map(|answer| answer.cluster).collect();
+        let known = self.answered().map(|answer| answer.cluster).filter(|cluster| *cluster != 0);
+        let clusters: BTreeSet<u64> = known.collect();
         let members: BTreeSet<u64> = self.answered().map(|answer| answer.id).collect();
         let mut findings = Vec::new();
         if clusters.len() > 1 {
+            let each = self.seen.iter().filter_map(|seen| {
+                let answer = seen.answer.as_ref().ok()?;
+                Some(format!("{} is of {:x}", seen.endpoint, answer.cluster))
+            });
             findings.push(Finding::problem(
                 "cluster",
                 ErrorKind::Invalid,
-                "the endpoints are of different clusters: each would have a leader of its own",
+                format!(
+                    "the endpoints are of different clusters: each would have a leader of its own ({})",
+                    each.collect::<Vec<_>>().join(", ")
+                ),
                 "name the members of one cluster",
+            ));
+        }
+        if self.answered().any(|answer| answer.cluster == 0) {
+            findings.push(Finding::warning(
+                "cluster",
+                "an endpoint does not say which cluster it is of, as a proxy may: that the store was replaced cannot be seen through it",
+                "name the members themselves",
             ));
         }
         if members.len() < self.answered().count() {
@@ -231,11 +246,16 @@ impl Answer {
             cluster: header.map_or(0, etcd_client::ResponseHeader::cluster_id),
             id: header.map_or(0, etcd_client::ResponseHeader::member_id),
             leader: status.leader(),
-            version: status.version().to_owned(),
-            alarms: status.errors().to_vec(),
+            version: shown(status.version()),
+            alarms: status.errors().iter().take(16).map(|alarm| shown(alarm)).collect(),
             took,
         }
     }
+}
+
+/// What a server says of itself.
+fn shown(text: &str) -> String {
+    printable(text).to_string()
 }
 
 /// What one member knows of the others; it does not ask them.
@@ -244,9 +264,9 @@ async fn listed(pool: &Pool) -> Vec<Listed> {
         |client: etcd_client::Client| async move { client.cluster_client().member_list().await };
     let of = |member: &Member| Listed {
         id: member.id(),
-        name: member.name().to_owned(),
+        name: shown(member.name()),
         votes: !member.is_learner(),
-        urls: member.client_urls().to_vec(),
+        urls: member.client_urls().iter().map(|url| shown(url)).collect(),
     };
     // Without the list the URL's own members are all there is to go by.
     let answer = pool.once(request).await;

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use etcd_client::{Certificate, Client, ConnectOptions, Identity, TlsOptions};
-use leasehold_core::{Error, ErrorKind};
+use leasehold_core::{Error, ErrorKind, printable};
 
+use crate::connection::{Login, Password};
 use crate::election::ElectionName;
 use crate::lock::EtcdLock;
 use crate::pool::{How, Pool};
@@ -42,12 +43,11 @@ pub struct EtcdOptions {
     tls: Option<Tls>,
 }
 
-/// Asked for at every login.
-type Password = Arc<dyn Fn() -> Result<String, String> + Send + Sync>;
-
+/// Endpoints were not looked at yet: one may hold a login by mistake.
 impl fmt::Debug for EtcdOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EtcdOptions").field("endpoints", &self.endpoints).finish_non_exhaustive()
+        let endpoints = self.endpoints.len();
+        f.debug_struct("EtcdOptions").field("endpoints", &endpoints).finish_non_exhaustive()
     }
 }
 
@@ -81,7 +81,8 @@ impl Etcd {
     /// `Invalid`: the name cannot be an election's; the text says why.
     pub fn lock(&self, election: &str) -> Result<EtcdLock, Error> {
         let election = ElectionName::parse(election).map_err(invalid)?;
-        let name = format!("{}/{election}", self.name);
+        let shown = election.to_string();
+        let name = format!("{}/{}", self.name, printable(&shown).at_most(usize::MAX));
         Ok(EtcdLock::new(name, election, self.pool.clone()))
     }
 }
@@ -135,52 +136,52 @@ impl EtcdOptions {
         }
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         let mut urls = Vec::new();
-        for endpoint in &self.endpoints {
-            check(endpoint)?;
+        for (number, endpoint) in self.endpoints.iter().enumerate() {
+            check(endpoint).map_err(|why| no_endpoint(number + 1, why))?;
             urls.push(format!("{scheme}://{endpoint}"));
         }
         let word = if self.tls.is_some() { "etcds" } else { "etcd" };
         let name = format!("{word}://{}", self.endpoints.join(","));
-        let tls = self.tls.clone();
-        let how = How { options: Arc::new(move || self.how()), tls };
+        let (tls, given) = (self.tls.clone(), self.tls);
+        let login = self.login.map(|(user, password)| Login::new(user, password));
+        let how =
+            How { options: Arc::new(move || Ok(connect_options(given.as_ref()))), login, tls };
         Ok(Etcd { pool: Arc::new(Pool::new(urls, &how, DEADLINE)), name: name.into() })
-    }
-
-    fn how(&self) -> Result<ConnectOptions, String> {
-        let mut how = ConnectOptions::new()
-            .with_keep_alive(PING.0, PING.1)
-            .with_keep_alive_while_idle(false)
-            .with_connect_timeout(CONNECT)
-            // A member that has lost its cluster says so instead of waiting for it.
-            .with_require_leader(true);
-        if let Some((user, password)) = &self.login {
-            how = how.with_user(user, password()?).with_auto_token_refresh(true);
-        }
-        let Some(tls) = &self.tls else { return Ok(how) };
-        let options = TlsOptions::new().timeout(CONNECT);
-        let mut options = match &tls.ca {
-            Some(pem) => options.ca_certificate(Certificate::from_pem(pem)),
-            None => options.with_native_roots(),
-        };
-        if let Some((certificate, key)) = &tls.identity {
-            options = options.identity(Identity::from_pem(certificate, key));
-        }
-        Ok(how.with_tls(options))
     }
 }
 
-fn check(endpoint: &str) -> Result<(), Error> {
-    let no_endpoint = |why: String| {
-        Err(invalid(format!(
-            "{endpoint:?} is no endpoint: {why}; write host:port, such as 10.0.0.1:2379 or [::1]:2379"
-        )))
+/// Without a login.
+fn connect_options(tls: Option<&Tls>) -> ConnectOptions {
+    let how = ConnectOptions::new()
+        .with_keep_alive(PING.0, PING.1)
+        .with_keep_alive_while_idle(false)
+        .with_connect_timeout(CONNECT)
+        // A member that has lost its cluster says so instead of waiting for it.
+        .with_require_leader(true);
+    let Some(tls) = tls else { return how };
+    let options = TlsOptions::new().timeout(CONNECT);
+    let mut options = match &tls.ca {
+        Some(pem) => options.ca_certificate(Certificate::from_pem(pem)),
+        None => options.with_native_roots(),
     };
+    if let Some((certificate, key)) = &tls.identity {
+        options = options.identity(Identity::from_pem(certificate, key));
+    }
+    how.with_tls(options)
+}
+
+/// Nothing of it is repeated: it may be a login whose '@' was written as %40, or was forgotten.
+fn no_endpoint(number: usize, why: &str) -> Error {
+    invalid(format!(
+        "endpoint {number} is not a valid endpoint: {why}; write host:port, such as 10.0.0.1:2379 or [::1]:2379, and a login before the first host, with a plain '@' after it"
+    ))
+}
+
+fn check(endpoint: &str) -> Result<(), &'static str> {
     let parts = endpoint.rsplit_once(':').filter(|_| !endpoint.ends_with(']'));
-    let Some((host, port)) = parts else {
-        return no_endpoint("it has no port".to_owned());
-    };
+    let (host, port) = parts.ok_or("it has no port")?;
     if host.starts_with('[') && !host.ends_with(']') {
-        return no_endpoint("no ']' closes its '['".to_owned());
+        return Err("no ']' closes its '['");
     }
     let plain = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
     let is_host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
@@ -188,13 +189,12 @@ fn check(endpoint: &str) -> Result<(), Error> {
         None => !host.is_empty() && host.chars().all(plain),
     };
     if !is_host {
-        return no_endpoint(format!(
-            "{host:?} is neither a name nor an address, and one of IPv6 stands in [ and ]"
-        ));
+        return Err("its host is neither a name nor an address, and one of IPv6 stands in [ and ]");
     }
     match port.parse::<u16>() {
-        Ok(1..) => Ok(()),
-        _ => no_endpoint(format!("{port:?} is no port")),
+        // "+1" is a number, too.
+        Ok(1..) if port.bytes().all(|byte| byte.is_ascii_digit()) => Ok(()),
+        _ => Err("its port is not a number from 1 to 65535"),
     }
 }
 
@@ -213,13 +213,14 @@ mod tests {
         }
         for (bad, says) in [
             ("h", "no port"),
-            ("h:", "\"\" is no port"),
+            ("h:", "not a number"),
             (":2379", "neither a name"),
-            ("h:0", "\"0\" is no port"),
-            ("h:65536", "no port"),
+            ("h:0", "not a number"),
+            ("h:65536", "not a number"),
+            ("h:+1", "not a number"),
             ("u@h:1", "neither a name"),
-            ("h:1/x", "no port"),
-            ("h:1?x", "no port"),
+            ("h:1/x", "not a number"),
+            ("h:1?x", "not a number"),
             ("http://h:1", "neither a name"),
             ("[::1", "no ']' closes"),
             ("[::1]", "has no port"),
@@ -241,9 +242,41 @@ mod tests {
         let error = format!("{:?}", with_key.clone().build().unwrap_err());
         let etcd = options.build().unwrap();
         let lock = etcd.lock("jobs").unwrap();
-        for shown in [format!("{with_key:?}"), error, format!("{etcd:?}"), format!("{lock:?}")] {
+        let shown = [format!("{with_key:?}"), error, format!("{etcd:?}"), format!("{lock:?}")];
+        let mistaken = ["u:s3cret", "u:s3cret%40h", "s3cret%40h:1", "s3cret@h:1", "u:s3cret@h:1"];
+        let mistaken = mistaken.into_iter().flat_map(|endpoint| {
+            let options = Etcd::options(["h:1", endpoint]);
+            let debug = format!("{options:?}");
+            let error = options.build().unwrap_err();
+            [debug, format!("{error} {error:?}")]
+        });
+        for shown in shown.into_iter().chain(mistaken) {
             for secret in ["s3cret", "k3y", "c3rt"] {
                 assert!(!shown.contains(secret), "{shown}");
+            }
+        }
+    }
+
+    proptest::proptest! {
+        /// What is wrong with an endpoint is told without it.
+        #[test]
+        fn no_endpoint_is_repeated(secret in "[A-Z]{8}", before in "[a-z:@%/\\[\\]]{0,5}", after in "[a-z:@%/0-9]{0,5}") {
+            let endpoint = format!("{before}{secret}{after}");
+            if let Err(error) = Etcd::options([endpoint]).build() {
+                let shown = format!("{error} {error:?}");
+                proptest::prop_assert!(!shown.contains(&secret));
+            }
+        }
+
+        /// What is taken can be connected to, and is spelled as given.
+        #[test]
+        fn any_endpoint_is_taken_or_refused(endpoint: String) {
+            if let Ok(etcd) = Etcd::options([endpoint.as_str()]).build() {
+                let uri: Result<tonic::codegen::http::Uri, _> = format!("http://{endpoint}").parse();
+                let uri = uri.unwrap();
+                proptest::prop_assert!(uri.port_u16().is_some_and(|port| port > 0));
+                let shown = format!("{etcd:?}");
+                proptest::prop_assert!(shown.contains(&endpoint));
             }
         }
     }

@@ -4,19 +4,22 @@
 //! member has a client of its own here.
 
 use std::collections::VecDeque;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use etcd_client::{Client, ConnectOptions, Error as ClientError, ResponseHeader};
+use etcd_client::{Client, Error as ClientError, ResponseHeader};
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
 use leasehold_core::ErrorKind;
 use tokio::time::{Instant, sleep, timeout};
 
+pub(crate) use crate::connection::How;
+use crate::connection::{Lent as Connected, Member};
 use crate::failure::{Failure, Reason};
-use crate::tls::Tls;
+use crate::identity::Identity;
+use crate::whose::{Answer, Introduced};
 
 /// A request that takes longer than this and is then given up has shown a bad connection.
 const SLOW: Duration = Duration::from_millis(50);
@@ -27,48 +30,13 @@ const LOGINS: u32 = 5;
 /// The members of one cluster.
 #[derive(Debug)]
 pub(crate) struct Pool {
-    members: Vec<Member>,
+    pub(crate) members: Vec<Member>,
     /// Where requests go first: the member that answered last.
     preferred: AtomicUsize,
-    /// Which cluster this is, by its first answer.
-    cluster: OnceLock<u64>,
+    pub(crate) identity: Mutex<Introduced>,
+    /// Held while the endpoints say for the first time which cluster they are of.
+    pub(crate) introducing: tokio::sync::Mutex<()>,
     deadline: Duration,
-}
-
-struct Member {
-    name: String,
-    connection: Mutex<Connection>,
-    /// `None` where the caller brought the client.
-    how: Option<How>,
-}
-
-/// What a new connection is made with.
-#[derive(Clone)]
-pub(crate) struct How {
-    /// Asked each time: a password may have changed since the last one.
-    pub(crate) options: Arc<dyn Fn() -> Result<ConnectOptions, String> + Send + Sync>,
-    pub(crate) tls: Option<Tls>,
-}
-
-struct Connection {
-    client: Option<Client>,
-    /// Counts connections, so that a late failure closes no newer one.
-    generation: u64,
-    /// A server has answered on it.
-    answered: bool,
-}
-
-impl Member {
-    /// Why it closes the connection, if certificates are the reason.
-    async fn refusal(&self) -> Option<String> {
-        self.how.as_ref()?.tls.as_ref()?.refusal(&self.name).await
-    }
-}
-
-impl std::fmt::Debug for Member {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.name)
-    }
 }
 
 /// A client, and the connection it stands for.
@@ -81,43 +49,33 @@ pub(crate) struct Lent {
 /// One connection of a pool.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {
-    member: usize,
+    pub(crate) member: usize,
     generation: u64,
 }
 
 impl Pool {
     /// Connects when it is used. `deadline` ends every request.
     pub(crate) fn new(urls: Vec<String>, how: &How, deadline: Duration) -> Self {
-        let member = |name| Member {
-            name,
-            connection: Mutex::new(Connection { client: None, generation: 0, answered: false }),
-            how: Some(how.clone()),
-        };
-        Self::with(urls.into_iter().map(member).collect(), deadline)
+        Self::with(urls.into_iter().map(|url| Member::at(url, how)).collect(), deadline)
     }
 
     /// Uses clients that the caller made.
     pub(crate) fn of(clients: Vec<Client>, deadline: Duration) -> Self {
-        let member = |(number, client): (usize, Client)| Member {
-            name: format!("client {number}"),
-            connection: Mutex::new(Connection {
-                client: Some(client),
-                generation: 0,
-                answered: true,
-            }),
-            how: None,
-        };
-        Self::with(clients.into_iter().enumerate().map(member).collect(), deadline)
+        let numbered = clients.into_iter().enumerate();
+        let member = |(number, client)| Member::of(format!("client {number}"), client);
+        Self::with(numbered.map(member).collect(), deadline)
     }
 
     fn with(members: Vec<Member>, deadline: Duration) -> Self {
         let preferred = AtomicUsize::new(anywhere());
-        Self { members, preferred, cluster: OnceLock::new(), deadline }
+        let identity = Introduced { identity: Identity::of(members.len()), asked: None };
+        let (identity, introducing) = (Mutex::new(identity), tokio::sync::Mutex::default());
+        Self { members, preferred, identity, introducing, deadline }
     }
 
     /// The same request to one member after the other, each `delay` after the one before or as soon as that one
     /// fails; the first answer counts, and the others are given up. For requests that may be applied twice.
-    pub(crate) async fn hedged<T, R>(
+    pub(crate) async fn hedged<T: Answer, R>(
         &self,
         delay: Duration,
         request: impl Fn(Client) -> R,
@@ -125,11 +83,18 @@ impl Pool {
     where
         R: Future<Output = Result<T, ClientError>>,
     {
-        let racing = self.race(delay, request);
-        timeout(self.deadline, racing).await.unwrap_or_else(|_elapsed| Err(self.no_answer()))
+        self.in_time(async {
+            self.introduce().await?;
+            self.asking_again(self.race(delay, request)).await
+        })
+        .await
     }
 
-    async fn race<T, R>(&self, delay: Duration, request: impl Fn(Client) -> R) -> Result<T, Failure>
+    async fn race<T: Answer, R>(
+        &self,
+        delay: Duration,
+        request: impl Fn(Client) -> R,
+    ) -> Result<T, Failure>
     where
         R: Future<Output = Result<T, ClientError>>,
     {
@@ -160,9 +125,13 @@ impl Pool {
         }
     }
 
-    /// The request to one member, and to the next one only if it never left this process. A member that no longer knows
-    /// our login, as after any change of anybody's rights, has refused it: it is asked again on a new connection.
-    pub(crate) async fn once<T, R>(&self, request: impl Fn(Client) -> R) -> Result<T, Failure>
+    /// The request to one member, and to the next one only if it never left this process, or met another cluster. A
+    /// member that no longer knows our login, as after any change of anybody's rights, has refused it: it is asked again
+    /// on a new connection.
+    pub(crate) async fn once<T: Answer, R>(
+        &self,
+        request: impl Fn(Client) -> R,
+    ) -> Result<T, Failure>
     where
         R: Future<Output = Result<T, ClientError>>,
     {
@@ -172,7 +141,7 @@ impl Pool {
             let mut logins = LOGINS;
             while let Some(member) = waiting.pop_front() {
                 match self.attempt(member, &request).await {
-                    Err(failure) if failure.reason == Reason::NotSent => {
+                    Err(failure) if matches!(failure.reason, Reason::NotSent | Reason::Foreign) => {
                         worst = Some(more_telling(worst, failure));
                     }
                     Err(failure) if failure.reason == Reason::StaleLogin && logins > 0 => {
@@ -185,10 +154,21 @@ impl Pool {
             }
             Err(worst.unwrap_or_else(|| self.no_answer()))
         };
-        timeout(self.deadline, trying).await.unwrap_or_else(|_elapsed| Err(self.no_answer()))
+        self.in_time(async {
+            self.introduce().await?;
+            self.asking_again(trying).await
+        })
+        .await
     }
 
-    /// The same request to every member at once, and what each said.
+    async fn in_time<T>(
+        &self,
+        request: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        timeout(self.deadline, request).await.unwrap_or_else(|_elapsed| Err(self.no_answer()))
+    }
+
+    /// The same request to every member at once, and what each said, of whatever cluster it is.
     pub(crate) async fn each<T, R>(
         &self,
         request: impl Fn(Client) -> R,
@@ -197,14 +177,14 @@ impl Pool {
         R: Future<Output = Result<T, ClientError>>,
     {
         let asked = (0..self.members.len()).map(|member| {
-            let asking = timeout(self.deadline, self.attempt(member, &request));
+            let asking = timeout(self.deadline, self.ask(member, &request));
             async move {
                 let name = self.members[member].name.clone();
                 let answer = asking.await.unwrap_or_else(|_elapsed| {
                     let text = format!("{name}: no answer within {:?}", self.deadline);
                     Err(Failure::new(ErrorKind::Unavailable, Reason::Unanswered, text))
                 });
-                (name, answer)
+                (name, answer.map(|(answer, _place)| answer))
             }
         });
         join_all(asked).await
@@ -212,27 +192,23 @@ impl Pool {
 
     /// The same members, over connections of its own, and another one of them first.
     pub(crate) fn apart(&self) -> Self {
-        let members = self.members.iter().map(|member| {
-            let theirs = lock(&member.connection).client.clone();
-            let client = theirs.filter(|_| member.how.is_none());
-            let answered = client.is_some();
-            Member {
-                name: member.name.clone(),
-                connection: Mutex::new(Connection { client, generation: 0, answered }),
-                how: member.how.clone(),
-            }
-        });
-        let members = members.collect();
+        let members = self.members.iter().map(Member::apart).collect();
         let preferred = AtomicUsize::new(self.preferred.load(Ordering::Relaxed).wrapping_add(1));
-        Self { members, preferred, cluster: OnceLock::new(), deadline: self.deadline }
+        let identity = self.identity().identity.clone();
+        let identity = Mutex::new(Introduced { identity, asked: None });
+        let introducing = tokio::sync::Mutex::default();
+        Self { members, preferred, identity, introducing, deadline: self.deadline }
     }
 
     /// A client for a stream, of the member where requests go first.
     pub(crate) async fn lend(&self) -> Result<Lent, Failure> {
+        self.introduce().await?;
         let mut worst: Option<Failure> = None;
         for member in self.order() {
-            match timeout(self.deadline, self.connect(member)).await {
-                Ok(Ok(lent)) => return Ok(lent),
+            match timeout(self.deadline, self.members[member].connect()).await {
+                Ok(Ok(Connected { client, generation, .. })) => {
+                    return Ok(Lent { client, place: Place { member, generation } });
+                }
                 Ok(Err(failure)) => worst = Some(more_telling(worst, failure)),
                 Err(_elapsed) => worst = Some(more_telling(worst, self.no_answer())),
             }
@@ -248,15 +224,7 @@ impl Pool {
 
     /// Does not use this connection again.
     pub(crate) fn close(&self, place: Place) {
-        let member = &self.members[place.member];
-        if member.how.is_some() {
-            let mut connection = lock(&member.connection);
-            if connection.generation == place.generation {
-                connection.client = None;
-                connection.generation += 1;
-                connection.answered = false;
-            }
-        }
+        self.members[place.member].close(place.generation);
         let next = place.member + 1;
         // Whoever was faster has found a better one.
         let _ = self.preferred.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |preferred| {
@@ -264,30 +232,19 @@ impl Pool {
         });
     }
 
-    /// The revision of an answer, if it came from the cluster that answered first.
-    pub(crate) fn revision(&self, header: Option<&ResponseHeader>) -> Result<i64, Failure> {
-        let Some(header) = header else {
-            let text = "an answer came without its header";
-            return Err(Failure::new(ErrorKind::Unavailable, Reason::Unanswered, text));
-        };
-        let (known, answered) =
-            (*self.cluster.get_or_init(|| header.cluster_id()), header.cluster_id());
-        if known == answered {
-            return Ok(header.revision());
-        }
-        let text = format!(
-            "the answer is from the cluster {answered:x} and earlier ones were from {known:x}: the store was replaced, or the endpoints are of two clusters. If it was replaced on purpose, start this program anew"
-        );
-        Err(Failure::new(ErrorKind::Rewound, Reason::Refused, text))
-    }
-
+    /// Those first that are not known to be of another cluster.
     fn order(&self) -> VecDeque<usize> {
         let count = self.members.len();
         let first = self.preferred.load(Ordering::Relaxed);
-        (0..count).map(|step| (first % count + step) % count).collect()
+        let introduced = self.identity();
+        let turn = (0..count).map(|step| (first % count + step) % count);
+        let (foreign, ours): (Vec<usize>, Vec<usize>) =
+            turn.partition(|member| introduced.identity.is_foreign(*member));
+        ours.into_iter().chain(foreign).collect()
     }
 
-    async fn attempt<T, R>(
+    /// The request to one member, whose answer counts if it is of our cluster.
+    async fn attempt<T: Answer, R>(
         &self,
         member: usize,
         request: &impl Fn(Client) -> R,
@@ -295,10 +252,42 @@ impl Pool {
     where
         R: Future<Output = Result<T, ClientError>>,
     {
+        match self.ask(member, request).await {
+            Ok((answer, place)) => match self.judge(member, answer.of_cluster()) {
+                Ok(()) => {
+                    self.preferred.store(place.member, Ordering::Relaxed);
+                    Ok(answer)
+                }
+                Err(failure) => {
+                    self.close(place);
+                    Err(failure)
+                }
+            },
+            // A refusal does not say whose it is, and only our cluster's decides.
+            Err(failure) if failure.is_definite() => {
+                if failure.is_of_lease() && !self.is_single_and_unknown() {
+                    self.ask_whose(vec![member]).await;
+                }
+                Err(self.of_foreign(member).unwrap_or(failure))
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// The request to one member, of whatever cluster it is.
+    pub(crate) async fn ask<T, R>(
+        &self,
+        number: usize,
+        request: &impl Fn(Client) -> R,
+    ) -> Result<(T, Place), Failure>
+    where
+        R: Future<Output = Result<T, ClientError>>,
+    {
         let began = Instant::now();
-        let place = Place { member, generation: lock(&self.members[member].connection).generation };
+        let member = &self.members[number];
+        let place = Place { member: number, generation: member.generation() };
         let mut unanswered = Unanswered { pool: self, place, began, open: true };
-        let lent = match self.connect(member).await {
+        let lent = match member.connect().await {
             Ok(lent) => lent,
             Err(failure) => {
                 unanswered.open = false;
@@ -306,75 +295,60 @@ impl Pool {
                 return Err(failure);
             }
         };
-        unanswered.place = lent.place;
-        let answer = request(lent.client).await;
+        let place = Place { member: number, generation: lent.generation };
+        unanswered.place = place;
+        let answer = request(lent.client.clone()).await;
         unanswered.open = false;
         match answer {
             Ok(answer) => {
-                self.preferred.store(member, Ordering::Relaxed);
-                self.note_answer(lent.place);
-                Ok(answer)
+                member.note_answer(place.generation);
+                Ok((answer, place))
             }
             Err(error) => {
-                let name = &self.members[member].name;
-                let failure = Failure::of(&error, name);
-                if failure.is_definite() {
-                    self.note_answer(lent.place);
-                    if failure.reason == Reason::WrongLogin {
-                        self.close(lent.place);
-                    }
-                    return Err(failure);
-                }
-                let is_known = lock(&self.members[member].connection).answered;
-                self.close(lent.place);
-                if is_known || failure.reason != Reason::Closed {
-                    return Err(failure);
-                }
-                Err(match self.members[member].refusal().await {
-                    // What became of the request is as unknown as before.
-                    Some(why) => Failure {
-                        reason: Reason::Closed,
-                        ..Failure::of_connection(why, Reason::Closed, name)
-                    },
-                    None => failure.on_first_contact(name),
-                })
+                let failure = member.explained(&lent, Failure::of(&error, &member.name));
+                Err(self.refused(place, failure).await)
             }
         }
     }
 
-    fn note_answer(&self, place: Place) {
-        let mut connection = lock(&self.members[place.member].connection);
-        connection.answered |= connection.generation == place.generation;
-    }
-
-    async fn connect(&self, number: usize) -> Result<Lent, Failure> {
-        let member = &self.members[number];
-        let lent = |client: &Client, generation| Lent {
-            client: client.clone(),
-            place: Place { member: number, generation },
-        };
-        let generation = {
-            let connection = lock(&member.connection);
-            if let Some(client) = &connection.client {
-                return Ok(lent(client, connection.generation));
+    /// What follows from an error for its connection, and what it says more of a connection that never answered.
+    async fn refused(&self, place: Place, failure: Failure) -> Failure {
+        let member = &self.members[place.member];
+        if failure.is_definite() {
+            member.note_answer(place.generation);
+            if failure.reason == Reason::WrongLogin {
+                self.close(place);
             }
-            connection.generation
-        };
-        let how = member.how.as_ref().map(|how| (how.options)()).transpose();
-        let how = how.map_err(|why| Failure::new(ErrorKind::Denied, Reason::NotSent, why))?;
-        let connecting = Client::connect([&member.name], how);
-        let client = connecting.await.map_err(|error| Failure::of(&error, &member.name))?;
-        let mut connection = lock(&member.connection);
-        if connection.generation == generation && connection.client.is_none() {
-            connection.client = Some(client.clone());
+            return failure;
         }
-        Ok(lent(&client, generation))
+        let is_known = member.has_answered();
+        self.close(place);
+        if is_known || failure.reason != Reason::Closed {
+            return failure;
+        }
+        match member.refusal().await {
+            // What became of the request is as unknown as before.
+            Some(why) => Failure {
+                reason: Reason::Closed,
+                ..Failure::of_connection(&why, Reason::Closed, &member.name)
+            },
+            None => failure.on_first_contact(&member.name),
+        }
     }
 
     fn no_answer(&self) -> Failure {
         let text = format!("no member answered within {:?}", self.deadline);
         Failure::new(ErrorKind::Unavailable, Reason::Unanswered, text)
     }
+}
+
+/// The revision that an answer is of. No store has a negative one.
+pub(crate) fn revision(header: Option<&ResponseHeader>) -> Result<i64, Failure> {
+    let revision = header.map(ResponseHeader::revision);
+    revision.filter(|revision| *revision >= 0).ok_or_else(|| {
+        let text = "an answer came without its header, or with a revision that no store has";
+        Failure::new(ErrorKind::Unavailable, Reason::Unanswered, text)
+    })
 }
 
 /// A request in flight. Given up after it had its time, it closes its connection: what comes late on it is lost.
@@ -397,6 +371,7 @@ impl Drop for Unanswered<'_> {
 fn more_telling(known: Option<Failure>, new: Failure) -> Failure {
     match known {
         Some(known) if known.kind == ErrorKind::Denied => known,
+        Some(known) if new.reason == Reason::Foreign => known,
         _ => new,
     }
 }
@@ -406,8 +381,4 @@ fn more_telling(known: Option<Failure>, new: Failure) -> Failure {
 fn anywhere() -> usize {
     let mut bytes = [0; size_of::<usize>()];
     getrandom::fill(&mut bytes).map_or(0, |()| usize::from_ne_bytes(bytes))
-}
-
-fn lock(connection: &Mutex<Connection>) -> MutexGuard<'_, Connection> {
-    connection.lock().unwrap_or_else(PoisonError::into_inner)
 }

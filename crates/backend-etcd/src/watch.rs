@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use crate::failure::{Failure, Reason};
 use crate::lock::Keys;
 use crate::pool::Place;
-use crate::queue::Queue;
+use crate::queue::{Moved, Pair, Queue};
 
 const OPERATION: &str = "watch the lock";
 
@@ -85,7 +85,9 @@ impl Watch {
     async fn after(keys: Keys, queue: Queue, yielded: Version) -> Result<Self, Failure> {
         let mut lent = keys.pool.lend().await?;
         // From the next revision: a watch from the present one is served in arrears, every 100 ms.
-        let options = WatchOptions::new().with_prefix().with_start_revision(queue.revision + 1);
+        let next = queue.revision.saturating_add(1);
+        // What others put under the prefix may be large: it comes in pieces.
+        let options = WatchOptions::new().with_prefix().with_start_revision(next).with_fragment();
         let prefix = keys.election.prefix();
         let begun = timeout(BEGIN, lent.client.watch(prefix, Some(options))).await;
         let stream = match begun {
@@ -114,33 +116,48 @@ impl Watch {
                 }
                 Err(error) => return Err(self.keys.pool.failed(self.place, &error)),
             };
-            self.keys.pool.revision(message.header())?;
+            self.keys.pool.heard(self.place, message.header()).await?;
             if message.compact_revision() > 0 {
                 // What came in between is forgotten by the store.
                 self = Self::listed(self.keys, self.yielded).await?;
             } else if message.canceled() {
+                // A login that ran out is not renewed on a connection that is used for a stream alone.
+                self.keys.pool.close(self.place);
                 return Err(canceled(&message));
             } else {
-                self.take_in(&message);
+                self.take_in(&message).await?;
             }
         }
     }
 
     /// One state for each revision.
-    fn take_in(&mut self, message: &WatchResponse) {
-        let changes: Vec<_> = message.events().iter().filter_map(|event| event.kv()).collect();
-        for of_one_revision in
-            changes.chunk_by(|one, next| one.mod_revision() == next.mod_revision())
-        {
+    async fn take_in(&mut self, message: &WatchResponse) -> Result<(), Failure> {
+        let changes: Vec<Pair<'_>> =
+            message.events().iter().filter_map(|event| event.kv()).map(Pair::of).collect();
+        for of_one_revision in changes.chunk_by(|one, next| one.modified == next.modified) {
             let seen_at = self.queue.revision;
-            for change in of_one_revision.iter().filter(|new| new.mod_revision() > seen_at) {
-                self.queue.apply(change);
+            let mut moved = Moved::Known;
+            for change in of_one_revision.iter().filter(|new| new.modified > seen_at) {
+                if self.queue.apply(&self.keys.election, change)? == Moved::Unknown {
+                    moved = Moved::Unknown;
+                }
             }
-            if let Some(last) = of_one_revision.last() {
-                self.queue.revision = self.queue.revision.max(last.mod_revision());
+            let last = of_one_revision.last().map_or(seen_at, |last| last.modified);
+            self.queue.revision = seen_at.max(last);
+            if moved == Moved::Unknown {
+                self.queue = self.next_in_line().await?;
             }
             let seen = self.keys.observed(self.queue.clone());
             self.tell(seen);
+        }
+        Ok(())
+    }
+
+    /// Who leads after the one before is gone, as of that revision if the store still knows it.
+    async fn next_in_line(&self) -> Result<Queue, Failure> {
+        match self.keys.queue(self.queue.revision).await {
+            Err(failure) if failure.kind == ErrorKind::Unavailable => self.keys.queue(0).await,
+            read => read,
         }
     }
 

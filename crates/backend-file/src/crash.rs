@@ -54,8 +54,8 @@ impl Disk for Recorder {
         &self.directory
     }
 
-    fn create(&self, name: &OsStr) -> Result<File, Errno> {
-        self.note(self.directory.create(name), Call::Create(name.into()))
+    fn create(&self, name: &OsStr, mode: u32) -> Result<File, Errno> {
+        self.note(self.directory.create(name, mode), Call::Create(name.into()))
     }
 
     fn write(&self, name: &OsStr, file: &File, bytes: &[u8]) -> Result<(), Errno> {

@@ -1,16 +1,17 @@
 //! What an examination of a lock's directory finds.
 
-use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use leasehold_core::{Diagnose, Error, ErrorKind, Finding, Level, LockBackend, Race, Timing, race};
 
-use crate::disk::{Directory, Disk};
-use crate::failure::Failure;
+use crate::clear::remove_scratch;
+use crate::disk::Directory;
+use crate::failure::{Failure, shown};
 use crate::fs_kind;
-use crate::lock::{FileLock, blocking};
+use crate::lock::FileLock;
+use crate::private;
 use crate::store::random;
 
 const OPERATION: &str = "examine the directory";
@@ -32,10 +33,17 @@ impl Diagnose for FileLock {
         };
         let is_blocked = lock.is_problem();
         findings.push(lock);
+        // A scratch lock is this user's own, and says nothing of this one's files.
+        let permission = match self.may_take().await {
+            Ok(()) if is_blocked => None,
+            Ok(()) => Some(Finding::good("permission", "this user may take the lock")),
+            Err(error) => Some(Finding::of_error("permission", &error)),
+        };
         match self.race().await {
             Ok(done) => {
-                let directory = self.place().directory.display();
+                let directory = shown(&self.place().directory);
                 findings.push(Finding::good("directory", format!("{directory} is writable")));
+                findings.extend(permission);
                 findings.push(Finding::good(
                     "compare-and-swap",
                     format!(
@@ -46,8 +54,10 @@ impl Diagnose for FileLock {
                 findings.push(Finding::of_latency("a write to the disk", &done.releases, timing));
             }
             Err(error) if error.kind() == ErrorKind::Invalid => {
+                findings.extend(permission);
                 findings.push(Finding::of_error("compare-and-swap", &error));
             }
+            // It says why the lock may not be taken either.
             Err(error) => findings.push(Finding::of_error("directory", &error)),
         }
         // What nobody can read frees the lock for nobody.
@@ -62,15 +72,18 @@ impl FileLock {
     async fn file_system(&self) -> Finding {
         const SUBJECT: &str = "file system";
         let place = self.place().clone();
-        let looked = blocking(self.gate(), OPERATION, move || {
-            let directory = Directory::open(&place.directory);
-            directory
+        let looked = self.gate().blocking(OPERATION, move || {
+            let magic = Directory::open(&place.directory)
                 .and_then(|directory| directory.magic())
-                .map_err(|errno| Failure::io("look at", &place.directory, errno))
+                .map_err(|errno| Failure::io("look at", &place.directory, errno))?;
+            Ok((fs_kind::judge(magic), private::examine(&place.directory)))
         });
-        match looked.await.map(fs_kind::judge) {
-            Ok(Ok(kind)) => Finding::good(SUBJECT, format!("{kind}, which is local")),
-            Ok(Err(kind)) => Finding::problem(
+        match looked.await {
+            Ok((Ok(kind), Some(private))) => {
+                Finding::warning(SUBJECT, format!("{kind}; {}", private.why), private.cure)
+            }
+            Ok((Ok(kind), None)) => Finding::good(SUBJECT, format!("{kind}, which is local")),
+            Ok((Err(kind), _)) => Finding::problem(
                 SUBJECT,
                 ErrorKind::Invalid,
                 format!("{kind}, which is not known to keep a lock"),
@@ -83,31 +96,21 @@ impl FileLock {
     /// Two candidates race for a scratch lock in the same directory. Its files are removed, whatever came of it.
     async fn race(&self) -> Result<Race, Error> {
         let id = random().map_err(|failure| failure.during(OPERATION))?;
-        let directory = self.place().directory.clone();
         // Named by itself, since the lock's own name may be as long as names may be.
         let scratch = OsString::from(format!(".leasehold-doctor-{id:016x}"));
-        let path = directory.join(&scratch);
-        let open = || FileLock::options().open(&path);
-        let _files = Scratch { directory: &directory, name: &scratch };
+        let files = Scratch(self.place().directory.join(scratch));
+        let open = || FileLock::options().open(&files.0);
         let candidates = [open()?, open()?];
         race([&candidates[0], &candidates[1]], ROUNDS).await
     }
 }
 
 /// The files of a scratch lock. Nobody else names them.
-struct Scratch<'a> {
-    directory: &'a Path,
-    name: &'a OsStr,
-}
+struct Scratch(PathBuf);
 
-impl Drop for Scratch<'_> {
+impl Drop for Scratch {
     fn drop(&mut self) {
-        let Ok(directory) = Directory::open(self.directory) else { return };
-        for name in directory.list().unwrap_or_default() {
-            if name.as_bytes().starts_with(self.name.as_bytes()) {
-                let _ = directory.unlink(&name);
-            }
-        }
+        let _ = remove_scratch(&self.0); // what a refusal leaves here the race has reported
     }
 }
 

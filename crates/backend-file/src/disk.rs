@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -13,14 +13,17 @@ use rustix::fs::{AtFlags, Mode, OFlags, RawDir, Stat, openat, statat};
 use rustix::io::{Errno, retry_on_intr};
 
 /// No lock is longer; whatever is, is some other file.
-pub(crate) const MOST: u64 = 1 << 20;
+pub(crate) const MOST: u64 = 64 << 10;
+
+/// The permissions of a file that others read, and write where the umask lets them.
+pub(crate) const SHARED: u32 = 0o666;
 
 /// Changes of one directory, in the order in which they are asked for.
 pub(crate) trait Disk {
     /// The directory itself, for the calls that change nothing.
     fn directory(&self) -> &Directory;
-    /// A new, empty file, open for reading and writing; it must not exist.
-    fn create(&self, name: &OsStr) -> Result<File, Errno>;
+    /// A new, empty file with these permissions less the umask, open for reading and writing; it must not exist.
+    fn create(&self, name: &OsStr, mode: u32) -> Result<File, Errno>;
     /// Writes into a file that `create` just made under this name.
     fn write(&self, name: &OsStr, file: &File, bytes: &[u8]) -> Result<(), Errno>;
     /// Brings a file's contents to the disk.
@@ -45,6 +48,14 @@ pub(crate) struct Directory(OwnedFd);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Identity(u64, u64);
 
+/// Whether a file may get another name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Moved {
+    Allowed,
+    /// There is none of that name.
+    Gone,
+}
+
 /// A file's contents and which file they were read from.
 pub(crate) struct Contents {
     pub(crate) bytes: Vec<u8>,
@@ -57,24 +68,42 @@ impl Directory {
         retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty())).map(Self)
     }
 
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+
     /// The `f_type` of its file system.
     pub(crate) fn magic(&self) -> Result<u64, Errno> {
         let found = rustix::fs::fstatfs(&self.0)?;
         Ok(found.f_type as u64)
     }
 
+    /// The number of its file system among those that are mounted.
+    pub(crate) fn device(&self) -> Result<u64, Errno> {
+        rustix::fs::fstat(&self.0).map(|stat| stat.st_dev)
+    }
+
     /// An existing regular file; `None` if the name does not exist. Anything but a file is `Errno::NXIO`.
     pub(crate) fn file(&self, name: &OsStr, flags: OFlags) -> Result<Option<File>, Errno> {
-        // Without NONBLOCK the open of a pipe would wait for somebody at its other end.
-        let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let is_file = |stat: Stat| rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file();
+        match self.stat(name)? {
+            None => return Ok(None),
+            Some(stat) if rustix::fs::FileType::from_raw_mode(stat.st_mode).is_symlink() => {
+                return Err(Errno::LOOP);
+            }
+            // To open a device may do something.
+            Some(stat) if !is_file(stat) => return Err(Errno::NXIO),
+            Some(_) => {}
+        }
+        // What it is may have changed. Without NONBLOCK the open of a pipe would wait for somebody at its other end.
+        let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
         let file = match retry_on_intr(|| openat(&self.0, name, flags, Mode::empty())) {
             Ok(fd) => File::from(fd),
             Err(Errno::NOENT) => return Ok(None),
             Err(Errno::ISDIR) => return Err(Errno::NXIO),
             Err(errno) => return Err(errno),
         };
-        let kind = rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode);
-        if kind.is_file() { Ok(Some(file)) } else { Err(Errno::NXIO) }
+        if is_file(rustix::fs::fstat(&file)?) { Ok(Some(file)) } else { Err(Errno::NXIO) }
     }
 
     /// The whole file, or as much of it as proves that it is no lock.
@@ -102,7 +131,19 @@ impl Directory {
         Ok(self.stat(name)?.map(|stat| stat.st_ctime))
     }
 
-    fn stat(&self, name: &OsStr) -> Result<Option<Stat>, Errno> {
+    /// Whether this user may rename or remove a regular file, by the kernel's own word: it is asked to remove a
+    /// *directory* of that name. Whether the name may go (rights on the directory, the sticky bit, attributes, read-only
+    /// mounts, capabilities, user namespaces) is decided first; then the request fails, since this is a file.
+    pub(crate) fn may_move(&self, name: &OsStr) -> Result<Moved, Errno> {
+        match retry_on_intr(|| rustix::fs::unlinkat(&self.0, name, AtFlags::REMOVEDIR)) {
+            Err(Errno::NOTDIR) => Ok(Moved::Allowed),
+            Ok(()) | Err(Errno::NOENT) => Ok(Moved::Gone),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// What the name is for, itself if that is a symbolic link.
+    pub(crate) fn stat(&self, name: &OsStr) -> Result<Option<Stat>, Errno> {
         match statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some(stat)),
             Err(Errno::NOENT) => Ok(None),
@@ -142,9 +183,9 @@ impl Disk for Directory {
         self
     }
 
-    fn create(&self, name: &OsStr) -> Result<File, Errno> {
+    fn create(&self, name: &OsStr, mode: u32) -> Result<File, Errno> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let mode = Mode::from_raw_mode(0o666);
+        let mode = Mode::from_raw_mode(mode);
         retry_on_intr(|| openat(&self.0, name, flags, mode)).map(File::from)
     }
 

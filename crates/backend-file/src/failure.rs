@@ -3,8 +3,11 @@
 use std::fmt;
 use std::path::Path;
 
-use leasehold_core::{Error, ErrorKind};
+use leasehold_core::{Error, ErrorKind, printable};
 use rustix::io::Errno;
+
+/// The longest path that is shown whole, in characters.
+const LONGEST: usize = 1_000;
 
 /// A failed step of an operation.
 #[derive(Debug)]
@@ -21,7 +24,7 @@ impl Failure {
     /// A system call on `path` failed; `step` is a verb phrase such as "sync".
     pub(crate) fn io(step: &str, path: &Path, errno: Errno) -> Self {
         let (kind, advice) = advice(errno);
-        Self { kind, text: format!("{step} {}: {}{advice}", path.display(), text_of(errno)) }
+        Self { kind, text: format!("{step} {}: {}{advice}", shown(path), text_of(errno)) }
     }
 
     pub(crate) fn during(self, operation: &'static str) -> Error {
@@ -37,6 +40,11 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
+/// A path for people: others may have chosen parts of it.
+pub(crate) fn shown(path: &Path) -> String {
+    printable(&path.to_string_lossy()).at_most(LONGEST).to_string()
+}
+
 fn text_of(errno: Errno) -> String {
     std::io::Error::from(errno).to_string()
 }
@@ -50,9 +58,15 @@ fn advice(errno: Errno) -> (ErrorKind, &'static str) {
         ),
         Errno::ROFS => (Denied, "; put the lock on a file system that is mounted writable"),
         Errno::NOTDIR => (Invalid, "; a part of the path is a file: give a path below directories"),
-        Errno::LOOP => (Invalid, "; give the file itself, not a symbolic link to it"),
+        Errno::LOOP => (
+            Invalid,
+            "; give the file itself, not a symbolic link to it, and a path without a loop of such links",
+        ),
         Errno::NAMETOOLONG => (Invalid, "; choose a shorter path"),
-        Errno::NOSPC | Errno::DQUOT => (Unavailable, "; make room on the file system"),
+        Errno::NOSPC => (Unavailable, "; make room on the file system (df, and df -i for inodes)"),
+        Errno::DQUOT => (Unavailable, "; make room within this user's quota, or have it raised"),
+        Errno::NOMEM => (Unavailable, "; the kernel has no memory left for it"),
+        Errno::NOLCK => (Unavailable, "; the kernel has no room for another lock"),
         Errno::MFILE | Errno::NFILE => (Unavailable, "; raise the limit of open files"),
         _ => (Unavailable, ""),
     }
@@ -63,12 +77,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_path_is_one_bounded_line() {
+        let hostile = format!("/run/a\u{1b}[2J\n{}", "x".repeat(4000));
+        let text = Failure::io("open", Path::new(&hostile), Errno::IO).to_string();
+        assert!(!text.contains(['\n', '\u{1b}']) && text.len() < 1_200, "{text}");
+    }
+
+    #[test]
     fn the_kind_is_the_callers_next_move() {
         for (errno, kind, says) in [
             (Errno::ACCESS, ErrorKind::Denied, "read and write the directory"),
             (Errno::ROFS, ErrorKind::Denied, "mounted writable"),
             (Errno::NOTDIR, ErrorKind::Invalid, "below directories"),
             (Errno::NOSPC, ErrorKind::Unavailable, "make room"),
+            (Errno::DQUOT, ErrorKind::Unavailable, "quota"),
+            (Errno::MFILE, ErrorKind::Unavailable, "open files"),
             (Errno::IO, ErrorKind::Unavailable, "error 5"),
         ] {
             let error =

@@ -99,15 +99,15 @@ pub(crate) fn decode(bytes: &[u8], state: State) -> Result<(Header, Record), Str
     let lock = lock_of(bytes)?;
     let mut record = Record::from_json(bytes)?;
     let Some(Value::Object(mut member)) = record.extra.remove(MEMBER) else {
-        return Err(format!("not a lock: the member \"{MEMBER}\" is no object"));
+        return Err(format!("not a lock: the member \"{MEMBER}\" is not an object"));
     };
     let named = member.remove("state");
     if lock != state.lock || named.as_ref().and_then(Value::as_str) != Some(&*state.to_string()) {
-        return Err(format!("the contents are those of another state, {named:?}"));
+        return Err("the contents are those of another state".to_owned());
     }
     let floor = member.remove("floor").and_then(|floor| floor.as_u64());
     let Some(floor) = floor.filter(|floor| *floor <= MAX_TOKEN) else {
-        return Err(format!("\"floor\" in \"{MEMBER}\" is no token"));
+        return Err(format!("\"floor\" in \"{MEMBER}\" is not a token"));
     };
     member.remove("layout");
     member.remove("lock");
@@ -173,7 +173,7 @@ pub(crate) mod tests {
             ("{\"v\":2}".to_owned(), "version 2"),
             ("{\"v\":1}".to_owned(), "does not begin"),
             (good.replace(".12.", ".13."), "another state"),
-            (good.replace("\"floor\":0", "\"floor\":-1"), "no token"),
+            (good.replace("\"floor\":0", "\"floor\":-1"), "not a token"),
         ] {
             let error = decode(bad.as_bytes(), STATE).unwrap_err();
             assert!(error.contains(says), "{bad}: {error}");
@@ -189,5 +189,40 @@ pub(crate) mod tests {
         file.splice(prefix(0).len().., copy);
         assert_eq!(file.len(), long.len());
         assert_eq!(decode(&file, STATE).unwrap().1, record(1));
+    }
+
+    proptest::proptest! {
+        /// Whatever is in the files: a sentence, or a record that is written again as it was read.
+        #[test]
+        fn any_contents_are_refused_or_kept(bytes: Vec<u8>, cut: u16, at: u16, byte: u8, token in 0..MAX_TOKEN) {
+            let mut good = encode(STATE, &Header::default(), &record(token));
+            let place = usize::from(at) % good.len();
+            good[place] = byte;
+            let long = [&good[..], &bytes].concat();
+            for contents in [&bytes[..], &good, &good[..usize::from(cut) % good.len()], &long] {
+                let (_, _) = (lock_of(contents), hint(contents));
+                match decode(contents, STATE) {
+                    Ok((header, record)) => {
+                        let again = encode(STATE, &header, &record);
+                        proptest::prop_assert_eq!(decode(&again, STATE), Ok((header, record)));
+                    }
+                    Err(why) => proptest::prop_assert!(!why.is_empty()),
+                }
+            }
+        }
+
+        /// A copy over an older one, of whatever length, never changes which lock it is, and hides what was there.
+        #[test]
+        fn a_copy_over_any_length_is_whole(token in 0..MAX_TOKEN, length in 0_usize..4000) {
+            let contents = encode(STATE, &Header::default(), &record(token));
+            let old = length.max(prefix(0).len());
+            let mut file = vec![b'x'; old];
+            file[..prefix(0).len()].copy_from_slice(prefix(STATE.lock).as_bytes());
+            let copy = copy(&contents, old);
+            file.truncate(prefix(0).len());
+            file.extend_from_slice(&copy);
+            proptest::prop_assert!(file.len() >= old);
+            proptest::prop_assert_eq!(decode(&file, STATE).unwrap().1, record(token));
+        }
     }
 }

@@ -1,35 +1,30 @@
 //! The liveness files: how others learn that a holder's process is gone.
 //!
-//! `PATH.<incarnation>.alive` is locked (`flock`, exclusive) before any record names that incarnation. The
-//! kernel frees the lock when the last descriptor of that open file is closed, so at the latest when the last
-//! process that has one ends. A file that can be locked (shared, given back at once) therefore belongs to
-//! somebody who is gone; a missing or unreadable file proves nothing.
+//! `PATH.<incarnation>.alive` is locked (see `alive.rs`) before any record names that incarnation. The kernel frees
+//! the lock when the last descriptor of that open file is closed, so at the latest when the last process that has one
+//! ends. A file that is not locked therefore belongs to somebody who is gone; a missing or unreadable file proves
+//! nothing.
 //!
 //! The file gets its name when it is locked already, and a new one for every incarnation, so that nobody who
 //! probes, or is stopped while probing, is ever in its holder's way.
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use leasehold_core::{Clock, ErrorKind, Incarnation, Time};
-use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::io::Errno;
 
+use crate::alive;
 use crate::disk::{self, Directory, Disk};
 use crate::failure::Failure;
 use crate::place::Place;
 use crate::store::random;
 
-/// Whether the process that locked this file is gone.
-pub(crate) fn is_free(directory: &Directory, name: &OsStr) -> bool {
-    match directory.file(name, OFlags::RDONLY) {
-        Ok(Some(file)) => flock(&file, FlockOperation::NonBlockingLockShared).is_ok(),
-        Ok(None) | Err(_) => false,
-    }
-}
+/// How many files are tried before a term begins: somebody may lock a new one faster than its maker.
+const TRIES: u32 = 16;
 
 /// The liveness files that one backend holds.
 #[derive(Debug)]
@@ -57,31 +52,48 @@ impl Liveness {
         Self { place, clock, held: Mutex::default() }
     }
 
-    /// Has the file locked. To be called before every write that begins a term of this incarnation.
-    pub(crate) fn hold(&self, disk: &dyn Disk, incarnation: Incarnation) -> Result<(), Failure> {
+    /// Has the file locked. To be called before every write that begins a term of this incarnation. The ticket of a
+    /// file that was not held before.
+    pub(crate) fn hold(
+        &self,
+        disk: &dyn Disk,
+        incarnation: Incarnation,
+    ) -> Result<Option<Ticket>, Failure> {
         let (mut held, now) = (self.lock(), self.clock.now());
         // Other electors' terms whose lease is over: nothing of them may run any more.
         held.retain(|other, alive| {
             *other == incarnation || alive.until.is_none_or(|until| now < until)
         });
         if use_of(&mut held, incarnation) {
-            return Ok(());
+            return Ok(None);
         }
-        let (scratch, name) = (self.place.scratch(random()?), self.place.alive(incarnation));
-        let at = |step, name: &OsStr| {
-            let path = self.place.directory.join(name);
-            move |errno| Failure::io(step, &path, errno)
-        };
-        let file = disk.create(&scratch).map_err(at("create", &scratch))?;
-        let ready = flock(&file, FlockOperation::NonBlockingLockExclusive)
-            .map_err(at("lock", &scratch))
-            .and_then(|()| disk.rename(&scratch, &name).map_err(at("create", &name)));
-        if let Err(failure) = ready {
-            let _ = disk.unlink(&scratch);
-            return Err(failure);
-        }
+        let file = self.make(disk, incarnation)?;
         held.insert(incarnation, Alive { file, until: None, uses: 1 });
-        Ok(())
+        Ok(Some(Ticket(1)))
+    }
+
+    /// A locked file with the name of the incarnation. Nothing else is left, whatever fails.
+    fn make(&self, disk: &dyn Disk, incarnation: Incarnation) -> Result<File, Failure> {
+        let name = self.place.alive(incarnation);
+        let mut tries = 0;
+        loop {
+            let scratch = self.place.scratch(random()?);
+            let failed =
+                |step, errno| Failure::io(step, &self.place.directory.join(&scratch), errno);
+            let file =
+                disk.create(&scratch, alive::MODE).map_err(|errno| failed("create", errno))?;
+            let made = alive::lock(&file).map_err(|errno| ("lock", errno)).and_then(|()| {
+                disk.write(&scratch, &file, alive::MARK).map_err(|errno| ("write", errno))?;
+                disk.rename(&scratch, &name).map_err(|errno| ("rename", errno))
+            });
+            let Err((step, errno)) = made else { return Ok(file) };
+            let _ = disk.unlink(&scratch);
+            tries += 1;
+            // A reader was faster. It must be so each time to keep anybody from a term.
+            if !(step == "lock" && errno == Errno::AGAIN && tries < TRIES) {
+                return Err(failed(step, errno));
+            }
+        }
     }
 
     /// A write that names the incarnation is to begin: if its file is ours, no earlier release may free it.
@@ -195,9 +207,13 @@ fn linger(clock: Arc<dyn Clock>, mut kept: Vec<(Time, File)>) {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use leasehold_core::BootClock;
+    use rustix::fs::{FlockOperation, OFlags, flock};
 
     use super::*;
+    use crate::alive::is_free;
 
     const INCARNATION: Incarnation = Incarnation(7);
 
@@ -250,5 +266,22 @@ mod tests {
         assert!(!is_free(&directory, &name));
         drop(copy);
         assert!(is_free(&directory, &name));
+    }
+
+    #[test]
+    fn others_may_read_the_file_and_not_write_it() {
+        let (dir, directory, liveness) = setup();
+        liveness.hold(&directory, INCARNATION).unwrap();
+        let path = dir.path().join(liveness.place.alive(INCARNATION));
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o022, 0);
+    }
+
+    #[test]
+    fn a_failure_leaves_no_file() {
+        let (dir, directory, liveness) = setup();
+        std::fs::create_dir(dir.path().join(liveness.place.alive(INCARNATION))).unwrap();
+        assert!(liveness.hold(&directory, INCARNATION).is_err(), "its name is taken");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+        assert!(liveness.ticket(INCARNATION).is_none());
     }
 }

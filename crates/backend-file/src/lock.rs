@@ -1,5 +1,6 @@
 //! The backend: a store, liveness files and a watch behind the trait.
 
+use std::cell::Cell;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
@@ -13,26 +14,31 @@ use leasehold_core::{
     Token, Version,
 };
 use rustix::io::Errno;
-use tokio::sync::Semaphore;
 
+use crate::alive;
 use crate::disk::Directory;
-use crate::failure::Failure;
+use crate::failure::{Failure, shown};
 use crate::fs_kind;
-use crate::liveness::{self, Liveness};
+use crate::liveness::{Liveness, Ticket};
 use crate::place::{Place, State};
+use crate::private;
+use crate::rights;
 use crate::store::{Seen, Store, Wrote};
 use crate::watch::{self, Reader};
+use crate::workers::Gate;
 
 const OPEN: &str = "open the lock";
 const READ: &str = "read the lock";
 const WRITE: &str = "write the lock";
+const MAY_TAKE: &str = "take the lock";
 
-/// How many file operations of one lock run at a time.
-const JOBS: usize = 4;
+/// How often a state is looked for whose lock moves on meanwhile. Each turn, somebody may write.
+const TURNS: u32 = 8;
 
 /// A lock in a local file.
 ///
-/// Its methods need a tokio runtime with I/O enabled around them; file operations run on its blocking threads.
+/// Its watch needs a tokio runtime with I/O enabled around it. File operations run on a few threads of their own, which
+/// all locks of the process share.
 #[derive(Debug)]
 pub struct FileLock {
     name: String,
@@ -69,8 +75,16 @@ impl FileLock {
         &self.shared.reader.place
     }
 
-    pub(crate) fn gate(&self) -> &Arc<Semaphore> {
+    pub(crate) fn gate(&self) -> &Gate {
         &self.shared.reader.gate
+    }
+
+    /// Why other processes of this host may have another lock under the same path, and what to do: the directory is in a
+    /// container's own layer, or private to this service. `None` where nothing speaks for that; it cannot be seen
+    /// everywhere. Reads a few files below `/proc`.
+    #[must_use]
+    pub fn caveat(&self) -> Option<String> {
+        private::examine(&self.place().directory).map(|private| private.to_string())
     }
 
     /// Options, set to the defaults of [`open`](Self::open).
@@ -124,7 +138,7 @@ impl FileLockOptions {
         let directory = Directory::open(&place.directory).map_err(|errno| match errno {
             Errno::NOENT => invalid(format!(
                 "the directory {} does not exist: create it first",
-                place.directory.display()
+                shown(&place.directory)
             )),
             errno => Failure::io("open", &place.directory, errno).during(OPEN),
         })?;
@@ -136,18 +150,21 @@ impl FileLockOptions {
                 "{} is on a file system {kind}, which is not known to keep a lock: it must be local \
                  (ext2/3/4, xfs, btrfs, zfs, f2fs, tmpfs, overlayfs). For candidates on several hosts use a \
                  store that all of them reach",
-                place.directory.display(),
+                shown(&place.directory),
             ))
         })?;
+        let device = directory.device();
+        let device =
+            device.map_err(|errno| Failure::io("look at", &place.directory, errno).during(OPEN))?;
         observe(&place, None).map_err(|failure| failure.during(OPEN))?;
         let reader = Reader {
             place: place.clone(),
             clock: self.clock.clone(),
             least_floor: self.token_floor,
-            gate: Arc::new(Semaphore::new(JOBS)),
+            gate: Gate::of(device),
         };
         Ok(FileLock {
-            name: format!("file:{}", place.path().display()),
+            name: format!("file:{}", shown(&place.path())),
             shared: Arc::new(Shared { reader, liveness: Liveness::new(place, self.clock) }),
         })
     }
@@ -172,16 +189,20 @@ impl LockBackend for FileLock {
 
     async fn read(&self) -> Result<Observed, Error> {
         let shared = self.shared.clone();
-        let gate = &self.shared.reader.gate;
-        blocking(gate, READ, move || observe(&shared.reader.place, shared.reader.least_floor)).await
+        let work = move || observe(&shared.reader.place, shared.reader.least_floor);
+        self.gate().blocking(READ, work).await
     }
 
     async fn write(&self, expected: &Version, change: &Change) -> Result<Outcome, Error> {
         let abandoned = Abandoned::default();
         let flag = abandoned.0.clone();
         let (shared, expected, change) = (self.shared.clone(), expected.clone(), change.clone());
-        let gate = &self.shared.reader.gate;
-        blocking(gate, WRITE, move || shared.write(&expected, &change, &flag)).await
+        self.gate().blocking(WRITE, move || shared.write(&expected, &change, &flag)).await
+    }
+
+    async fn may_take(&self) -> Result<(), Error> {
+        let shared = self.shared.clone();
+        self.gate().blocking(MAY_TAKE, move || shared.may_take()).await
     }
 
     fn watch(&self, _: &Observed) -> BoxStream<'static, Result<Observed, Error>> {
@@ -219,32 +240,37 @@ impl Shared {
             }
         };
         go()?;
-        let names = incarnation_of(&change.record);
-        match (change.intent, names) {
-            (Intent::Take, Some(incarnation)) => self.liveness.hold(&directory, incarnation)?,
-            // Not necessarily our own: a request to a holder is a write that keeps it.
-            (_, Some(incarnation)) => self.liveness.rely(incarnation),
-            (_, None) => {}
-        }
-        let (wrote, replaced) = if expected.is_absent() {
-            (store.create(self.floor_of_now(), &change.record, &go)?, None)
-        } else {
-            let (header, record) = match store.read()? {
-                Seen::Present(state, header, record) if version(state) == *expected => {
-                    (header, record)
-                }
-                Seen::Unreadable(why, bytes) if unreadable(&bytes) == *expected => {
-                    return Err(Failure::new(ErrorKind::Corrupt, why));
-                }
-                _ => return Ok(Outcome::Conflict),
-            };
-            let Some(state) = state_of(expected) else {
+        // Before anything is made: what is refused here leaves nothing behind, not even where nothing can be removed.
+        match state_of(expected) {
+            Some(state) if rights::of_state(place, &directory, state)?.is_none() => {
                 return Ok(Outcome::Conflict);
-            };
-            let replaced = incarnation_of(&record)
-                .and_then(|incarnation| Some((incarnation, self.liveness.ticket(incarnation)?)));
-            (store.replace(state, header, &change.record, &go)?, replaced)
+            }
+            None if expected.is_absent() => rights::of_directory(place, &directory)?,
+            Some(_) | None => {}
+        }
+        let names = incarnation_of(&change.record);
+        let fresh = match (change.intent, names) {
+            (Intent::Take, Some(incarnation)) => {
+                let ticket = self.liveness.hold(&directory, incarnation)?;
+                ticket.map(|ticket| (incarnation, ticket))
+            }
+            // Not necessarily our own: a request to a holder is a write that keeps it.
+            (_, Some(incarnation)) => {
+                self.liveness.rely(incarnation);
+                None
+            }
+            (_, None) => None,
         };
+        let has_begun = Cell::new(false);
+        let begin = || go().inspect(|()| has_begun.set(true));
+        let tried = self.replace(&store, expected, change, &begin);
+        if tried.is_err()
+            && !has_begun.get()
+            && let Some((incarnation, ticket)) = fresh
+        {
+            self.liveness.released(&directory, incarnation, ticket);
+        }
+        let (wrote, replaced) = tried?;
         let Wrote::Written(state, header) = wrote else {
             return Ok(Outcome::Conflict);
         };
@@ -267,6 +293,49 @@ impl Shared {
         }))
     }
 
+    /// The step between permission and acknowledgement. Beside what came of it: the incarnation that was replaced, with
+    /// the ticket to free its liveness file.
+    fn replace(
+        &self,
+        store: &Store<'_>,
+        expected: &Version,
+        change: &Change,
+        begin: &dyn Fn() -> Result<(), Failure>,
+    ) -> Result<(Wrote, Option<(Incarnation, Ticket)>), Failure> {
+        if expected.is_absent() {
+            let wrote = store.create(self.floor_of_now(), &change.record, begin)?;
+            return Ok((wrote, None));
+        }
+        let (header, record) = match store.read()? {
+            Seen::Present(state, header, record) if version(state) == *expected => (header, record),
+            Seen::Unreadable(why, bytes) if unreadable(&bytes) == *expected => {
+                return Err(Failure::new(ErrorKind::Corrupt, why));
+            }
+            _ => return Ok((Wrote::Conflict, None)),
+        };
+        let Some(state) = state_of(expected) else {
+            return Ok((Wrote::Conflict, None));
+        };
+        let replaced = incarnation_of(&record)
+            .and_then(|incarnation| Some((incarnation, self.liveness.ticket(incarnation)?)));
+        Ok((store.replace(state, header, &change.record, begin)?, replaced))
+    }
+
+    fn may_take(&self) -> Result<(), Failure> {
+        let place = &self.reader.place;
+        let directory = open(place)?;
+        rights::of_directory(place, &directory)?;
+        for _ in 0..TURNS {
+            let seen = Store { place, disk: &directory }.read()?;
+            // What is not there may be made in such a directory, and what is unreadable is refused for another reason.
+            let Seen::Present(state, ..) = seen else { return Ok(()) };
+            if rights::of_state(place, &directory, state)?.is_some() {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
     /// The one place where the wall clock counts: tokens begin above the milliseconds since 1970, and so
     /// above all of a lock that was here before, unless the clock went back.
     fn floor_of_now(&self) -> Token {
@@ -282,9 +351,8 @@ pub(crate) fn observe(place: &Place, least: Option<Token>) -> Result<Observed, F
     let (version, contents, expiry, floor) = match seen {
         Seen::Absent => (Version::absent(), Contents::Absent, Expiry::ByObserver, None),
         Seen::Present(state, header, record) => {
-            let gone = incarnation_of(&record).is_some_and(|incarnation| {
-                liveness::is_free(&directory, &place.alive(incarnation))
-            });
+            let gone = incarnation_of(&record)
+                .is_some_and(|incarnation| alive::is_free(&directory, &place.alive(incarnation)));
             let expiry = if gone { Expiry::Passed } else { Expiry::ByObserver };
             (version(state), Contents::Record(record), expiry, Some(header.floor))
         }
@@ -293,27 +361,6 @@ pub(crate) fn observe(place: &Place, least: Option<Token>) -> Result<Observed, F
         }
     };
     Ok(Observed { version, contents, expiry, token_floor: floor.max(least) })
-}
-
-/// Runs file operations, which may wait for the disk, where they stop nobody else. A disk that hangs keeps the
-/// threads of requests that were given up: no more of them than the gate has places.
-pub(crate) async fn blocking<T: Send + 'static>(
-    gate: &Arc<Semaphore>,
-    operation: &'static str,
-    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
-) -> Result<T, Error> {
-    let place = gate.clone().acquire_owned().await.expect("nobody closes the gate");
-    let job = move || {
-        let _place = place;
-        work()
-    };
-    match tokio::task::spawn_blocking(job).await {
-        Ok(result) => result.map_err(|failure| failure.during(operation)),
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(error) => Err(Error::new(ErrorKind::Stopped, operation, error)),
-        },
-    }
 }
 
 fn open(place: &Place) -> Result<Directory, Failure> {
@@ -338,36 +385,4 @@ fn state_of(version: &Version) -> Option<State> {
 fn unreadable(bytes: &[u8]) -> Version {
     let head = &bytes[..bytes.len().min(4096)];
     Version::bytes(&[b"unreadable ".as_slice(), head].concat())
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::atomic::AtomicUsize;
-    use std::sync::mpsc;
-
-    use super::*;
-
-    /// Requests are given up one after the other while the disk hangs.
-    #[tokio::test]
-    async fn a_disk_that_hangs_keeps_few_threads() {
-        let gate = Arc::new(Semaphore::new(2));
-        let started = Arc::new(AtomicUsize::new(0));
-        let (thaw, hang) = mpsc::channel::<()>();
-        let hang = Arc::new(std::sync::Mutex::new(hang));
-        for _ in 0..10 {
-            let (counted, hang) = (started.clone(), hang.clone());
-            let job = blocking(&gate, READ, move || {
-                counted.fetch_add(1, Ordering::SeqCst);
-                let _ = hang.lock().unwrap().recv();
-                Ok(())
-            });
-            tokio::select! {
-                _ = job => panic!("it hangs"),
-                () = tokio::time::sleep(Duration::from_millis(5)) => {}
-            }
-        }
-        assert_eq!(started.load(Ordering::SeqCst), 2);
-        drop(thaw);
-        assert!(blocking(&gate, READ, || Ok(7)).await.is_ok_and(|seven| seven == 7));
-    }
 }

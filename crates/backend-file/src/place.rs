@@ -8,8 +8,13 @@ use std::str::FromStr;
 
 use leasehold_core::Incarnation;
 
+use crate::failure::shown;
+
 /// The longest of the suffixes below: three dots, two ids, a generation of 20 digits, ".record".
 const LONGEST_SUFFIX: usize = 1 + 16 + 1 + 20 + 1 + 16 + ".record".len();
+
+/// A path may not have so many bytes (`PATH_MAX`, which counts a zero at the end).
+const LONGEST_PATH: usize = 4096;
 
 /// A directory and a name in it.
 #[derive(Clone, Debug)]
@@ -46,17 +51,25 @@ impl Place {
     /// # Errors
     /// A sentence that says what is wrong with the path.
     pub(crate) fn parse(path: &Path) -> Result<Self, String> {
-        let shown = path.display();
+        let shown = shown(path);
         if path.as_os_str().is_empty() {
             return Err("the path of the lock is empty: name a file".to_owned());
         }
         let bytes = path.as_os_str().as_bytes();
         if bytes.contains(&0) {
-            return Err(format!("{shown:?} has a NUL byte in it: no file can be called that"));
+            return Err(format!("{shown} has a NUL byte in it: no file can be called that"));
         }
         let absolute = std::path::absolute(path)
             .map_err(|error| format!("{shown} has no absolute form: {error}"))?;
         let named = !bytes.ends_with(b"/") && !bytes.ends_with(b"/.") && bytes != b".";
+        // A clear word here rather than whatever the first system call says.
+        if absolute.as_os_str().len() >= LONGEST_PATH {
+            return Err(format!(
+                "{shown} has {} bytes, and a path at most {}: choose a shorter one",
+                absolute.as_os_str().len(),
+                LONGEST_PATH - 1
+            ));
+        }
         let (Some(directory), Some(name), true) = (absolute.parent(), absolute.file_name(), named)
         else {
             return Err(format!("{shown} names a directory: name a file in it"));
@@ -194,5 +207,53 @@ mod tests {
         assert!(Place::parse(Path::new(&(long + "x"))).unwrap_err().contains("shorter"));
         let odd = Place::parse(Path::new("-v/../x y")).unwrap();
         assert!(odd.path().is_absolute() && odd.name == "x y");
+    }
+
+    proptest::proptest! {
+        /// Each name has one meaning, and each meaning one name: what only looks alike is not ours.
+        #[test]
+        fn a_name_is_ours_only_as_we_spell_it(
+            bytes: Vec<u8>,
+            rest in r"(\.|[0-9a-fA-F+]{1,33}|record|baton|alive|tmp|\PC){0,9}",
+        ) {
+            let place = Place::parse(Path::new("/run/jobs")).unwrap();
+            let names = [
+                bytes.clone(),
+                [b"jobs.".as_slice(), &bytes].concat(),
+                [b"jobs".as_slice(), rest.as_bytes()].concat(),
+                [b"jobs.".as_slice(), rest.as_bytes()].concat(),
+            ];
+            for name in names {
+                let name = OsStr::from_bytes(&name);
+                let spelt = match place.role(name) {
+                    Some(Role::Record(state)) => place.record(state),
+                    Some(Role::Baton(state)) => place.baton(state),
+                    Some(Role::Alive(incarnation)) => place.alive(incarnation),
+                    Some(Role::Scratch) => {
+                        let id = &name.as_bytes()[b"jobs.".len()..][..16];
+                        place.scratch(id_of(id))
+                    }
+                    None => continue,
+                };
+                proptest::prop_assert_eq!(spelt.as_os_str(), name);
+            }
+        }
+
+        #[test]
+        fn a_state_is_read_as_it_was_written(lock: u64, generation: u64, id: u64) {
+            let state = State { lock, generation, id };
+            proptest::prop_assert_eq!(state.to_string().parse(), Ok(state));
+        }
+
+        #[test]
+        fn no_path_makes_it_panic(bytes: Vec<u8>) {
+            if let Ok(place) = Place::parse(Path::new(OsStr::from_bytes(&bytes))) {
+                proptest::prop_assert!(place.path().is_absolute() && place.name.len() < 255);
+            }
+        }
+    }
+
+    fn id_of(digits: &[u8]) -> u64 {
+        id(std::str::from_utf8(digits).unwrap()).unwrap()
     }
 }

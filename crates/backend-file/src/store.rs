@@ -22,14 +22,14 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
-use leasehold_core::{ErrorKind, Record, Token, Wall};
+use leasehold_core::{ErrorKind, Record, Token, Wall, printable};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-use crate::disk::{self, Contents, Disk, MOST};
-use crate::failure::Failure;
+use crate::alive;
+use crate::disk::{self, Contents, Disk, MOST, SHARED};
+use crate::failure::{Failure, shown};
 use crate::form::{self, Header};
-use crate::liveness;
 use crate::place::{Place, Role, State};
 
 /// How often a reader follows a lock that moves on under its eyes. Each turn, somebody has written.
@@ -89,8 +89,7 @@ impl Store<'_> {
             }
         }
         if batons > 0 {
-            let text =
-                format!("{} changes faster than it can be read", self.place.path().display());
+            let text = format!("{} changes faster than it can be read", shown(&self.place.path()));
             return Err(Failure::new(ErrorKind::Unavailable, text));
         }
         let why = "the file that says which state it is in (.baton) is gone";
@@ -108,7 +107,7 @@ impl Store<'_> {
         let generation = expected.generation + 1;
         let next = State { lock: expected.lock, generation, id: random()? };
         let name = self.place.record(next);
-        let contents = form::encode(next, &header, record);
+        let contents = fitting(form::encode(next, &header, record))?;
         self.put(&name, &contents).and_then(|()| go()).inspect_err(|_| self.discard(&name))?;
 
         let (from, to) = (self.place.baton(expected), self.place.baton(next));
@@ -118,13 +117,18 @@ impl Store<'_> {
                 self.discard(&name);
                 return Ok(Wrote::Conflict);
             }
-            // Whether it was applied is unknown, so the record stays; a later winner removes it.
-            Err(errno) => return Err(self.failed("rename", &from)(errno)),
+            Err(errno) => {
+                // Whether it was applied may be unknown: then the record stays, and a later winner removes it.
+                if errno != Errno::IO && matches!(self.disk.directory().has(&from), Ok(true)) {
+                    self.discard(&name);
+                }
+                return Err(self.failed("rename", &from)(errno));
+            }
         }
         let own = self.own(next.lock)?;
         self.disk.sync_directory().map_err(self.failed("sync", OsStr::new(".")))?;
         let Some((file, length)) = own else {
-            let text = format!("{} was removed during the write", self.place.path().display());
+            let text = format!("{} was removed during the write", shown(&self.place.path()));
             return Err(Failure::new(ErrorKind::Unavailable, text));
         };
         // For `cat`, and as the first guess of the next read. Only now: the lock's own file and the record of
@@ -154,9 +158,10 @@ impl Store<'_> {
             self.discard(&baton);
             self.discard(&name);
         };
-        let ready = self.disk.create(&baton).map_err(self.failed("create", &baton));
+        let contents = fitting(form::encode(state, &header, record))?;
+        let ready = self.disk.create(&baton, SHARED).map_err(self.failed("create", &baton));
         ready
-            .and_then(|_| self.put(&name, &form::encode(state, &header, record)))
+            .and_then(|_| self.put(&name, &contents))
             .and_then(|()| go())
             .inspect_err(|_| discard())?;
         match self.disk.link(&name, own) {
@@ -165,7 +170,13 @@ impl Store<'_> {
                 discard();
                 return Ok(Wrote::Conflict);
             }
-            Err(errno) => return Err(self.failed("create", own)(errno)),
+            Err(errno) => {
+                // As for a rename: what may have been applied stays.
+                if errno != Errno::IO && matches!(self.disk.directory().has(own), Ok(false)) {
+                    discard();
+                }
+                return Err(self.failed("create", own)(errno));
+            }
         }
         self.disk.sync_directory().map_err(self.failed("sync", OsStr::new(".")))?;
         Ok(Wrote::Written(state, header))
@@ -181,7 +192,7 @@ impl Store<'_> {
                 Some(Role::Record(state)) if state.lock == won.lock => {
                     state.generation <= won.generation && state != won
                 }
-                Some(Role::Alive(_)) => liveness::is_free(self.disk.directory(), &name),
+                Some(Role::Alive(_)) => alive::is_free(self.disk.directory(), &name),
                 Some(Role::Scratch) => self.is_old(&name, now),
                 // Another lock's may be in use: whoever was stopped here wakes up in another lock's time.
                 Some(Role::Record(_) | Role::Baton(_)) | None => false,
@@ -250,7 +261,7 @@ impl Store<'_> {
 
     /// A new file, on the disk with its name.
     fn put(&self, name: &OsStr, bytes: &[u8]) -> Result<(), Failure> {
-        let file = self.disk.create(name).map_err(self.failed("create", name))?;
+        let file = self.disk.create(name, SHARED).map_err(self.failed("create", name))?;
         self.disk.write(name, &file, bytes).map_err(self.failed("write", name))?;
         self.disk.sync(name, &file).map_err(self.failed("sync", name))?;
         self.disk.sync_directory().map_err(self.failed("sync", OsStr::new(".")))
@@ -275,9 +286,10 @@ impl Store<'_> {
         let why = if long { "the file is too long for a lock" } else { why };
         let (file, path) = (self.place.directory.join(name), self.place.path());
         let text = format!(
-            "{}: {why}. Nothing was overwritten. Look at the file; to begin anew, move {} away",
-            file.display(),
-            path.display()
+            "{}: {}. Nothing was overwritten. Look at the file; to begin anew, move {} away",
+            shown(&file),
+            printable(why),
+            shown(&path)
         );
         Seen::Unreadable(text, bytes)
     }
@@ -293,12 +305,24 @@ impl Store<'_> {
                 ErrorKind::Invalid,
                 format!(
                     "{} is a directory, a pipe or a device: name a regular file, or one that does not exist yet",
-                    path.display()
+                    shown(&path)
                 ),
             ),
             errno => Failure::io(step, &path, errno),
         }
     }
+}
+
+/// What is longer could not be read again.
+fn fitting(contents: Vec<u8>) -> Result<Vec<u8>, Failure> {
+    if contents.len() as u64 <= MOST {
+        return Ok(contents);
+    }
+    let text = format!(
+        "the record has {} bytes, of which a file may have {MOST}; choose a shorter identity or address",
+        contents.len()
+    );
+    Err(Failure::new(ErrorKind::Invalid, text))
 }
 
 /// Never from a generator in this process: a copy of it would draw the same.

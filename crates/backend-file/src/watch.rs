@@ -18,11 +18,11 @@ use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::io::Errno;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::sync::Semaphore;
 
 use crate::failure::Failure;
-use crate::lock::{blocking, observe};
+use crate::lock::observe;
 use crate::place::{Place, Role};
+use crate::workers::Gate;
 
 const OPERATION: &str = "watch the lock";
 
@@ -50,13 +50,13 @@ pub(crate) struct Reader {
     pub(crate) place: Place,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) least_floor: Option<u64>,
-    pub(crate) gate: Arc<Semaphore>,
+    pub(crate) gate: Gate,
 }
 
 impl Reader {
     async fn read(&self) -> Result<Observed, Error> {
         let (place, least) = (self.place.clone(), self.least_floor);
-        blocking(&self.gate, OPERATION, move || observe(&place, least)).await
+        self.gate.blocking(OPERATION, move || observe(&place, least)).await
     }
 }
 

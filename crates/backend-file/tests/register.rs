@@ -58,28 +58,6 @@ async fn a_life_of_a_lock() {
     assert_eq!(beside(&path).len(), 2, "a record and a baton: {:?}", beside(&path));
 }
 
-/// Its thread is busy while the caller gives up.
-#[test]
-fn a_write_that_was_given_up_before_it_began_is_not_applied() {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build();
-    runtime.unwrap().block_on(async {
-        let dir = directory();
-        let lock = FileLock::open(dir.path().join("jobs")).unwrap();
-        let adopted = adopt(&lock).await;
-        let (free, busy) = std::sync::mpsc::channel::<()>();
-        let occupied = tokio::task::spawn_blocking(move || busy.recv());
-        let take = change(Intent::Take, Some(7), adopted.token_floor.unwrap() + 1);
-        let mut write = lock.write(&adopted.version, &take);
-        assert!(futures_util::poll!(&mut write).is_pending(), "queued");
-        drop(write);
-        drop(free);
-        let _ = occupied.await.unwrap();
-        // It comes after the write, on the same thread.
-        assert_eq!(lock.read().await.unwrap(), adopted);
-    });
-}
-
 #[tokio::test]
 async fn our_own_bytes_already_stored_are_a_conflict() {
     let dir = directory();

@@ -6,11 +6,12 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use leasehold_core::{Contents, Holder, MAX_TOKEN, Nonce, Record, Token};
+use leasehold_core::{Contents, Holder, MAX_TOKEN, Nonce, Record, Token, Wall};
 use serde_json::{Map, Value, json};
 
 use crate::form::Form;
 use crate::object::{Draft, Object};
+use crate::redact::of_json;
 use crate::times::{of_wall, to_wall};
 
 /// Where our own data stands.
@@ -18,6 +19,10 @@ pub(crate) const ANNOTATION: &str = "leasehold/record";
 
 /// As long as client-go says that a released lock is held: it wants a number above 0.
 const RELEASED: i64 = 1;
+
+/// As long as a claim counts that does not say how long: client-go's default. Those that say it wrongly are few, and who
+/// made one of them may still believe in it.
+const UNSAID: i64 = 15;
 
 /// A claim on a lock, as client-go's record has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,10 +57,13 @@ fn record(form: Form, object: &Object) -> Result<Record, String> {
     let claim = form.claim(object)?;
     let annotated = object.annotation(ANNOTATION).map(Annotated::parse).transpose()?;
     match annotated {
-        Some(annotated) if annotated.stands_beside(form, &claim)? => {
+        Some(annotated) if annotated.stands_beside(form, &claim) => {
             Ok(annotated.taken_with(&claim))
         }
-        annotated => foreign(&claim, annotated.as_ref()),
+        annotated => {
+            let record = foreign(&claim, annotated.as_ref());
+            Ok(Record { acquired: since(&claim, object), ..record })
+        }
     }
 }
 
@@ -71,7 +79,7 @@ pub(crate) fn put(
     takes: bool,
 ) -> Result<(), String> {
     let transitions = match before {
-        Some(object) => form.claim(object)?.transitions.unwrap_or(0).saturating_add(takes.into()),
+        Some(object) => counted(form.claim(object)?.transitions, takes),
         None => 0,
     };
     form.put(draft, &claim_of(form, record, transitions)?);
@@ -79,6 +87,14 @@ pub(crate) fn put(
     let text = json!({"record": record, "transitions": transitions}).to_string();
     draft.set_annotation(ANNOTATION, text);
     Ok(())
+}
+
+/// The number of transitions to write. Before client-go could not tell the next one, and so not take any more, it begins
+/// anew: nothing compares it but [`number`], and that only beside the claim that it was written with.
+fn counted(before: Option<i64>, takes: bool) -> i64 {
+    let before = before.unwrap_or(0).clamp(0, i32::MAX.into());
+    let next = before + i64::from(takes);
+    if next >= i32::MAX.into() { 0 } else { next }
 }
 
 /// A record of ours as client-go reads it.
@@ -118,8 +134,7 @@ fn seconds(duration: Duration) -> Result<i64, String> {
 impl Annotated {
     fn parse(text: &str) -> Result<Self, String> {
         let wrong = |why: String| format!("the annotation {ANNOTATION} is not ours: {why}");
-        let value: Value =
-            serde_json::from_str(text).map_err(|error| wrong(format!("no JSON: {error}")))?;
+        let value: Value = serde_json::from_str(text).map_err(|error| wrong(of_json(&error)))?;
         let record = value.get("record").ok_or_else(|| wrong("it has no record".to_owned()))?;
         let record = Record::from_json(record.to_string().as_bytes()).map_err(wrong)?;
         let transitions = value.get("transitions").and_then(Value::as_i64);
@@ -128,10 +143,11 @@ impl Annotated {
     }
 
     /// Whether nobody wrote another claim since.
-    fn stands_beside(&self, form: Form, claim: &Claim) -> Result<bool, String> {
-        let ours = claim_of(form, &self.record, self.transitions)?;
-        Ok((&ours.holder, ours.acquired, ours.renewed, ours.transitions)
-            == (&claim.holder, claim.acquired, claim.renewed, claim.transitions))
+    fn stands_beside(&self, form: Form, claim: &Claim) -> bool {
+        // What cannot be a claim was written beside none.
+        let Ok(ours) = claim_of(form, &self.record, self.transitions) else { return false };
+        (&ours.holder, ours.acquired, ours.renewed, ours.transitions)
+            == (&claim.holder, claim.acquired, claim.renewed, claim.transitions)
     }
 
     /// Somebody may have made the lease longer by hand; nobody makes it shorter.
@@ -143,8 +159,15 @@ impl Annotated {
     }
 }
 
+/// Since when, for people. Nodes and API servers do not say it, and hold their Leases as long as those are there.
+fn since(claim: &Claim, object: &Object) -> Wall {
+    let made = object.value()["metadata"]["creationTimestamp"].as_str();
+    let since = claim.acquired.or_else(|| made?.parse().ok().filter(|_| claim.renewed.is_some()));
+    to_wall(since.unwrap_or(Timestamp::UNIX_EPOCH))
+}
+
 /// Another client's record.
-fn foreign(claim: &Claim, annotated: Option<&Annotated>) -> Result<Record, String> {
+fn foreign(claim: &Claim, annotated: Option<&Annotated>) -> Record {
     let holder = (!claim.holder.is_empty()).then(|| Holder {
         identity: claim.holder.clone(),
         incarnation: None,
@@ -153,16 +176,10 @@ fn foreign(claim: &Claim, annotated: Option<&Annotated>) -> Result<Record, Strin
     let seconds = match (&holder, claim.duration) {
         (None, duration) => duration.unwrap_or(RELEASED).max(RELEASED),
         (Some(_), Some(seconds @ 1..)) => seconds,
-        (Some(holder), duration) => {
-            return Err(format!(
-                "{:?} holds it for {} seconds: leaseDurationSeconds must be above 0",
-                holder.identity,
-                duration.map_or("no".to_owned(), |seconds| seconds.to_string())
-            ));
-        }
+        (Some(_), _) => UNSAID,
     };
     let wall = |time: Option<Timestamp>| to_wall(time.unwrap_or(Timestamp::UNIX_EPOCH));
-    Ok(Record {
+    Record {
         token: number(claim, annotated),
         holder,
         lease_duration: Duration::from_secs(seconds.unsigned_abs()),
@@ -170,7 +187,7 @@ fn foreign(claim: &Claim, annotated: Option<&Annotated>) -> Result<Record, Strin
         acquired: wall(claim.acquired),
         renewed: wall(claim.renewed),
         extra: Map::new(),
-    })
+    }
 }
 
 /// The number of a foreign client's record: above every token that the object carried, the same for a claim and its
@@ -181,7 +198,9 @@ fn foreign(claim: &Claim, annotated: Option<&Annotated>) -> Result<Record, Strin
 fn number(claim: &Claim, annotated: Option<&Annotated>) -> Token {
     let transitions = claim.transitions.unwrap_or(0).max(0);
     let (before, taken) = match annotated {
-        Some(ours) => (ours.record.token, transitions.saturating_sub(ours.transitions).max(0)),
+        Some(ours) => {
+            (ours.record.token, transitions.saturating_sub(ours.transitions.max(0)).max(0))
+        }
         None if claim.holder.is_empty() && claim.renewed.is_none() => (0, 0),
         None => (0, transitions.saturating_add(1)),
     };

@@ -1,6 +1,6 @@
 //! Whose a claim is, and what it is counted as.
 
-use leasehold_core::{Incarnation, Wall};
+use leasehold_core::Incarnation;
 
 use super::*;
 use crate::name::Place;
@@ -194,13 +194,13 @@ fn what_cannot_be_understood_is_said_and_not_guessed() {
         stored(draft, 11)
     };
     for (object, says) in [
-        (annotated(""), "no JSON"),
+        (annotated(""), "not the JSON"),
         (annotated("[1]"), "no record"),
         (annotated(&good.replace("\"v\":1", "\"v\":2")), "version 2"),
         (annotated(&good.replace("\"token\":42", "\"token\":-1")), "not a record"),
         (annotated(&good.replace("transitions", "t")), "no transitions"),
-        (claimed("leaseTransitions", 1.into()), "above 0"),
-        (claimed("leaseDurationSeconds", 0.into()), "above 0"),
+        (claimed("leaseDurationSeconds", 1.5.into()), "not a whole number"),
+        (claimed("holderIdentity", json!([1])), "not a text"),
     ] {
         let Contents::Unreadable(why) = contents(Form::Lease, &object) else {
             panic!("{says}: it is read");
@@ -223,11 +223,184 @@ fn what_client_go_cannot_be_told_is_refused() {
     }
 }
 
+#[test]
+fn a_claim_that_does_not_say_how_long_is_waited_out() {
+    for duration in [Value::Null, 0.into(), (-5).into(), json!(-1e300)] {
+        let mut draft = Form::Lease.draft(&Place::new("n", "l").unwrap());
+        draft.spec().insert("holderIdentity".to_owned(), "go".into());
+        draft.spec().insert("leaseDurationSeconds".to_owned(), duration);
+        let record = read(Form::Lease, &stored(draft, 11));
+        assert_eq!(record.lease_duration, Duration::from_secs(15));
+        assert!(record.holder.is_some());
+    }
+}
+
+#[test]
+fn the_last_number_of_transitions_blocks_nobody() {
+    let most: i64 = i32::MAX.into();
+    for form in FORMS {
+        for transitions in [most, most - 1, most + 1, i64::MAX, -1, i64::MIN] {
+            let mut draft = form.draft(&Place::new("n", "l").unwrap());
+            let claim = Claim {
+                holder: "go".to_owned(),
+                duration: Some(15),
+                acquired: None,
+                renewed: Some("2026-01-02T03:05:00Z".parse().unwrap()),
+                transitions: Some(transitions),
+                source: Vec::new(),
+            };
+            form.put(&mut draft, &claim);
+            let held = stored(draft, 10);
+            let before = read(form, &held).token;
+            assert!(before < MAX_TOKEN, "{transitions}");
+            // Ours takes, client-go takes from ours, and ours again: each can be told, and each counts.
+            let taken = replaced(form, &held, &ours(before + 1), true);
+            assert_eq!(read(form, &taken), ours(before + 1), "{transitions}");
+            let renewed = replaced(form, &taken, &ours(before + 1), false);
+            assert_eq!(read(form, &renewed), ours(before + 1), "{transitions}");
+            let theirs = by_client_go(form, &renewed, "go2", true);
+            let claim = form.claim(&theirs).unwrap();
+            assert!((0..=most).contains(&claim.transitions.unwrap()), "{transitions}");
+            assert!(read(form, &theirs).token > before + 1, "{transitions}");
+            let freed = by_client_go(form, &theirs, "", false);
+            assert_eq!(read(form, &freed).token, read(form, &theirs).token);
+            // Erased, not released.
+            assert_eq!(read(form, &by_client_go(form, &taken, "", false)).token, 0);
+        }
+    }
+}
+
+#[test]
+fn a_time_that_cannot_be_told_blocks_nobody() {
+    for time in ["9999-12-31T23:59:59.999999Z", "9999-01-01T00:00:00.000000Z", "soon"] {
+        for form in FORMS {
+            let object = created(form, &ours(42));
+            let mut draft = object.draft();
+            let claim = json!({
+                "holderIdentity": "go", "leaseDurationSeconds": 15, "acquireTime": time,
+                "renewTime": time, "leaseTransitions": 3, "leaderTransitions": 3,
+            });
+            match form {
+                Form::Lease => *draft.spec() = claim.as_object().unwrap().clone(),
+                Form::Endpoints => draft
+                    .set_annotation("control-plane.alpha.kubernetes.io/leader", claim.to_string()),
+            }
+            let object = stored(draft, 11);
+            let record = read(form, &object);
+            assert_eq!(record.holder.as_ref().unwrap().identity, "go");
+            let taken = replaced(form, &object, &ours(record.token + 1), true);
+            assert_eq!(read(form, &taken), ours(record.token + 1));
+        }
+    }
+}
+
+#[test]
+fn who_does_not_say_since_when_holds_it_since_it_was_made() {
+    let mut value = json!({
+        "metadata": {"uid": "u", "resourceVersion": "7", "creationTimestamp": "2026-01-01T00:00:00Z"},
+        "spec": {"holderIdentity": "node", "leaseDurationSeconds": 40, "renewTime": "2026-01-02T03:04:07.123456Z"},
+    });
+    let record = read(Form::Lease, &Object::new(value.clone()).unwrap());
+    assert_eq!(record.since(), Some(Wall(1_767_225_600_000)));
+    assert_eq!(record.renewed, Wall(1_767_323_047_123));
+    value["metadata"]["creationTimestamp"] = "x".into();
+    assert_eq!(read(Form::Lease, &Object::new(value).unwrap()).since(), None);
+}
+
+#[test]
+fn an_annotation_that_no_claim_repeats_is_of_nobody() {
+    let object = created(Form::Lease, &ours(42));
+    let text = object.annotation(ANNOTATION).unwrap();
+    let far = text.replace("1767323045007", "4611686018427387904");
+    assert_ne!(far, text);
+    let mut draft = object.draft();
+    draft.set_annotation(ANNOTATION, far);
+    let record = read(Form::Lease, &stored(draft, 11));
+    assert_eq!(record.holder.unwrap().incarnation, None, "it is not ours");
+}
+
+/// Any JSON, and more often what stands in a claim.
+fn value() -> impl proptest::strategy::Strategy<Value = Value> {
+    use proptest::prelude::*;
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        (-3_i64..3).prop_map(Value::from),
+        (2_147_483_645_i64..2_147_483_650).prop_map(Value::from),
+        ".{0,12}".prop_map(Value::from),
+        "[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\\.[0-9]{0,9})?(Z|[+-][0-9]{2}:[0-9]{2})"
+            .prop_map(Value::from),
+    ];
+    leaf.prop_recursive(2, 8, 3, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+            prop::collection::hash_map(".{0,8}", inner, 0..3).prop_map(|map| json!(map)),
+        ]
+    })
+}
+
+fn claims() -> impl proptest::strategy::Strategy<Value = Value> {
+    use proptest::prelude::*;
+    const FIELDS: [&str; 8] = [
+        "holderIdentity",
+        "leaseDurationSeconds",
+        "acquireTime",
+        "renewTime",
+        "leaseTransitions",
+        "leaderTransitions",
+        "strategy",
+        "preferredHolder",
+    ];
+    prop::collection::hash_map(prop::sample::select(&FIELDS[..]), value(), 0..8)
+        .prop_map(|map| json!(map))
+}
+
 proptest::proptest! {
     #[test]
     fn no_annotation_of_ours_makes_it_panic(text: String) {
         let mut draft = created(Form::Lease, &ours(1)).draft();
         draft.set_annotation(ANNOTATION, text);
         let _ = contents(Form::Lease, &stored(draft, 11));
+    }
+
+    /// What is there is never absent, and what can be read can be taken, in numbers that Kubernetes can hold.
+    #[test]
+    fn no_object_makes_it_panic_or_absent(
+        claim in claims(), rest in value(), is_ours: bool, labels in value()
+    ) {
+        for form in FORMS {
+            let object = created(form, &ours(7));
+            let mut draft = object.draft();
+            if !is_ours {
+                draft.set_annotation(ANNOTATION, rest.to_string());
+            }
+            match form {
+                Form::Lease => *draft.spec() = claim.as_object().unwrap().clone(),
+                Form::Endpoints => draft.set_annotation(
+                    "control-plane.alpha.kubernetes.io/leader",
+                    claim.to_string(),
+                ),
+            }
+            let mut value: Value = serde_json::from_slice(&draft.into_bytes()).unwrap();
+            value["metadata"]["uid"] = "u".into();
+            value["metadata"]["resourceVersion"] = "11".into();
+            value["metadata"]["labels"] = labels.clone();
+            value["subsets"] = rest.clone();
+            let object = Object::new(value).unwrap();
+            let contents = contents(form, &object);
+            proptest::prop_assert_ne!(&contents, &Contents::Absent);
+            let _ = form.is_closed(&object);
+            if let Contents::Record(record) = contents {
+                proptest::prop_assert!(record.token < MAX_TOKEN);
+                let token = record.token + 1;
+                let taken = replaced(form, &object, &ours(token), true);
+                proptest::prop_assert_eq!(read(form, &taken).token, token);
+                let transitions = form.claim(&taken).unwrap().transitions.unwrap();
+                proptest::prop_assert!((0..=i64::from(i32::MAX)).contains(&transitions));
+            }
+        }
     }
 }

@@ -3,19 +3,29 @@
 use async_trait::async_trait;
 use kube::api::PostParams;
 use kube::core::request::Request;
-use leasehold_core::{Diagnose, Error, ErrorKind, Finding, LockBackend, Race, Timing, race};
-use serde_json::{Value, json};
+use leasehold_core::{
+    Contents, Diagnose, Error, ErrorKind, Finding, LockBackend, Observed, Race, Timing, printable,
+    race,
+};
+use serde_json::json;
 use tokio::time::Instant;
 
 use crate::failure::{Failure, Reason};
 use crate::form::Form;
 use crate::lock::{Api, KubernetesLock};
 use crate::name::Place;
+use crate::object::Object;
 
 const EXAMINE: &str = "examine the store";
 
 /// How many reads are timed.
 const READS: usize = 10;
+
+/// How many takes are tried.
+const TRIALS: usize = 3;
+
+/// What makes writes slow where reads are not.
+const SLOW: &str = "look at the admission webhooks for this object first: one that does not answer delays every write by its timeoutSeconds; raise --lease-duration and --renew-deadline";
 
 /// How often two candidates race.
 const ROUNDS: u64 = 5;
@@ -53,23 +63,35 @@ impl Diagnose for KubernetesLock {
         let allowed = api.permissions().await;
         findings.push(match &allowed {
             Ok(missing) => api.permission(missing),
-            Err(failure) => Finding::of_error("permission", &failure.clone().during(EXAMINE)),
+            Err(failure) => unknown(failure.clone()),
         });
-        let lock = match self.read().await {
-            Ok(observed) => Finding::of_lock(&observed),
-            Err(error) => {
-                findings.push(Finding::of_error("lock", &error));
+        let lock = match api.read().await {
+            Ok(observed) => observed,
+            Err(failure) => {
+                findings.push(Finding::of_error("lock", &failure.during("read the lock")));
                 return findings;
             }
         };
-        let is_blocked = lock.is_problem();
-        findings.push(lock);
+        let is_blocked = matches!(lock.contents, Contents::Unreadable(_));
+        findings.push(Finding::of_lock(&lock));
+        findings.extend(api.oddities(&lock));
         findings.push(self.reads(timing).await);
+        if allowed.as_ref().is_ok_and(|missing| missing.contains(&"update")) {
+            return findings;
+        }
+        findings.extend(api.tried(timing).await);
         if allowed.is_ok_and(|missing| missing.is_empty()) {
             findings.extend(api.raced(timing, is_blocked).await);
         }
         findings
     }
+}
+
+/// The API server does not say what this user may: the trial of a take shows it.
+fn unknown(failure: Failure) -> Finding {
+    let error = failure.during("ask what this user may do");
+    let cure = "none is needed, if the trial of a take below succeeds";
+    Finding::warning("permission", error.to_string(), cure)
 }
 
 impl KubernetesLock {
@@ -99,7 +121,7 @@ impl Api {
         const SUBJECT: &str = "store";
         let request = http::Request::get("/version").body(Vec::new());
         let request = request.map_err(kube::core::request::Error::BuildRequest);
-        let version: Value = self.send(request).await?;
+        let version = self.send(request).await?;
         let said = version["gitVersion"].as_str().unwrap_or("of an unknown version");
         let text = format!("kube-apiserver {said}");
         Ok(match parsed(said) {
@@ -134,8 +156,87 @@ impl Api {
         });
         let requests = Request::new("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews");
         let request = requests.create(&PostParams::default(), review.to_string().into_bytes());
-        let answer: Value = self.send(request).await?;
+        let answer = self.send(request).await?;
         Ok(answer["status"]["allowed"].as_bool() == Some(true))
+    }
+
+    /// What is odd about the object, and decides nothing or everything.
+    fn oddities(&self, observed: &Observed) -> Vec<Finding> {
+        const SUBJECT: &str = "lock";
+        let Some(object) = observed.version.cargo::<Object>() else { return Vec::new() };
+        let mut findings = Vec::new();
+        let mut warn = |text: String, cure: &str| {
+            findings.push(Finding::warning(SUBJECT, text, cure));
+        };
+        let metadata = &object.value()["metadata"];
+        if let Some(since) = metadata["deletionTimestamp"].as_str() {
+            let finalizers = metadata["finalizers"].to_string();
+            warn(
+                format!(
+                    "somebody deleted it at {}, and finalizers keep it: {}",
+                    printable(since),
+                    printable(&finalizers)
+                ),
+                "look at who should remove the finalizers: once they are gone, so is the object",
+            );
+        }
+        if let Ok(claim) = self.form.claim(object) {
+            if claim.transitions == Some(i32::MAX.into()) {
+                warn(
+                    "its number of transitions is the last one: client-go cannot take it any more"
+                        .to_owned(),
+                    "none is needed if ours contend: the number begins anew; else set it to 0",
+                );
+            }
+            if !claim.holder.is_empty() && claim.duration.is_none_or(|seconds| seconds < 1) {
+                warn(
+                    "its holder does not say for how long it holds it: 15s are assumed".to_owned(),
+                    "let its holder write leaseDurationSeconds",
+                );
+            }
+            if !claim.holder.is_empty() && claim.renewed.is_none() {
+                warn(
+                    "its renewTime is missing or cannot be read: it is not shown, and decides nothing".to_owned(),
+                    "let its holder write renewTime",
+                );
+            }
+        }
+        if let Some(why) = self.form.is_closed(object) {
+            let cure = "use a Lease of another name";
+            findings.push(Finding::problem(SUBJECT, ErrorKind::Denied, why, cure));
+        }
+        findings
+    }
+
+    /// Takes of this very lock, which go through rights, policies and webhooks, and are not stored.
+    async fn tried(&self, timing: &Timing) -> Vec<Finding> {
+        const SUBJECT: &str = "trial";
+        let mut times = Vec::new();
+        for _ in 0..TRIALS {
+            match self.trial().await {
+                Ok(Some(time)) => times.push(time),
+                Ok(None) => {}
+                Err(failure) => {
+                    return vec![Finding::of_error(
+                        SUBJECT,
+                        &failure.during("take this very lock"),
+                    )];
+                }
+            }
+        }
+        if times.is_empty() {
+            return vec![Finding::warning(
+                SUBJECT,
+                "whether this very lock may be taken could not be tried without writing",
+                "an admission policy may judge by the holder's name, or a webhook may not support dry runs: try with leasehold run",
+            )];
+        }
+        let what = "a take of this very lock, tried and not stored";
+        let mut finding = Finding { subject: SUBJECT, ..Finding::of_latency(what, &times, timing) };
+        if finding.cure.is_some() {
+            finding.cure = Some(format!("{SLOW}, then --request-timeout"));
+        }
+        vec![finding]
     }
 
     fn permission(&self, missing: &[&str]) -> Finding {
@@ -212,12 +313,12 @@ impl Api {
     /// Removes the scratch object: by its `uid`, so that it is this very one.
     async fn remove(&self) -> Result<(), Failure> {
         let observed = self.read().await?;
-        let Some(object) = observed.version.cargo::<crate::object::Object>() else { return Ok(()) };
+        let Some(object) = observed.version.cargo::<Object>() else { return Ok(()) };
         let uid = object.value()["metadata"]["uid"].as_str().map(str::to_owned);
         let preconditions = kube::api::Preconditions { uid, ..Default::default() };
         let params =
             kube::api::DeleteParams { preconditions: Some(preconditions), ..Default::default() };
-        match self.send::<Value>(self.requests().delete(&self.place.name, &params)).await {
+        match self.send(self.requests().delete(&self.place.name, &params)).await {
             Err(failure) if failure.reason != Reason::NotFound => Err(failure),
             _ => Ok(()),
         }

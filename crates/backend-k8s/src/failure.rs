@@ -1,29 +1,34 @@
-//! What an error of the API server, or of the way to it, means to the caller.
+//! What an answer of the API server, or the lack of one, means to the caller. The cause decides, never the status code
+//! alone: what is not a `Status` was not said by the API server.
 
-use std::error::Error as StdError;
-use std::time::Duration;
-
-use kube::client::AuthError;
-use kube::core::Status;
 use leasehold_core::{Error, ErrorKind};
 
+use crate::redact;
+use crate::said::Said;
+
 /// What a candidate must be allowed to do; the shipped Role does.
-const CURE: &str =
+const ROLE: &str =
     "its Role must allow get, create, update and watch on this very name (docs/KUBERNETES.md)";
+
+const LOGIN: &str = "look at the credentials, the token or the certificate, of the kubeconfig or of the service account, and how long they are good";
 
 /// Why a request failed.
 #[derive(Clone, Debug)]
 pub(crate) struct Failure {
     pub(crate) kind: ErrorKind,
     pub(crate) reason: Reason,
+    /// The kind of resource and the name that the API server speaks of.
+    pub(crate) about: Option<(String, String)>,
     text: String,
 }
 
 /// What follows for the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reason {
-    /// There is no such object.
+    /// There is no object of that name.
     NotFound,
+    /// There is no namespace of that name.
+    NoNamespace,
     /// The object is not at the version that the request named, or is there already.
     Conflict,
     /// There is no such way to make a request: the other way to create is tried.
@@ -32,6 +37,8 @@ pub(crate) enum Reason {
     WrongLogin,
     /// This user may not do that.
     Forbidden,
+    /// An admission policy or webhook refuses it.
+    Refused,
     /// What a watch could resume from is forgotten.
     TooOld,
     /// Anything else.
@@ -40,7 +47,7 @@ pub(crate) enum Reason {
 
 impl Failure {
     pub(crate) fn new(kind: ErrorKind, text: impl Into<String>) -> Self {
-        Self { kind, reason: Reason::Other, text: text.into() }
+        Self { kind, reason: Reason::Other, about: None, text: text.into() }
     }
 
     pub(crate) fn invalid(text: impl Into<String>) -> Self {
@@ -51,108 +58,63 @@ impl Failure {
         Self::new(ErrorKind::Unavailable, text)
     }
 
-    pub(crate) fn of(error: &kube::Error) -> Self {
-        match error {
-            kube::Error::Api(status) => Self::of_status(status),
-            kube::Error::SerdeError(error) => Self::unavailable(format!(
-                "what answered is no API server, or speaks another language: {error}"
-            )),
-            kube::Error::BuildRequest(error) => Self::invalid(error.to_string()),
-            other => Self::of_way(other),
-        }
-    }
-
-    /// What the API server said.
-    pub(crate) fn of_status(status: &Status) -> Self {
-        let said = if status.message.is_empty() { &status.reason } else { &status.message };
-        let text = |cure: &str| format!("the API server says: {said}{cure}");
-        let plain = |kind, reason| Self { kind, reason, text: text("") };
-        let denied = |reason, cure: &str| Self {
-            kind: ErrorKind::Denied,
-            reason,
-            text: text(&format!("; {cure}")),
-        };
-        match (status.code, status.reason.as_str()) {
-            (400, _) if said.contains("HTTP request to an HTTPS server") => Self::invalid(text(
-                "; it speaks TLS: the server's URL in the kubeconfig should begin with https:",
-            )),
-            (401, _) => denied(
-                Reason::WrongLogin,
-                "look at the credentials, the token or the certificate, of the kubeconfig or of the service account, and how long they are good",
-            ),
-            (403, _) if said.contains("system:anonymous") => denied(
-                Reason::Other,
-                "the request came without credentials: give the kubeconfig's user a token or a certificate",
-            ),
-            (403, _) if said.contains("denied request") || said.contains("denied the request") => {
-                denied(Reason::Other, "an admission policy or webhook of the cluster says so")
-            }
-            (403, _) => Self { kind: ErrorKind::Denied, reason: Reason::Forbidden, text: text("") },
-            (404, "NotFound") => plain(ErrorKind::Invalid, Reason::NotFound),
-            (404 | 405, _) => plain(ErrorKind::Invalid, Reason::NoSuchMethod),
-            (409, _) => plain(ErrorKind::Unavailable, Reason::Conflict),
-            (410, _) => plain(ErrorKind::Unavailable, Reason::TooOld),
-            // An update that names no version, of what is there.
-            (422, _)
-                if said.contains("resourceVersion: Invalid value")
-                    && said.contains("must be specified for an update") =>
-            {
-                plain(ErrorKind::Unavailable, Reason::Conflict)
-            }
-            (429, _) => {
-                let delay = status.details.as_ref().map(|details| details.retry_after_seconds);
-                let retry_after =
-                    delay.filter(|seconds| *seconds > 0).map(|it| Duration::from_secs(it.into()));
-                plain(ErrorKind::Throttled { retry_after }, Reason::Other)
-            }
-            (400 | 413 | 415 | 422, _) => plain(ErrorKind::Invalid, Reason::Other),
-            _ => plain(ErrorKind::Unavailable, Reason::Other),
-        }
+    pub(crate) fn denied(text: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Denied, text)
     }
 
     /// No answer came, or none that could be read.
-    fn of_way(error: &kube::Error) -> Self {
-        let mut source: Option<&(dyn StdError + 'static)> = Some(error);
-        let mut texts: Vec<String> = Vec::new();
-        while let Some(error) = source {
-            if let Some(error) = error.downcast_ref::<AuthError>() {
-                return Self::of_login(error);
-            }
-            let text = error.to_string();
-            if !texts.iter().any(|known| known.contains(&text)) {
-                texts.push(text);
-            }
-            source = error.source();
-        }
+    pub(crate) fn of(error: &kube::Error) -> Self {
+        let texts = redact::of_way(error);
         // The outer ones repeat the inner ones, or name a layer of the library.
         let said = texts.last().map_or("no answer", String::as_str);
         if said.contains("invalid peer certificate") || said.contains("received fatal alert") {
-            let text = format!(
+            return Self::denied(format!(
                 "no TLS connection to the API server: {said}; look at the certificates: the authority of the kubeconfig, the client's own, and how long they are good"
-            );
-            return Self::new(ErrorKind::Denied, text);
+            ));
         }
         let whole = texts.join(": ");
-        let is_plain = whole.contains("InvalidContentType");
-        let advice = if is_plain {
+        let advice = if whole.contains("InvalidContentType") {
             "; it does not speak TLS: the server's URL in the kubeconfig should begin with http:"
+        } else if whole.contains("tunnel error") || whole.contains("SOCKS") {
+            "; look at the proxy: proxy-url in the kubeconfig, or HTTPS_PROXY and NO_PROXY"
         } else {
             ""
         };
         Self::unavailable(format!("no answer from the API server: {said}{advice}"))
     }
 
-    /// What a credential plugin printed may hold a token.
-    fn of_login(error: &AuthError) -> Self {
-        let why = match error {
-            AuthError::AuthExecRun { .. }
-            | AuthError::AuthExecParse(_)
-            | AuthError::AuthExec(_) => {
-                "the credential plugin of the kubeconfig failed; run it by hand".to_owned()
-            }
-            other => format!("no credentials: {other}; look at the user of the kubeconfig"),
+    /// An answer that is not the API server's: nothing follows from it but that the API server is not reached.
+    pub(crate) fn of_stranger(code: u16, said: &str) -> Self {
+        let (reason, cure) = match code {
+            // What stands before an API server may judge logins, too: others are fetched.
+            401 => (Reason::WrongLogin, LOGIN),
+            404 | 405 => (
+                Reason::NoSuchMethod,
+                "the server of the kubeconfig is something else, a proxy in front of it answers, or it is too old to have this API",
+            ),
+            _ if said.contains("HTTP request to an HTTPS server") => (
+                Reason::Other,
+                "it speaks TLS: the server's URL in the kubeconfig should begin with https:",
+            ),
+            _ => (
+                Reason::Other,
+                "look at what is between: a proxy, an ingress, a load balancer, the server's URL in the kubeconfig",
+            ),
         };
-        Self::new(ErrorKind::Denied, why)
+        let text = format!("what answered is not the API server ({said}); {cure}");
+        Self { reason, ..Self::unavailable(text) }
+    }
+
+    /// What the API server said.
+    pub(crate) fn of_said(said: &Said) -> Self {
+        let (kind, reason, cure) = means(said);
+        let cure = if cure.is_empty() { String::new() } else { format!("; {cure}") };
+        let text = format!("the API server says: {}{cure}", said.text());
+        Self { kind, reason, about: Some(said.about.clone()), text }
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        &self.text
     }
 
     /// The same, from which nothing more follows than this advice.
@@ -162,70 +124,96 @@ impl Failure {
 
     pub(crate) fn during(self, operation: &'static str) -> Error {
         let text = match self.reason {
-            Reason::Forbidden => format!("{}; {CURE}", self.text),
+            Reason::Forbidden => format!("{}; {ROLE}", self.text),
             _ => self.text,
         };
         Error::new(self.kind, operation, text)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_the_api_server_says_decides_what_the_caller_does() {
-        use ErrorKind::{Denied, Invalid, Throttled, Unavailable};
-        const UPDATE: &str = "Lease.coordination.k8s.io \"x\" is invalid: metadata.resourceVersion: Invalid value: 0: must be specified for an update";
-        for (code, reason, text, kind, follows) in [
-            (401, "Unauthorized", "Unauthorized", Denied, Reason::WrongLogin),
-            (403, "Forbidden", "User \"system:anonymous\" cannot", Denied, Reason::Other),
-            (403, "Forbidden", "leases \"x\" is forbidden", Denied, Reason::Forbidden),
-            (404, "NotFound", "leases \"x\" not found", Invalid, Reason::NotFound),
-            (
-                404,
-                "Failed to parse error data",
-                "404 page not found",
-                Invalid,
-                Reason::NoSuchMethod,
-            ),
-            (405, "MethodNotAllowed", "no", Invalid, Reason::NoSuchMethod),
-            (409, "Conflict", "the object has been modified", Unavailable, Reason::Conflict),
-            (409, "AlreadyExists", "it exists", Unavailable, Reason::Conflict),
-            (410, "Expired", "too old resource version", Unavailable, Reason::TooOld),
-            (422, "Invalid", UPDATE, Unavailable, Reason::Conflict),
-            (422, "Invalid", "must be greater than 0", Invalid, Reason::Other),
-            (429, "TooManyRequests", "later", Throttled { retry_after: None }, Reason::Other),
-            (500, "InternalError", "etcdserver: request timed out", Unavailable, Reason::Other),
-            (503, "ServiceUnavailable", "shutting down", Unavailable, Reason::Other),
-        ] {
-            let failure = Failure::of_status(&Status::failure(text, reason).with_code(code));
-            assert_eq!((failure.kind, failure.reason), (kind, follows), "{code} {text}");
-            assert!(failure.during("read").to_string().contains(text));
-        }
+/// What follows, and what to do.
+fn means(said: &Said) -> (ErrorKind, Reason, &'static str) {
+    use ErrorKind::{Denied, Invalid, Throttled, Unavailable};
+    let has = |words: &str| said.text().contains(words);
+    // Whatever code a policy or webhook chose for its refusal.
+    if has("denied request") || has("denied the request") {
+        return (Denied, Reason::Refused, "an admission policy or webhook of the cluster says so");
     }
-
-    #[test]
-    fn a_refusal_says_what_to_do() {
-        const POLICY: &str = "ValidatingAdmissionPolicy 'p' with binding 'p' denied request: no";
-        const WEBHOOK: &str = "admission webhook \"w\" denied the request: no";
-        for (code, said, says) in [
-            (401, "no", "credentials"),
-            (403, "no", "get, create, update and watch"),
-            (403, POLICY, "an admission policy"),
-            (403, WEBHOOK, "an admission policy"),
-        ] {
-            let failure = Failure::of_status(&Status::failure(said, "no").with_code(code));
-            let text = failure.during("read the lock").to_string();
-            assert!(text.contains(says), "{text}");
-        }
+    if has("failed calling webhook") || has("failed to call webhook") {
+        return (
+            Unavailable,
+            Reason::Other,
+            "an admission webhook of the cluster does not answer as it should: start it again, or remove its configuration",
+        );
     }
-
-    #[test]
-    fn the_server_is_asked_as_late_as_it_says() {
-        let text = r#"{"code":429,"reason":"TooManyRequests","message":"later","details":{"retryAfterSeconds":3}}"#;
-        let failure = Failure::of_status(&serde_json::from_str(text).unwrap());
-        let retry_after = Some(Duration::from_secs(3));
-        assert_eq!(failure.kind, ErrorKind::Throttled { retry_after });
+    match said.code {
+        401 => (Denied, Reason::WrongLogin, LOGIN),
+        403 => forbidden(said),
+        404 => not_found(said),
+        405 => (Invalid, Reason::NoSuchMethod, ""),
+        // A quota may be counted by two at once.
+        409 if said.about.0 == "resourcequotas" => (Unavailable, Reason::Other, ""),
+        409 => (Unavailable, Reason::Conflict, ""),
+        410 => (Unavailable, Reason::TooOld, ""),
+        // An update that names no version, of what is there.
+        422 if has("resourceVersion: Invalid value") && has("must be specified for an update") => {
+            (Unavailable, Reason::Conflict, "")
+        }
+        413 => (
+            Invalid,
+            Reason::Other,
+            "the object is too large: remove what others keep in its annotations",
+        ),
+        429 => (Throttled { retry_after: said.retry_after }, Reason::Other, ""),
+        400 | 406 | 415 | 422 => (Invalid, Reason::Other, ""),
+        _ => (Unavailable, Reason::Other, ""),
     }
 }
+
+/// A refusal that is not about rights has a cure that is not about rights.
+fn forbidden(said: &Said) -> (ErrorKind, Reason, &'static str) {
+    let has = |words: &str| said.text().contains(words);
+    let (reason, cure) = if has("system:anonymous") {
+        (
+            Reason::Other,
+            "the request came without credentials: give the kubeconfig's user a token or a certificate",
+        )
+    } else if said.is_terminating || has("because it is being terminated") {
+        (
+            Reason::Other,
+            "the namespace is being deleted: make it again once it is gone, or name another",
+        )
+    } else if has("exceeded quota") || has("failed quota") {
+        (
+            Reason::Other,
+            "a ResourceQuota of the namespace is used up: raise it, or make the object beforehand",
+        )
+    } else if has(" cannot ") && has(" resource ") {
+        (Reason::Forbidden, "")
+    } else {
+        (Reason::Other, "an admission plugin of the cluster refuses it: this is not about its Role")
+    };
+    (ErrorKind::Denied, reason, cure)
+}
+
+fn not_found(said: &Said) -> (ErrorKind, Reason, &'static str) {
+    match (said.reason.as_str(), said.about.0.as_str(), said.about.1.as_str()) {
+        ("NotFound", "namespaces", _) => (
+            ErrorKind::Invalid,
+            Reason::NoNamespace,
+            "create it (kubectl create namespace), or name another namespace",
+        ),
+        ("NotFound", kind, name) if !kind.is_empty() && !name.is_empty() => {
+            (ErrorKind::Invalid, Reason::NotFound, "")
+        }
+        _ => (
+            ErrorKind::Unavailable,
+            Reason::NoSuchMethod,
+            "this API server does not have the API: is it the right one, and has it started whole?",
+        ),
+    }
+}
+
+#[cfg(test)]
+#[path = "failure_tests.rs"]
+mod tests;

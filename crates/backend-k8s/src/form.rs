@@ -1,11 +1,13 @@
 //! The two objects that an election is kept in, and how each spells a claim.
 
 use jiff::Timestamp;
+use leasehold_core::printable;
 use serde_json::{Map, Value};
 
 use crate::claim::Claim;
 use crate::name::Place;
 use crate::object::{Draft, Object};
+use crate::redact::of_json;
 use crate::times::Precision;
 
 /// Where client-go kept elections until 0.23.
@@ -40,6 +42,14 @@ impl Form {
         match self {
             Self::Lease => "k8s",
             Self::Endpoints => "k8s+endpoints",
+        }
+    }
+
+    /// As the API server names one.
+    pub(crate) fn kind(self) -> &'static str {
+        match self {
+            Self::Lease => "Lease",
+            Self::Endpoints => "Endpoints",
         }
     }
 
@@ -100,16 +110,7 @@ impl Form {
     /// A sentence that says why no election may be held on this object.
     pub(crate) fn claim(self, object: &Object) -> Result<Claim, String> {
         match self {
-            Self::Lease => {
-                let spec = &object.value()["spec"];
-                if let Some(strategy) = spec["strategy"].as_str().filter(|text| !text.is_empty()) {
-                    let holder = spec[HOLDER].as_str().unwrap_or("nobody");
-                    return Err(format!(
-                        "this Lease is coordinated (spec.strategy {strategy:?}, held by {holder:?}): the API server chooses its holder; use a Lease of another name"
-                    ));
-                }
-                self.parse(spec.clone())
-            }
+            Self::Lease => self.parse(object.value()["spec"].clone()),
             Self::Endpoints => {
                 belongs_to_nobody(object)?;
                 let text = object.annotation(LEADER).unwrap_or_default();
@@ -117,10 +118,22 @@ impl Form {
                     return self.parse(Value::Null);
                 }
                 let value = serde_json::from_str(text)
-                    .map_err(|error| format!("the annotation {LEADER} is no JSON: {error}"))?;
+                    .map_err(|error| format!("the annotation {LEADER} is {}", of_json(&error)))?;
                 self.parse(value)
             }
         }
+    }
+
+    /// Why nobody may contend for this object, although what it claims can be shown.
+    pub(crate) fn is_closed(self, object: &Object) -> Option<String> {
+        let spec = &object.value()["spec"];
+        let is_set = |name: &&str| spec[*name].as_str().is_some_and(|text| !text.is_empty());
+        let field = ["strategy", "preferredHolder"].into_iter().find(is_set)?;
+        (self == Self::Lease).then(|| {
+            format!(
+                "this Lease is coordinated (spec.{field}): the API server chooses its holder; use a Lease of another name"
+            )
+        })
     }
 
     fn parse(self, value: Value) -> Result<Claim, String> {
@@ -128,14 +141,14 @@ impl Form {
         let fields = match value {
             Value::Null => Map::new(),
             Value::Object(fields) => fields,
-            other => return Err(format!("a claim is an object, not {other}")),
+            other => return Err(format!("a claim is an object, not {}", shown(&other))),
         };
         let names = self.fields();
         Ok(Claim {
             holder: text(&fields, HOLDER)?.unwrap_or_default(),
             duration: number(&fields, names.duration)?,
-            acquired: time(&fields, ACQUIRED)?,
-            renewed: time(&fields, RENEWED)?,
+            acquired: time(&fields, ACQUIRED),
+            renewed: time(&fields, RENEWED),
             transitions: number(&fields, names.transitions)?,
             source,
         })
@@ -192,26 +205,33 @@ fn text(fields: &Map<String, Value>, name: &str) -> Result<Option<String>, Strin
     match fields.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text.clone())),
-        Some(other) => Err(format!("{name} is no text: {other}")),
+        Some(other) => Err(format!("{name} is not a text: {}", shown(other))),
     }
 }
 
+/// As Kubernetes has it: what is beyond 32 bits is the nearest number that is not.
 fn number(fields: &Map<String, Value>, name: &str) -> Result<Option<i64>, String> {
-    match fields.get(name) {
-        None | Some(Value::Null) => Ok(None),
-        Some(value) => {
-            value.as_i64().map(Some).ok_or_else(|| format!("{name} is no whole number: {value}"))
-        }
-    }
+    let number = match fields.get(name) {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::Number(number)) => number,
+        Some(other) => return Err(format!("{name} is not a number: {}", shown(other))),
+    };
+    let whole = number.as_i64().or_else(|| {
+        // Beyond 64 bits, too.
+        let number = number.as_f64().filter(|number| number.fract() == 0.0)?;
+        Some(if number < 0.0 { i64::MIN } else { i64::MAX })
+    });
+    let whole = whole.ok_or_else(|| format!("{name} is not a whole number: {number}"))?;
+    Ok(Some(whole.clamp(i32::MIN.into(), i32::MAX.into())))
 }
 
-fn time(fields: &Map<String, Value>, name: &str) -> Result<Option<Timestamp>, String> {
-    match text(fields, name)? {
-        None => Ok(None),
-        Some(text) => {
-            text.parse().map(Some).map_err(|error| format!("{name} {text:?} is no time: {error}"))
-        }
-    }
+/// A time is for people: one that cannot be understood is not shown, and decides nothing.
+fn time(fields: &Map<String, Value>, name: &str) -> Option<Timestamp> {
+    fields.get(name)?.as_str()?.parse().ok()
+}
+
+fn shown(value: &Value) -> String {
+    printable(&value.to_string()).at_most(60).to_string()
 }
 
 #[cfg(test)]
@@ -290,12 +310,11 @@ mod tests {
     fn objects_on_which_no_election_may_be_held_say_so() {
         let spec = |spec: Value| object(json!({ "spec": spec }));
         for (form, object, says) in [
-            (Form::Lease, spec(json!({"strategy": "OldestEmulationVersion"})), "coordinated"),
-            (Form::Lease, spec(json!({"holderIdentity": 7})), "no text"),
-            (Form::Lease, spec(json!({"leaseDurationSeconds": 1.5})), "no whole number"),
-            (Form::Lease, spec(json!({"renewTime": "yesterday"})), "no time"),
+            (Form::Lease, spec(json!({"holderIdentity": 7})), "not a text"),
+            (Form::Lease, spec(json!({"leaseDurationSeconds": 1.5})), "not a whole number"),
+            (Form::Lease, spec(json!({"leaseTransitions": "2"})), "not a number"),
             (Form::Lease, spec(json!([1])), "is an object"),
-            (Form::Endpoints, annotated("nonsense"), "no JSON"),
+            (Form::Endpoints, annotated("nonsense"), "not the JSON"),
             (
                 Form::Endpoints,
                 object(json!({"subsets": [{"addresses": [{"ip": "10.0.0.1"}]}]})),
@@ -309,6 +328,51 @@ mod tests {
         ] {
             let error = form.claim(&object).unwrap_err();
             assert!(error.contains(says), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_coordinated_lease_is_shown_and_closed() {
+        for (field, value) in [("strategy", "OldestEmulationVersion"), ("preferredHolder", "b")] {
+            let object = object(json!({"spec": {"holderIdentity": "a", field: value}}));
+            assert_eq!(Form::Lease.claim(&object).unwrap().holder, "a");
+            let why = Form::Lease.is_closed(&object).unwrap();
+            assert!(why.contains("coordinated") && why.contains("another name"), "{why}");
+            assert_eq!(Form::Endpoints.is_closed(&object), None);
+        }
+        let open = object(json!({"spec": {"holderIdentity": "a", "strategy": null}}));
+        assert_eq!(Form::Lease.is_closed(&open), None);
+    }
+
+    #[test]
+    fn a_time_that_is_none_decides_nothing() {
+        for time in ["yesterday", "9999-12-31T23:59:59Z", "", "2026-13-01T00:00:00Z"] {
+            let times = json!({"holderIdentity": "a", "acquireTime": time, "renewTime": time});
+            for claim in [
+                Form::Lease.claim(&object(json!({ "spec": times }))).unwrap(),
+                Form::Endpoints.claim(&annotated(&times.to_string())).unwrap(),
+            ] {
+                assert_eq!(
+                    (claim.holder.as_str(), claim.acquired, claim.renewed),
+                    ("a", None, None)
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_number_is_one_that_kubernetes_can_hold() {
+        for (text, expected) in [
+            ("2147483647", 2_147_483_647),
+            ("2147483648", 2_147_483_647),
+            ("9223372036854775808", 2_147_483_647),
+            ("1e300", 2_147_483_647),
+            ("-1", -1),
+            ("-9223372036854775808", -2_147_483_648),
+        ] {
+            let text = format!("{{\"leaderTransitions\":{text},\"leaseDurationSeconds\":{text}}}");
+            let claim = Form::Endpoints.claim(&annotated(&text)).unwrap();
+            assert_eq!((claim.transitions, claim.duration), (Some(expected), Some(expected)));
         }
     }
 

@@ -25,7 +25,10 @@
 //! The client library needs to be told by the program for which version of Kubernetes it is built: add a dependency
 //! on `k8s-openapi` with one of its version features, such as `earliest`.
 
+mod access;
+mod answer;
 mod claim;
+mod config;
 mod diagnose;
 mod failure;
 mod form;
@@ -34,8 +37,13 @@ mod lock;
 mod name;
 mod object;
 mod options;
+mod plugin;
+mod proxy;
+mod redact;
+mod said;
 mod shared;
 mod times;
+mod trial;
 mod watch;
 
 pub use kube;

@@ -1,13 +1,14 @@
 //! The locks of a namespace: for people. No election needs this, nor the right to it.
 
 use kube::core::params::ListParams;
-use leasehold_core::{Error, Observed};
-use serde::Deserialize;
+use leasehold_core::{Contents, Error, Expiry, Observed, Version};
 use serde_json::Value;
 
+use crate::answer;
 use crate::failure::{Failure, Reason};
 use crate::form::Form;
 use crate::lock::Api;
+use crate::object::Object;
 use crate::options::Kubernetes;
 
 const LIST: &str = "list the locks";
@@ -15,18 +16,8 @@ const LIST: &str = "list the locks";
 /// Objects in one answer.
 const PAGE: u32 = 500;
 
-/// One answer.
-#[derive(Deserialize)]
-struct Page {
-    metadata: Metadata,
-    items: Vec<Value>,
-}
-
-#[derive(Deserialize)]
-struct Metadata {
-    #[serde(rename = "continue")]
-    more: Option<String>,
-}
+/// The most answers: a server that always has more ends here.
+const PAGES: usize = 1_000;
 
 impl Kubernetes {
     /// The locks in this namespace, or in the client's own, by name, and what each shows: every Lease, whoever holds
@@ -42,31 +33,47 @@ impl Kubernetes {
         let api = self.api(form, namespace)?;
         let mut found = Vec::new();
         let mut params = ListParams::default().limit(PAGE);
-        loop {
-            let page: Page = match api.send(api.requests().list(&params)).await {
+        for _ in 0..PAGES {
+            let page = match api.send_for(api.requests().list(&params), answer::PAGE).await {
                 Ok(page) => page,
                 Err(failure) => return Err(explained(failure, &api).during(LIST)),
             };
-            for item in page.items {
-                let listed = api.listed(item).map_err(|failure| failure.during(LIST))?;
-                found.extend(listed);
+            let Value::Array(items) = &page["items"] else {
+                let failure = Failure::of_stranger(200, "an answer to a list that lists nothing");
+                return Err(failure.during(LIST));
+            };
+            for item in items {
+                found.extend(api.listed(item.clone()));
             }
-            match page.metadata.more.filter(|more| !more.is_empty()) {
-                Some(more) => params = params.continue_token(&more),
+            match page["metadata"]["continue"].as_str().filter(|more| !more.is_empty()) {
+                Some(more) => params = params.continue_token(more),
                 None => return Ok(found),
             }
         }
+        let failure = Failure::unavailable("the list has no end");
+        Err(failure.during(LIST))
     }
 }
 
 impl Api {
     /// What is listed of an object; `None` for one that no election is held on.
-    fn listed(&self, value: Value) -> Result<Option<(String, Observed)>, Failure> {
+    fn listed(&self, value: Value) -> Option<(String, Observed)> {
+        if !self.form.holds_election(&value) {
+            return None;
+        }
         let name = value["metadata"]["name"].as_str().unwrap_or_default();
         let name = format!("{}://{}/{name}", self.form.scheme(), self.place.namespace);
-        let is_lock = self.form.holds_election(&value);
-        let observed = is_lock.then(|| self.observed(value)).transpose()?;
-        Ok(observed.map(|observed| (name, observed)))
+        // One that nobody can read hides no other.
+        let observed = match Object::new(value) {
+            Ok(object) => self.shown(&object),
+            Err(why) => Observed {
+                version: Version::bytes(&[]),
+                contents: Contents::Unreadable(why),
+                expiry: Expiry::ByObserver,
+                token_floor: None,
+            },
+        };
+        Some((name, observed))
     }
 }
 

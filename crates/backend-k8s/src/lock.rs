@@ -2,7 +2,8 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use kube::api::PostParams;
@@ -12,23 +13,37 @@ use leasehold_core::{
     BoxStream, Capabilities, Change, Contents, Error, ErrorKind, Expiry, Intent, LockBackend,
     MAX_TOKEN, Observed, Outcome, Push, Record, TimingSettings, Token, Version,
 };
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::timeout;
 
+use crate::access::Access;
+use crate::answer;
 use crate::claim;
 use crate::failure::{Failure, Reason};
 use crate::form::Form;
 use crate::name::Place;
 use crate::object::Object;
-use crate::options::Access;
 use crate::watch;
+
+/// Who gives up earlier has another reason than a slow answer.
+const LONG: Duration = Duration::from_millis(500);
 
 const OPEN: &str = "open the lock";
 const READ: &str = "read the lock";
 
-/// The end of every request, for callers that set no earlier one.
-const DEADLINE: Duration = Duration::from_secs(6);
+/// The end of every request, for callers that set no earlier one: an admission webhook may take 30 seconds.
+const DEADLINE: Duration = Duration::from_secs(31);
+
+/// An admission webhook that does not answer, and is configured to be ignored then, delays every write by its own timeout:
+/// three seconds often, and two writes may be lost. So a request may take four.
+pub(crate) const TIMING: TimingSettings = TimingSettings {
+    lease_duration: Some(Duration::from_secs(21)),
+    renew_deadline: Some(Duration::from_secs(15)),
+    retry_period: Some(Duration::from_secs(3)),
+    request_timeout: Some(Duration::from_secs(4)),
+    stop_grace: None,
+    clock_margin: None,
+};
 
 /// A lock in an object of the API server.
 #[derive(Debug)]
@@ -36,6 +51,9 @@ pub struct KubernetesLock {
     name: String,
     api: Api,
 }
+
+/// A request that is ready to be sent.
+pub(crate) type Prepared = Result<http::Request<Vec<u8>>, kube::core::request::Error>;
 
 /// The one object, and the way to it; a watch has its own.
 #[derive(Clone)]
@@ -106,7 +124,7 @@ impl LockBackend for KubernetesLock {
                 Form::Endpoints => Duration::from_secs(2),
             },
             lease_duration_step: Duration::from_secs(1),
-            default_timing: TimingSettings::default(),
+            default_timing: TIMING,
         }
     }
 
@@ -124,8 +142,41 @@ impl LockBackend for KubernetesLock {
         self.api.write(expected, change).await.map_err(|failure| failure.during(operation))
     }
 
+    async fn may_take(&self) -> Result<(), Error> {
+        self.api.may_take().await.map_err(|failure| failure.during("take the lock"))
+    }
+
     fn watch(&self, after: &Observed) -> BoxStream<'static, Result<Observed, Error>> {
         watch::watch(self.api.clone(), after)
+    }
+}
+
+/// A write that somebody may give up, who cannot know what makes only writes slow.
+struct Waiting<'a> {
+    api: &'a Api,
+    since: Instant,
+    is_over: bool,
+}
+
+impl Waiting<'_> {
+    fn over(mut self) {
+        self.is_over = true;
+        self.api.access.was_slow.store(false, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let waited = self.since.elapsed();
+        if !self.is_over
+            && waited >= LONG
+            && !self.api.access.was_slow.swap(true, Ordering::Relaxed)
+        {
+            tracing::warn!(
+                lock = %self.api.place,
+                "a write had no answer within {waited:.1?}; if reads have one, an admission webhook delays writes: look at those for this object, or raise --request-timeout and with it --renew-deadline and --lease-duration"
+            );
+        }
     }
 }
 
@@ -140,14 +191,30 @@ impl Api {
         let request = self.requests().get(&self.place.name, &GetParams::default());
         match self.send(request).await {
             Ok(value) => self.observed(value),
-            Err(failure) if failure.reason == Reason::NotFound => Ok(self.absent(None)),
+            Err(failure) if self.is_gone(&failure) => Ok(self.absent(None)),
+            // Somebody else's absence says nothing of this one.
+            Err(failure) if failure.reason == Reason::NotFound => {
+                Err(Failure::of_stranger(404, "it misses what was not asked for"))
+            }
             Err(failure) => Err(failure),
         }
+    }
+
+    /// That this very object is not there.
+    fn is_gone(&self, failure: &Failure) -> bool {
+        let about = (self.form.resource().1, self.place.name.as_str());
+        failure.reason == Reason::NotFound
+            && failure.about.as_ref().map(|(kind, name)| (kind.as_str(), name.as_str()))
+                == Some(about)
     }
 
     async fn write(&self, expected: &Version, change: &Change) -> Result<Outcome, Failure> {
         let record = &change.record;
         self.check_duration(record)?;
+        if let Some(why) = expected.cargo().and_then(|object| self.form.is_closed(object)) {
+            return Err(Failure::denied(why));
+        }
+        let waiting = Waiting { api: self, since: Instant::now(), is_over: false };
         let stored = match (expected.cargo::<Object>(), change.intent) {
             (Some(before), intent) => self.replace(before, record, intent == Intent::Take).await,
             (None, Intent::Adopt | Intent::Renew) if expected.is_absent() => {
@@ -156,10 +223,11 @@ impl Api {
             // Absent names no version, so nobody takes it, and nothing of a term is there to be released.
             (None, _) => return Ok(Outcome::Conflict),
         };
+        waiting.over();
         let stored = match stored {
             Ok(value) => self.observed(value)?,
             // Gone, or at another version.
-            Err(failure) if matches!(failure.reason, Reason::Conflict | Reason::NotFound) => {
+            Err(failure) if failure.reason == Reason::Conflict || self.is_gone(&failure) => {
                 return Ok(Outcome::Conflict);
             }
             Err(failure) => return Err(failure),
@@ -194,52 +262,52 @@ impl Api {
     ) -> Result<Value, Failure> {
         let mut draft = before.draft();
         claim::put(self.form, Some(before), &mut draft, record, takes).map_err(Failure::invalid)?;
-        self.put(draft.into_bytes()).await
+        self.put(draft.into_bytes(), &PostParams::default()).await
     }
 
-    /// A PUT of what is not there creates it, and needs the right for this very name only; a POST needs it for all.
     async fn create(&self, record: &Record) -> Result<Value, Failure> {
         let mut draft = self.form.draft(&self.place);
         claim::put(self.form, None, &mut draft, record, false).map_err(Failure::invalid)?;
-        let bytes = draft.into_bytes();
+        self.make(draft.into_bytes(), &PostParams::default()).await
+    }
+
+    /// A PUT of what is not there creates it, and needs the right for this very name only; a POST needs it for all.
+    pub(crate) async fn make(&self, bytes: Vec<u8>, how: &PostParams) -> Result<Value, Failure> {
         if self.form.creates_by_put() {
-            match self.put(bytes.clone()).await {
+            match self.put(bytes.clone(), how).await {
                 Err(failure)
                     if matches!(failure.reason, Reason::NotFound | Reason::NoSuchMethod) => {}
                 created => return created,
             }
         }
-        let created = self.send(self.requests().create(&PostParams::default(), bytes)).await;
-        created.map_err(|failure| match failure.reason {
-            Reason::NotFound => failure.finally("is there a namespace of that name?"),
-            _ => failure,
-        })
+        self.send(self.requests().create(how, bytes)).await
     }
 
-    async fn put(&self, bytes: Vec<u8>) -> Result<Value, Failure> {
-        self.send(self.requests().replace(&self.place.name, &PostParams::default(), bytes)).await
+    pub(crate) async fn put(&self, bytes: Vec<u8>, how: &PostParams) -> Result<Value, Failure> {
+        self.send(self.requests().replace(&self.place.name, how, bytes)).await
     }
 
     pub(crate) fn requests(&self) -> Request {
         Request::new(self.form.path(&self.place.namespace))
     }
 
-    /// One request. Dropping it closes its connection.
-    pub(crate) async fn send<T: DeserializeOwned>(
-        &self,
-        request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
-    ) -> Result<T, Failure> {
+    /// One request, and the JSON of its answer. Dropping it closes its connection.
+    pub(crate) async fn send(&self, request: Prepared) -> Result<Value, Failure> {
+        self.send_for(request, answer::OBJECT).await
+    }
+
+    /// The same, for an answer of up to so many bytes.
+    pub(crate) async fn send_for(&self, request: Prepared, most: usize) -> Result<Value, Failure> {
         let request = request.map_err(|error| Failure::invalid(error.to_string()))?;
-        let client = self.access.client().await;
-        match timeout(DEADLINE, client.request(request)).await {
-            Ok(answer) => answer.map_err(|error| self.failed(&error)),
+        let whole = async { answer::value(self.access.send(request).await?, most).await };
+        match timeout(DEADLINE, whole).await {
+            Ok(answer) => answer.map_err(|failure| self.failed(failure)),
             Err(_elapsed) => Err(Failure::unavailable(format!("no answer within {DEADLINE:?}"))),
         }
     }
 
-    /// What an error means. Who is not known any more comes with other credentials the next time.
-    pub(crate) fn failed(&self, error: &kube::Error) -> Failure {
-        let failure = Failure::of(error);
+    /// Who is not known any more comes with other credentials the next time.
+    pub(crate) fn failed(&self, failure: Failure) -> Failure {
         if failure.reason == Reason::WrongLogin {
             self.access.refused();
         }
@@ -248,15 +316,29 @@ impl Api {
 
     /// What an object says, and what its version is.
     pub(crate) fn observed(&self, value: Value) -> Result<Observed, Failure> {
-        let object = Object::new(value).map_err(Failure::invalid)?;
-        let contents = claim::contents(self.form, &object);
+        Ok(self.shown(&self.object(value)?))
+    }
+
+    /// The object, if it is the one that is asked for.
+    pub(crate) fn object(&self, value: Value) -> Result<Object, Failure> {
+        let metadata = &value["metadata"];
+        let is_ours = value["kind"] == self.form.kind()
+            && metadata["name"] == self.place.name.as_str()
+            && metadata["namespace"] == self.place.namespace.as_str()
+            && metadata["uid"].as_str().is_some_and(|uid| !uid.is_empty());
+        if !is_ours {
+            let said = format!("an object that is not the {} {}", self.form.kind(), self.place);
+            return Err(Failure::of_stranger(200, &said));
+        }
+        Object::new(value).map_err(Failure::invalid)
+    }
+
+    /// What an object shows.
+    pub(crate) fn shown(&self, object: &Object) -> Observed {
+        let contents = claim::contents(self.form, object);
         let token_floor = self.floor(Some(object.revision()));
-        Ok(Observed {
-            version: object.version(),
-            contents,
-            expiry: Expiry::ByObserver,
-            token_floor,
-        })
+        let version = object.version();
+        Observed { version, contents, expiry: Expiry::ByObserver, token_floor }
     }
 
     /// Nothing is there; the answer to a read does not say as of when, an event of a watch does.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use leasehold_core::Version;
+use leasehold_core::{Version, printable};
 use serde_json::{Map, Value, json};
 
 use crate::name::Place;
@@ -25,8 +25,8 @@ impl Object {
             return Err("the object has no metadata.uid".to_owned());
         }
         let revision = Self::revision_of(&value).ok_or_else(|| {
-            let revision = text("resourceVersion");
-            format!("metadata.resourceVersion {revision:?} is no number below 2^64: this API server cannot give fencing tokens")
+            let revision = printable(text("resourceVersion"));
+            format!("metadata.resourceVersion \"{revision}\" is not a number below 2^64: this API server cannot give fencing tokens")
         })?;
         Ok(Self { value: Arc::new(value), revision })
     }

@@ -2,27 +2,18 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::sync::Arc;
 
-use http::header::{HeaderValue, USER_AGENT};
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config};
+use kube::Client;
 use leasehold_core::{Error, ErrorKind};
 
+use crate::access::Access;
+use crate::config::{self, Choice, Found};
 use crate::form::Form;
 use crate::lock::{Api, KubernetesLock};
 use crate::name::Place;
-use crate::shared::Watches;
 
 const OPEN: &str = "open the lock";
-
-/// How long a connection may take, and how long a request may take to be sent.
-const CONNECT: Duration = Duration::from_secs(3);
-
-/// Where the environment of a pod says that the API server is.
-const IN_CLUSTER: &str = "KUBERNETES_SERVICE_HOST";
 
 /// A cluster. Its locks share one pool of connections, and those of a namespace one watch, if the whole namespace may be
 /// watched.
@@ -31,47 +22,8 @@ pub struct Kubernetes {
     pub(crate) access: Arc<Access>,
 }
 
-/// The client, and how another one is made.
-pub(crate) struct Access {
-    client: RwLock<Client>,
-    /// `None`: the caller made the client.
-    options: Option<KubernetesOptions>,
-    /// The API server knows these credentials no more.
-    is_stale: AtomicBool,
-    pub(crate) watches: Watches,
-}
-
-impl Access {
-    fn new(client: Client, options: Option<KubernetesOptions>) -> Arc<Self> {
-        Arc::new(Self {
-            client: RwLock::new(client),
-            options,
-            is_stale: AtomicBool::new(false),
-            watches: Watches::default(),
-        })
-    }
-
-    /// The client. After [`refused`](Self::refused) it comes with the credentials that the files hold then.
-    pub(crate) async fn client(&self) -> Client {
-        if self.is_stale.swap(false, Ordering::Relaxed)
-            && let Some(options) = &self.options
-        {
-            match options.client().await {
-                Ok(client) => *self.client.write().unwrap_or_else(PoisonError::into_inner) = client,
-                Err(error) => tracing::warn!(%error, "no other credentials"),
-            }
-        }
-        self.client.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Whoever rotates a token replaces a file, of which the client looks at its own pace only.
-    pub(crate) fn refused(&self) {
-        self.is_stale.store(true, Ordering::Relaxed);
-    }
-}
-
-/// How a [`Kubernetes`] is reached. Without any of it: as the pod's own service account, or else as the current context
-/// of the kubeconfig says.
+/// How a [`Kubernetes`] is reached. Without any of it: as the current context of `KUBECONFIG` says, else as the pod's own
+/// service account, else as `~/.kube/config` says.
 #[derive(Clone, Debug, Default)]
 #[must_use]
 pub struct KubernetesOptions {
@@ -99,51 +51,25 @@ impl KubernetesOptions {
         self
     }
 
-    /// The cluster. Contacts nobody, a credential plugin of the kubeconfig aside. Call it inside a tokio runtime.
+    /// The cluster. Contacts nobody and runs nothing: a credential plugin of the kubeconfig is run when the first request
+    /// needs it. Call it inside a tokio runtime.
     ///
     /// # Errors
-    /// `Invalid`: there is no configuration, or it cannot be used; the text says why.
+    /// `Invalid`: there is no configuration, or it cannot be used; the text says why, and nothing of what was read.
     pub async fn build(self) -> Result<Kubernetes, Error> {
-        let client = self.client().await?;
-        Ok(Kubernetes { access: Access::new(client, Some(self)) })
-    }
-
-    async fn client(&self) -> Result<Client, Error> {
-        let mut config = self.config().await?;
-        config.default_retry = false;
-        config.connect_timeout = Some(CONNECT);
-        config.write_timeout = Some(CONNECT);
-        // A watch is silent for as long as nothing changes; the election notices what is too long.
-        config.read_timeout = None;
-        let agent = concat!("leasehold/", env!("CARGO_PKG_VERSION"));
-        config.headers.push((USER_AGENT, HeaderValue::from_static(agent)));
-        Client::try_from(config).map_err(|error| invalid(told(&error)))
-    }
-
-    async fn config(&self) -> Result<Config, Error> {
-        let chosen = self.kubeconfig.is_some() || self.context.is_some();
-        if !chosen && std::env::var_os(IN_CLUSTER).is_some() {
-            return Config::incluster().map_err(|error| {
-                invalid(format!(
-                    "{IN_CLUSTER} is set, and the pod's service account cannot be used: {}",
-                    told(&error)
-                ))
-            });
-        }
-        let options = KubeConfigOptions { context: self.context.clone(), ..Default::default() };
-        let config = match &self.kubeconfig {
-            Some(file) => match Kubeconfig::read_from(file) {
-                Ok(kubeconfig) => Config::from_custom_kubeconfig(kubeconfig, &options).await,
-                Err(error) => Err(error),
-            },
-            None => Config::from_kubeconfig(&options).await,
-        };
-        config.map_err(|error| {
+        let access = Access::found(self).map_err(|why| {
             invalid(format!(
-                "no kubeconfig can be used: {}; this is not in a pod either: set KUBECONFIG, or name a file by kubeconfig=",
-                told(&error)
+                "no configuration of Kubernetes can be used: {why}; set KUBECONFIG, or name a file by kubeconfig="
             ))
-        })
+        })?;
+        Ok(Kubernetes { access })
+    }
+
+    /// What the files and the environment say now.
+    pub(crate) fn found(&self) -> Result<Found, String> {
+        let choice =
+            Choice { kubeconfig: self.kubeconfig.as_deref(), context: self.context.as_deref() };
+        config::found(choice, &|name| std::env::var(name).ok())
     }
 }
 
@@ -156,12 +82,11 @@ impl Kubernetes {
     /// A cluster over a client that the caller made. Let it not retry (`Config::default_retry`): the election does.
     #[must_use]
     pub fn from_client(client: Client) -> Self {
-        Self { access: Access::new(client, None) }
+        Self { access: Access::given(client) }
     }
 
-    fn namespace(&self) -> String {
-        let client = self.access.client.read().unwrap_or_else(PoisonError::into_inner);
-        client.default_namespace().to_owned()
+    fn namespace(&self) -> &str {
+        self.access.namespace()
     }
 
     /// The lock of that name, in this namespace or in the client's own. Contacts nobody.
@@ -192,22 +117,8 @@ impl Kubernetes {
 
     fn place(&self, namespace: Option<&str>, name: &str) -> Result<Place, Error> {
         let own = self.namespace();
-        Place::new(namespace.unwrap_or(&own), name).map_err(invalid)
+        Place::new(namespace.unwrap_or(own), name).map_err(invalid)
     }
-}
-
-/// What an error says, and its sources, once each.
-fn told(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        source = error.source();
-    }
-    text
 }
 
 fn invalid(why: impl Into<String>) -> Error {

@@ -7,21 +7,22 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::stream::unfold;
-use kube::api::{WatchEvent, WatchParams};
-use serde_json::Value;
+use kube::api::WatchParams;
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
+use crate::answer::{Event, Events};
 use crate::failure::{Failure, Reason};
 use crate::form::Form;
 use crate::lock::Api;
 use crate::object::Object;
-use crate::watch::{Events, begin};
+use crate::watch::begin;
 
 /// A hub that heard nothing for so long, and knows less than who comes to it, is silently dead.
 const SILENT: Duration = Duration::from_secs(3);
 
-type Event = WatchEvent<Value>;
+/// How many events may wait for one listener. Who is slower is let go, reads, and comes again.
+const WAITING: usize = 256;
 
 /// The form and the namespace of the objects.
 type Place = (Form, String);
@@ -51,7 +52,7 @@ pub(crate) enum Joined {
 /// A place among the listeners of a hub.
 pub(crate) struct Subscription {
     hub: Arc<Hub>,
-    events: mpsc::UnboundedReceiver<Event>,
+    events: mpsc::Receiver<Event>,
     seat: Arc<()>,
 }
 
@@ -65,7 +66,7 @@ struct Hub {
 
 struct Listeners {
     /// `None`: it is over.
-    of: Option<HashMap<String, Vec<mpsc::UnboundedSender<Event>>>>,
+    of: Option<HashMap<String, Vec<mpsc::Sender<Event>>>>,
     /// Up to which revision it was told, and when.
     heard: (Option<u64>, Instant),
 }
@@ -140,8 +141,8 @@ impl Hub {
         listeners.of.is_some() && !(knows_less && at.elapsed() > SILENT)
     }
 
-    fn subscribe(&self, name: &str) -> mpsc::UnboundedReceiver<Event> {
-        let (sender, receiver) = mpsc::unbounded_channel();
+    fn subscribe(&self, name: &str) -> mpsc::Receiver<Event> {
+        let (sender, receiver) = mpsc::channel(WAITING);
         // Over meanwhile: the receiver ends at once, and its owner comes again.
         if let Some(of) = &mut locked(&self.listeners).of {
             let senders = of.entry(name.to_owned()).or_default();
@@ -152,16 +153,11 @@ impl Hub {
     }
 
     fn tell(&self, event: Event) {
-        let object = match &event {
-            WatchEvent::Added(object)
-            | WatchEvent::Modified(object)
-            | WatchEvent::Deleted(object) => object,
-            WatchEvent::Bookmark(_) | WatchEvent::Error(_) => return,
-        };
+        let (Event::Is(object) | Event::Gone(object)) = &event else { return };
         let mut listeners = locked(&self.listeners);
         let name = object["metadata"]["name"].as_str().unwrap_or_default();
         let Some(senders) = listeners.of.as_mut().and_then(|of| of.get_mut(name)) else { return };
-        senders.retain(|sender| sender.send(event.clone()).is_ok());
+        senders.retain(|sender| sender.try_send(event.clone()).is_ok());
     }
 
     fn hears(&self, revision: Option<u64>) {
@@ -205,9 +201,8 @@ async fn follow_on(api: &Api, hub: &Weak<Hub>, begun: &watch::Sender<bool>) -> F
         while let Some(event) = events.next().await {
             let Some(hub) = hub.upgrade() else { return gone() };
             let event = match event {
-                Ok(WatchEvent::Error(status)) => return Failure::of_status(&status),
                 Ok(event) => event,
-                Err(error) => return Failure::of(&error),
+                Err(failure) => return failure,
             };
             // The states that are there come first, in no order.
             seen = revision(&event).max(seen);
@@ -222,10 +217,7 @@ async fn follow_on(api: &Api, hub: &Weak<Hub>, begun: &watch::Sender<bool>) -> F
 
 fn revision(event: &Event) -> Option<u64> {
     match event {
-        WatchEvent::Added(value) | WatchEvent::Modified(value) | WatchEvent::Deleted(value) => {
-            Object::revision_of(value)
-        }
-        WatchEvent::Bookmark(bookmark) => bookmark.metadata.resource_version.parse().ok(),
-        WatchEvent::Error(_) => None,
+        Event::Is(value) | Event::Gone(value) => Object::revision_of(value),
+        Event::Bookmark(revision) => *revision,
     }
 }

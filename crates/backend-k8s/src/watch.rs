@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::unfold;
-use kube::api::{WatchEvent, WatchParams};
+use kube::api::WatchParams;
 use leasehold_core::{BoxStream, Error, Observed, Version};
-use serde_json::Value;
 use tokio::time::timeout;
 
+use crate::answer::{self, Event, Events};
 use crate::failure::{Failure, Reason};
 use crate::lock::Api;
 use crate::object::Object;
@@ -20,12 +20,17 @@ const OPERATION: &str = "watch the lock";
 /// How long the server may take to begin.
 const BEGIN: Duration = Duration::from_secs(5);
 
-pub(crate) type Events = BoxStream<'static, Result<WatchEvent<Value>, kube::Error>>;
-
 /// Yields the states after `after`; ends with the first error, and when the server ends it, as it does after some minutes.
 pub(crate) fn watch(api: Api, after: &Observed) -> BoxStream<'static, Result<Observed, Error>> {
     let seen = after.version.cargo::<Object>().map(Object::revision);
-    let watch = Watch { api, events: None, seat: None, seen, told: after.version.clone() };
+    let watch = Watch {
+        api,
+        events: None,
+        seat: None,
+        seen,
+        told: after.version.clone(),
+        caught_up: false,
+    };
     Box::pin(unfold(Some(watch), |watch| async {
         match watch?.next().await {
             Ok(Some((observed, watch))) => Some((Ok(observed), Some(watch))),
@@ -45,6 +50,8 @@ struct Watch {
     seen: Option<u64>,
     /// The version that was yielded last.
     told: Version,
+    /// The history was gone, and nothing came since.
+    caught_up: bool,
 }
 
 impl Watch {
@@ -67,30 +74,26 @@ impl Watch {
                 Err(failure) => return Err(failure),
             };
             let Some(event) = events.next().await else { return Ok(None) };
-            let observed = match event.map_err(|error| Failure::of(&error))? {
-                WatchEvent::Added(value) | WatchEvent::Modified(value) => {
+            let observed = match event {
+                Ok(Event::Is(value)) => {
                     let observed = self.api.observed(value)?;
                     let revision = observed.version.as_number();
                     self.newer(observed, revision)
                 }
-                WatchEvent::Deleted(value) => {
-                    let revision = Object::new(value).map_err(Failure::invalid)?.revision();
+                Ok(Event::Gone(value)) => {
+                    let revision = self.api.object(value)?.revision();
                     self.newer(self.api.absent(Some(revision)), Some(revision))
                 }
                 // How far the server is, for who would resume; a read tells as much.
-                WatchEvent::Bookmark(_) => None,
-                WatchEvent::Error(status) => {
-                    let failure = Failure::of_status(&status);
-                    if failure.reason != Reason::TooOld {
-                        return Err(failure);
-                    }
-                    match self.catch_up().await? {
-                        Some(observed) => return Ok(Some((observed, self))),
-                        None => continue,
-                    }
-                }
+                Ok(Event::Bookmark(_)) => None,
+                Err(failure) if failure.reason == Reason::TooOld => match self.catch_up().await? {
+                    Some(observed) => return Ok(Some((observed, self))),
+                    None => continue,
+                },
+                Err(failure) => return Err(self.api.failed(failure)),
             };
             self.events = Some(events);
+            self.caught_up = false;
             if let Some(observed) = observed {
                 return Ok(Some((observed, self)));
             }
@@ -122,6 +125,9 @@ impl Watch {
 
     /// The history that was asked for is forgotten: reads what is there, and begins with it.
     async fn catch_up(&mut self) -> Result<Option<Observed>, Failure> {
+        if std::mem::replace(&mut self.caught_up, true) {
+            return Err(Failure::unavailable("the API server forgets its history again and again"));
+        }
         let observed = self.api.read().await?;
         self.events = None;
         self.seen = None;
@@ -150,9 +156,9 @@ pub(crate) async fn begin(
     let after = seen.map(|revision| revision.to_string()).unwrap_or_default();
     let request = api.requests().watch(&which, &after);
     let request = request.map_err(|error| Failure::invalid(error.to_string()))?;
-    match timeout(BEGIN, api.access.client().await.request_events::<Value>(request)).await {
-        Ok(Ok(events)) => Ok(Box::pin(events)),
-        Ok(Err(error)) => Err(api.failed(&error)),
+    let begun = async { answer::events(api.access.send(request).await?).await };
+    match timeout(BEGIN, begun).await {
+        Ok(events) => events.map_err(|failure| api.failed(failure)),
         Err(_elapsed) => Err(Failure::unavailable(format!("no watch began within {BEGIN:?}"))),
     }
 }

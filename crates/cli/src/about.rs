@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 
 use clap::CommandFactory;
 use clap_complete::Shell;
+use leasehold::{LockUrl, printable};
 
 use crate::args::Cli;
 use crate::exit;
@@ -36,7 +37,8 @@ pub fn manual(subcommand: Option<&str>) -> u8 {
         Some(name) => (format!("leasehold-{name}"), command.find_subcommand(name)),
     };
     let Some(found) = found.cloned() else {
-        print_error(&format!("there is no subcommand {:?}", subcommand.unwrap_or_default()));
+        let asked = LockUrl::shown(subcommand.unwrap_or_default()).into_owned();
+        print_error(&format!("there is no subcommand \"{}\"", printable(&asked)));
         return exit::USAGE;
     };
     // Its own name has static lifetime, and there are few.

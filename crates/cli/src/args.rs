@@ -11,8 +11,7 @@ use clap::builder::BoolishValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
-use humantime::parse_duration;
-use leasehold::{LockUrl, TimingSettings};
+use leasehold::{LockUrl, TimingSettings, printable};
 
 use crate::guard::cgroup;
 
@@ -162,10 +161,10 @@ pub struct RunArgs {
     #[command(flatten)]
     pub timing: TimingArgs,
     /// How long CMD may take to stop when this process is asked to stop; it keeps leading meanwhile
-    #[arg(long, env = "LEASEHOLD_DRAIN_TIMEOUT", value_name = "TIME", value_parser = parse_duration, default_value = "30s", hide_env = true)]
+    #[arg(long, env = "LEASEHOLD_DRAIN_TIMEOUT", value_name = "TIME", value_parser = duration, allow_hyphen_values = true, default_value = "30s", hide_env = true)]
     pub drain_timeout: Duration,
     /// How long CMD may take to stop when another leader is seen, within the stop grace
-    #[arg(long, env = "LEASEHOLD_LOSS_GRACE", value_name = "TIME", value_parser = parse_duration, default_value = "0s", hide_env = true)]
+    #[arg(long, env = "LEASEHOLD_LOSS_GRACE", value_name = "TIME", value_parser = duration, allow_hyphen_values = true, default_value = "0s", hide_env = true)]
     pub loss_grace: Duration,
     /// A control group of its own for CMD, which is killed with one write, however fast it forks: if this process may
     /// make one, never, or always
@@ -188,10 +187,10 @@ pub struct RunArgs {
     #[arg(long = "try", env = "LEASEHOLD_TRY", value_parser = BoolishValueParser::new(), hide_env = true)]
     pub give_up: bool,
     /// Exit if the lock could not be had for so long
-    #[arg(long, env = "LEASEHOLD_TIMEOUT", value_name = "TIME", value_parser = parse_duration, conflicts_with = "give_up", hide_env = true)]
+    #[arg(long, env = "LEASEHOLD_TIMEOUT", value_name = "TIME", value_parser = duration, allow_hyphen_values = true, conflicts_with = "give_up", hide_env = true)]
     pub timeout: Option<Duration>,
     /// The exit code for a lock held by another, with --try and --timeout
-    #[arg(long, env = "LEASEHOLD_CONFLICT_EXIT_CODE", value_name = "N", default_value_t = crate::exit::HELD, hide_env = true)]
+    #[arg(long, env = "LEASEHOLD_CONFLICT_EXIT_CODE", value_name = "N", default_value_t = crate::exit::HELD, allow_negative_numbers = true, hide_env = true)]
     pub conflict_exit_code: u8,
     /// The command, and its arguments
     #[arg(last = true, required = true, value_name = "CMD")]
@@ -202,22 +201,22 @@ pub struct RunArgs {
 #[derive(Clone, Debug, Args)]
 pub struct TimingArgs {
     /// How long others wait after the last sign of life [default: 15s]
-    #[arg(long, env = "LEASEHOLD_LEASE_DURATION", value_name = "TIME", value_parser = parse_duration, hide_env = true)]
+    #[arg(long, env = "LEASEHOLD_LEASE_DURATION", value_name = "TIME", value_parser = duration, allow_hyphen_values = true, hide_env = true)]
     pub lease_duration: Option<Duration>,
     /// When CMD is told to stop if no renewal succeeds [default: 2/3 of the lease duration]
-    #[arg(long, env = "LEASEHOLD_RENEW_DEADLINE", value_name = "TIME", value_parser = parse_duration, hide_env = true)]
+    #[arg(long, env = "LEASEHOLD_RENEW_DEADLINE", value_name = "TIME", value_parser = duration, allow_hyphen_values = true, hide_env = true)]
     pub renew_deadline: Option<Duration>,
     /// How often to renew [default: 2/15 of the lease duration, at most 10s]
-    #[arg(long, env = "LEASEHOLD_RETRY_PERIOD", value_name = "TIME", value_parser = parse_duration, hide_env = true)]
+    #[arg(long, env = "LEASEHOLD_RETRY_PERIOD", value_name = "TIME", value_parser = duration, allow_hyphen_values = true, hide_env = true)]
     pub retry_period: Option<Duration>,
     /// How long one request may take [default: 2/15 of the lease duration, at most 5s]
-    #[arg(long, env = "LEASEHOLD_REQUEST_TIMEOUT", value_name = "TIME", value_parser = parse_duration, hide_env = true)]
+    #[arg(long, env = "LEASEHOLD_REQUEST_TIMEOUT", value_name = "TIME", value_parser = duration, allow_hyphen_values = true, hide_env = true)]
     pub request_timeout: Option<Duration>,
     /// How long CMD may take to stop before it is killed, after a loss, and what it leaves behind [default: the rest, at most 30s]
-    #[arg(long, env = "LEASEHOLD_STOP_GRACE", value_name = "TIME", value_parser = parse_duration, hide_env = true)]
+    #[arg(long, env = "LEASEHOLD_STOP_GRACE", value_name = "TIME", value_parser = duration, allow_hyphen_values = true, hide_env = true)]
     pub stop_grace: Option<Duration>,
     /// What is left for unlike clocks and the kill itself [default: 1/15 of the lease duration, at most 4s, at least 250ms]
-    #[arg(long, env = "LEASEHOLD_CLOCK_MARGIN", value_name = "TIME", value_parser = parse_duration, hide_env = true)]
+    #[arg(long, env = "LEASEHOLD_CLOCK_MARGIN", value_name = "TIME", value_parser = duration, allow_hyphen_values = true, hide_env = true)]
     pub clock_margin: Option<Duration>,
 }
 
@@ -241,7 +240,7 @@ pub struct StatusArgs {
     #[command(flatten)]
     pub lock: LockArgs,
     /// How long to wait for the store
-    #[arg(long, env = "LEASEHOLD_REQUEST_TIMEOUT", value_name = "TIME", value_parser = parse_duration, default_value = "5s", hide_env = true)]
+    #[arg(long, env = "LEASEHOLD_REQUEST_TIMEOUT", value_name = "TIME", value_parser = duration, allow_hyphen_values = true, default_value = "5s", hide_env = true)]
     pub request_timeout: Duration,
     /// The form of the answer
     #[arg(
@@ -342,7 +341,9 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap:
     let mut command = without_void_variables(Cli::command(), &arguments);
     let matches = match command.try_get_matches_from_mut(&arguments) {
         Ok(matches) => matches,
-        Err(error) => return Err(explained(&mut command, error, &typed_flags(&arguments))),
+        Err(error) => {
+            return Err(explained(&mut command, harmless(error), &typed_flags(&arguments)));
+        }
     };
     if let Some((_, matches)) = matches.subcommand() {
         refuse_visible_password(matches)
@@ -379,6 +380,45 @@ fn typed_flags(arguments: &[OsString]) -> Vec<&str> {
     let ours = arguments.iter().take_while(|argument| *argument != "--");
     let flags = ours.filter_map(|argument| argument.to_str()?.strip_prefix("--"));
     flags.map(|flag| flag.split_once('=').map_or(flag, |(flag, _)| flag)).collect()
+}
+
+/// A duration, as a flag takes it.
+fn duration(text: &str) -> Result<Duration, String> {
+    const FORM: &str = "write a number and its unit, such as 15s, 200ms, 2m or 1m30s";
+    match humantime::parse_duration(text) {
+        Ok(duration) => Ok(duration),
+        Err(humantime::DurationError::NumberOverflow) if text.contains('.') => {
+            Err(format!("it is too large, or finer than a nanosecond; {FORM}"))
+        }
+        Err(humantime::DurationError::NumberOverflow) => Err(format!("it is too large; {FORM}")),
+        Err(_) if text.trim_start().starts_with('-') => {
+            Err(format!("it is not a duration, and none is below zero; {FORM}"))
+        }
+        Err(_) => Err(format!("it is not a duration; {FORM}")),
+    }
+}
+
+/// The longest argument that is repeated, in characters.
+const LONGEST: usize = 200;
+
+/// The error with what it repeats of the command line and of the environment fit to be shown, and without passwords.
+fn harmless(mut error: clap::Error) -> clap::Error {
+    let shown = |text: &str| printable(&LockUrl::shown(text)).at_most(LONGEST).to_string();
+    let repeated: Vec<(ContextKind, String)> = error
+        .context()
+        .filter_map(|(kind, value)| match value {
+            ContextValue::String(text) if shown(text) != *text => Some((kind, shown(text))),
+            _ => None,
+        })
+        .collect();
+    if !repeated.is_empty() {
+        // These repeat it, too.
+        error.insert(ContextKind::Suggested, ContextValue::None);
+    }
+    for (kind, text) in repeated {
+        error.insert(kind, ContextValue::String(text));
+    }
+    error
 }
 
 /// Says more where a general message would leave a user guessing.
@@ -435,8 +475,8 @@ fn refuse_visible_password(matches: &ArgMatches) -> Result<(), &'static str> {
     let words = matches.try_get_many::<String>("words").ok().flatten().unwrap_or_default();
     if lock.filter(|_| is_typed).into_iter().chain(words).any(|url| LockUrl::shows_password(url)) {
         return Err(
-            "the URL of the lock holds a password, which every user of this machine can see; \
-                    set LEASEHOLD_LOCK instead",
+            "the URL of the lock holds a password, or what looks like one, which every user of this machine can \
+                    see; set LEASEHOLD_LOCK instead",
         );
     }
     Ok(())

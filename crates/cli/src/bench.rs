@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -10,14 +9,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use leasehold::{
     BootClock, BoxStream, Capabilities, Change, Clock, Elector, Error, ErrorKind, Held, Intent,
-    LockBackend, LockUrl, Observed, Outcome, TimingSettings, Version,
+    LockBackend, Observed, Outcome, Scratch, TimingSettings, Version,
 };
 use serde_json::{Map, Value, json};
 
 use crate::args::{BenchArgs, OutputFormat};
 use crate::lock::Lock;
-use crate::output::{answer, print_error};
-use crate::{exit, waiting};
+use crate::output::{answer, json as json_line, print_error};
+use crate::{exit, runtime, waiting};
 
 /// What its help says behind the flags.
 pub const HELP: &str = "\
@@ -33,22 +32,26 @@ const KINDS: [&str; 5] = ["read", "take", "renew", "release", "hand-over"];
 /// Measures, and prints. Returns the exit code.
 #[must_use]
 pub fn main(args: &BenchArgs) -> u8 {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let Ok(runtime) = runtime else { return exit::INTERNAL };
-    let scratch = beside(&args.lock.lock);
-    let done = runtime.block_on(limited(&scratch, args));
+    let runtime = match runtime::new() {
+        Ok(runtime) => runtime,
+        Err(code) => return code,
+    };
+    let scratch = Scratch::beside(&args.lock.lock, "bench");
+    let lock = scratch.lock("lock");
+    let done = runtime.block_on(limited(&lock, args));
+    let left = match &done {
+        // Who may write nothing, or cannot, has left nothing.
+        Err(error) if error.kind() != ErrorKind::Unavailable => Ok(()),
+        _ => runtime.block_on(removed(&scratch, &lock)),
+    };
     runtime.shutdown_background();
-    let is_denied = done.as_ref().is_err_and(|error| error.kind() == ErrorKind::Denied);
-    // Who may write nothing has left nothing, and may not look either.
-    if let Err(error) = remove(&scratch)
-        && !is_denied
-    {
+    if let Err(error) = left {
         print_error(&format!("the scratch lock is left over: {error}"));
     }
     match done {
         Ok(times) => match args.output.output {
             OutputFormat::Text => answer(&text(&times), 0),
-            OutputFormat::Json => answer(&format!("{}\n", to_json(&times)), 0),
+            OutputFormat::Json => answer(&format!("{}\n", json_line(&to_json(&times))), 0),
         },
         Err(error) => {
             print_error(&error);
@@ -57,21 +60,18 @@ pub fn main(args: &BenchArgs) -> u8 {
     }
 }
 
-/// The scratch lock: its URL goes on where that of the lock ends.
-fn beside(url: &str) -> String {
-    // The standard library's only source of randomness.
-    let number = RandomState::new().build_hasher().finish();
-    LockUrl::beside(url, &format!("bench-{number:016x}"))
-}
+/// How long removing the scratch lock may take.
+const REMOVAL: Duration = Duration::from_secs(5);
 
-/// Where a lock is files, they stay: removed are those whose names begin with the scratch lock's.
-fn remove(scratch: &str) -> std::io::Result<()> {
-    let Ok(url) = LockUrl::parse(scratch) else { return Ok(()) };
-    match url.scheme() {
-        // Without its directory nothing was made.
-        "file" if url.path().parent().is_none_or(|directory| !directory.exists()) => Ok(()),
-        "file" => leasehold::file::remove_named(&url.path()).map(drop),
-        _ => Ok(()),
+async fn removed(scratch: &Scratch, lock: &str) -> Result<(), Error> {
+    let clock = BootClock::new();
+    tokio::select! {
+        removed = scratch.remove(lock) => removed,
+        () = clock.sleep_until(clock.now() + REMOVAL) => Err(Error::new(
+            ErrorKind::Unavailable,
+            "remove the scratch lock",
+            format!("no answer within {REMOVAL:?}"),
+        )),
     }
 }
 
@@ -136,7 +136,7 @@ async fn first(elector: &Elector) -> Result<Held, Error> {
             biased;
             held = &mut campaign => return held,
             status = waiting::next(&mut changes) => {
-                if let Some(error) = waiting::denied_for_good(&status) {
+                if let Some(error) = waiting::denied(&status) {
                     return Err(error.clone());
                 }
             }

@@ -1,18 +1,18 @@
 //! `leasehold doctor`: whether a lock can be relied on, and what to do if not.
 
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
 use std::time::Duration;
 
 use leasehold::{
     BootClock, Clock, ErrorKind, Examination, Finding, Level, Timing, TimingSettings, examine,
+    printable, redacted,
 };
 use serde_json::{Value, json};
 
 use crate::args::{Colour, DoctorArgs, OutputFormat};
-use crate::exit;
 use crate::explain::flags;
-use crate::output::Paint;
+use crate::output::{Paint, answer, json as json_line};
+use crate::{exit, runtime};
 
 /// What its help says behind the flags.
 pub const HELP: &str = "\
@@ -42,18 +42,13 @@ pub struct Report {
 /// Prints what is found. Returns the exit code.
 #[must_use]
 pub fn main(args: &DoctorArgs, colour: Colour) -> u8 {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let Ok(runtime) = runtime else { return exit::INTERNAL };
+    let runtime = match runtime::new() {
+        Ok(runtime) => runtime,
+        Err(code) => return code,
+    };
     let report = runtime.block_on(painted(args, Paint::stdout(colour)));
     runtime.shutdown_background();
-    let mut out = io::stdout().lock();
-    match out.write_all(report.text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            let _ = writeln!(io::stderr(), "leasehold: cannot write the findings: {error}");
-            exit::INTERNAL
-        }
-        _ => report.code,
-    }
+    answer(&report.text, report.code)
 }
 
 /// Examines the lock; the report is not coloured.
@@ -89,7 +84,7 @@ async fn painted(args: &DoctorArgs, paint: Paint) -> Report {
     let code = code(&found.findings);
     let text = match args.output {
         OutputFormat::Text => text(&found, paint),
-        OutputFormat::Json => format!("{}\n", json(&found, code)),
+        OutputFormat::Json => format!("{}\n", json_line(&json(&found, code))),
     };
     Report { text, code }
 }
@@ -104,7 +99,8 @@ fn code(findings: &[Finding]) -> u8 {
 }
 
 fn text(found: &Examination, paint: Paint) -> String {
-    let mut text = found.name.as_ref().map(|name| format!("{name}\n")).unwrap_or_default();
+    let name = found.name.as_ref().map(|name| format!("{}\n", shown(name)));
+    let mut text = name.unwrap_or_default();
     for finding in &found.findings {
         let word = format!("{:9}", word(finding.level));
         let word = match finding.level {
@@ -112,9 +108,9 @@ fn text(found: &Examination, paint: Paint) -> String {
             Level::Warning => paint.doubtful(&word),
             Level::Problem(_) => paint.bad(&word),
         };
-        let _ = writeln!(text, "{word}{:18}{}", finding.subject, finding.text);
+        let _ = writeln!(text, "{word}{:18}{}", finding.subject, shown(&finding.text));
         if let Some(cure) = &finding.cure {
-            let _ = writeln!(text, "{:COLUMN$}-> {cure}", "");
+            let _ = writeln!(text, "{:COLUMN$}-> {}", "", shown(cure));
         }
     }
     let count = |level: &str| found.findings.iter().filter(|one| word(one.level) == level).count();
@@ -126,6 +122,11 @@ fn text(found: &Examination, paint: Paint) -> String {
     };
     let _ = writeln!(text, "{}, {}", number(problems, "problem"), number(warnings, "warning"));
     text
+}
+
+/// Stores and client libraries have a part in what is found.
+fn shown(text: &str) -> String {
+    printable(&redacted(text)).at_most(4_000).to_string()
 }
 
 fn word(level: Level) -> &'static str {
@@ -141,8 +142,8 @@ fn json(found: &Examination, code: u8) -> Value {
         json!({
             "subject": finding.subject,
             "level": word(finding.level),
-            "text": finding.text,
-            "cure": finding.cure,
+            "text": redacted(&finding.text),
+            "cure": finding.cure.as_deref().map(redacted),
         })
     });
     let findings: Vec<Value> = findings.collect();

@@ -6,13 +6,14 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use leasehold::{
-    Explanation, InvalidTiming, NotExplained, Requests, Timing, TimingSettings, slower_by_percent,
+    Explanation, InvalidTiming, NotExplained, Requests, Timing, TimingSettings, printable,
+    slower_by_percent,
 };
 use serde_json::{Value, json};
 
 use crate::args::{Colour, ExplainArgs, OutputFormat};
-use crate::output::{Paint, answer, flag, print_error};
-use crate::{doctor, exit};
+use crate::output::{Paint, answer, flag, json as json_line, print_error};
+use crate::{doctor, exit, runtime};
 
 /// What its help says behind the flags.
 pub const HELP: &str = "\
@@ -26,18 +27,22 @@ const MOMENT: usize = 12;
 /// Prints it. Returns the exit code.
 #[must_use]
 pub fn main(args: &ExplainArgs, colour: Colour) -> u8 {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let Ok(runtime) = runtime else { return exit::INTERNAL };
+    let runtime = match runtime::new() {
+        Ok(runtime) => runtime,
+        Err(code) => return code,
+    };
     let settings = TimingSettings::from(&args.timing);
     let explained = runtime.block_on(leasehold::explain(args.lock.as_deref(), settings));
     let (json, paint) = (args.output.output == OutputFormat::Json, Paint::stdout(colour));
     match explained {
-        Ok(found) if json => answer(&format!("{}\n", to_json(&found, args.candidates)), 0),
+        Ok(found) if json => {
+            answer(&format!("{}\n", json_line(&to_json(&found, args.candidates))), 0)
+        }
         Ok(found) => answer(&text(&found, args.candidates, paint), 0),
         Err(NotExplained::Timing(invalid)) if json => {
             let (rule, nearest) = (invalid.rule(), doctor::timing(invalid.nearest()));
             let object = json!({ "v": 1, "valid": false, "rule": rule, "nearest": nearest });
-            answer(&format!("{object}\n"), exit::CONFIG)
+            answer(&format!("{}\n", json_line(&object)), exit::CONFIG)
         }
         Err(NotExplained::Timing(invalid)) => answer(&refused(&invalid, paint), exit::CONFIG),
         Err(NotExplained::Lock(error)) => {
@@ -77,7 +82,7 @@ pub(crate) fn flags(timing: &Timing) -> String {
 fn text(found: &Explanation, candidates: u64, paint: Paint) -> String {
     let mut text = String::new();
     let about = match &found.name {
-        Some(name) => format!("{name}: "),
+        Some(name) => format!("{}: ", printable(name)),
         None => "Any store (--lock for yours): ".to_owned(),
     };
     let kind = match (found.store.push, found.store.by_server) {

@@ -25,6 +25,7 @@ pub mod logging;
 pub mod notice;
 pub mod output;
 pub mod run;
+pub mod runtime;
 pub mod signals;
 pub mod status;
 pub mod waiting;

@@ -1,28 +1,31 @@
 //! `leasehold list`: the locks in a place, and who holds each.
 
-use leasehold::{Listed, list};
+use leasehold::{Listed, list, printable};
 
 use crate::args::{Colour, ListArgs, OutputFormat};
-use crate::exit;
-use crate::output::{Paint, answer, print_error};
-use crate::status;
+use crate::output::{Paint, answer, json, print_error};
+use crate::{exit, runtime, status};
 
 /// What its help says behind the flags.
 pub const HELP: &str = "\
 What is listed:
-  file:DIRECTORY               the files in it that are locks
+  file:DIRECTORY               the files in it, but for those of tools and hidden ones
   etcd://host:2379/jobs        the elections whose names begin with jobs/, and jobs itself
   k8s://namespace/             every Lease there
   k8s+endpoints://namespace/   the Endpoints there with an election
 
 One read of each lock, which says what `leasehold status` says. Elections of other programs are shown too. Needs the \
-right to read all of the prefix, or the verb list, which no candidate needs.";
+right to read all of the prefix, or the verb list, which no candidate needs.
+
+Exits with 0 if each could be read, 78 if one is broken, and else with 69 or 77 if one could not be read.";
 
 /// Prints them. Returns the exit code.
 #[must_use]
 pub fn main(args: &ListArgs, quiet: bool, colour: Colour) -> u8 {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let Ok(runtime) = runtime else { return exit::INTERNAL };
+    let runtime = match runtime::new() {
+        Ok(runtime) => runtime,
+        Err(code) => return code,
+    };
     let found = runtime.block_on(list(&args.lock));
     runtime.shutdown_background();
     let found = match found {
@@ -35,17 +38,22 @@ pub fn main(args: &ListArgs, quiet: bool, colour: Colour) -> u8 {
     if found.is_empty() && !quiet && args.output.output == OutputFormat::Text {
         print_error(&"there is no lock");
     }
-    answer(&told(&found, args.output.output, Paint::stdout(colour)), 0)
+    let (text, code) = told(&found, args.output.output, Paint::stdout(colour));
+    answer(&text, code)
 }
 
-/// What is printed of them.
+/// What is printed of them, and the exit code.
 #[must_use]
-pub fn told(found: &[Listed], form: OutputFormat, paint: Paint) -> String {
-    let told = |listed: &Listed| match form {
-        OutputFormat::Text => {
-            format!("{}\n    {}", listed.name, status::told(&listed.observed, paint))
-        }
-        OutputFormat::Json => format!("{}\n", status::told_json(&listed.observed, &listed.name)),
-    };
-    found.iter().map(told).collect()
+pub fn told(found: &[Listed], form: OutputFormat, paint: Paint) -> (String, u8) {
+    let (mut text, mut codes) = (String::new(), Vec::new());
+    for listed in found {
+        let (line, object, code) = status::row(&listed.observed, &listed.name, paint);
+        codes.extend(code);
+        text.push_str(&match form {
+            OutputFormat::Text => format!("{}\n    {line}", printable(&listed.name).at_most(1_000)),
+            OutputFormat::Json => format!("{}\n", json(&object)),
+        });
+    }
+    let broken = codes.contains(&exit::CONFIG).then_some(exit::CONFIG);
+    (text, broken.or(codes.first().copied()).unwrap_or(0))
 }

@@ -1,5 +1,7 @@
 //! Logs go to standard error; standard output is the child's alone.
 
+mod line;
+
 use std::io;
 
 use tracing::level_filters::LevelFilter;
@@ -8,25 +10,24 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::args::{LogArgs, LogFormat};
+use crate::output::Paint;
+use line::Line;
 
 /// Installs the subscriber of this process.
 pub fn install(args: LogArgs) {
-    let colour = args.color.applies_to(&io::stderr());
-    // A closed standard error is no reason to fail.
-    let builder = tracing_subscriber::fmt()
+    let form = match args.log_format {
+        LogFormat::Text => Line::Text(Paint(args.color.applies_to(&io::stderr()))),
+        LogFormat::Json => Line::Json,
+    };
+    tracing_subscriber::fmt()
         .with_writer(io::stderr)
         .with_max_level(LevelFilter::TRACE)
-        .with_ansi(colour)
-        .with_target(false)
-        .log_internal_errors(false);
-    let targets = targets(args.quiet, args.verbose);
-    match args.log_format {
-        LogFormat::Text => builder.finish().with(targets).init(),
-        LogFormat::Json => {
-            let builder = builder.json().flatten_event(true).with_current_span(false);
-            builder.finish().with(targets).init();
-        }
-    }
+        // A closed standard error is no reason to fail.
+        .log_internal_errors(false)
+        .event_format(form)
+        .finish()
+        .with(targets(args.quiet, args.verbose))
+        .init();
 }
 
 /// How much is told. With one `-v` that is ours alone: a client library tells of every frame.

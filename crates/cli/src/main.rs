@@ -5,8 +5,15 @@ use std::process::ExitCode;
 
 use leasehold_cli::args::Action;
 use leasehold_cli::{
-    about, args, bench, doctor, exit, explain, guard, list, logging, run, status, watch,
+    about, args, bench, doctor, explain, guard, list, logging, output, run, runtime, status, watch,
 };
+
+/// How many descriptors a command may need at once, beside those that it was started with.
+const DESCRIPTORS: usize = 24;
+
+/// Those that have many candidates in one process, with a clock and connections for each.
+#[cfg(any(feature = "demo", feature = "conformance"))]
+const MANY_DESCRIPTORS: usize = 128;
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
@@ -22,27 +29,40 @@ fn main() -> ExitCode {
     if let Some(ended) = leasehold_cli::conformance::candidate_if_asked() {
         return ended;
     }
+    ExitCode::from(runtime::guarded(|| command(arguments)))
+}
+
+fn command(arguments: Vec<OsString>) -> u8 {
     let cli = match args::parse(arguments) {
         Ok(cli) => cli,
-        Err(error) => {
-            // Help goes to standard output, errors to standard error; a closed one is not our concern.
-            let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { exit::USAGE } else { 0 });
-        }
+        Err(error) => return output::print_usage(&error),
     };
+    let descriptors = match &cli.action {
+        #[cfg(feature = "demo")]
+        Action::Demo(_) => MANY_DESCRIPTORS,
+        #[cfg(feature = "conformance")]
+        Action::Conformance(_) => MANY_DESCRIPTORS,
+        Action::Completions { .. } | Action::Man { .. } => 0,
+        _ => DESCRIPTORS,
+    };
+    if descriptors > 0
+        && let Err(code) = runtime::with_descriptors(descriptors)
+    {
+        return code;
+    }
     // The faults of the suite are no news: its verdicts are.
     #[cfg(feature = "conformance")]
     if let Action::Conformance(args) = &cli.action {
-        return ExitCode::from(leasehold_cli::conformance::main(args));
+        return leasehold_cli::conformance::main(args);
     }
     let (colour, quiet) = (cli.log.color, cli.log.quiet);
     // What goes wrong in it is shown by it.
     #[cfg(feature = "demo")]
     if let Action::Demo(args) = &cli.action {
-        return ExitCode::from(leasehold_cli::demo::main(args, colour));
+        return leasehold_cli::demo::main(args, colour);
     }
     logging::install(cli.log);
-    ExitCode::from(match cli.action {
+    match cli.action {
         Action::Run(args) => run::main(args),
         Action::Status(args) => status::main(&args, colour),
         Action::Watch(args) => watch::main(&args, colour),
@@ -56,5 +76,5 @@ fn main() -> ExitCode {
         Action::Demo(_) => unreachable!("it has been shown"),
         #[cfg(feature = "conformance")]
         Action::Conformance(_) => unreachable!("it has been run"),
-    })
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use leasehold::{Leader, MAX_LEASE_DURATION, Status, Wall};
+use leasehold::{Leader, MAX_LEASE_DURATION, Status, Time, Wall, printable};
 
 /// Who holds the lock, since when, and why we wait.
 #[must_use]
@@ -20,16 +20,15 @@ pub fn why_we_wait(status: &Status) -> String {
             let token =
                 leading.token.map(|token| format!(" with token {token}")).unwrap_or_default();
             let store = status.store_error.as_ref().map(|error| format!("; last: {error}"));
+            let who = printable(&leading.identity);
             let Some(since) = leading.since else {
                 return format!(
-                    "{}, a foreign client, leads{token}; waiting until it releases the lock or the store ends its lease{}",
-                    leading.identity,
+                    "{who}, a foreign client, leads{token}; waiting until it releases the lock or the store ends its lease{}",
                     store.unwrap_or_default(),
                 );
             };
             format!(
-                "{} leads{token} since {}; waiting until it releases the lock or shows no sign of life for {}{}{}",
-                leading.identity,
+                "{who} leads{token} since {}; waiting until it releases the lock or shows no sign of life for {}{}{}",
                 moment(since),
                 humantime::format_duration(leading.lease_duration),
                 absurd(leading.lease_duration),
@@ -57,14 +56,70 @@ pub(crate) fn told(since: Option<Wall>, renewed: Option<Wall>, lease: Duration) 
     format!("since {}, {}lease {lease}", moment(since), renewed.unwrap_or_default())
 }
 
+/// The last second that is written with a year of four digits, since the Unix epoch.
+const LAST_SECOND: u64 = 253_402_300_799;
+
 /// A wall-clock time for people.
 #[must_use]
 pub fn moment(wall: Wall) -> String {
-    let at = UNIX_EPOCH.checked_add(Duration::from_millis(wall.0));
-    at.map_or_else(
-        || "a time out of range".to_owned(),
-        |at| humantime::format_rfc3339_seconds(at).to_string(),
-    )
+    let since = Duration::from_millis(wall.0);
+    if since.as_secs() > LAST_SECOND {
+        return "a time beyond the year 9999".to_owned();
+    }
+    humantime::format_rfc3339_seconds(UNIX_EPOCH + since).to_string()
+}
+
+/// A moment of this machine's wall clock, whatever it is set to, for a log line.
+#[must_use]
+pub fn timestamp(at: SystemTime) -> String {
+    match at.duration_since(UNIX_EPOCH) {
+        Ok(since) if since.as_secs() <= LAST_SECOND => {
+            humantime::format_rfc3339_millis(at).to_string()
+        }
+        Ok(_) => "after-9999".to_owned(),
+        Err(_) => "before-1970".to_owned(),
+    }
+}
+
+/// Bounds how often something is said that others can cause: a few times at once, then once a second.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Pace {
+    /// When all that was said is forgotten.
+    even_at: Option<Time>,
+    left_out: u64,
+}
+
+impl Pace {
+    /// What one line costs.
+    const COST: Duration = Duration::from_secs(1);
+
+    /// How many may be said at once.
+    const BURST: u32 = 5;
+
+    /// Whether it may be said now: `Ok` with how many were left out since the last time.
+    ///
+    /// # Errors
+    /// It is left out; the moment from which on something may be said again.
+    pub fn admit(&mut self, now: Time) -> Result<u64, Time> {
+        let even_at = self.even_at.unwrap_or(now).max(now) + Self::COST;
+        let next = even_at - Self::COST * Self::BURST;
+        if next > now {
+            self.left_out = self.left_out.saturating_add(1);
+            return Err(next);
+        }
+        self.even_at = Some(even_at);
+        Ok(std::mem::take(&mut self.left_out))
+    }
+}
+
+/// How many lines were left out, for the one that follows; empty if none was.
+#[must_use]
+pub fn left_out(count: u64) -> String {
+    match count {
+        0 => String::new(),
+        1 => " (1 change before was not logged)".to_owned(),
+        more => format!(" ({more} changes before were not logged)"),
+    }
 }
 
 /// How long ago that was by this machine's wall clock, or how far ahead.
@@ -75,4 +130,51 @@ pub fn age(wall: Wall) -> Result<Duration, Duration> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let then = Duration::from_millis(wall.0);
     now.checked_sub(then).ok_or_else(|| then.saturating_sub(now))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_time_can_be_shown() {
+        assert_eq!(moment(Wall(1_000)), "1970-01-01T00:00:01Z");
+        assert_eq!(moment(Wall(253_402_300_799_999)), "9999-12-31T23:59:59Z");
+        for beyond in [253_402_300_800_000, 1 << 62, i64::MAX.cast_unsigned(), u64::MAX] {
+            assert_eq!(moment(Wall(beyond)), "a time beyond the year 9999");
+            assert!(age(Wall(beyond)).is_err());
+        }
+        let years = Duration::from_secs(9_000 * 366 * 86_400);
+        assert_eq!(timestamp(UNIX_EPOCH + years), "after-9999");
+        assert_eq!(timestamp(UNIX_EPOCH - Duration::from_secs(1)), "before-1970");
+    }
+
+    #[test]
+    fn told_is_one_line_whatever_the_numbers_are() {
+        for wall in [Some(Wall(u64::MAX)), Some(Wall(1)), None] {
+            for lease in [Duration::MAX, Duration::from_millis(u64::MAX), Duration::ZERO] {
+                assert!(!told(wall, wall, lease).contains('\n'));
+            }
+        }
+    }
+
+    #[test]
+    fn many_changes_are_few_lines_and_none_is_lost_count_of() {
+        let (mut pace, mut said, mut left) = (Pace::default(), 0, 0);
+        // 266 a second, for ten seconds.
+        for at in 0..2_660_u64 {
+            let now = Time(at * 1_000_000_000 / 266);
+            match pace.admit(now) {
+                Ok(count) => (said, left) = (said + 1, left + count),
+                Err(next) => assert!(next > now && next <= now + Pace::COST),
+            }
+        }
+        assert!((5..=16).contains(&said), "{said}");
+        assert!(said + left > 2_300, "{left}");
+        // Rare ones are all said, at once.
+        let mut pace = Pace::default();
+        for second in 0..100 {
+            assert_eq!(pace.admit(Time(second * 1_000_000_000)), Ok(0));
+        }
+    }
 }

@@ -1,7 +1,12 @@
 //! What goes to standard output, and whether it is coloured.
 
+use std::borrow::Cow;
+use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
+
+use leasehold::{is_hidden, printable, redacted};
+use serde_json::Value;
 
 use crate::args::Colour;
 use crate::exit;
@@ -30,14 +35,81 @@ pub fn answer(text: &str, code: u8) -> u8 {
 /// It cannot be written to.
 pub fn write(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())?;
+    out.write_all(safe(text).as_bytes())?;
     out.flush()
 }
 
-/// Says on standard error what is wrong.
-pub fn print_error(error: &impl std::fmt::Display) {
+/// Says on standard error what is wrong: on one bounded line that is fit for a terminal, and without secrets.
+pub fn print_error(error: &impl fmt::Display) {
+    let error = error.to_string();
+    let error = redacted(&error);
     // A closed standard error is nobody's concern.
-    let _ = writeln!(io::stderr(), "leasehold: {error}");
+    let _ = writeln!(io::stderr(), "leasehold: {}", printable(&error).at_most(LONGEST));
+}
+
+/// Prints help or the version on standard output, and what is wrong with a command line on standard error. Returns the exit
+/// code.
+#[must_use]
+pub fn print_usage(error: &clap::Error) -> u8 {
+    let printed = error.print().and_then(|()| io::stdout().flush());
+    match printed {
+        // A closed one is not our concern.
+        _ if error.use_stderr() => exit::USAGE,
+        Err(failure) if failure.kind() != io::ErrorKind::BrokenPipe => {
+            print_error(&format!("cannot write the answer: {failure}"));
+            exit::INTERNAL
+        }
+        _ => 0,
+    }
+}
+
+/// The longest line of an error, in characters.
+const LONGEST: usize = 4_000;
+
+/// A value as JSON on one line, in which no character is hidden or moves a cursor. JSON itself escapes but the oldest of
+/// these.
+#[must_use]
+pub fn json(value: &Value) -> String {
+    let plain = value.to_string();
+    if !plain.contains(is_hidden) {
+        return plain;
+    }
+    let mut text = String::with_capacity(plain.len());
+    // All of them stand inside strings.
+    for character in plain.chars() {
+        if is_hidden(character) {
+            let units = character.encode_utf16(&mut [0; 2]).to_vec();
+            units.iter().for_each(|unit| text.push_str(&format!("\\u{unit:04x}")));
+        } else {
+            text.push(character);
+        }
+    }
+    text
+}
+
+/// Text of ours with colours of ours, whatever else got into it: the second net below those who compose it.
+fn safe(text: &str) -> Cow<'_, str> {
+    let fine = |character: char| matches!(character, '\n' | '\t') || !is_hidden(character);
+    if text.chars().all(fine) {
+        return Cow::Borrowed(text);
+    }
+    let mut safe = String::with_capacity(text.len());
+    for (at, character) in text.char_indices() {
+        if fine(character) || character == '\u{1b}' && is_colour(&text[at + 1..]) {
+            safe.push(character);
+        } else {
+            safe.extend(character.escape_unicode());
+        }
+    }
+    Cow::Owned(safe)
+}
+
+/// Whether this goes on as a colour does: `[`, digits, `m`.
+fn is_colour(after: &str) -> bool {
+    let digits = after.strip_prefix('[').and_then(|after| after.split_once('m'));
+    digits.is_some_and(|(digits, _)| {
+        digits.len() <= 2 && digits.bytes().all(|byte| byte.is_ascii_digit())
+    })
 }
 
 impl Colour {
@@ -102,6 +174,29 @@ pub fn flag(duration: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const HOSTILE: &str = "a\u{1b}]0;x\u{7}\r\n\u{9b}2J\u{202e}\u{feff}\u{e0041}\0\u{7f}";
+
+    #[test]
+    fn json_is_the_same_for_programs_and_harmless_for_terminals() {
+        let value = serde_json::json!({ "who": HOSTILE, "ä": "节点" });
+        let text = json(&value);
+        assert!(!text.contains(is_hidden), "{text:?}");
+        assert!(text.contains("节点"));
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
+    }
+
+    #[test]
+    fn what_was_not_escaped_before_is_on_its_way_out() {
+        let paint = Paint(true);
+        let ours = format!("{}\tx\n{}\n", paint.good("leads"), paint.bold("│ ä"));
+        assert_eq!(safe(&ours), ours);
+        let shown = safe(HOSTILE);
+        assert!(!shown.replace('\n', "").contains(is_hidden), "{shown:?}");
+        for other in ["\u{1b}[2J", "\u{1b}[1;1H", "\u{1b}c", "\u{1b}", "\u{1b}[31"] {
+            assert!(safe(other).starts_with("\\u{1b}"), "{other:?}");
+        }
+    }
 
     #[test]
     fn a_duration_is_written_as_flags_take_it() {

@@ -34,6 +34,7 @@ use crate::exit;
 use crate::guard::supervise::{Guarded, News, Spec};
 use crate::guard::{Event, Exit, Instants, Outcome, host};
 use crate::lock::Lock;
+use crate::runtime;
 use crate::signals::{self, Request, Signals};
 use crate::waiting::{self, Waited};
 use course::{Course, outlived};
@@ -51,15 +52,21 @@ pub fn main(args: RunArgs) -> u8 {
     let mut ttou = SigSet::empty();
     ttou.add(Signal::SIGTTOU);
     let blocked = signals::unblock().and_then(|()| Ok(ttou.thread_block()?));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    match (runtime, blocked) {
+    // Who could not guard CMD must not take the lock. Before the runtime, which needs some of the same.
+    if let Err(unfit) = host::check(&PathBuf::from(PROGRAM), args.cgroup) {
+        error!("{unfit}");
+        return exit::CONFIG;
+    }
+    match (runtime::new(), blocked) {
         (Ok(runtime), Ok(())) => {
             let code = runtime.block_on(run(args));
             // A request to a store that hangs must not keep us.
             runtime.shutdown_background();
             code
         }
-        _ => exit::INTERNAL,
+        (Ok(_), Err(failure)) => internal("block a signal", &failure),
+        // It was said why.
+        (Err(code), _) => code,
     }
 }
 
@@ -68,11 +75,6 @@ async fn run(args: RunArgs) -> u8 {
         Ok(signals) => signals,
         Err(failure) => return internal("handle signals", &failure),
     };
-    // Who could not guard CMD must not take the lock.
-    if let Err(unfit) = host::check(&PathBuf::from(PROGRAM), args.cgroup) {
-        error!("{unfit}");
-        return exit::CONFIG;
-    }
     let opened = tokio::select! {
         opened = Candidate::open(args) => opened,
         number = stop_request(&mut signals) => return exit::by_signal(number),
@@ -287,7 +289,7 @@ impl Candidate {
                 guarded.extend(Instants { stop_at: now, kill_at, ..instants(term.deadlines()) });
             }
             _ => {
-                let unreadable = [ErrorKind::Corrupt, ErrorKind::Rewound];
+                let unreadable = [ErrorKind::Corrupt, ErrorKind::Rewound, ErrorKind::Replaced];
                 let status = self.elector.status();
                 match status.store_error.filter(|error| unreadable.contains(&error.kind())) {
                     Some(error) => warn!("the lock is not ours any more: {error}; killing CMD"),

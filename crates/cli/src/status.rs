@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use leasehold::{
-    BootClock, Clock, Contents, Error, ErrorKind, Expiry, Observed, Record, Token, Wall,
+    BootClock, Clock, Contents, Error, ErrorKind, Expiry, Observed, Record, Token, Wall, printable,
 };
 use serde_json::{Value, json};
 
@@ -11,7 +11,11 @@ use crate::args::{Colour, OutputFormat, StatusArgs};
 use crate::exit;
 use crate::lock::Lock;
 use crate::notice::{self, age};
-use crate::output::{self, Paint};
+use crate::output::{self, Paint, json as json_line};
+use crate::runtime;
+
+/// How much is repeated of why a record cannot be read, in characters.
+const LONGEST: usize = 1_000;
 
 /// What one read says about leadership.
 #[derive(Debug)]
@@ -30,8 +34,10 @@ struct Answer<'a> {
 /// Prints who leads. Returns the exit code.
 #[must_use]
 pub fn main(args: &StatusArgs, colour: Colour) -> u8 {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let Ok(runtime) = runtime else { return exit::INTERNAL };
+    let runtime = match runtime::new() {
+        Ok(runtime) => runtime,
+        Err(code) => return code,
+    };
     let code = runtime.block_on(status(args, Paint::stdout(colour)));
     runtime.shutdown_background();
     code
@@ -61,11 +67,11 @@ async fn status(args: &StatusArgs, paint: Paint) -> u8 {
             match args.output {
                 OutputFormat::Text => output::print_error(&error),
                 OutputFormat::Json => {
-                    let answer = json!({
-                        "v": 1, "lock": null, "state": "unknown", "leader": null,
-                        "reason": error.to_string(),
-                    });
-                    return output::answer(&format!("{answer}\n"), exit::of_error(&error));
+                    let answer = unknown(None, &error);
+                    return output::answer(
+                        &format!("{}\n", json_line(&answer)),
+                        exit::of_error(&error),
+                    );
                 }
             }
             exit::of_error(&error)
@@ -85,6 +91,7 @@ fn judge(observed: &Observed) -> Answer<'_> {
     let record = match &observed.contents {
         Contents::Absent => return nobody(Some("there is no record")),
         Contents::Unreadable(what) => {
+            let what = printable(what).at_most(LONGEST);
             let reason = Some(format!("what is stored is no record: {what}"));
             let code = exit::CONFIG;
             return Answer { state: "corrupt", code, reason, ..nobody(None) };
@@ -121,7 +128,7 @@ impl Answer<'_> {
     fn render(&self, form: OutputFormat, lock: &str, paint: Paint) -> String {
         match form {
             OutputFormat::Text => self.text(paint),
-            OutputFormat::Json => format!("{}\n", self.json(lock)),
+            OutputFormat::Json => format!("{}\n", json_line(&self.json(lock))),
         }
     }
 
@@ -130,9 +137,10 @@ impl Answer<'_> {
         let mut text = match leader {
             Some((record, holder)) => {
                 let token = self.token.map(|token| format!("token {token}, ")).unwrap_or_default();
+                let who = printable(&holder.identity).to_string();
                 let (verb, who) = match self.code {
-                    0 => ("leads", paint.good(&holder.identity)),
-                    _ => ("was the last to lead", paint.doubtful(&holder.identity)),
+                    0 => ("leads", paint.good(&who)),
+                    _ => ("was the last to lead", paint.doubtful(&who)),
                 };
                 let told = notice::told(record.since(), self.renewed, record.lease_duration);
                 format!("{who} {verb} ({token}{told})")
@@ -167,14 +175,35 @@ impl Answer<'_> {
     }
 }
 
-/// What one read says, in a line.
-pub(crate) fn told(observed: &Observed, paint: Paint) -> String {
-    judge(observed).text(paint)
+/// What one read says of a lock among others: in a line, for programs, and as an exit code if it says that something is
+/// wrong.
+pub(crate) fn row(
+    observed: &Result<Observed, Error>,
+    lock: &str,
+    paint: Paint,
+) -> (String, Value, Option<u8>) {
+    match observed {
+        Ok(observed) => {
+            let answer = judge(observed);
+            let text = match (answer.state, &answer.reason) {
+                ("corrupt", Some(reason)) => format!("{}: {reason}\n", paint.bad("broken")),
+                _ => answer.text(paint),
+            };
+            let code = (answer.code == exit::CONFIG).then_some(exit::CONFIG);
+            (text, answer.json(lock), code)
+        }
+        Err(error) => {
+            let text = format!("{}: {error}\n", paint.doubtful("unknown who leads"));
+            (text, unknown(Some(lock), error), Some(exit::of_error(error)))
+        }
+    }
 }
 
-/// The same, for programs.
-pub(crate) fn told_json(observed: &Observed, lock: &str) -> Value {
-    judge(observed).json(lock)
+/// A lock that could not be read, for programs.
+fn unknown(lock: Option<&str>, error: &Error) -> Value {
+    json!({
+        "v": 1, "lock": lock, "state": "unknown", "leader": null, "reason": error.to_string(),
+    })
 }
 
 /// A leader, as programs read of it. Who does not tell since when, tells no lease duration either.

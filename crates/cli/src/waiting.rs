@@ -10,7 +10,7 @@ use tracing::{debug, error, info};
 use crate::args::RunArgs;
 use crate::exit;
 use crate::guard::Orphans;
-use crate::notice::why_we_wait;
+use crate::notice::{Pace, left_out, why_we_wait};
 use crate::signals::{Request, Signals};
 
 /// When a waiting candidate says again why it waits; the next pause is twice as long.
@@ -45,6 +45,9 @@ pub async fn for_leadership(
     let mut said = String::new();
     let mut orphans = Orphans::default();
     let mut reap_at = clock.now();
+    // Who takes the lock and leaves it again and again fills nobody's disk.
+    let mut pace = Pace::default();
+    let mut denials = Denials::default();
     loop {
         tokio::select! {
             biased;
@@ -65,19 +68,22 @@ pub async fn for_leadership(
                 }
             },
             status = next(&mut changes) => {
-                let why = why_we_wait(&status);
+                let why = why(&status, elector);
                 if why != said && is_known(&status) {
-                    info!("{why}");
-                    said = why;
-                    pause = REMINDER;
-                    remind_at = clock.now() + pause;
+                    match pace.admit(clock.now()) {
+                        Ok(count) => {
+                            info!("{why}{}", left_out(count));
+                            said = why;
+                            pause = REMINDER;
+                            remind_at = clock.now() + pause;
+                        }
+                        // What is so then is said by the reminder.
+                        Err(next) => remind_at = remind_at.min(next),
+                    }
                 }
-                if let Some(error) = denied_for_good(&status) {
-                    error!("{error}");
-                    return Waited::Exit(exit::of_error(error));
-                }
+                denials.note(&status, clock.now() + elector.timing().lease_duration());
                 if let Some(code) = give_up(&status, args).filter(|_| last_chance) {
-                    error!("gave up: {said}");
+                    error!("gave up: {}", why_we_wait(&status));
                     return Waited::Exit(code);
                 }
             }
@@ -86,9 +92,24 @@ pub async fn for_leadership(
                 reap_at = if more { clock.now() + Orphans::PAUSE } else { Time::NEVER };
             }
             () = clock.sleep_until(remind_at) => {
-                info!("still waiting: {}", why_we_wait(&elector.status()));
-                pause = (2 * pause).min(MAX_PAUSE);
+                let why = why(&elector.status(), elector);
+                let count = left_out(pace.admit(clock.now()).unwrap_or_default());
+                if why == said {
+                    info!("still waiting: {why}{count}");
+                    pause = (2 * pause).min(MAX_PAUSE);
+                } else {
+                    info!("{why}{count}");
+                    said = why;
+                    pause = REMINDER;
+                }
                 remind_at = clock.now() + pause;
+            }
+            () = clock.sleep_until(denials.until) => {
+                if let Some(error) = denied(&elector.status()) {
+                    error!("{error}");
+                    return Waited::Exit(exit::of_error(error));
+                }
+                denials = Denials::default();
             }
             () = clock.sleep_until(give_up_at) => {
                 let status = elector.status();
@@ -102,7 +123,7 @@ pub async fn for_leadership(
                     None if status.leader == Leader::Unknown => exit::UNAVAILABLE,
                     None => args.conflict_exit_code,
                 };
-                error!("gave up: {}", why_we_wait(&status));
+                error!("gave up: {}", why(&status, elector));
                 return Waited::Exit(code);
             }
         }
@@ -114,8 +135,48 @@ fn is_known(status: &Status) -> bool {
     status.leader != Leader::Unknown || status.store_error.is_some()
 }
 
-/// Nobody leads and we may not write: waiting cannot help.
-pub(crate) fn denied_for_good(status: &Status) -> Option<&Error> {
+/// Why we wait, and when a store is asked again that named a time.
+fn why(status: &Status, elector: &Elector) -> String {
+    let why = why_we_wait(status);
+    let kind = status.store_error.as_ref().map(Error::kind);
+    let Some(ErrorKind::Throttled { retry_after: Some(named) }) = kind else { return why };
+    let most = elector.timing().longest_back_off();
+    let (named, most) = (named.as_secs_f64(), most.as_secs_f64());
+    match named > most {
+        true => {
+            format!("{why}; the store asked for a pause of {named:.0}s: asking again in {most:.0}s")
+        }
+        false => format!("{why}; asking again in {named:.1}s, as the store asked"),
+    }
+}
+
+/// A store that cannot say without a write whether one may write: nobody leads, and every write is denied. One denial is
+/// a state (a webhook, rights that are being repaired), but a whole lease of them will not end by waiting.
+#[derive(Debug)]
+pub(crate) struct Denials {
+    /// Until then it may be a state.
+    pub(crate) until: Time,
+}
+
+impl Default for Denials {
+    fn default() -> Self {
+        Self { until: Time::NEVER }
+    }
+}
+
+impl Denials {
+    /// The status changed. If we are denied from now on, `until` is when that is no state any more.
+    pub(crate) fn note(&mut self, status: &Status, until: Time) {
+        if denied(status).is_none() {
+            self.until = Time::NEVER;
+        } else if self.until == Time::NEVER {
+            self.until = until;
+        }
+    }
+}
+
+/// Nobody leads and we may not write.
+pub(crate) fn denied(status: &Status) -> Option<&Error> {
     let denied = |error: &&Error| error.kind() == ErrorKind::Denied;
     let never_led = status.counters.terms == 0 && status.leader == Leader::Nobody;
     status.store_error.as_ref().filter(denied).filter(|_| never_led)

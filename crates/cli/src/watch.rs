@@ -1,18 +1,20 @@
 //! `leasehold watch`: who leads, and every change.
 
 use futures_util::StreamExt;
-use leasehold::{BootClock, Clock, Error, Leader, Leading, LockBackend, Observer, Status};
+use leasehold::{
+    BootClock, Clock, Error, Leader, Leading, LockBackend, Observer, Status, printable,
+};
 use rustix::event::{PollFd, PollFlags, poll};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use crate::args::{Colour, OutputFormat, WatchArgs};
-use crate::exit;
 use crate::lock::Lock;
 use crate::notice::{moment, told};
-use crate::output::{Paint, print_error, write};
+use crate::output::{Paint, json as json_line, print_error, write};
 use crate::signals::{Request, Signals};
 use crate::status::leader_json;
+use crate::{exit, runtime};
 
 /// What its help says behind the flags.
 pub const HELP: &str = "\
@@ -24,8 +26,10 @@ Ends on a signal, and quietly when nobody reads its output any more.";
 /// Prints changes until nobody reads them. Returns the exit code.
 #[must_use]
 pub fn main(args: &WatchArgs, colour: Colour) -> u8 {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let Ok(runtime) = runtime else { return exit::INTERNAL };
+    let runtime = match runtime::new() {
+        Ok(runtime) => runtime,
+        Err(code) => return code,
+    };
     let code = runtime.block_on(watch(args, Paint::stdout(colour)));
     runtime.shutdown_background();
     code
@@ -43,7 +47,13 @@ async fn watch(args: &WatchArgs, paint: Paint) -> u8 {
             return exit::of_error(&error);
         }
     };
-    let Ok(mut signals) = Signals::install() else { return exit::INTERNAL };
+    let mut signals = match Signals::install() {
+        Ok(signals) => signals,
+        Err(error) => {
+            print_error(&format!("cannot handle signals: {error}"));
+            return exit::INTERNAL;
+        }
+    };
     let mut unread = unread();
     let mut changes = std::pin::pin!(observer.changes());
     let mut last = None;
@@ -56,14 +66,17 @@ async fn watch(args: &WatchArgs, paint: Paint) -> u8 {
                 Request::Tell(_) | Request::Reap => continue,
             },
         };
-        // Its task ends with the runtime only.
-        let Some(status) = status else { return exit::INTERNAL };
+        let Some(status) = status else {
+            // Its task ends with the runtime only.
+            print_error(&"the task that reads the lock has ended");
+            return exit::INTERNAL;
+        };
         let seen = Seen::of(&status);
         if last.is_none() && seen.is_void() || last.as_ref() == Some(&seen) {
             continue;
         }
         let line = match args.output.output {
-            OutputFormat::Json => seen.json(lock.as_ref(), BootClock::new().wall().0).to_string(),
+            OutputFormat::Json => json_line(&seen.json(lock.as_ref(), BootClock::new().wall().0)),
             OutputFormat::Text => seen.text(paint),
         };
         last = Some(seen);
@@ -127,7 +140,7 @@ impl Seen {
             Leader::Held(leading) => {
                 let token =
                     leading.token.map(|token| format!("token {token}, ")).unwrap_or_default();
-                let who = paint.good(&leading.identity);
+                let who = paint.good(&printable(&leading.identity).to_string());
                 let told = told(leading.since, None, leading.lease_duration);
                 format!("{now}  {who} leads ({token}{told})")
             }

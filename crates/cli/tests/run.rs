@@ -22,14 +22,7 @@ fn url(scene: &Scene) -> String {
 }
 
 fn leasehold(scene: &Scene) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_leasehold"));
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("LEASEHOLD_") {
-            command.env_remove(name);
-        }
-    }
-    command.envs(scene.envs()).current_dir(scene.dir()).stdin(Stdio::null());
-    command
+    common::command(env!("CARGO_BIN_EXE_leasehold").as_ref(), scene)
 }
 
 /// One supervisor; ended with the test.

@@ -78,6 +78,7 @@ fn encode(loss: Loss) -> u64 {
         Loss::Dropped => 3,
         Loss::DriverGone => 4,
         Loss::Silent => 5,
+        Loss::Replaced => 6,
     }
 }
 
@@ -88,6 +89,7 @@ fn decode(word: u64) -> Result<Time, Loss> {
         2 => Err(Loss::Resigned),
         3 => Err(Loss::Dropped),
         5 => Err(Loss::Silent),
+        6 => Err(Loss::Replaced),
         word if word < LOSSES => Err(Loss::DriverGone),
         deadline => Ok(Time(deadline)),
     }

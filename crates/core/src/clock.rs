@@ -26,6 +26,7 @@ mod boot {
     #![expect(clippy::disallowed_methods, reason = "this is the clock")]
 
     use std::collections::BTreeMap;
+    use std::io;
     use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
     use std::task::{Context, Poll, Waker};
     use std::time::SystemTime;
@@ -36,6 +37,7 @@ mod boot {
     };
 
     use super::{BoxFuture, Clock, Future, Pin, Time, Wall, fmt};
+    use crate::error::{Error, ErrorKind};
 
     /// Counts suspend, as that of the timer must.
     const CLOCK: ClockId = ClockId::Boottime;
@@ -60,6 +62,20 @@ mod boot {
         #[must_use]
         pub fn new() -> Self {
             Self::default()
+        }
+
+        /// A clock whose timer and thread have been started, so that a lack of either shows before anything relies on
+        /// it.
+        ///
+        /// # Errors
+        /// `Unavailable`: there is no descriptor, thread or memory left. `Invalid`: this system has no such timer.
+        pub fn started() -> Result<Self, Error> {
+            let clock = Self::new();
+            clock
+                .sleepers
+                .timer()
+                .map_err(|error| Error::new(kind_of(&error), "start a clock", error))?;
+            Ok(clock)
         }
     }
 
@@ -91,7 +107,7 @@ mod boot {
     impl Sleepers {
         /// # Errors
         /// No descriptor or no thread is to be had just now.
-        fn timer(&self) -> std::io::Result<Arc<Timer>> {
+        fn timer(&self) -> io::Result<Arc<Timer>> {
             let mut timer = lock(&self.timer);
             if let Some(timer) = &*timer {
                 return Ok(timer.clone());
@@ -123,14 +139,16 @@ mod boot {
     }
 
     impl Timer {
-        fn start() -> std::io::Result<Arc<Self>> {
-            let fd = timerfd_create(TimerfdClockId::Boottime, TimerfdFlags::CLOEXEC)?;
+        fn start() -> io::Result<Arc<Self>> {
+            let fd = timerfd_create(TimerfdClockId::Boottime, TimerfdFlags::CLOEXEC)
+                .map_err(|errno| during("timerfd_create", &errno.into()))?;
             let timer = Arc::new(Self { fd, pending: Mutex::default() });
             let kept = timer.clone();
             std::thread::Builder::new()
                 .name("leasehold-clock".to_owned())
                 .stack_size(64 * 1024)
-                .spawn(move || kept.run())?;
+                .spawn(move || kept.run())
+                .map_err(|error| during("start a thread", &error))?;
             Ok(timer)
         }
 
@@ -228,6 +246,20 @@ mod boot {
         });
         if napping.is_err() {
             waker.wake();
+        }
+    }
+
+    fn during(what: &str, error: &io::Error) -> io::Error {
+        io::Error::new(error.kind(), format!("{what}: {error}"))
+    }
+
+    /// What is not there will not come by waiting; what ran out may.
+    fn kind_of(error: &io::Error) -> ErrorKind {
+        match error.kind() {
+            io::ErrorKind::Unsupported
+            | io::ErrorKind::PermissionDenied
+            | io::ErrorKind::InvalidInput => ErrorKind::Invalid,
+            _ => ErrorKind::Unavailable,
         }
     }
 

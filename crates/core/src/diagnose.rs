@@ -18,6 +18,9 @@ pub trait Diagnose: LockBackend {
     async fn diagnose(&self, timing: &Timing) -> Vec<Finding>;
 }
 
+/// What to do about a state that the store may have gone back to.
+const ADOPTED: &str = "none is needed: the next candidate adopts it, and waits a lease out";
+
 /// One thing that an examination found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
@@ -89,6 +92,11 @@ impl Finding {
     pub fn of_lock(observed: &Observed) -> Self {
         const SUBJECT: &str = "lock";
         let record = match &observed.contents {
+            // Who led may have been forgotten, and may believe yet.
+            Contents::Absent if observed.expiry == Expiry::Suspended => {
+                let text = "nothing is stored, but the store may have forgotten who led";
+                return Self::warning(SUBJECT, text, ADOPTED);
+            }
             Contents::Absent => return Self::good(SUBJECT, "it is free"),
             Contents::Unreadable(why) => {
                 let cure = "an operator must look at it: nothing is overwritten";
@@ -97,6 +105,10 @@ impl Finding {
             Contents::Record(record) => record,
         };
         let Some(holder) = &record.holder else {
+            if observed.expiry == Expiry::Suspended {
+                let text = "it was free, but the store may have forgotten who led since";
+                return Self::warning(SUBJECT, text, ADOPTED);
+            }
             return Self::good(SUBJECT, format!("it is free; the last token was {}", record.token));
         };
         let token = observed.holders_token();
@@ -116,7 +128,26 @@ impl Finding {
             Expiry::Suspended => Self::warning(
                 SUBJECT,
                 format!("{who} may hold it{token}: the store may have forgotten a newer state"),
-                "none is needed: the next candidate adopts it, and waits a lease out",
+                ADOPTED,
+            ),
+        }
+    }
+
+    /// What the store says, without a write, of whether these credentials could take this very lock: see
+    /// [`LockBackend::may_take`]. `answer` is its answer.
+    #[must_use]
+    pub fn of_permission(answer: &Result<(), Error>) -> Self {
+        const SUBJECT: &str = "take";
+        match answer {
+            Ok(()) => Self::good(
+                SUBJECT,
+                "nothing that the store tells without a write keeps this candidate from taking the lock",
+            ),
+            Err(error) if error.kind() == ErrorKind::Denied => Self::of_error(SUBJECT, error),
+            Err(error) => Self::warning(
+                SUBJECT,
+                format!("whether this candidate may take the lock is not known: {error}"),
+                "look at the other findings first; a candidate finds out when it takes",
             ),
         }
     }

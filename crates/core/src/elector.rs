@@ -3,12 +3,15 @@
 #![expect(clippy::disallowed_methods, reason = "the driver is started here")]
 
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_core::Stream;
+use futures_util::FutureExt;
 use tokio::sync::{mpsc, oneshot, watch};
+use tracing::error;
 
 use crate::backend::LockBackend;
 use crate::clock::{BootClock, Clock};
@@ -18,6 +21,7 @@ use crate::error::{Error, ErrorKind};
 use crate::record::Incarnation;
 use crate::status::{Counters, Status};
 use crate::term::{Held, StopReason, Term};
+use crate::text::printable;
 use crate::timing::{Timing, TimingSettings};
 
 /// The longest identity or advertised address, in bytes.
@@ -142,7 +146,8 @@ impl Builder {
     ///
     /// # Errors
     /// `Invalid`: the timing breaks a rule or is too short for the store, a name is empty, too long or holds
-    /// control characters, or there is no tokio runtime.
+    /// control characters, or there is no tokio runtime; or this system lacks what the default clock needs.
+    /// `Unavailable`: there is no thread or descriptor left for the default clock.
     pub fn build(self) -> Result<Elector, Error> {
         let invalid = |why: String| Error::new(ErrorKind::Invalid, "build the elector", why);
         let identity = self.identity.unwrap_or_else(default_identity);
@@ -167,7 +172,10 @@ impl Builder {
             timing,
             hand_over_jitter: self.hand_over_jitter,
         };
-        let clock = self.clock.unwrap_or_else(|| Arc::new(BootClock::new()));
+        let clock = match self.clock {
+            Some(clock) => clock,
+            None => Arc::new(BootClock::started()?),
+        };
         let election = Election::new(candidate, &self.lock.capabilities());
         #[cfg(feature = "mutants")]
         let election = election.with_mutant(self.mutant);
@@ -221,8 +229,9 @@ impl Elector {
     /// the closure own what it changes (an `Arc`, a channel): a borrowing async closure is not `Send` enough.
     ///
     /// # Errors
-    /// `Corrupt`, `Invalid` and `Rewound`, `Denied` before the first successful read, and `Stopped` if the driver
-    /// or its runtime is gone without a shutdown. Everything else is a state: see [`status`](Self::status).
+    /// `Corrupt`, `Rewound` and `Replaced`; `Denied` and `Invalid` before the first successful read; `Denied` if the
+    /// store says that this candidate may not take the lock, and nothing ever showed that it may; and `Stopped` if the
+    /// driver or its runtime is gone without a shutdown. Everything else is a state: see [`status`](Self::status).
     pub async fn run(&self, mut work: impl AsyncFnMut(Term)) -> Result<(), Error> {
         let mut next = self.enqueue();
         loop {
@@ -400,9 +409,10 @@ impl Observer {
     /// Observes `lock`, with the store's own timing.
     ///
     /// # Errors
-    /// `Invalid` if there is no tokio runtime.
+    /// `Invalid` if there is no tokio runtime, or this system lacks what the clock needs; `Unavailable` if there is no
+    /// thread or descriptor left for the clock.
     pub fn new(lock: Arc<dyn LockBackend>) -> Result<Self, Error> {
-        Self::with_clock(lock, BootClock::new())
+        Self::with_clock(lock, BootClock::started()?)
     }
 
     /// Observes `lock` on this clock.
@@ -465,7 +475,10 @@ struct Nudge(mpsc::UnboundedSender<Command>);
 impl Campaign {
     async fn claimed(self) -> Result<Held, Error> {
         let Self { answer, nudge } = self;
-        let gone = |_closed| Error::new(ErrorKind::Stopped, "campaign", "the elector has ended");
+        let gone = |_closed| {
+            let why = "the elector has ended; if nobody shut it down, its runtime did, or it panicked (see the log)";
+            Error::new(ErrorKind::Stopped, "campaign", why)
+        };
         // Declared after the nudge, so that it is dropped before it.
         let _nudge = nudge;
         let answer = answer;
@@ -502,8 +515,22 @@ fn start(
         status,
         state: State::default(),
     };
-    runtime.spawn(driver.run());
+    runtime.spawn(guarded(driver));
     Ok((commands, statuses))
+}
+
+/// Drives until it ends. A panic, of a backend or of ours, is a bug: it ends the term, and is said once more here, since
+/// nobody awaits this task.
+async fn guarded(driver: Driver) {
+    let lock = driver.lock.name().to_owned();
+    let Err(panic) = AssertUnwindSafe(driver.run()).catch_unwind().await else { return };
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
+    error!(
+        lock,
+        "a bug: the task that renews the lock panicked, and its term is over: {}",
+        printable(text)
+    );
 }
 
 fn changes(mut status: watch::Receiver<Status>) -> impl Stream<Item = Status> + Send + 'static {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::election::Loss;
-use crate::text::printable;
+use crate::text::{printable, redacted};
 
 /// The longest text of a source that an error shows, in characters.
 const LONGEST: usize = 2_000;
@@ -20,6 +20,18 @@ pub struct Error {
 }
 
 /// What the caller can do about an [`Error`].
+///
+/// What a store answers, and what it decides. An answer that the watch gives decides nothing: it makes a candidate read.
+///
+/// | Answer | Kind | Who leads | Who waits |
+/// |---|---|---|---|
+/// | none in time, no connection, a body that is not the store's own (HTML, another content type) | `Unavailable` | leads to its deadline, asks again after the retry period | asks again after the retry period |
+/// | "too many requests" | `Throttled` | as above; obeys as far as its deadline allows | asks again when the store named, after 30 s or a lease at most |
+/// | credentials or rights are refused, an admission rule denies | `Denied` | as above: a refusal proves nothing about who leads | asks again; ends if the very first read is denied, or if the store says that it may not take the lock and nothing ever showed that it may |
+/// | the request is called wrong | `Invalid` | as above | asks again; ends if it is the answer to the very first read |
+/// | not a record, a newer record, tokens used up | `Corrupt` | its term ends at once | ends: an operator must look |
+/// | the store's history is behind what was read before | `Rewound` | its term ends at once | ends: an operator must look |
+/// | another store answers than before (its identity changed; an unknown identity is not another one) | `Replaced` | its term ends at once | ends: an operator must look |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -71,7 +83,7 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let source = self.source.to_string();
-        write!(f, "cannot {}: {}", self.operation, printable(&source).at_most(LONGEST))
+        write!(f, "cannot {}: {}", self.operation, printable(&redacted(&source)).at_most(LONGEST))
     }
 }
 
@@ -86,6 +98,7 @@ impl fmt::Display for Loss {
         f.write_str(match self {
             Self::Expired => "the term is over: no renewal succeeded in time",
             Self::Superseded => "the term is over: another leads",
+            Self::Replaced => "the term is over: another store answers than the one it was won in",
             Self::Resigned => "the term is over: it was given back",
             Self::Dropped => "the term is over: its owner was dropped",
             Self::DriverGone => "the term is over: the task that renewed it is gone",

@@ -80,7 +80,7 @@ pub use record::{Holder, Incarnation, MAX_TOKEN, Nonce, RECORD_VERSION, Record, 
 pub use status::{Counters, Leader, Leading, Role, Status};
 #[cfg(feature = "driver")]
 pub use term::{Deadlines, Held, StopReason, Term};
-pub use text::{Printable, printable};
+pub use text::{Printable, is_hidden, printable, redacted};
 pub use time::{Time, Wall};
 pub use timing::{
     Bounds, InvalidTiming, Leaderless, MAX_LEASE_DURATION, Requests, Store, Timing, TimingSettings,

@@ -12,7 +12,7 @@ use crate::backend::{
     Push, Version,
 };
 use crate::clock::Clock;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::record::{Record, Token};
 use crate::time::Time;
 use crate::timing::TimingSettings;
@@ -45,6 +45,8 @@ struct State {
     /// The highest token ever stored.
     floor: Token,
     log: VecDeque<(u64, Observed)>,
+    /// Writing is not permitted.
+    denied: bool,
 }
 
 impl MemoryLock {
@@ -58,6 +60,12 @@ impl MemoryLock {
     #[must_use]
     pub fn with_server_expiry(name: impl Into<String>, clock: impl Clock) -> Self {
         Self::with(name.into(), Some(Arc::new(clock)))
+    }
+
+    /// Whether the lock may be taken from now on, for tests: if not, every write and the question whether one
+    /// [may take](LockBackend::may_take) are answered with `Denied`.
+    pub fn permit(&self, may_take: bool) {
+        self.inner.lock().denied = !may_take;
     }
 
     /// Deletes the record, as an administrator might.
@@ -98,6 +106,7 @@ impl LockBackend for MemoryLock {
 
     async fn write(&self, expected: &Version, change: &Change) -> Result<Outcome, Error> {
         let mut state = self.inner.lock();
+        state.permitted("write the lock")?;
         self.inner.expire(&mut state);
         if *expected != self.inner.observed(&state).version {
             return Ok(Outcome::Conflict);
@@ -111,6 +120,10 @@ impl LockBackend for MemoryLock {
         Ok(Outcome::Written(self.inner.observed(&state)))
     }
 
+    async fn may_take(&self) -> Result<(), Error> {
+        self.inner.lock().permitted("take the lock")
+    }
+
     fn watch(&self, after: &Observed) -> BoxStream<'static, Result<Observed, Error>> {
         let position = after.version.cargo::<u64>().copied().unwrap_or_default();
         let reader =
@@ -119,6 +132,16 @@ impl LockBackend for MemoryLock {
             let observed = reader.next().await?;
             Some((Ok(observed), reader))
         }))
+    }
+}
+
+impl State {
+    fn permitted(&self, operation: &'static str) -> Result<(), Error> {
+        if self.denied {
+            let why = "a test has forbidden it; permit it again";
+            return Err(Error::new(ErrorKind::Denied, operation, why));
+        }
+        Ok(())
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
+use crate::text::printable;
 use crate::time::Wall;
 
 /// The fencing token: grows with every term of a lock and never repeats.
@@ -16,6 +17,9 @@ pub type Token = u64;
 
 /// The largest token a record may carry. Leaves room to mint, and fits a signed 64-bit column.
 pub const MAX_TOKEN: Token = 1 << 63;
+
+/// The longest JSON form that is read, in bytes.
+const MAX_RECORD_LENGTH: usize = 1 << 20;
 
 /// The major version of the record's JSON form that this crate writes and understands.
 pub const RECORD_VERSION: u64 = 1;
@@ -181,19 +185,33 @@ impl Record {
     /// A sentence that says what is wrong. The caller reports the contents as unreadable and never
     /// overwrites them: they may be a later version's, or somebody else's file.
     pub fn from_json(bytes: &[u8]) -> Result<Self, String> {
+        if bytes.len() > MAX_RECORD_LENGTH {
+            return Err(format!("not a record: it has {} bytes, more than 1 MiB", bytes.len()));
+        }
+        // What serde says may quote what is stored.
+        let said = |error: serde_json::Error| {
+            let error = error.to_string();
+            printable(&error).at_most(200).to_string()
+        };
         let value: Value = serde_json::from_slice(bytes)
-            .map_err(|error| format!("not a record in JSON: {error}"))?;
-        match value.get("v").and_then(Value::as_u64) {
-            Some(RECORD_VERSION) => {}
-            Some(other) => {
+            .map_err(|error| format!("not a record in JSON: {}", said(error)))?;
+        match value.get("v").map(|version| (version, version.as_u64())) {
+            Some((_, Some(RECORD_VERSION))) => {}
+            Some((_, Some(other))) => {
                 return Err(format!(
                     "record version {other}, and this program understands version {RECORD_VERSION}: upgrade it"
                 ));
             }
+            Some((other, None)) => {
+                let other = other.to_string();
+                let other = printable(&other).at_most(40);
+                return Err(format!("not a record: the version (\"v\") is {other}"));
+            }
             None => return Err("not a record: the field \"v\" (version) is missing".to_owned()),
         }
-        let json: Json =
-            serde_json::from_value(value).map_err(|error| format!("not a record: {error}"))?;
+        // From the bytes once more: of a field that is given twice, the value above has kept the last.
+        let json: Json = serde_json::from_slice(bytes)
+            .map_err(|error| format!("not a record: {}", said(error)))?;
         if json.token > MAX_TOKEN {
             return Err(format!("token {} is above 2^63", json.token));
         }

@@ -20,6 +20,11 @@ pub struct Status {
     pub incarnation: Incarnation,
     /// Why the last request failed; `None` once one succeeded.
     pub store_error: Option<Error>,
+    /// Why this candidate could not take the lock, were it free now: the store says that its credentials may not, or
+    /// did when it was asked last (once a minute, or once a lease if that is longer, and after a denied write). `None`
+    /// also where the store cannot tell, and of an observer. A program that reports whether it is ready should not be
+    /// while this is set: see [`may_lead`](Self::may_lead).
+    pub standby_error: Option<Error>,
     /// What happened so far.
     pub counters: Counters,
     /// When the role stops being true by itself.
@@ -108,7 +113,22 @@ impl Status {
         let leader = Leader::of(election, now);
         let role_until = election.leadership(now).map_or(Time::NEVER, |term| term.until);
         let leader_until = election.view_until();
-        Self { role, leader, incarnation, store_error, counters, role_until, leader_until }
+        Self {
+            role,
+            leader,
+            incarnation,
+            store_error,
+            standby_error: None,
+            counters,
+            role_until,
+            leader_until,
+        }
+    }
+
+    /// Whether nothing is known that would keep this candidate from leading once the lock is free.
+    #[must_use]
+    pub fn may_lead(&self) -> bool {
+        self.standby_error.is_none()
     }
 
     /// What of it is still true at `now`, also if the driver has been stalled since.
@@ -136,7 +156,7 @@ impl Status {
                 other => other.clone(),
             };
             let error = status.store_error.as_ref().map(Error::kind);
-            (status.role, leader, status.incarnation, error)
+            (status.role, leader, status.incarnation, error, status.may_lead())
         };
         told(self) != told(before)
     }

@@ -175,6 +175,13 @@ impl Timing {
         self.retry_period.max(Duration::from_secs(1))
     }
 
+    /// How long at most a store that asks for fewer requests is obeyed, whatever it names: 30 s, or the lease duration
+    /// if that is longer. A store that says "in an hour" is asked again before, or nobody would take over for an hour.
+    #[must_use]
+    pub fn longest_back_off(&self) -> Duration {
+        self.lease_duration.max(Duration::from_secs(30))
+    }
+
     /// How long silence may last before a follower with push reads.
     #[must_use]
     pub fn silence(&self) -> Duration {
@@ -378,9 +385,10 @@ impl TimingSettings {
     fn derive(&self, lease_duration: Duration) -> Timing {
         let least = Timing::min_clock_margin(lease_duration);
         let margin = (lease_duration / 15).min(Duration::from_secs(4)).max(least);
-        let period = floor_us(lease_duration * 2 / 15);
+        let period = floor_us(lease_duration.saturating_mul(2) / 15);
         let clock_margin = self.clock_margin.unwrap_or(margin);
-        let renew_deadline = self.renew_deadline.unwrap_or(floor_us(lease_duration * 2 / 3));
+        let renew_deadline =
+            self.renew_deadline.unwrap_or(floor_us(lease_duration.saturating_mul(2) / 3));
         let rest = lease_duration.saturating_sub(renew_deadline).saturating_sub(clock_margin);
         Timing {
             lease_duration,

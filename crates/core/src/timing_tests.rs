@@ -163,6 +163,30 @@ proptest::proptest! {
     }
 
     #[test]
+    fn no_duration_is_too_long_or_too_short(ends in proptest::array::uniform6(0..9_usize)) {
+        let all = [
+            None, Some(Duration::ZERO), Some(Duration::from_nanos(1)), Some(ms(250)), Some(s(1)),
+            Some(s(3600)), Some(s(u64::MAX / 2)), Some(s(u64::MAX)), Some(Duration::MAX),
+        ];
+        let settings = TimingSettings {
+            lease_duration: all[ends[0]],
+            renew_deadline: all[ends[1]],
+            retry_period: all[ends[2]],
+            request_timeout: all[ends[3]],
+            stop_grace: all[ends[4]],
+            clock_margin: all[ends[5]],
+        };
+        match settings.build() {
+            Ok(timing) => drop(format!("{timing} {:?}", timing.bounds())),
+            Err(error) => {
+                proptest::prop_assert_eq!(error.nearest().check(), Ok(*error.nearest()));
+                proptest::prop_assert!(!error.to_string().is_empty());
+            }
+        }
+        proptest::prop_assert!(settings.fit(&Coarse).is_err() || settings.build().is_ok());
+    }
+
+    #[test]
     fn work_is_dead_before_a_follower_takes(ms in 1000_u64..=3_600_000, sent: u32) {
         let timing = TimingSettings::lease_duration(Duration::from_millis(ms)).build().unwrap();
         let sent = Time(u64::from(sent));

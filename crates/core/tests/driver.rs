@@ -34,12 +34,16 @@ struct Script {
     /// What becomes of the next reads and writes; once it is used up, they work.
     reads: Vec<Fault>,
     writes: Vec<Fault>,
+    /// The same of the next questions whether one may take; then `denied` says so.
+    asks: Vec<Fault>,
+    asked: u32,
+    denied: bool,
     push: Push,
     floor: Option<Token>,
     /// A watch ends as soon as it is opened.
     watches_end: bool,
     /// The watches that were opened, with what they are to yield.
-    watches: Vec<mpsc::UnboundedSender<Observed>>,
+    watches: Vec<mpsc::UnboundedSender<Result<Observed, Error>>>,
     sent: Vec<Change>,
 }
 
@@ -64,6 +68,9 @@ impl Scripted {
         let script = Script {
             reads: Vec::new(),
             writes: Vec::new(),
+            asks: Vec::new(),
+            asked: 0,
+            denied: false,
             push,
             floor: None,
             watches_end: false,
@@ -118,6 +125,15 @@ impl LockBackend for Scripted {
         self.lock.write(expected, change).await
     }
 
+    async fn may_take(&self) -> Result<(), Error> {
+        self.tell(|script| script.asked += 1);
+        Fault::happen(self.pop(|script| &mut script.asks)).await?;
+        match self.script.lock().unwrap().denied {
+            false => Ok(()),
+            true => Err(Error::new(ErrorKind::Denied, "take the lock", "as told")),
+        }
+    }
+
     fn watch(&self, _: &Observed) -> BoxStream<'static, Result<Observed, Error>> {
         let (send, receive) = mpsc::unbounded_channel();
         let mut script = self.script.lock().unwrap();
@@ -127,7 +143,7 @@ impl LockBackend for Scripted {
         }
         futures_util::stream::unfold(receive, |mut receive| async move {
             let observed = receive.recv().await?;
-            Some((Ok(observed), receive))
+            Some((observed, receive))
         })
         .boxed()
     }
@@ -387,7 +403,7 @@ fn a_watch_that_ended_is_opened_again_and_heard() {
         let observed = lock.lock.read().await.unwrap();
         let before = observer.status().counters.reads;
         assert_ne!(observer.status().leader, Leader::Nobody);
-        lock.tell(|script| script.watches[0].send(observed).unwrap());
+        lock.tell(|script| script.watches[0].send(Ok(observed)).unwrap());
         clock.advance(MS).await;
         assert_eq!(observer.status().leader, Leader::Nobody);
         assert_eq!(observer.status().counters.reads, before, "no read was needed");
@@ -616,4 +632,276 @@ fn a_shutdown_waits_for_a_take_that_may_be_stored_and_not_for_ever() {
         clock.advance(2 * MS).await;
         assert_eq!(Arc::strong_count(&lock), 1);
     });
+}
+
+/// Another holds the lock; this candidate may read it and not take it.
+fn forbidden() -> MemoryLock {
+    let lock = MemoryLock::new("forbidden");
+    futures_util::FutureExt::now_or_never(hold(&lock)).expect("memory answers at once");
+    lock.permit(false);
+    lock
+}
+
+#[test]
+fn a_candidate_that_can_never_take_is_told_at_once_even_while_another_leads() {
+    in_virtual_time(async |clock| {
+        let lock = forbidden();
+        let a = elector(&lock, "a", &clock);
+        let run = spawn_local({
+            let a = a.clone();
+            async move { a.run(async |_| {}).await }
+        });
+        let waiting = campaign(&a);
+        clock.advance(MS).await;
+        let error = run.now_or_never().expect("run ends").unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Denied);
+        assert!(error.to_string().contains("a test has forbidden it"), "{error}");
+        let error = waiting.now_or_never().expect("told").unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Denied);
+        assert!(!a.status().may_lead());
+        assert_eq!(a.status().role, Role::Observer);
+        // Who campaigns anew is told anew, and by then it may be permitted.
+        let again = campaign(&a);
+        clock.advance(MS).await;
+        assert!(again.now_or_never().expect("told").unwrap().is_err());
+        lock.permit(true);
+        let again = campaign(&a);
+        clock.advance(L + SECOND).await;
+        assert!(again.now_or_never().expect("leads").unwrap().is_ok());
+        assert!(a.status().may_lead());
+    });
+}
+
+#[test]
+fn a_right_that_is_taken_away_later_is_a_state() {
+    in_virtual_time(async |clock| {
+        let lock = MemoryLock::new("m");
+        let leader = elector(&lock, "leader", &clock);
+        let _held = led(&leader, &clock).await;
+        let other = Scripted { lock: lock.clone(), ..Scripted::new(Push::None) };
+        let a = elector(&other, "a", &clock);
+        let waiting = campaign(&a);
+        clock.advance(SECOND).await;
+        assert!(a.status().may_lead());
+        let mut changes = Box::pin(a.changes());
+        drain(&mut changes);
+        other.tell(|script| script.denied = true);
+        clock.advance(Duration::from_secs(59)).await;
+        assert!(!a.status().may_lead(), "asked once a minute");
+        assert_eq!(a.status().standby_error.unwrap().kind(), ErrorKind::Denied);
+        assert_eq!(drain(&mut changes), 1, "it is news");
+        assert!(!waiting.is_finished(), "it goes on");
+        assert_eq!(other.script.lock().unwrap().asked, 2, "no busy traffic");
+        other.tell(|script| script.denied = false);
+        clock.advance(Duration::from_secs(61)).await;
+        assert!(a.status().may_lead());
+        drop(leader);
+        waiting.abort();
+    });
+}
+
+#[test]
+fn whether_one_may_take_is_asked_again_after_a_denied_write_and_never_by_a_leader_or_an_observer() {
+    in_virtual_time(async |clock| {
+        let lock = Scripted::new(Push::None);
+        let observer = Observer::with_clock(Arc::new(lock.clone()), clock.clone()).unwrap();
+        clock.advance(2 * 60 * SECOND).await;
+        assert_eq!(lock.script.lock().unwrap().asked, 0);
+        let a = elector(&lock, "a", &clock);
+        let held = led(&a, &clock).await;
+        let asked = lock.script.lock().unwrap().asked;
+        assert!(asked <= 1, "{asked}");
+        clock.advance(10 * 60 * SECOND).await;
+        assert_eq!(lock.script.lock().unwrap().asked, asked);
+        held.resign().await.unwrap();
+        // Nobody leads; every write is denied from now on, and so says the store.
+        lock.tell(|script| {
+            script.denied = true;
+            script.writes.extend([Fault::Fails(ErrorKind::Denied); 20]);
+        });
+        let waiting = campaign(&a);
+        clock.advance(20 * SECOND).await;
+        assert!(!a.status().may_lead());
+        assert!(!waiting.is_finished(), "it led before: it is a state");
+        let asked = lock.script.lock().unwrap().asked;
+        assert!((1..=7).contains(&asked), "{asked} times");
+        lock.tell(|script| {
+            script.denied = false;
+            script.writes.clear();
+        });
+        clock.advance(5 * SECOND).await;
+        assert!(waiting.is_finished() && a.status().may_lead(), "an accepted write shows it");
+        drop(observer);
+    });
+}
+
+/// What the store cannot say, or does not say in time, keeps nobody from leading.
+#[test]
+fn an_unknown_permission_delays_nobody() {
+    in_virtual_time(async |clock| {
+        for ask in [Fault::Hangs, Fault::Fails(ErrorKind::Unavailable)] {
+            let lock = Scripted::new(Push::None);
+            lock.tell(|script| script.asks.extend([ask; 9]));
+            let a = elector(&lock, "a", &clock);
+            let held = led(&a, &clock).await;
+            assert!(a.status().may_lead());
+            held.resign().await.unwrap();
+        }
+        // A standby asks again after a lease; a shutdown waits for no answer.
+        let lock = Scripted::new(Push::None);
+        hold(&lock.lock).await;
+        lock.tell(|script| script.asks.extend([Fault::Hangs; 9]));
+        let a = elector(&lock, "a", &clock);
+        let waiting = campaign(&a);
+        clock.advance(L - SECOND).await;
+        assert_eq!(lock.script.lock().unwrap().asked, 1);
+        assert_eq!(a.status().store_error.map(|error| error.kind()), None, "reads are answered");
+        a.shutdown();
+        clock.advance(MS).await;
+        assert!(waiting.is_finished());
+        assert_eq!(Arc::strong_count(&lock.script), 1, "the driver has ended");
+    });
+}
+
+/// The leader's store was replaced by another at the same address.
+#[test]
+fn another_store_ends_the_term_at_once_and_run_with_it() {
+    in_virtual_time(async |clock| {
+        let lock = Scripted::new(Push::None);
+        let a = elector(&lock, "a", &clock);
+        let losses = Rc::new(RefCell::new(Vec::new()));
+        let run = spawn_local({
+            let (a, losses) = (a.clone(), losses.clone());
+            async move {
+                a.run(async |term| {
+                    let loss = term.lost().await;
+                    losses.borrow_mut().push(loss);
+                })
+                .await
+            }
+        });
+        clock.advance(SECOND).await;
+        lock.tell(|script| script.writes.push(Fault::Fails(ErrorKind::Replaced)));
+        lock.tell(|script| script.reads.extend([Fault::Fails(ErrorKind::Replaced); 9]));
+        clock.advance(P).await;
+        assert_eq!(*losses.borrow(), [Loss::Replaced]);
+        let error = run.now_or_never().expect("run ends").unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Replaced);
+    });
+}
+
+#[test]
+fn a_watch_that_tells_of_another_store_makes_a_leader_read_at_once_and_ends_nothing() {
+    in_virtual_time(async |clock| {
+        let lock = Scripted::new(Push::Hint);
+        let a = elector(&lock, "a", &clock);
+        let held = led(&a, &clock).await;
+        clock.advance(MS).await;
+        for (says, ends) in [(None, false), (Some(ErrorKind::Replaced), true)] {
+            let reads = a.status().counters.reads;
+            lock.tell(|script| {
+                script.reads.extend(says.map(Fault::Fails));
+                let watch = script.watches.pop().unwrap();
+                let error = Error::new(ErrorKind::Replaced, "watch the lock", "another cluster");
+                watch.send(Err(error)).unwrap();
+            });
+            clock.advance(MS).await;
+            assert_eq!(a.status().counters.reads, reads + 1, "at once");
+            assert_eq!(held.check().err(), ends.then_some(Loss::Replaced));
+            clock.advance(P).await;
+        }
+    });
+}
+
+/// A backend with a bug.
+#[derive(Clone, Debug)]
+struct Panics {
+    lock: MemoryLock,
+    at: Arc<Mutex<Option<&'static str>>>,
+}
+
+impl Panics {
+    fn here(&self, at: &str) {
+        let panics = *self.at.lock().unwrap() == Some(at);
+        assert!(!panics, "a backend's bug in {at}");
+    }
+}
+
+#[async_trait]
+impl LockBackend for Panics {
+    fn name(&self) -> &str {
+        self.lock.name()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.lock.capabilities()
+    }
+
+    async fn read(&self) -> Result<Observed, Error> {
+        self.here("read");
+        self.lock.read().await
+    }
+
+    async fn write(&self, expected: &Version, change: &Change) -> Result<Outcome, Error> {
+        self.here("write");
+        self.lock.write(expected, change).await
+    }
+
+    async fn may_take(&self) -> Result<(), Error> {
+        self.here("may_take");
+        Ok(())
+    }
+
+    fn watch(&self, _: &Observed) -> BoxStream<'static, Result<Observed, Error>> {
+        self.here("watch");
+        let this = self.clone();
+        futures_util::stream::poll_fn(move |_| {
+            this.here("event");
+            std::task::Poll::Pending
+        })
+        .boxed()
+    }
+}
+
+#[test]
+fn a_panic_of_a_backend_ends_the_term_and_run_reports_it() {
+    for at in ["write", "event"] {
+        in_virtual_time(async |clock| {
+            let lock = Panics { lock: MemoryLock::new("m"), at: Arc::default() };
+            let a = elector(&lock, "a", &clock);
+            let losses = Rc::new(RefCell::new(Vec::new()));
+            let run = spawn_local({
+                let (a, losses) = (a.clone(), losses.clone());
+                async move {
+                    a.run(async |term| {
+                        let loss = term.lost().await;
+                        losses.borrow_mut().push((loss, term.check()));
+                    })
+                    .await
+                }
+            });
+            clock.advance(SECOND).await;
+            assert!(matches!(a.status().role, Role::Leader(_)));
+            *lock.at.lock().unwrap() = Some(at);
+            clock.advance(P).await;
+            let gone = Loss::DriverGone;
+            assert_eq!(*losses.borrow(), [(gone, Err(gone))], "{at}");
+            let error = run.now_or_never().expect("run ends").unwrap().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Stopped);
+            assert!(error.to_string().contains("panicked"), "{error}");
+            assert_eq!((a.status().role, a.status().leader), (Role::Observer, Leader::Unknown));
+        });
+    }
+    for at in ["read", "watch", "may_take"] {
+        in_virtual_time(async |clock| {
+            let lock = Panics { lock: MemoryLock::new("m"), at: Arc::default() };
+            hold(&lock.lock).await;
+            *lock.at.lock().unwrap() = Some(at);
+            let a = elector(&lock, "a", &clock);
+            let run = spawn_local(async move { a.run(async |_| {}).await });
+            clock.advance(SECOND).await;
+            let error = run.now_or_never().expect("run ends").unwrap().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Stopped, "{at}");
+        });
+    }
 }

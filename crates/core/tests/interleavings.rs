@@ -14,6 +14,7 @@ mod election {
         Dropped,
         DriverGone,
         Silent,
+        Replaced,
     }
 }
 mod time {

@@ -4,6 +4,7 @@ use std::{env, fs};
 
 use percent_encoding::percent_decode_str;
 
+use leasehold_core::printable;
 pub use leasehold_etcd::*;
 
 use crate::url::invalid;
@@ -49,8 +50,7 @@ pub(crate) async fn list(url: &LockUrl) -> Result<Vec<Listed>, Error> {
     url.allow_parameters(&known)?;
     let mut found = Vec::new();
     for lock in cluster(url)?.elections(&url.name()?).await? {
-        let observed = lock.read().await?;
-        found.push(Listed { name: lock.name().to_owned(), observed });
+        found.push(Listed { name: lock.name().to_owned(), observed: lock.read().await });
     }
     Ok(found)
 }
@@ -62,6 +62,13 @@ fn cluster(url: &LockUrl) -> Result<Etcd, Error> {
         Some((login, hosts)) => (Some(login), hosts),
         None => (None, authority),
     };
+    // An '@' that was written as %40 is no end of a login: "u:password%40h" would be taken for a host and its port.
+    if has_hidden_login(hosts) {
+        return Err(invalid(
+            "a host looks like a login: write user:password@host with a plain '@' before the host, and %40 for an '@' in the password itself"
+                .to_owned(),
+        ));
+    }
     if login.is_some_and(|login| login.contains(['@', ','])) {
         return Err(invalid(
             "the login (user:password@) stands once, before the first host; in it write %40 for '@' and %2C for ','"
@@ -83,6 +90,11 @@ fn cluster(url: &LockUrl) -> Result<Etcd, Error> {
         };
     }
     with_tls(url, options)?.build()
+}
+
+/// Whether what stands in the place of hosts holds an escaped '@', which no host does.
+fn has_hidden_login(hosts: &str) -> bool {
+    percent_decode_str(hosts).any(|byte| byte == b'@')
 }
 
 fn with_port(host: &str) -> String {
@@ -169,7 +181,8 @@ fn with_tls(url: &LockUrl, mut options: EtcdOptions) -> Result<EtcdOptions, Erro
 }
 
 fn read(parameter: &str, path: &str) -> Result<Vec<u8>, Error> {
-    fs::read(path).map_err(|error| invalid(format!("cannot read {parameter}={path}: {error}")))
+    fs::read(path)
+        .map_err(|error| invalid(format!("cannot read {parameter}={}: {error}", printable(path))))
 }
 
 #[cfg(test)]
@@ -215,12 +228,23 @@ mod tests {
             ("etcd://u:p@h/a?password_file=/dev/null", "given twice"),
             ("etcd://h/a?token_floor=x", "token_floor"),
             ("etcd://h:0/a", "host:port"),
-            ("etcd://[::1/x", "cannot open the lock: \"[::1\" is no endpoint: no ']' closes"),
-            ("etcd://h,[::1:2379/x", "\"[::1:2379\" is no endpoint"),
+            (
+                "etcd://[::1/x",
+                "cannot open the lock: endpoint 1 is not a valid endpoint: no ']' closes",
+            ),
+            ("etcd://h,[::1:2379/x", "endpoint 2 is not a valid endpoint"),
+            ("etcd://u:s3cret%40h/x", "plain '@'"),
+            ("etcds://u:s3cret%40h:2379/x", "plain '@'"),
+            ("etcd://h1,u:s3cret%40h/x", "plain '@'"),
+            ("etcd://u:s3cret/x", "its port is not a number"),
+            ("etcd://s3cret%2Fh:1/x", "its host is neither a name"),
+            ("etcd://u:s3cret,h:1/x", "its port is not a number"),
         ] {
             let error = opened(url).unwrap_err().to_string();
             assert!(error.contains(says), "{url}: {error}");
             assert!(!error.contains("s3cret"), "{url}: {error}");
+            let debug = format!("{:?}", opened(url).unwrap_err());
+            assert!(!debug.contains("s3cret"), "{url}: {debug}");
         }
     }
 

@@ -2,8 +2,8 @@
 
 use crate::explain::ends_leases;
 use crate::{
-    Diagnose, Error, ErrorKind, Finding, InvalidTiming, LockUrl, Timing, TimingSettings,
-    slower_by_percent, url,
+    BootClock, Clock as _, Diagnose, Error, ErrorKind, Finding, InvalidTiming, Level, LockUrl,
+    Timing, TimingSettings, slower_by_percent, url,
 };
 
 /// The subject of what a store says of the time without a leader.
@@ -46,6 +46,11 @@ pub async fn examine(url: &str, settings: TimingSettings) -> Examination {
         }
     };
     let mut findings = lock.diagnose(&timing.unwrap_or_default()).await;
+    // Of a store that cannot be reached enough is said.
+    let unreachable = Level::Problem(ErrorKind::Unavailable);
+    if !findings.iter().any(|finding| finding.level == unreachable) {
+        findings.push(of_permission(lock.as_ref(), timing.unwrap_or_default()).await);
+    }
     if timing.is_none() {
         // It says how long nobody leads, which the timing decides.
         findings.retain(|finding| finding.subject != FAIL_OVER || finding.is_problem());
@@ -54,13 +59,28 @@ pub async fn examine(url: &str, settings: TimingSettings) -> Examination {
     Examination { name: Some(lock.name().to_owned()), timing, invalid, findings }
 }
 
+/// Whether this candidate could take the lock itself: what is proved with scratch names says nothing of it.
+async fn of_permission(lock: &dyn Diagnose, timing: Timing) -> Finding {
+    let clock = BootClock::new();
+    let timeout = clock.sleep_until(clock.now() + timing.request_timeout());
+    let answer = tokio::select! {
+        biased;
+        answer = lock.may_take() => answer,
+        () = timeout => {
+            let why = "no answer within the request timeout";
+            Err(Error::new(ErrorKind::Unavailable, "ask whether it may be taken", why))
+        }
+    };
+    Finding::of_permission(&answer)
+}
+
 async fn open(text: &str) -> Result<Box<dyn Diagnose>, Error> {
     let url = LockUrl::parse(text)?;
     match url.scheme() {
         #[cfg(feature = "etcd")]
         "etcd" | "etcds" => Ok(Box::new(crate::etcd::open(&url)?)),
         #[cfg(feature = "file")]
-        "file" => Ok(Box::new(crate::file::open(&url)?)),
+        "file" => Ok(Box::new(crate::file::opened(&url)?)),
         #[cfg(feature = "kubernetes")]
         "k8s" | "k8s+endpoints" => Ok(Box::new(crate::k8s::open(&url).await?)),
         "mem" => Ok(Box::new(crate::memory(&url)?)),
@@ -101,7 +121,6 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::Level;
 
     #[tokio::test]
     async fn what_cannot_be_opened_is_a_finding() {

@@ -20,11 +20,11 @@ const PARAMETERS: &[&str] = &["context", "kubeconfig", "token_floor", "peer_leas
 /// | `token_floor` | tokens up to this may have been used; they are minted above |
 /// | `peer_lease_duration` | the seconds that peers wait whose client-go is 0.26 or older |
 ///
-/// Without `context` and `kubeconfig` a pod uses its service account. Call it inside a tokio runtime.
+/// Without `context`, `kubeconfig` and `KUBECONFIG` a pod uses its service account. Call it inside a tokio runtime.
 ///
 /// # Errors
 /// `Invalid`: an unknown parameter, no name or one that no object can have, or no configuration that can be used.
-/// Contacts nobody.
+/// Contacts nobody, and runs no credential plugin: the first request does.
 pub async fn open(url: &LockUrl) -> Result<KubernetesLock, Error> {
     url.allow_parameters(PARAMETERS)?;
     lock_of(&cluster(url).await?, url)
@@ -60,7 +60,7 @@ pub(crate) async fn list(url: &LockUrl) -> Result<Vec<Listed>, Error> {
         )));
     }
     let found = cluster(url).await?.locks(form(url), namespace).await?;
-    Ok(found.into_iter().map(|(name, observed)| Listed { name, observed }).collect())
+    Ok(found.into_iter().map(|(name, observed)| Listed { name, observed: Ok(observed) }).collect())
 }
 
 fn form(url: &LockUrl) -> Form {
@@ -136,6 +136,22 @@ mod tests {
         for scheme in ["k8s", "k8s+endpoints"] {
             let old = format!("{scheme}://a/jobs?{config}&peer_lease_duration=15s");
             assert!(opened(&old).await.is_ok());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_scratch_lock_beside_the_longest_name_has_a_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let config = kubeconfig(directory.path());
+        for name in [
+            "a".repeat(253),
+            "a".repeat(230),
+            format!("{}.{}", "a".repeat(229), "-".repeat(20) + "b"),
+        ] {
+            let url =
+                LockUrl::beside(&format!("k8s://a/{name}?{config}"), "bench-0123456789abcdef");
+            let lock = opened(&url).await.unwrap();
+            assert!(lock.name().ends_with(".bench-0123456789abcdef"), "{}", lock.name());
         }
     }
 

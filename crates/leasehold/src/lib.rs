@@ -156,7 +156,8 @@ pub use examine::{Examination, examine};
 pub use explain::{Explanation, MONTH, NotExplained, explain};
 pub use leasehold_core::*;
 pub use list::{Listed, list};
-pub use scratch::remove_scratch;
+#[doc(hidden)]
+pub use scratch::Scratch;
 pub use url::LockUrl;
 
 /// The schemes of this build.

@@ -1,10 +1,11 @@
 //! Lock URLs: `scheme:path?parameter=value`.
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
-use leasehold_core::{Error, ErrorKind};
+use leasehold_core::{Error, ErrorKind, redacted};
 use percent_encoding::percent_decode_str;
 
 /// A parsed lock URL. Its parts are percent-decoded; `Debug` shows no password.
@@ -22,6 +23,12 @@ impl LockUrl {
     /// # Errors
     /// `Invalid`, with what is wrong and where. Never repeats a password.
     pub fn parse(url: &str) -> Result<Self, Error> {
+        if url.trim() != url || url.contains(char::is_control) {
+            return Err(invalid(
+                "it begins or ends with white space, or has a control character in it, such as a newline; in a name write %20 for a space and %0A for a newline"
+                    .to_owned(),
+            ));
+        }
         let Some((scheme, rest)) = url.split_once(':') else {
             return Err(invalid(
                 "it has no scheme; a lock URL looks like file:/var/lock/jobs.lock".to_owned(),
@@ -29,14 +36,18 @@ impl LockUrl {
         };
         let valid = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
         if !scheme.starts_with(|c: char| c.is_ascii_alphabetic()) || !scheme.chars().all(valid) {
-            return Err(invalid(format!("{scheme:?} is not a URL scheme")));
+            // Not repeated: it may be anything, and a part of a password.
+            return Err(invalid(
+                "what precedes the ':' is not a URL scheme; a lock URL looks like file:/var/lock/jobs.lock"
+                    .to_owned(),
+            ));
         }
         if rest.contains('#') {
             return Err(invalid(
                 "'#' is not allowed in a lock URL; write %23 for one in a name".into(),
             ));
         }
-        check_credentials(rest)?;
+        check_credentials(scheme, rest)?;
         let (rest, query) = match rest.split_once('?') {
             Some((rest, query)) => (rest, Some(query)),
             None => (rest, None),
@@ -59,20 +70,30 @@ impl LockUrl {
         &self.scheme
     }
 
-    /// Whether the text of a URL carries a password, be it as `scheme://user:password@host` or as the parameter
-    /// `password`. On a command line everybody on the machine can read it.
+    /// Whether the text of a URL carries a password, or may: before the `@`, in whatever encoding, where no `@` shows its
+    /// end, or as a parameter such as `password`. On a command line everybody on the machine can read it.
     #[must_use]
     pub fn shows_password(url: &str) -> bool {
-        let Some((_, rest)) = url.split_once("://") else { return false };
-        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-        let (authority, after) = rest.split_at(end);
-        let authority = if is_cut_short(authority, after) { rest } else { authority };
-        let in_user = authority
-            .rsplit_once('@')
-            .and_then(|(user, _)| user.split_once(':'))
-            .is_some_and(|(_, password)| !password.is_empty());
-        let mut parameters = after.split_once('?').map_or("", |(_, query)| query).split('&');
-        in_user || parameters.any(|parameter| parameter.starts_with("password="))
+        let Some((scheme, rest)) = url.trim().split_once(':') else { return false };
+        let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
+        // A reserved character in a password may have ended the place too early.
+        let in_query = query.split(['&', '?', '#', ';']).any(names_secret);
+        let in_place = may_hold_login(rest.trim_start_matches('/'), place)
+            // Without the slashes what precedes the '@' is no user alone: `u:password@h`.
+            || !rest.starts_with("//") && place.contains('@');
+        in_query || !is_local(scheme) && in_place
+    }
+
+    /// The text of a URL as it may be shown: with nothing behind the scheme, if it shows a password.
+    #[must_use]
+    pub fn shown(url: &str) -> Cow<'_, str> {
+        if !Self::shows_password(url) {
+            return redacted(url);
+        }
+        let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
+        let known = scheme.len() < 20
+            && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'+');
+        Cow::Owned(if known { format!("{scheme}://…") } else { "…".to_owned() })
     }
 
     /// The URL of a lock beside the one that `url` names: its path goes on with a dot and `name`, which is escaped.
@@ -82,7 +103,15 @@ impl LockUrl {
             Some((path, query)) => (path, format!("?{query}")),
             None => (url, String::new()),
         };
-        format!("{path}.{}{query}", Self::escape(name))
+        let name = Self::escape(name);
+        // Of an object in Kubernetes, at most so much is a name.
+        let room = 253_usize.saturating_sub(name.len() + 1);
+        let (before, last) = path.rsplit_once('/').unwrap_or(("", path));
+        if path.starts_with("k8s") && last.len() > room && last.is_ascii() {
+            let kept = last[..room].trim_end_matches(['.', '-']);
+            return format!("{before}/{kept}.{name}{query}");
+        }
+        format!("{path}.{name}{query}")
     }
 
     /// A name as part of a URL's path.
@@ -163,15 +192,72 @@ pub(crate) fn invalid(why: String) -> Error {
     Error::new(ErrorKind::Invalid, "use the lock URL", why)
 }
 
-/// A password with a reserved character in it would be taken for a path or a parameter, and be repeated by the
-/// message that refuses it.
-fn check_credentials(rest: &str) -> Result<(), Error> {
-    let Some(rest) = rest.strip_prefix("//") else { return Ok(()) };
+/// Schemes whose URLs name no host: there an `@` is a character like others.
+fn is_local(scheme: &str) -> bool {
+    scheme.eq_ignore_ascii_case("file") || scheme.eq_ignore_ascii_case("mem")
+}
+
+/// Whether this parameter (`name=value`) holds a secret, by its name.
+fn names_secret(parameter: &str) -> bool {
+    let Some((name, value)) = parameter.split_once('=') else { return false };
+    let name = percent_decode_str(name).decode_utf8_lossy().to_lowercase();
+    let is_reference = ["password_env", "password_file", "token_floor"].contains(&name.as_str());
+    let words = ["pass", "pwd", "secret", "token", "credential", "apikey", "api_key", "auth"];
+    !value.is_empty() && !is_reference && words.iter().any(|word| name.contains(word))
+}
+
+/// Whether a login with a password, or the beginning of one, is a part of `rest`, of which the part before the query is
+/// `place`.
+fn may_hold_login(rest: &str, place: &str) -> bool {
+    let place = place.trim_start_matches('/');
+    let authority = &place[..place.find(['/', '#']).unwrap_or(place.len())];
+    if !are_hosts(authority.rsplit_once('@').map_or(authority, |(_, hosts)| hosts)) {
+        return true;
+    }
+    let has_password = |login: &str| {
+        let login = percent_decode_str(login).decode_utf8_lossy().into_owned();
+        login.split_once(':').is_some_and(|(_, password)| !password.is_empty())
+    };
+    match authority.rsplit_once('@') {
+        Some((login, _)) => has_password(login),
+        None => is_cut_short(authority, &rest[authority.len()..]),
+    }
+}
+
+/// Whether these are hosts, or a namespace or a bucket: nothing of a login is among them. Not whether they exist.
+fn are_hosts(hosts: &str) -> bool {
+    hosts.split(',').all(|host| {
+        let (name, port) = match host.strip_prefix('[') {
+            Some(host) => host.split_once(']').unwrap_or((host, "")),
+            None => host.split_at(host.find(':').unwrap_or(host.len())),
+        };
+        let in_name = |byte: u8| match host.starts_with('[') {
+            true => byte.is_ascii_hexdigit() || b":.".contains(&byte),
+            false => byte.is_ascii_alphanumeric() || b"-._".contains(&byte),
+        };
+        let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+        name.bytes().all(in_name)
+            && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port))
+    })
+}
+
+/// A password with a reserved character in it would be taken for a host, a path or a parameter, and be repeated by the
+/// message that refuses it, or by one of a client library.
+fn check_credentials(scheme: &str, rest: &str) -> Result<(), Error> {
+    let Some(rest) = rest.strip_prefix("//").filter(|_| !is_local(scheme)) else { return Ok(()) };
     let end = rest.find(['/', '?']).unwrap_or(rest.len());
     let (authority, after) = rest.split_at(end);
-    if is_cut_short(authority, after) {
+    let hosts = authority.rsplit_once('@').map_or(authority, |(_, hosts)| hosts);
+    let path = after.split('?').next().unwrap_or_default();
+    if is_cut_short(authority, after) || path.contains('@') {
         return Err(invalid(
-            "there is an '@' behind the host; in a user or password write %2F for '/', %3F for '?' and %40 for '@'"
+            "there is an '@' behind the host; in a user or password write %2F for '/', %3F for '?' and %40 for '@', and %40 for one in a name"
+                .to_owned(),
+        ));
+    }
+    if !are_hosts(hosts) {
+        return Err(invalid(
+            "what should be a host and its port (a number) is none; a login stands before it and ends with '@' (user:password@host), and in it %40 is written for '@', %3A for ':' and %2F for '/'"
                 .to_owned(),
         ));
     }

@@ -124,8 +124,11 @@ impl Kind {
     /// Whether it happens at one moment, however long it is said to last.
     #[must_use]
     pub(crate) fn is_instant(self) -> bool {
-        use Kind::{AdminDelete, AdminFree, Clone, Resign, ServerRestart, WatchCut};
+        use Kind::{
+            AdminDelete, AdminFree, Clone, Replaced, Resign, Restored, ServerRestart, WatchCut,
+        };
         matches!(self, AdminDelete | AdminFree | Clone | Resign | ServerRestart | WatchCut)
+            || matches!(self, Replaced | Restored)
     }
 
     /// Whether it is not one candidate's.
@@ -133,7 +136,7 @@ impl Kind {
     pub(crate) fn is_of_store(self) -> bool {
         use Kind::{AdminDelete, AdminFree, AdminLabel, Foreign, ServerRestart, ServerStall};
         matches!(self, AdminDelete | AdminFree | AdminLabel | Foreign | ServerRestart | ServerStall)
-            || self == Self::Unreadable
+            || matches!(self, Self::Unreadable | Self::Replaced | Self::Restored)
     }
 }
 
@@ -206,6 +209,14 @@ pub enum Floor {
     Carried,
     /// Nothing: once the record is deleted, tokens may repeat.
     None,
+}
+
+impl Fault {
+    /// Whether it hits everybody.
+    #[must_use]
+    pub(crate) fn is_for_all(&self) -> bool {
+        self.kind == Kind::Refused && self.node.is_none()
+    }
 }
 
 /// Something that goes wrong for a while.
@@ -294,4 +305,11 @@ kinds! {
     Withdraw,
     /// A leader drains, then withdraws; stands again later.
     Drain,
+    /// Requests are called wrong or denied, for a candidate or, if it names nobody, for all: every write, and every
+    /// read, too, if it is strong.
+    Refused,
+    /// Another store answers from now on, and whoever knew the old one notices.
+    Replaced,
+    /// An administrator puts an earlier record of somebody who held the lock back.
+    Restored,
 }

@@ -97,12 +97,16 @@ branches! {
     LostExpired,
     /// A term ended by another leader.
     LostSuperseded,
+    /// A term ended since another store answers.
+    LostReplaced,
     /// A term ended by its owner's word.
     LostResigned,
     /// A term ended by its owner's disappearance.
     LostDropped,
     /// A leader wrote its record again over one that was not its own.
     Reasserted,
+    /// A leader wrote its record again over an old copy of its own.
+    PutBack,
     /// A candidate saw a copy of itself.
     CopyNoticed,
     /// A candidate stopped at what it could not parse.
@@ -141,6 +145,7 @@ impl Branch {
     pub(crate) fn lost(loss: Loss) -> Self {
         match loss {
             Loss::Superseded => Self::LostSuperseded,
+            Loss::Replaced => Self::LostReplaced,
             Loss::Resigned => Self::LostResigned,
             Loss::Dropped => Self::LostDropped,
             // The election knows of no driver that could be gone.
@@ -324,6 +329,6 @@ mod tests {
         cover.begin(Kind::Drain);
         assert!(!cover.missing_branches().any(|branch| branch == Branch::CopyNoticed));
         assert!(!cover.missing_kinds().any(|kind| kind == Kind::Drain));
-        assert_eq!(cover.summary(), "1 of 27 kinds of fault, 1 of 28 branches");
+        assert_eq!(cover.summary(), "1 of 30 kinds of fault, 1 of 30 branches");
     }
 }

@@ -45,6 +45,10 @@ pub(crate) enum Purpose {
     Foreign,
     /// What a store forgets.
     Forget,
+    /// How a request is refused.
+    Refusal,
+    /// Which record an administrator puts back.
+    Restore,
     /// The next step of a process of CMD.
     Process,
     /// The cost of a turn, and other accidents of the machine.

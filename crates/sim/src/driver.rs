@@ -1,6 +1,6 @@
 //! What the tokio driver does around the election: hand it what happens, do what it asks, wake when it says.
 
-use leasehold_core::{ErrorKind, Failure, Input, Loss, Nonce, Outcome, Time, Token};
+use leasehold_core::{ErrorKind, Failure, Input, Loss, Nonce, Outcome, Record, Time, Token};
 
 use crate::case::{MS, Nanos, StoreKind};
 use crate::coverage::{Branch, Step};
@@ -55,7 +55,7 @@ impl World<'_> {
                     let node = &mut self.nodes[x];
                     node.flight = None;
                     node.gives_up = Nanos::MAX;
-                    node.count_setback(flying, &input);
+                    node.count_setback(self.now, flying, &input);
                     self.tell(|| {
                         format!(
                             "{} is answered ({operation}): {}",
@@ -72,7 +72,15 @@ impl World<'_> {
                         given_back = told.filter(|_| self.nodes[x].told.is_none());
                     }
                     self.answered(x, &input);
+                    let replaced = matches!(
+                        *input,
+                        Input::Read(Err(ErrorKind::Replaced))
+                            | Input::Wrote(Err(ErrorKind::Replaced))
+                    );
                     self.input(x, *input);
+                    if replaced {
+                        self.was_told_of_another_store(x);
+                    }
                     if let Some(given_back) = given_back {
                         self.judge_given_back(x, given_back);
                     }
@@ -101,6 +109,25 @@ impl World<'_> {
         }
     }
 
+    /// What answers is another store: its term is over by now, and its process ends.
+    fn was_told_of_another_store(&mut self, x: usize) {
+        if self.nodes[x].belief.is_some_and(|belief| belief.until > self.now) {
+            self.violate(Rule::Stability, || {
+                format!("{} leads on although another store answers", name(x))
+            });
+        }
+        self.exits(x);
+    }
+
+    /// Its process ends before long; whoever watches over it starts another, or has it stand again.
+    fn exits(&mut self, x: usize) {
+        if self.nodes[x].stands_again <= self.now {
+            let at = self.now + 100 * MS;
+            self.nodes[x].stands_again = at;
+            self.queue.push(at, Event::Local(x, Local::Command(Command::Exit)));
+        }
+    }
+
     /// The operation in flight took too long.
     pub(crate) fn time_out(&mut self, x: usize) {
         let node = &mut self.nodes[x];
@@ -126,6 +153,10 @@ impl World<'_> {
                 self.nodes[x].leaves = false;
                 self.nodes[x].wanted = true;
                 self.input(x, Input::Stand);
+            }
+            Command::Exit if self.is_of_another_store(x) => {
+                self.kill(x);
+                self.start(x);
             }
             Command::Exit if self.nodes[x].election.failure().is_some() => {
                 // The same process stands again.
@@ -237,11 +268,10 @@ impl World<'_> {
             let unreadable = matches!(failure, Failure::Corrupt(_)) && self.store.was_unreadable();
             if unreadable {
                 self.cover.note(Branch::Corrupt);
-                if self.nodes[x].stands_again <= self.now {
-                    let at = self.now + 100 * MS;
-                    self.nodes[x].stands_again = at;
-                    self.queue.push(at, Event::Local(x, Local::Command(Command::Exit)));
-                }
+                self.exits(x);
+                return;
+            }
+            if failure == Failure::Replaced && self.is_of_another_store(x) {
                 return;
             }
             self.violate(Rule::Failure, || format!("{} stops for good: {failure:?}", name(x)));
@@ -261,14 +291,22 @@ impl World<'_> {
             // What a copy wrote, or an old assertion that came true late, looks like somebody else's.
             let wrote = stored.writer.is_some_and(|writer| writer.node == x) && !stored.late;
             let failed = self.nodes[x].election.failure().is_some();
-            if is_ours && wrote && !failed && self.case.store != StoreKind::Forgets {
+            // It may have read another, before an administrator put its own back.
+            let nonce = |record: &Record| record.nonce;
+            let seen = self.nodes[x].election.observed().and_then(|seen| seen.record());
+            // Or it was told of a later term before.
+            let knows_better = self.nodes[x].known > token;
+            let read = seen.map(nonce) == stored.record.as_ref().map(nonce) && !knows_better
+                || !stored.put_back;
+            if is_ours && wrote && read && !failed && self.case.store != StoreKind::Forgets {
                 self.violate(Rule::Stability, || format!("{} gives up its own term", name(x)));
             }
         }
         let node = &self.nodes[x];
         // P + 3T <= D: one lost reply costs a renewal, a read and a renewal.
         let fits = node.timing.retry_period() >= node.timing.request_timeout();
-        if loss == Loss::Expired && node.setbacks <= u32::from(fits) {
+        let refused = node.was_refused_of_late(self.case, self.now);
+        if loss == Loss::Expired && node.setbacks <= u32::from(fits) && !refused {
             self.violate(Rule::Stability, || format!("{} asks again too late", name(x)));
         }
         if self.bound {
@@ -280,7 +318,7 @@ impl World<'_> {
         let known = draw(self.case.seed, x, token, Purpose::Resume) & 1 == 0;
         match loss {
             Loss::Resigned => {}
-            Loss::Superseded => self.stop_work(x, token, self.now),
+            Loss::Superseded | Loss::Replaced => self.stop_work(x, token, self.now),
             Loss::Dropped if !known => {
                 // Dropped, and nobody will ever say whether it stopped: it runs until it is killed.
             }

@@ -31,15 +31,22 @@ pub enum Cause {
     Freed,
     /// A foreign client took what an administrator had deleted, as these do at once: D.
     Foreign,
+    /// Another store answers, which knows nothing of the term: until its leader asks it, D at most.
+    Replaced,
+    /// An administrator put an old copy of a record back, and who took had waited its lease out long before: until its
+    /// leader looks, D at most.
+    Restored,
 }
 
 impl Cause {
     /// All of them, and how they are called.
-    pub const ALL: [(Self, &str); 4] = [
+    pub const ALL: [(Self, &str); 6] = [
         (Self::Clone, "by a clone"),
         (Self::Deleted, "by a deletion"),
         (Self::Freed, "by an edit"),
         (Self::Foreign, "by a foreign client"),
+        (Self::Replaced, "by another store"),
+        (Self::Restored, "by an old copy"),
     ];
 }
 
@@ -220,6 +227,22 @@ impl World<'_> {
     pub(crate) fn brings_an_old_life(&mut self) {
         for displaced in &mut self.excuses.displaced {
             displaced.bound.lease = Duration::MAX;
+        }
+    }
+
+    /// An administrator put an old copy of the record back. Of a term that lasts, who knew that copy waits for nobody,
+    /// until its leader has written again. `old` is the term that the store named before.
+    pub(crate) fn shows_an_old_life(&mut self, old: Option<Bound>) {
+        let Some(named) =
+            self.store.named().filter(|named| old.is_some_and(|o| o.term == named.term))
+        else {
+            return;
+        };
+        let (at, cause) = (self.now, Some(Cause::Restored));
+        let displaced = &mut self.excuses.displaced;
+        if displaced.iter().all(|displaced| displaced.term != named.term) {
+            let bound = Bound { lease: Duration::MAX, ..named };
+            displaced.push(Displaced { term: named.term, at, cause, bound });
         }
     }
 

@@ -20,9 +20,9 @@ impl World<'_> {
         let x = self.target(index);
         self.targets[index] = x;
         self.active.push(index);
-        self.count_faults(x);
+        self.count_faults_of(index);
         self.cover.begin(fault.kind);
-        self.tell(|| match fault.kind.is_of_store() {
+        self.tell(|| match fault.kind.is_of_store() || fault.is_for_all() {
             true => format!("fault {index} begins: {:?}", fault.kind),
             false => format!("fault {index} begins: {:?} at {}", fault.kind, name(x)),
         });
@@ -57,6 +57,8 @@ impl World<'_> {
                     self.changed();
                 }
             }
+            Kind::Replaced => self.replace_store(),
+            Kind::Restored => self.put_back(index),
             Kind::AdminLabel => self.edit(false),
             Kind::AdminFree => self.edit(true),
             Kind::Unreadable => {
@@ -77,7 +79,7 @@ impl World<'_> {
         let x = self.targets[index];
         self.active.retain(|active| *active != index);
         self.disturbed_at = self.now;
-        self.count_faults(x);
+        self.count_faults_of(index);
         self.tell(|| format!("fault {index} ends: {kind:?}"));
         match kind {
             Kind::Pause | Kind::Suspend => self.resume(x, index),
@@ -88,6 +90,39 @@ impl World<'_> {
             Kind::AdminLabel if self.case.store == StoreKind::Observer => self.edit(false),
             Kind::Withdraw | Kind::Drain => self.local(x, Local::Command(Command::Stand)),
             _ => {}
+        }
+    }
+
+    fn count_faults_of(&mut self, index: usize) {
+        if self.case.faults[index].is_for_all() {
+            (0..self.nodes.len()).for_each(|x| self.count_faults(x));
+        } else {
+            self.count_faults(self.targets[index]);
+        }
+    }
+
+    /// Another store answers at the same address: nothing is stored there, and it knows nothing of what was. Its history
+    /// is the longer one, so that tokens repeat no more than after a deletion.
+    fn replace_store(&mut self) {
+        let named = self.store.named();
+        self.generation += 1;
+        self.spoiled = None;
+        self.store.delete(self.now);
+        self.touches(named, Cause::Replaced);
+        for x in 0..self.nodes.len() {
+            self.break_watch(x);
+        }
+        self.changed();
+    }
+
+    /// An administrator puts an earlier record back.
+    fn put_back(&mut self, index: usize) {
+        let named = self.store.named();
+        let chance = draw(self.case.seed, 96, index as u64, Purpose::Restore);
+        if self.store.put_back(self.now, chance) {
+            self.touches(named, Cause::Restored);
+            self.shows_an_old_life(named);
+            self.changed();
         }
     }
 
@@ -158,6 +193,7 @@ impl World<'_> {
         node.election = election(self.case, config, whose, life, timing);
         node.inbox.clear();
         node.flight = None;
+        node.knows = None;
         node.told = None;
         node.known = 0;
         (node.wakes, node.wakes_at) = (u64::MAX, Time::NEVER);
@@ -169,7 +205,7 @@ impl World<'_> {
         if self.case.floor == Floor::None {
             node.over.clear();
         }
-        node.setbacks = PLENTY;
+        (node.setbacks, node.refused_at) = (PLENTY, 0);
         node.work = None;
         node.leaves = false;
         node.releasing = None;

@@ -180,6 +180,8 @@ impl Kind {
             Self::AdminLabel => !matches!(case.store, StoreKind::Server),
             Self::AdminFree => case.store != StoreKind::Server,
             Self::Unreadable => case.store == StoreKind::Observer,
+            Self::Replaced => matches!(case.store, StoreKind::Observer | StoreKind::Server),
+            Self::Restored => matches!(case.store, StoreKind::Observer | StoreKind::Passed),
             Self::WatchSilent | Self::WatchLate | Self::WatchCut => pushes,
             Self::WatchLoss => case.push == PushKind::Hint,
             _ => true,

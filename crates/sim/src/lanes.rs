@@ -1,5 +1,6 @@
 //! A schedule as a picture: a lane for every candidate and for the store, time from left to right.
 
+use leasehold_core::printable;
 use svg::Document;
 use svg::node::element::{Circle, Group, Line, Rectangle, Text, Title};
 
@@ -256,7 +257,7 @@ impl Lanes {
             .set("height", ROW - 3.0)
             .set("fill", bar.style.fill())
             .set("stroke", bar.style.stroke())
-            .add(Title::new(told));
+            .add(Title::new(printable(&told).to_string()));
         let mut group = Group::new().add(shape);
         if bar.style == Style::Unknown {
             group = group.add(
@@ -298,7 +299,7 @@ fn legend() -> Group {
 }
 
 fn text(x: f64, y: f64, words: &str) -> Text {
-    Text::new(words).set("x", px(x)).set("y", px(y)).set("fill", "#1a202c")
+    Text::new(printable(words).to_string()).set("x", px(x)).set("y", px(y)).set("fill", "#1a202c")
 }
 
 /// Tenths of a pixel are enough.

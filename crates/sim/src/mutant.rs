@@ -41,7 +41,7 @@ mutants! {
         TimerOnEveryRead, TimerOnVersion, TimerContinues, TokenReset, TimeoutIsSuccess, ClientGoTiming,
         BeliefIsAFlag, NoMargin, OwnDuration, AcceptsLate, Resurrects, DeadlineFromAnswer,
         WaitsFromSend, TakesAbsent, PushEnds, AdoptedIsRelease, VanishedCountsFromLife, HoldsOnUnavailable, ReleasesForever,
-        ToldForEver, WaitsOutReleases,
+        ToldForEver, WaitsOutReleases, RefusalEnds, ReplacedIsOutage, OldWriteIsCopys,
     }
     model {
         /// A restarted process keeps its incarnation, and recognises its record by it.
@@ -91,6 +91,8 @@ impl Mutant {
             Self::ForeignBelieved | Self::SilentRewind => store == StoreKind::Observer,
             Self::TimerContinues => store == StoreKind::Forgets,
             Self::ToldForEver => store != StoreKind::Observer,
+            Self::ReplacedIsOutage => matches!(store, StoreKind::Observer | StoreKind::Server),
+            Self::OldWriteIsCopys => matches!(store, StoreKind::Observer | StoreKind::Passed),
             Self::WaitsOutReleases => matches!(store, StoreKind::Observer | StoreKind::Passed),
             Self::TakesAbsent | Self::AdoptedIsRelease | Self::BlindPut => !server,
             Self::VanishedCountsFromLife => !server,

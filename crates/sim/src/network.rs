@@ -33,8 +33,11 @@ impl World<'_> {
     /// A fault at this node has begun or ended.
     pub(crate) fn count_faults(&mut self, x: usize) {
         let mut strengths = [0; Kind::ALL.len()];
-        for index in self.active.iter().filter(|index| self.targets[**index] == x) {
+        for index in &self.active {
             let fault = &self.case.faults[*index];
+            if self.targets[*index] != x && !fault.is_for_all() {
+                continue;
+            }
             let known = &mut strengths[fault.kind as usize];
             *known = u8::try_from(fault.strength).unwrap_or(u8::MAX).max(*known);
         }
@@ -134,6 +137,9 @@ impl World<'_> {
 
     /// Whether the store answers with an error, and whether it did what was asked all the same.
     fn refusal(&self, x: usize, operation: u64, action: &Action) -> Option<(bool, Input)> {
+        if let Some(kind) = self.refused(x, operation, action) {
+            return Some((false, failed(action, kind)));
+        }
         let throttled = self.hits(Kind::Throttling, x, operation, Purpose::Refused);
         if !throttled && !self.hits(Kind::Refusals, x, operation, Purpose::Refused) {
             return None;
@@ -152,6 +158,25 @@ impl World<'_> {
             kind
         };
         Some((!throttled && chance & 8 == 8, failed(action, kind)))
+    }
+
+    /// How a request is refused for as long as a [`Kind::Refused`] lasts.
+    fn refused(&self, x: usize, operation: u64, action: &Action) -> Option<ErrorKind> {
+        let strength = self.strength(Kind::Refused, x);
+        if strength == 0 || strength < 60 && *action == Action::Read {
+            return None;
+        }
+        // Before the first successful read it ends the candidacy, as it should.
+        if self.nodes[x].election.observed().is_none() {
+            return Some(ErrorKind::Unavailable);
+        }
+        let chance = self.chance(x, operation, Purpose::Refusal);
+        Some(if below(chance, 2) == 0 { ErrorKind::Denied } else { ErrorKind::Invalid })
+    }
+
+    /// Whether another store answers than the one that this node's process knows.
+    pub(crate) fn is_of_another_store(&self, x: usize) -> bool {
+        self.nodes[x].knows.is_some_and(|knows| knows != self.generation)
     }
 
     /// What may be asked, and how often.
@@ -196,8 +221,13 @@ impl World<'_> {
             let waits = self.waits(&request);
             let back = request.answer.unwrap_or(100 * US);
             self.store.grant(self.now, nonce, length);
-            // Who gave up meanwhile does not send the second half.
-            if waits {
+            // Who gave up meanwhile does not send the second half, nor who hears another store.
+            if waits && self.is_of_another_store(request.node) {
+                let at = self.now + back;
+                let input = Box::new(failed(&request.action, ErrorKind::Replaced));
+                let answer = Local::Answer(request.operation, input);
+                self.queue.push(at, Event::Local(request.node, answer));
+            } else if waits {
                 let at = self.now + back + request.hold + 50 * US;
                 self.queue.push(at, Event::Commit(request));
             }
@@ -242,7 +272,13 @@ impl World<'_> {
         if self.is_stale_keep_alive(&request) {
             return;
         }
+        // What came true in another store came true there; who sent it learns only that it is another.
+        let replaced = self.is_of_another_store(request.node);
+        let input = if replaced { failed(&request.action, ErrorKind::Replaced) } else { input };
         if let Some(back) = request.answer {
+            if !request.errs && self.waits(&request) {
+                self.nodes[request.node].knows.get_or_insert(self.generation);
+            }
             let answer = Local::Answer(request.operation, Box::new(input));
             self.queue.push(self.now + back, Event::Local(request.node, answer));
         }
@@ -291,6 +327,9 @@ impl World<'_> {
         if late {
             self.cover.zombies += 1;
             self.cover.note(Branch::late(Step::of(&request.action)));
+        }
+        if change.intent == Intent::Renew && old.same_holder && old.put_back {
+            self.cover.note(Branch::PutBack);
         }
         match change.intent {
             Intent::Adopt => self.cover.adopted += 1,

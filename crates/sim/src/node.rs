@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use leasehold_core::{
-    Candidate, Capabilities, Election, Expiry, Incarnation, Input, InvalidTiming, Nonce, Observed,
-    Outcome, Time, Timing, TimingSettings, Token,
+    Candidate, Capabilities, Election, ErrorKind, Expiry, Incarnation, Input, InvalidTiming, Nonce,
+    Observed, Outcome, Time, Timing, TimingSettings, Token,
 };
 
 use crate::case::{Case, Kind, Nanos, StoreKind};
@@ -103,6 +103,8 @@ pub(crate) struct Node {
     pub operations: u64,
     /// The operation in flight.
     pub flight: Option<Flying>,
+    /// The store that its process knows, by how many came before.
+    pub knows: Option<u64>,
     /// The last term that it was told of, and not told to be gone.
     pub told: Option<Bound>,
     /// The greatest token it was told of: what the watch replays below it is old.
@@ -116,6 +118,8 @@ pub(crate) struct Node {
     /// Requests of its term that failed since the last one that extended it; [`PLENTY`] after anything else that
     /// costs time.
     pub setbacks: u32,
+    /// When a request of its term was refused last since then; 0 if none was.
+    pub refused_at: Nanos,
     /// It has read its own record since.
     pub looked: bool,
     /// Since when its process has run on.
@@ -176,12 +180,14 @@ impl Node {
             inbox: Vec::new(),
             operations: 0,
             flight: None,
+            knows: None,
             told: None,
             known: 0,
             wakes: Nanos::MAX,
             wakes_at: Time::NEVER,
             gives_up: Nanos::MAX,
             setbacks: PLENTY,
+            refused_at: 0,
             looked: false,
             running_since: 0,
             misled_at: 0,
@@ -231,12 +237,18 @@ impl Node {
     }
 
     /// A request was answered: it extended the term, or cost time.
-    pub(crate) fn count_setback(&mut self, flying: Flying, input: &Input) {
+    pub(crate) fn count_setback(&mut self, now: Nanos, flying: Flying, input: &Input) {
         match (flying.step, input) {
+            // Refused: for as long as that goes on it costs no more than time.
+            (_, Input::Read(Err(kind)) | Input::Wrote(Err(kind)))
+                if matches!(kind, ErrorKind::Denied | ErrorKind::Invalid) =>
+            {
+                (self.refused_at, self.looked) = (now, false);
+            }
             (Step::Renew, Input::Wrote(Ok(Outcome::Written(_))))
                 if flying.sent >= self.running_since =>
             {
-                (self.setbacks, self.looked) = (0, false);
+                (self.setbacks, self.refused_at, self.looked) = (0, 0, false);
             }
             // A Take may have been sent before, and what was answered to a process that stood still came late.
             (_, Input::Wrote(Ok(Outcome::Written(_)))) => self.setbacks = PLENTY,
@@ -248,6 +260,15 @@ impl Node {
             (Step::Read, Input::Read(Ok(_))) => self.setbacks = PLENTY,
             _ => self.setbacks += 1,
         }
+    }
+
+    /// Whether its term cannot have been saved since it was refused last: two tries that wait for their pace, and four
+    /// requests, of which one may be lost.
+    #[must_use]
+    pub(crate) fn was_refused_of_late(&self, case: &Case, now: Nanos) -> bool {
+        let timeout = self.timing.request_timeout();
+        let pace = self.timing.retry_period().min(timeout);
+        self.refused_at > 0 && now < self.refused_at + self.real(case, 2 * pace + 4 * timeout)
     }
 
     /// When it does something by itself.

@@ -5,6 +5,7 @@ use leasehold_core::{
 };
 
 use crate::case::{Floor, Nanos, StoreKind};
+use crate::draw::below;
 use crate::excuse::{Bound, FOREIGN};
 use crate::mutant::Mutant;
 
@@ -27,6 +28,8 @@ pub(crate) struct State {
     pub late: bool,
     /// What is known of the past in this state.
     pub floor: Option<Token>,
+    /// An administrator put it back.
+    pub put_back: bool,
 }
 
 impl State {
@@ -65,6 +68,8 @@ pub(crate) struct Replaced {
     pub token: Token,
     /// Who wrote it.
     pub writer: Option<Writer>,
+    /// An administrator put it back.
+    pub put_back: bool,
 }
 
 impl Replaced {
@@ -79,6 +84,7 @@ impl Replaced {
             foreign: state.foreign && holder.is_some(),
             token: state.record.as_ref().map_or(0, |record| record.token),
             writer: state.writer,
+            put_back: state.put_back,
         }
     }
 }
@@ -303,6 +309,42 @@ impl Store {
         self.mark(|state| (state.foreign, state.writer, state.late) = (foreign, writer, late));
     }
 
+    /// An administrator puts an earlier record back, as a new state; where the version is what is stored and nothing is
+    /// known of the past, under its old version. False if there is none to put back.
+    pub(crate) fn put_back(&mut self, now: Nanos, draw: u64) -> bool {
+        let present = self.state();
+        let stored = present.record.as_ref().map(|record| (record.nonce, record.token));
+        // A floor that is carried with the record goes back with it, and with the floor the tokens.
+        let any_term = self.floor != Floor::Carried;
+        let fits = |state: &&State| {
+            let ours = state.record.as_ref().filter(|record| {
+                let incarnation = record.holder.as_ref().and_then(|holder| holder.incarnation);
+                incarnation.is_some_and(|incarnation| incarnation != Incarnation(0))
+            });
+            ours.is_some_and(|record| {
+                let other = stored.is_none_or(|(nonce, _)| nonce != record.nonce);
+                other && (any_term || stored.is_some_and(|(_, token)| token == record.token))
+            })
+        };
+        if present.unreadable {
+            return false;
+        }
+        let depth = usize::try_from(below(draw, 8)).unwrap_or(0);
+        let mut fitting = self.log.iter().rev().filter(fits).take(depth + 1);
+        let Some(State { number, record, writer, .. }) = fitting.by_ref().last().cloned() else {
+            return false;
+        };
+        let old_version = self.floor == Floor::None && draw & 1 == 0;
+        self.push(now, record, false);
+        self.mark(|state| {
+            (state.writer, state.put_back) = (writer, true);
+            if old_version {
+                state.number = number;
+            }
+        });
+        true
+    }
+
     /// Somebody spoils the record. Returns what it was.
     pub(crate) fn spoil(&mut self, now: Nanos) -> Option<Record> {
         let record = self.state().record.clone()?;
@@ -374,6 +416,7 @@ impl Store {
             writer: None,
             late: false,
             floor,
+            put_back: false,
         });
     }
 }

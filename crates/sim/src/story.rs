@@ -1,6 +1,6 @@
 //! A schedule told to people.
 
-use leasehold_core::{Action, Contents, Input, Observed, Outcome, Record};
+use leasehold_core::{Action, Contents, Input, Observed, Outcome, Record, printable};
 
 /// An observation in a line.
 #[must_use]
@@ -8,7 +8,7 @@ pub(crate) fn observed(observed: &Observed) -> String {
     let contents = match &observed.contents {
         Contents::Absent => "nothing".to_owned(),
         Contents::Record(stored) => record(stored),
-        Contents::Unreadable(why) => format!("unreadable ({why})"),
+        Contents::Unreadable(why) => format!("unreadable ({})", printable(why)),
     };
     format!("{contents} at {:?}, {:?}", observed.version, observed.expiry)
 }
@@ -27,6 +27,7 @@ pub(crate) fn action(action: &Action) -> String {
 fn record(record: &Record) -> String {
     let holder = record.holder.as_ref().map_or("nobody", |holder| &holder.identity);
     let nonce = record.nonce.0 >> 64 & 0xffff;
+    let holder = printable(holder);
     format!("{holder} token {} nonce {nonce:04x} lease {:?}", record.token, record.lease_duration)
 }
 

@@ -30,7 +30,7 @@ impl World<'_> {
         let silent =
             self.strength(Kind::WatchSilent, x) > 0 || self.strength(Kind::Partition, x) > 0;
         self.nodes[x].watch.dead |= silent;
-        if self.nodes[x].watch.dead {
+        if self.nodes[x].watch.dead || self.is_of_another_store(x) {
             return;
         }
         let chance = draw(self.case.seed, x, state as u64, Purpose::Watch);
@@ -86,6 +86,14 @@ impl World<'_> {
         }
         if self.strength(Kind::Partition, x) > 0 || self.stalled_until > self.now {
             self.stand_watch(x, 50 * MS);
+            return;
+        }
+        if self.is_of_another_store(x) {
+            self.tell(|| format!("the watch of {} finds another store", name(x)));
+            let period = self.nodes[x].timing.retry_period();
+            let wait = self.nodes[x].real(self.case, period);
+            self.stand_watch(x, wait);
+            self.input(x, Input::Look);
             return;
         }
         self.tell(|| format!("the watch of {} stands", name(x)));

@@ -42,6 +42,8 @@ pub(crate) struct World<'a> {
     /// Whom each fault hits.
     pub(crate) targets: Vec<usize>,
     pub(crate) stalled_until: Nanos,
+    /// How many stores were replaced.
+    pub(crate) generation: u64,
     /// Numbers processes and watches.
     pub(crate) numbers: u64,
     /// When the last fault ended.
@@ -93,8 +95,8 @@ impl<'a> World<'a> {
         let foreign = Foreign::new(case);
         let longest_term = longest_term(&nodes, case, foreign.deadline);
         let rewrites = |kind: Kind| {
-            use Kind::{AdminDelete, AdminFree, Clone, Foreign};
-            matches!(kind, AdminDelete | AdminFree | Clone | Foreign)
+            use Kind::{AdminDelete, AdminFree, Clone, Foreign, Replaced, Restored};
+            matches!(kind, AdminDelete | AdminFree | Clone | Foreign | Replaced | Restored)
         };
         let forgets = case.store == StoreKind::Forgets;
         let mut world = Self {
@@ -109,6 +111,7 @@ impl<'a> World<'a> {
             active: Vec::new(),
             targets: vec![0; case.faults.len()],
             stalled_until: 0,
+            generation: 0,
             numbers: count as u64,
             disturbed_at: 0,
             quiet: false,

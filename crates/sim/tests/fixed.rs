@@ -3,7 +3,10 @@
 
 use std::path::{Path, PathBuf};
 
-use leasehold_sim::{Case, Cause, Coverage, Mutant, Rule, generate, generate_at, run};
+use leasehold_sim::{
+    Branch, CandidateConfig, Case, Cause, Coverage, Fault, Kind, Mutant, Rule, generate,
+    generate_at, run,
+};
 
 const SCHEDULES: u64 = 20_000;
 
@@ -60,7 +63,7 @@ fn schedules_that_once_failed_hold() {
     for (path, case) in &found {
         assert_eq!(run(case, false).unwrap().violation, None, "{}", path.display());
     }
-    assert!(found.len() >= 19, "only {} schedules", found.len());
+    assert!(found.len() >= 23, "only {} schedules", found.len());
 }
 
 /// Schedules of a deliberate defect whose harm an excuse once covered that has nothing to do with it.
@@ -73,6 +76,46 @@ fn no_excuse_covers_what_it_does_not_explain() {
         let sound = Case { mutant: None, ..case };
         assert_eq!(run(&sound, false).unwrap().violation, None, "{}", path.display());
     }
+}
+
+/// The schedule of a seed in which nothing goes wrong but that everybody is refused for a while. `longest` says for how
+/// long at most, of one candidate, on its clock and in milliseconds.
+fn refused(seed: u64, longest: impl Fn(&CandidateConfig) -> Option<u64>) -> Option<Case> {
+    let mut case = generate(seed);
+    let of_one = |config: &CandidateConfig| Some(longest(config)? * 1_000_000 / config.rate);
+    let all: Option<Vec<u64>> = case.candidates.iter().map(of_one).collect();
+    let for_ms = all?.into_iter().min()?;
+    let strength = if seed & 1 == 0 { 30 } else { 100 };
+    // By then somebody leads, on a store that forgets too.
+    let at_ms = 12_000 + seed % 2_000;
+    case.faults = vec![Fault { kind: Kind::Refused, node: None, at_ms, for_ms, strength }];
+    Some(case)
+}
+
+fn lost(cover: &Coverage) -> bool {
+    let missing: Vec<Branch> = cover.missing_branches().collect();
+    !missing.contains(&Branch::LostExpired) || !missing.contains(&Branch::LostSuperseded)
+}
+
+/// A refused leader asks again after P or T, whichever is shorter, with a read and a renewal.
+#[test]
+fn a_refusal_that_ends_before_the_deadline_ends_no_term() {
+    let room = |c: &CandidateConfig| {
+        let (period, timeout) = (c.retry_period_ms, c.request_timeout_ms);
+        let after = period + period.min(timeout) + 3 * timeout + 5;
+        c.renew_deadline_ms.checked_sub(after).filter(|room| *room > 20)
+    };
+    let mut played = 0;
+    for case in (0..2_000).filter_map(|seed| refused(seed, room)) {
+        let report = run(&case, false).unwrap();
+        assert_eq!(report.violation, None, "{case:?}");
+        assert!(!lost(&report.cover) && report.cover.terms == 1, "{case:?}");
+        played += 1;
+    }
+    assert!(played > 200, "only {played} schedules");
+    // One that lasts for a lease and more does end it.
+    let ended = (0..200).filter_map(|seed| refused(seed, |_| Some(8_000)));
+    assert!(ended.filter(|case| lost(&run(case, false).unwrap().cover)).count() > 100);
 }
 
 #[test]

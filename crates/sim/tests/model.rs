@@ -20,6 +20,7 @@ fn everything(mode: Mode, seed: u64) -> Setup {
         withdraws: true,
         restarts: if deletes == 0 { ANY } else { 0 },
         deletes,
+        restores: 1,
         copies: true,
         mutant: None,
     }
@@ -161,6 +162,7 @@ fn small_runs_find_what_they_must() {
     let small = Setup {
         restarts: 0,
         deletes: 0,
+        restores: 0,
         zombies: 0,
         late: false,
         ..everything(Mode::ByObserver, 0)
@@ -184,11 +186,12 @@ fn small_runs_find_what_they_must() {
 }
 
 /// Runs that must break a rule and do so after few states.
-const FOUND_SOON: [&str; 6] = [
+const FOUND_SOON: [&str; 7] = [
     "observer-beyond",
     "server-beyond",
     "observer-mutant-timeout-is-success",
     "observer-mutant-takes-absent",
+    "observer-mutant-old-write-is-copys",
     "server-mutant-resurrects",
     "server-mutant-deadline-from-answer",
 ];

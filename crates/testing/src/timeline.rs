@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use leasehold_core::Time;
+use leasehold_core::{Time, printable};
 
 use crate::history::{Answer, Event, What, kind};
 use crate::judge::{Span, spans};
@@ -14,7 +14,10 @@ const LEFT: f64 = 110.0;
 const LANE: f64 = 46.0;
 const TOP: f64 = 40.0;
 
-/// For XML. What XML cannot hold at all becomes a question mark.
+/// The longest text in a picture, and the longest line of a history, in characters.
+const LONGEST: usize = 2_000;
+
+/// For XML, on one line: what XML cannot hold, and what hides or turns text, is escaped as in Rust's literals.
 #[must_use]
 pub fn escape(text: &str) -> String {
     let escaped = |c: char| match c {
@@ -22,10 +25,9 @@ pub fn escape(text: &str) -> String {
         '<' => "&lt;".to_owned(),
         '>' => "&gt;".to_owned(),
         '"' => "&quot;".to_owned(),
-        c if c.is_control() && !matches!(c, '\n' | '\t') => "?".to_owned(),
         c => c.to_string(),
     };
-    text.chars().map(escaped).collect()
+    printable(text).at_most(LONGEST).to_string().chars().map(escaped).collect()
 }
 
 /// One line an event: the time since the first in seconds, the node, what happened.
@@ -35,7 +37,8 @@ pub fn text(events: &[Event]) -> String {
     let mut text = String::new();
     for event in events {
         let at = event.at.since(begin).as_secs_f64();
-        let _ = writeln!(text, "{at:10.4}  {:12} {}", event.node, said(&event.what));
+        let line = format!("{:12} {}", event.node, said(&event.what));
+        let _ = writeln!(text, "{at:10.4}  {}", printable(&line).at_most(LONGEST));
     }
     text
 }

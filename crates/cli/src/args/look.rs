@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use clap::Args;
-use humantime::parse_duration;
 
-use super::{LockArgs, OutputFormat, TimingArgs};
+use super::{LockArgs, OutputFormat, TimingArgs, duration};
 
 /// In which form to answer.
 #[derive(Clone, Copy, Debug, Args)]
@@ -32,7 +31,7 @@ pub struct ExplainArgs {
     #[command(flatten)]
     pub timing: TimingArgs,
     /// How many candidates there are
-    #[arg(long, env = "LEASEHOLD_CANDIDATES", value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=10_000), hide_env = true)]
+    #[arg(long, env = "LEASEHOLD_CANDIDATES", value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=10_000), allow_negative_numbers = true, hide_env = true)]
     pub candidates: u64,
     /// In which form.
     #[command(flatten)]
@@ -64,10 +63,10 @@ pub struct BenchArgs {
     #[command(flatten)]
     pub lock: LockArgs,
     /// How often to measure each
-    #[arg(long, env = "LEASEHOLD_ROUNDS", value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=10_000), hide_env = true)]
+    #[arg(long, env = "LEASEHOLD_ROUNDS", value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=10_000), allow_negative_numbers = true, hide_env = true)]
     pub rounds: u32,
     /// When to give up
-    #[arg(long, env = "LEASEHOLD_TIMEOUT", value_name = "TIME", value_parser = parse_duration, default_value = "5m", hide_env = true)]
+    #[arg(long, env = "LEASEHOLD_TIMEOUT", value_name = "TIME", value_parser = duration, allow_hyphen_values = true, default_value = "5m", hide_env = true)]
     pub timeout: Duration,
     /// In which form.
     #[command(flatten)]

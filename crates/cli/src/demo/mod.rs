@@ -39,7 +39,9 @@ const LEASE: Duration = Duration::from_secs(5);
 pub fn main(args: &DemoArgs, colour: Colour) -> u8 {
     let settings = settings(args);
     if let Err(invalid) = settings.build() {
-        print_error(&explain::refused(&invalid, Paint(false)).trim_end());
+        let refused = explain::refused(&invalid, Paint(false));
+        // On one line: nothing of it was chosen by others, and the flags can be copied from it.
+        print_error(&refused.split_whitespace().collect::<Vec<_>>().join(" "));
         return exit::CONFIG;
     }
     // Before a story that takes its time.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use leasehold::testing::VirtualClock;
 use leasehold::{
     BootClock, Builder, Clock, Error, ErrorKind, Incarnation, LockBackend, MemoryLock, Time,
-    TimingSettings,
+    TimingSettings, printable,
 };
 use leasehold_testing::history::{Event, What};
 use leasehold_testing::judge::Violation;
@@ -115,7 +115,7 @@ async fn play(
     let mut stage = Stage::open(clock.clone(), cast)?;
     let mut teller = Teller::new(begin);
     let lock = opened.as_ref().map_or("a lock in memory, virtual time", |lock| lock.name());
-    let title = format!("three candidates for {lock}; seed {}", story.seed);
+    let title = format!("three candidates for {}; seed {}", printable(lock), story.seed);
     say(&teller.line(begin, "", Tone::Plain, title));
     let timing = stage.timing.to_string();
     let durations: Vec<&str> = timing.split(", ").collect();

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use leasehold::{Leader, Leading, Role, Time};
+use leasehold::{Leader, Leading, Role, Time, printable};
 use leasehold_testing::history::{Event, What};
 use leasehold_testing::judge::{Span as Belief, spans};
 use ratatui::Frame;
@@ -85,7 +85,10 @@ fn dim<'a>(view: &View<'_>, text: impl Into<String>) -> Span<'a> {
 
 fn head<'a>(view: &View<'a>) -> Row<'a> {
     let bold = Style::new().add_modifier(Modifier::BOLD);
-    Row::from(vec![Span::styled(" leasehold demo", bold), Span::raw(format!("  {}", view.lock))])
+    Row::from(vec![
+        Span::styled(" leasehold demo", bold),
+        Span::raw(format!("  {}", printable(view.lock))),
+    ])
 }
 
 /// The lease of whoever leads, or led last, burning down.
@@ -181,7 +184,7 @@ fn strangers(leading: &Leading, width: usize) -> Vec<String> {
     };
     let room = width.saturating_sub(8 + token.chars().count());
     vec![
-        format!(" lease  {}{token}", fitted(&leading.identity, room)),
+        format!(" lease  {}{token}", fitted(&printable(&leading.identity).to_string(), room)),
         format!("        leads, and is none of these three; {length}"),
     ]
 }
@@ -342,7 +345,9 @@ fn state(view: &View<'_>, at: usize) -> (String, Tone) {
         (Role::Leader(token), _) => (format!("LEADS {}", short(token)), Tone::Good),
         (Role::Draining(token), _) => (format!("drains {}", short(token)), Tone::Doubtful),
         (_, Leader::Held(leading)) if leading.is_me => ("led until now".to_owned(), Tone::Plain),
-        (_, Leader::Held(leading)) => (format!("follows {}", leading.identity), Tone::Plain),
+        (_, Leader::Held(leading)) => {
+            (format!("follows {}", printable(&leading.identity)), Tone::Plain)
+        }
         (_, Leader::Nobody) => ("nobody leads".to_owned(), Tone::Doubtful),
         (_, Leader::Unknown) => ("leader unknown".to_owned(), Tone::Doubtful),
     };

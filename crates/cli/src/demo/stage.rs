@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use leasehold::{
     Builder, Clock, Contents, Error, ErrorKind, Fence, Leader, LockBackend, Status, Term, Timing,
-    TimingSettings,
+    TimingSettings, printable,
 };
 use leasehold_testing::candidate::{Candidate, Setup};
 use leasehold_testing::history::{History, What};
@@ -82,7 +82,7 @@ pub(super) struct Stage<'a> {
 pub(super) async fn readable(lock: &dyn LockBackend) -> Result<(), Error> {
     match lock.read().await?.contents {
         Contents::Unreadable(what) => {
-            let why = format!("what is stored is no record: {what}");
+            let why = format!("what is stored is no record: {}", printable(&what).at_most(1_000));
             Err(Error::new(ErrorKind::Corrupt, "read the lock", why))
         }
         Contents::Absent | Contents::Record(_) => Ok(()),

@@ -23,9 +23,9 @@ use super::screen::{self, View};
 use super::stage::{Act, Cast, Health, NAMES, Stage, readable};
 use super::tell::{Line, Teller, Tone};
 use crate::args::Colour;
-use crate::exit;
 use crate::output::{Paint, print_error, write};
 use crate::signals::{Request, Signals};
+use crate::{exit, runtime};
 
 /// How often it is drawn anew.
 const FRAME: Duration = Duration::from_millis(100);
@@ -51,8 +51,10 @@ pub(super) fn main(lock: Option<&str>, settings: TimingSettings, colour: Colour)
     };
     let url =
         lock.map_or_else(|| scratch.as_ref().map(Scratch::url).unwrap_or_default(), str::to_owned);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let Ok(runtime) = runtime else { return exit::INTERNAL };
+    let runtime = match runtime::new() {
+        Ok(runtime) => runtime,
+        Err(code) => return code,
+    };
     let paint = Paint::stdout(colour);
     let local = LocalSet::new();
     let ended = runtime.block_on(local.run_until(show(&url, settings, paint)));

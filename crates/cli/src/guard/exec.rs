@@ -4,7 +4,7 @@
 //! Rust offers them there only through `unsafe`.
 
 use std::ffi::{OsStr, OsString};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -16,6 +16,7 @@ use rustix::termios::tcsetpgrp;
 use super::cgroup::Group;
 use super::priority;
 use crate::exit;
+use crate::output::print_error;
 
 /// The name of the hidden subcommand.
 pub const SUBCOMMAND: &str = "__exec";
@@ -44,8 +45,7 @@ pub fn main(arguments: &[OsString]) -> ExitCode {
         Err(error) => error,
     };
     let (code, reason) = exit::cannot_run(&error);
-    // Nobody is left to complain to if this fails.
-    let _ = writeln!(io::stderr(), "leasehold: cannot run {}: {reason}", program.display());
+    print_error(&format!("cannot run {}: {reason}", program.display()));
     ExitCode::from(code)
 }
 

@@ -13,7 +13,7 @@ use nix::sys::signal::SigSet;
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::fs::{MemfdFlags, memfd_create};
-use rustix::process::{Pid, PidfdFlags, getpid, pidfd_open, set_child_subreaper};
+use rustix::process::{PidfdFlags, getpid, pidfd_open, set_child_subreaper};
 
 use super::cgroup::{Group, Mode};
 use super::{process, procs, wire};
@@ -21,6 +21,9 @@ use crate::boot::Timer;
 
 /// The argument with which the guard checks itself, says what is missing and ends.
 pub(super) const CHECK: &str = "check";
+
+/// What the guard says if nothing is missing.
+const FINE: &str = "fine";
 
 /// How long starting a guard may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -70,38 +73,43 @@ pub fn check(program: &Path, cgroup: Mode) -> Result<(), Unfit> {
     command.arg0("leasehold").args([process::SUBCOMMAND, CHECK]);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut guard = command.spawn().map_err(|error| unfit(&error))?;
-    let ended = wait(&mut guard);
-    if !matches!(ended, Ok(true)) {
+    let said = hear(&mut guard);
+    if said.is_err() {
         let _ = guard.kill();
     }
-    let status = guard.wait().map_err(|error| unfit(&error))?;
-    match ended {
-        Ok(true) if status.success() => Ok(()),
-        Ok(true) => {
-            let mut said = String::new();
-            let _ = guard.stdout.take().map(|mut out| out.read_to_string(&mut said));
-            let (what, why) = said.trim().split_once('\t').unwrap_or(("the guard ended", ""));
-            let why = if why.is_empty() { status.to_string() } else { why.to_owned() };
-            let cure = if what.starts_with("/proc") { PROC } else { REFUSED };
-            Err(Unfit { what: format!("in the guard, {what}"), why, cure })
-        }
-        Ok(false) => Err(unfit(&io::Error::from(io::ErrorKind::TimedOut))),
-        Err(error) => Err(unfit(&error)),
+    // Where SIGCHLD is ignored there is nobody to wait for.
+    let ended = guard.wait();
+    let said = said.map_err(|error| unfit(&error))?;
+    if said.trim() == FINE {
+        return Ok(());
     }
+    let Some((what, why)) = said.trim().split_once('\t') else {
+        let how = ended.map_or_else(|error| error.to_string(), |status| status.to_string());
+        return Err(unfit(&io::Error::other(format!("it ended at once: {how}"))));
+    };
+    let cure = if what.starts_with("/proc") { PROC } else { REFUSED };
+    Err(Unfit { what: format!("in the guard, {what}"), why: why.to_owned(), cure })
 }
 
-/// Whether it ended in time.
-fn wait(guard: &mut Child) -> io::Result<bool> {
-    let pid = i32::try_from(guard.id()).ok().and_then(Pid::from_raw);
-    let pidfd = pidfd_open(pid.unwrap_or_else(getpid), PidfdFlags::empty())?;
+/// What it says before it ends.
+fn hear(guard: &mut Child) -> io::Result<String> {
+    let Some(mut out) = guard.stdout.take() else { return Ok(String::new()) };
     let patience = Timespec::try_from(PATIENCE).map_err(io::Error::other)?;
-    Ok(poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&patience))? == 1)
+    if poll(&mut [PollFd::new(&out, PollFlags::IN)], Some(&patience))? == 0 {
+        return Err(io::Error::from(io::ErrorKind::TimedOut));
+    }
+    let mut said = [0; 512];
+    let length = out.read(&mut said)?;
+    Ok(String::from_utf8_lossy(&said[..length]).into_owned())
 }
 
 /// The guard's part of the check.
 pub(super) fn check_guard() -> ExitCode {
     match check_here() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => {
+            let _ = writeln!(io::stdout(), "{FINE}");
+            ExitCode::SUCCESS
+        }
         Err(Unfit { what, why, .. }) => {
             let _ = writeln!(io::stdout(), "{what}\t{why}");
             ExitCode::FAILURE

@@ -19,8 +19,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{
-    Pid, Signal, WaitId, WaitIdOptions, getpid, getsid, kill_process_group, set_child_subreaper,
-    waitid,
+    Pid, Signal, WaitId, WaitIdOptions, getpid, kill_process_group, set_child_subreaper, waitid,
 };
 
 use super::board::Board;
@@ -98,7 +97,7 @@ impl<'a> Process<'a> {
         let mut child_signals = SigSet::empty();
         child_signals.add(NixSignal::SIGCHLD);
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
-        let session = getsid(None)?.as_raw_pid();
+        let (_, session) = procs::own_group_and_session()?;
         Ok(Self {
             guard: Guard::new(now(), session, group.is_some()),
             socket: io::stdin().as_fd().try_clone_to_owned()?,

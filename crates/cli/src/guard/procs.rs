@@ -188,6 +188,15 @@ fn read(pid: i32) -> io::Result<(Seen, bool)> {
     parse(&stat).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
 }
 
+/// This process's group and session, 0 for one that began outside of its pid namespace: the calls of our library take
+/// that for impossible.
+///
+/// # Errors
+/// `/proc` cannot be read.
+pub fn own_group_and_session() -> io::Result<(i32, i32)> {
+    read(rustix::process::getpid().as_raw_pid()).map(|(seen, _)| (seen.group, seen.session))
+}
+
 /// The fields of `/proc/PID/stat`. The name in parentheses may itself contain anything.
 fn parse(stat: &[u8]) -> Option<(Seen, bool)> {
     let name_end = stat.iter().rposition(|&byte| byte == b')')?;

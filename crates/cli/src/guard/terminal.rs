@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::io::Errno;
-use rustix::process::{Pid, getpgrp, test_kill_process_group};
+use rustix::process::{Pid, test_kill_process_group};
 use rustix::termios::{
     OptionalActions, Termios, isatty, tcgetattr, tcgetpgrp, tcsetattr, tcsetpgrp,
 };
@@ -32,7 +32,8 @@ impl Loan {
     /// (`leasehold run -- CMD | less`) the others of the group need the terminal themselves.
     #[must_use]
     pub fn available(stdin: impl AsFd) -> Option<Self> {
-        let own = getpgrp();
+        // A group that began outside of this pid namespace cannot be given the terminal back from here.
+        let own = Pid::from_raw(procs::own_group_and_session().ok()?.0)?;
         let foreground =
             isatty(&stdin) && tcgetpgrp(&stdin) == Ok(own) && procs::is_alone_in(own.as_raw_pid());
         let terminal = foreground.then(|| stdin.as_fd().try_clone_to_owned().ok()).flatten()?;

@@ -17,7 +17,7 @@ use leasehold_guard::{
 use nix::sys::signal::{SigSet, Signal as NixSignal};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, getsid, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::debug;
 
@@ -87,6 +87,7 @@ impl Thread {
         group: Option<Group>,
     ) -> io::Result<Self> {
         let spared = procs::own_pids()?;
+        let (_, session) = procs::own_group_and_session()?;
         let timer = Timer::new()?;
         let board = Board::new(instants)?;
         let (socket, far) = wire::pair()?;
@@ -107,7 +108,6 @@ impl Thread {
         let raw = i32::try_from(guard.id()).map_err(|_wide| Errno::SRCH)?;
         // Not reaped yet, so the pid is still its own.
         let pidfd = pidfd_open(Pid::from_raw(raw).ok_or(Errno::SRCH)?, PidfdFlags::empty())?;
-        let session = getsid(None)?.as_raw_pid();
         // From here on CMD may run, and nothing fails.
         let mut fds = vec![stdin.as_fd(), board.as_fd()];
         fds.extend(liveness.as_ref().map(AsFd::as_fd));

@@ -1,6 +1,7 @@
 #!/bin/sh
-# The work of a term: itself, a plain child and one in a session of its own, each holding a witness lock for as
-# long as it lives. Whoever finds its witness locked has met work of another term, and says so.
+# The work of a term: itself, a plain child and one in a session of its own, each holding a witness
+# lock for as long as it lives. Whoever finds its witness locked has met work of another term, and
+# says so.
 dir=$1
 role=${2:-child}
 if [ "$role" = child ]; then

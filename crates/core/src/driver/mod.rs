@@ -3,6 +3,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "nonces and incarnations are drawn here")]
 
+mod standby;
 mod store;
 
 use std::collections::VecDeque;
@@ -22,6 +23,9 @@ use crate::status::{Counters, Status};
 use crate::term::{Held, Live};
 use crate::time::Time;
 use crate::timing::Timing;
+
+use standby::Standby;
+use store::timed_out;
 
 /// What the handles ask of the driver.
 #[derive(Debug)]
@@ -81,6 +85,7 @@ pub(crate) struct State {
     /// The last write failed. A reading that succeeds says nothing about writing, unless another leads.
     write_failed: bool,
     counters: Counters,
+    standby: Standby,
 }
 
 enum Answer {
@@ -119,6 +124,7 @@ impl Driver {
                 },
                 answer = answered(&mut state.request) => self.answered(answer),
                 item = pushed(&mut state.watch) => self.pushed(item),
+                answer = state.standby.answer() => self.permitted(answer),
                 () = wake => self.input(Input::Tick),
             }
         }
@@ -137,11 +143,13 @@ impl Driver {
         self.withdraw(now);
         self.watch(now);
         self.request(now);
+        self.ask(now);
         // By now a term may have ended.
         let now = self.clock.now();
         self.publish(now);
         let error = self.state.store_error.clone().or_else(|| unreadable(&self.election));
-        let status = Status::of(&self.election, now, error, self.state.counters);
+        let mut status = Status::of(&self.election, now, error, self.state.counters);
+        status.standby_error = self.state.standby.denied().cloned();
         if self.state.closing && !self.has_work() {
             let patience = now + 3 * self.timing.request_timeout();
             self.state.patience.get_or_insert(patience);
@@ -171,7 +179,10 @@ impl Driver {
         let reopen = self.state.watch_at.filter(|_| self.state.watch.is_none());
         let patience = self.state.patience.filter(|at| *at > now);
         let next = self.election.next_deadline(now);
-        [reopen, patience, self.silent_at()].into_iter().flatten().fold(next, Time::min)
+        [reopen, patience, self.silent_at(), self.asks_at(now)]
+            .into_iter()
+            .flatten()
+            .fold(next, Time::min)
     }
 
     /// When the work of the running term has been silent for too long.
@@ -269,7 +280,7 @@ impl Driver {
             let incarnation = Incarnation(random());
             error!(
                 lock = self.lock.name(), %incarnation,
-                "a copy of this process holds the lock under our own incarnation; going on under a new one"
+                "what is stored names this process and is none of its last writes: a copy of this process runs, or somebody put an old copy of the record back; going on under a new incarnation"
             );
             self.election.handle(now, Input::Reborn(incarnation));
         }
@@ -390,7 +401,7 @@ fn failed(failure: &Failure, store_error: Option<&Error>) -> Error {
                 floor.map_or("its beginning".to_owned(), |floor| floor.to_string())
             ),
         ),
-        Failure::Denied | Failure::Invalid => match store_error {
+        Failure::Replaced | Failure::Denied | Failure::Invalid => match store_error {
             Some(error) => error.clone(),
             None => new(ErrorKind::Invalid, "the store refused the request".to_owned()),
         },

@@ -30,7 +30,12 @@ impl Driver {
                 self.input(Input::Hint(observed));
             }
             ended => {
-                self.note_watch(ended.and_then(Result::err));
+                let error = ended.and_then(Result::err);
+                // A watch ends no term. What it said of another store, a read settles at once.
+                if error.as_ref().is_some_and(|error| error.kind() == ErrorKind::Replaced) {
+                    self.input(Input::Look);
+                }
+                self.note_watch(error);
                 self.state.watch = None;
                 self.state.watch_at = Some(self.clock.now() + self.timing.retry_period());
                 self.input(Input::Push(false));
@@ -123,6 +128,7 @@ impl Driver {
             Answer::Wrote(answer) => {
                 self.state.write_failed = answer.is_err();
                 self.note(answer.as_ref().err());
+                self.note_write(&answer);
                 if matches!(answer, Ok(Outcome::Conflict)) {
                     self.state.counters.conflicts += 1;
                 }
@@ -161,6 +167,6 @@ impl Driver {
     }
 }
 
-fn timed_out(operation: &'static str) -> Error {
+pub(super) fn timed_out(operation: &'static str) -> Error {
     Error::new(ErrorKind::Unavailable, operation, "no answer within the request timeout")
 }

@@ -59,13 +59,23 @@ impl Election {
                 self.schedule_read(now);
             }
             Err(kind) => {
-                match kind {
-                    ErrorKind::Denied if self.seen.is_none() => self.fail(now, Failure::Denied),
-                    ErrorKind::Invalid => self.fail(now, Failure::Invalid),
-                    _ => {}
-                }
+                self.heed_error(now, kind);
                 self.read_at = self.after_failure(now, sent, kind);
             }
+        }
+    }
+
+    /// What an error decides. A refusal, of whatever class, proves nothing about who leads: once a read has succeeded
+    /// it is a state. Before that it shows a configuration that cannot work.
+    fn heed_error(&mut self, now: Time, kind: ErrorKind) {
+        let worked = self.seen.is_some() && !self.is(Mutant::RefusalEnds);
+        match kind {
+            // What answers knows nothing of this term, and another may lead there.
+            ErrorKind::Replaced if self.is(Mutant::ReplacedIsOutage) => {}
+            ErrorKind::Replaced => self.fail(now, Failure::Replaced),
+            ErrorKind::Denied if !worked => self.fail(now, Failure::Denied),
+            ErrorKind::Invalid if !worked => self.fail(now, Failure::Invalid),
+            _ => {}
         }
     }
 
@@ -107,9 +117,7 @@ impl Election {
                     ErrorKind::Throttled { .. } => self.after_failure(now, sent, kind),
                     _ => now,
                 };
-                if kind == ErrorKind::Invalid {
-                    self.fail(now, Failure::Invalid);
-                }
+                self.heed_error(now, kind);
                 self.mistake_for_success(now, &attempt);
                 self.unresolved(now, Attempt { refused: false, ..attempt });
             }

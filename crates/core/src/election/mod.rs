@@ -160,6 +160,7 @@ impl Election {
                     self.read_at = self.read_at.min(due);
                 }
             }
+            Input::Look => self.look = true,
             Input::Read(answer) => self.answered_read(now, answer),
             Input::Wrote(answer) => self.answered_write(now, answer),
             Input::Tick => {}
@@ -377,7 +378,8 @@ impl Election {
 
     fn fail(&mut self, now: Time, failure: Failure) {
         if self.standing {
-            self.end(now, Loss::Superseded);
+            let replaced = failure == Failure::Replaced;
+            self.end(now, if replaced { Loss::Replaced } else { Loss::Superseded });
             self.standing = false;
             self.failure = Some(failure);
         }

@@ -63,6 +63,12 @@ pub enum Mutant {
     WaitsOutReleases,
     /// What was read once is told for ever, where no lease is counted.
     ToldForEver,
+    /// A refusal ends the term.
+    RefusalEnds,
+    /// Leads on although another store answers.
+    ReplacedIsOutage,
+    /// An older write of one's own is taken for a copy's.
+    OldWriteIsCopys,
 }
 
 impl Election {

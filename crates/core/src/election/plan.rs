@@ -156,7 +156,7 @@ impl Election {
         let ErrorKind::Throttled { retry_after: Some(delay) } = kind else {
             return again;
         };
-        let asked = again.max(now + delay);
+        let asked = again.max(now + delay.min(self.timing.longest_back_off()));
         match self.leadership(now) {
             // A leader obeys as far as its deadline allows a read and a renewal.
             Some(term) => asked.min(again.max(term.until - 2 * self.timing.request_timeout())),
@@ -188,8 +188,11 @@ impl Election {
             Step::Release => Intent::Release,
         };
         let expected = self.seen.as_ref()?.observed.version.clone();
+        // Not once its token is known to have been used: the version came back with an old record.
+        let used =
+            |attempt: &Attempt| !self.is_by_server() && attempt.change.record.token <= self.highest;
         let same = |attempt: &&Attempt| {
-            attempt.change.intent == Intent::Take && attempt.expected == expected
+            attempt.change.intent == Intent::Take && attempt.expected == expected && !used(attempt)
         };
         // One unresolved Take per version: the same bytes are sent again, and count from the first time.
         if let (Intent::Take, Some(attempt)) = (intent, self.own.unresolved.iter().find(same)) {
@@ -237,7 +240,7 @@ impl Election {
         record.max(floor).max(self.highest).saturating_add(1)
     }
 
-    fn term_token(&self) -> Token {
+    pub(super) fn term_token(&self) -> Token {
         match self.phase {
             Phase::Leading(term) => term.token,
             Phase::Claiming { token } | Phase::Ended { token, .. } => token,

@@ -17,6 +17,8 @@ enum Whose {
     OurTake,
     /// Our release's.
     OurRelease,
+    /// A write of ours that newer ones of ours had replaced: somebody put an old copy of the record back.
+    OurPast,
     /// Written by a copy of this process.
     Copy,
     Stranger,
@@ -64,9 +66,16 @@ impl Election {
                 self.give_up_term(now);
                 self.copied = true;
             }
-            Whose::Stranger => self.settle_stranger(now, &observed),
+            Whose::OurPast => {
+                self.settle_stranger(now, &observed, true);
+                // Once it is given up nothing else tells it from a copy's.
+                if self.phase == Phase::Following {
+                    self.own.disowned = observed.record().map(|record| record.nonce);
+                }
+            }
+            Whose::Stranger => self.settle_stranger(now, &observed, false),
         }
-        self.own.unresolved.retain(|attempt| attempt.expected == version);
+        self.own.resolve(|attempt| attempt.expected == version);
     }
 
     /// Who does not lead now cannot tell from its own record, once the store may have gone back to it, that
@@ -96,15 +105,15 @@ impl Election {
             *token = *stored;
         }
         if self.own.attempt(nonce).is_some() {
-            self.own.previous = self.own.acknowledged;
-            self.own.acknowledged = Some(nonce);
+            self.own.recognise(Some(nonce));
         }
         if let (Phase::Leading(term), Expiry::Suspended) = (&mut self.phase, observed.expiry) {
             term.renew_at = now;
         }
     }
 
-    fn settle_stranger(&mut self, now: Time, observed: &Observed) {
+    /// Not ours, or no longer.
+    fn settle_stranger(&mut self, now: Time, observed: &Observed, was_ours: bool) {
         if observed.expiry == Expiry::ByServer {
             let stray = |attempt: &&super::Attempt| {
                 attempt.change.intent == Intent::Take
@@ -117,7 +126,7 @@ impl Election {
         match &mut self.phase {
             Phase::Following => {}
             Phase::Ended { .. } if keeps => {}
-            Phase::Leading(term) if may_reassert(term.token, self.highest, observed) => {
+            Phase::Leading(term) if may_reassert(term.token, self.highest, observed, was_ours) => {
                 term.renew_at = now;
             }
             Phase::Leading(_) | Phase::Claiming { .. } | Phase::Ended { .. } => {
@@ -139,11 +148,22 @@ impl Election {
         match self.own.attempt(record.nonce).map(|attempt| attempt.change.intent) {
             Some(Intent::Take) => Whose::OurTake,
             Some(Intent::Release) => Whose::OurRelease,
-            _ if self.own.recognises(record.nonce) => Whose::Ours,
+            _ if self.own.recognises(record.nonce) && !self.is_past(record) => Whose::Ours,
             _ if self.is(Mutant::OwnByIncarnation) && self.names_us(record) => Whose::Ours,
+            _ if self.was_ours(record) => Whose::OurPast,
             _ if self.is_copys(record, observed.expiry) => Whose::Copy,
             _ => Whose::Stranger,
         }
+    }
+
+    /// Written by us in an earlier term than the present one.
+    fn is_past(&self, record: &Record) -> bool {
+        record.token < self.term_token() && !self.is(Mutant::OldWriteIsCopys)
+    }
+
+    fn was_ours(&self, record: &Record) -> bool {
+        let wrote = self.own.recognises(record.nonce) || self.own.wrote_before(record.nonce);
+        wrote && !self.is(Mutant::OldWriteIsCopys)
     }
 
     /// Our incarnation with a nonce that is not ours. An old record of ours that a forgetful store brought
@@ -162,7 +182,7 @@ impl Election {
     pub(super) fn is_seen_ours(&self) -> bool {
         let record = self.seen.as_ref().and_then(|seen| seen.observed.record());
         record.is_some_and(|record| {
-            record.holder.is_some() && self.own.recognises(record.nonce)
+            record.holder.is_some() && self.own.recognises(record.nonce) && !self.is_past(record)
                 || self.is(Mutant::OwnByIncarnation) && self.names_us(record)
                 || self.is(Mutant::ReleasesAnything)
         })
@@ -328,8 +348,9 @@ impl Election {
 }
 
 /// Whether a leader whose deadline runs asserts its record again over this version. A greater token, held or
-/// released, and any foreign holder are another leader.
-fn may_reassert(token: Token, highest: Token, observed: &Observed) -> bool {
+/// released, and any foreign holder are another leader. Its own token is a copy's, unless it was an older write of its
+/// own that came back.
+fn may_reassert(token: Token, highest: Token, observed: &Observed, was_ours: bool) -> bool {
     if highest > token {
         return false;
     }
@@ -338,7 +359,10 @@ fn may_reassert(token: Token, highest: Token, observed: &Observed) -> bool {
         (Contents::Absent, _) | (_, Expiry::Suspended) => true,
         (Contents::Record(record), _) => match &record.holder {
             None => true,
-            Some(holder) => holder.incarnation.is_some() && record.token < token,
+            Some(holder) => {
+                holder.incarnation.is_some()
+                    && (record.token < token || was_ours && record.token == token)
+            }
         },
     }
 }

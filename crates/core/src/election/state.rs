@@ -1,10 +1,14 @@
 //! What a candidate remembers: its phase, the request in flight, what it saw, and its own writes.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::backend::{Change, Observed, Version};
+use crate::backend::{Change, Intent, Observed, Version};
 use crate::record::{Nonce, Token};
 use crate::time::Time;
+
+/// So many writes of a term are remembered: 64 KiB, and more than two hours at the default timing.
+const REMEMBERED: usize = 4096;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Phase {
@@ -87,6 +91,8 @@ pub(super) struct Own {
     pub(super) version: Option<Version>,
     /// The one before, so that a late watch event of it is recognised.
     pub(super) previous: Option<Nonce>,
+    /// The nonces of writes before that, newest last: somebody may put an old copy of our record back.
+    pub(super) earlier: VecDeque<Nonce>,
     pub(super) unresolved: Vec<Attempt>,
     /// A record of ours that no longer proves anything, since the store may have forgotten who came after.
     pub(super) disowned: Option<Nonce>,
@@ -105,11 +111,43 @@ impl Own {
     }
 
     pub(super) fn acknowledge(&mut self, nonce: Option<Nonce>) {
+        self.recognise(nonce);
+        self.resolve(|_| false);
+    }
+
+    /// The last write of ours that is known to have been stored is this one.
+    pub(super) fn recognise(&mut self, nonce: Option<Nonce>) {
         if self.acknowledged != nonce {
-            self.previous = self.acknowledged;
+            let past = std::mem::replace(&mut self.previous, self.acknowledged);
+            past.into_iter().for_each(|past| self.remember(past));
+            self.acknowledged = nonce;
         }
-        self.acknowledged = nonce;
-        self.unresolved.clear();
+    }
+
+    /// Keeps the unresolved attempts that may still be recognised as such.
+    pub(super) fn resolve(&mut self, keep: impl Fn(&Attempt) -> bool) {
+        for attempt in std::mem::take(&mut self.unresolved) {
+            if keep(&attempt) {
+                self.unresolved.push(attempt);
+            } else if attempt.change.intent == Intent::Renew
+                && self.acknowledged != Some(attempt.nonce())
+            {
+                // It may have been stored, or be stored yet over what somebody puts back.
+                self.remember(attempt.nonce());
+            }
+        }
+    }
+
+    fn remember(&mut self, nonce: Nonce) {
+        if self.earlier.len() == REMEMBERED {
+            self.earlier.pop_front();
+        }
+        self.earlier.push_back(nonce);
+    }
+
+    /// Whether this is the nonce of a write of ours that newer ones have replaced.
+    pub(super) fn wrote_before(&self, nonce: Nonce) -> bool {
+        self.earlier.contains(&nonce)
     }
 
     /// Whether this is the nonce of an acknowledged write, or of an unresolved one.

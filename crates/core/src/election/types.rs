@@ -43,6 +43,8 @@ pub enum Input {
     Hint(Observed),
     /// The watch stands, or ended.
     Push(bool),
+    /// The watch said something that only a read can settle: read at once.
+    Look,
     /// The read in flight was answered.
     Read(Result<Observed, ErrorKind>),
     /// The write in flight was answered.
@@ -88,6 +90,8 @@ pub enum Loss {
     Expired,
     /// Another leader, or a copy of this process, was read.
     Superseded,
+    /// Another store answers than the one in which this term was won.
+    Replaced,
     /// We gave it back.
     Resigned,
     /// Its owner was dropped.
@@ -121,8 +125,10 @@ pub enum Failure {
         /// What it said before.
         before: Token,
     },
-    /// The store refused the first read.
+    /// Another store answers than before.
+    Replaced,
+    /// The store refused the very first read: it never worked for this candidate.
     Denied,
-    /// The store called the request wrong.
+    /// The store called the very first read wrong: it never worked for this candidate.
     Invalid,
 }

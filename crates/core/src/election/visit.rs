@@ -33,6 +33,7 @@ impl Election {
         self.own.unresolved.retain(matters);
         self.own.acknowledged = self.own.acknowledged.filter(recurs);
         self.own.previous = self.own.previous.filter(recurs);
+        self.own.earlier.retain(recurs);
         let named = |version: &Version| {
             let flight = match &self.flight {
                 Some(Flight::Write { attempt, .. }) => Some(&**attempt),
@@ -227,10 +228,11 @@ impl Held {
 
 impl Own {
     fn show(&mut self, see: &mut dyn FnMut(Atom<'_>), by_server: bool, belief: Duration) {
-        let Self { acknowledged, version, previous, unresolved, disowned } = self;
+        let Self { acknowledged, version, previous, earlier, unresolved, disowned } = self;
         acknowledged.visit(see);
         version.visit(see);
         previous.visit(see);
+        earlier.iter_mut().for_each(|nonce| nonce.visit(see));
         for attempt in unresolved {
             // Only a Take is sent again, and counts from its first send.
             let take = attempt.change.intent == Intent::Take;
@@ -249,7 +251,7 @@ impl Failure {
                 }
                 see(Atom::Mark(before));
             }
-            Self::Corrupt(_) | Self::Denied | Self::Invalid => {}
+            Self::Corrupt(_) | Self::Replaced | Self::Denied | Self::Invalid => {}
         }
     }
 }

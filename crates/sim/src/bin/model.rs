@@ -131,6 +131,7 @@ fn contents(run: &Run) -> String {
         (setup.restarts == ANY, "restarts".to_owned()),
         (setup.restarts != ANY && setup.restarts > 0, format!("{} restart", setup.restarts)),
         (setup.deletes > 0, format!("{} deletion", setup.deletes)),
+        (setup.restores > 0, format!("{} old copy put back", setup.restores)),
     ];
     let parts = parts.into_iter().filter(|(holds, _)| *holds).map(|(_, text)| text);
     let parts: Vec<String> = parts.collect();

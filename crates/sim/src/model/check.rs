@@ -41,7 +41,7 @@ pub struct Outcome {
 
 /// How often each event happened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts([u64; 4]);
+pub struct Counts([u64; 5]);
 
 impl Counts {
     /// How often this one did.
@@ -85,7 +85,7 @@ struct Exploration {
 #[derive(Default)]
 struct Shared {
     stop: AtomicBool,
-    events: [AtomicU64; 4],
+    events: [AtomicU64; 5],
 }
 
 impl Shared {

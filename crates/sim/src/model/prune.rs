@@ -10,6 +10,7 @@ impl World {
     /// Forgets what can never matter again.
     pub(crate) fn prune(&mut self) {
         let Self { nodes, register, deletes, .. } = self;
+        register.prune();
         let stored = register.record.as_ref().map(|record| record.nonce);
         register.leases.retain(|lease| {
             // To revoke what no Take will use changes nothing.

@@ -16,6 +16,10 @@ pub(crate) struct Register {
     pub leases: Vec<Lease>,
     /// The greatest token of any term.
     pub greatest: Token,
+    /// What an administrator saved.
+    pub saved: Option<Record>,
+    /// What is stored was put back.
+    pub put_back: bool,
 }
 
 /// A lease that the store keeps, named by the nonce of the Take it was granted for.
@@ -33,11 +37,21 @@ pub(crate) struct Effect {
     pub broken: Option<Rule>,
     /// A leader asserted its record again where it was not.
     pub reasserted: bool,
+    /// A leader wrote over an old copy of its own record.
+    pub over_old_copy: bool,
 }
 
 impl Register {
     pub(crate) fn new(mode: Mode) -> Self {
-        Self { mode, version: Version::absent(), record: None, leases: Vec::new(), greatest: 0 }
+        Self {
+            mode,
+            version: Version::absent(),
+            record: None,
+            leases: Vec::new(),
+            greatest: 0,
+            saved: None,
+            put_back: false,
+        }
     }
 
     pub(crate) fn observe(&self) -> Observed {
@@ -111,6 +125,7 @@ impl Register {
             (Mode::ByServer, Intent::Take) | (Mode::ByObserver, _) => {
                 self.version = fresh();
                 self.record = Some(record);
+                self.put_back = false;
             }
         }
         Some(effect)
@@ -129,6 +144,7 @@ impl Register {
             Intent::Renew if is_own => {
                 let same = held.is_some_and(|held| held.holder == record.holder);
                 effect.broken = (!same).then_some(Rule::Extension);
+                effect.over_old_copy = self.put_back;
             }
             Intent::Renew => {
                 effect.reasserted = true;
@@ -139,6 +155,31 @@ impl Register {
             Intent::Adopt => effect.broken = held.is_some().then_some(Rule::Release),
         }
         effect
+    }
+
+    /// An administrator saves what is stored.
+    pub(crate) fn save(&mut self) {
+        self.saved = self.record.clone();
+    }
+
+    /// What was saved is stored again, under a new version.
+    pub(crate) fn put_back(&mut self, fresh: Version) {
+        self.record = self.saved.take();
+        self.version = fresh;
+        self.put_back = true;
+    }
+
+    /// What was saved of the term that lasts.
+    pub(crate) fn saved(&self) -> Option<&Record> {
+        let held = self.record.as_ref().filter(|record| record.holder.is_some())?;
+        self.saved.as_ref().filter(|saved| saved.token == held.token)
+    }
+
+    /// Forgets what was saved, once its term is over.
+    pub(crate) fn prune(&mut self) {
+        if self.saved().is_none() {
+            self.saved = None;
+        }
     }
 
     fn stored_nonce(&self) -> Option<Nonce> {
@@ -165,6 +206,7 @@ impl Register {
         self.leases.retain(|lease| Some(lease.nonce) != stored);
         self.version = Version::absent();
         self.record = None;
+        self.put_back = false;
     }
 
     /// Time passes at the store: ends the leases that are `longest` old.
@@ -188,9 +230,10 @@ pub(crate) fn is_revocation(change: &Change) -> bool {
 
 impl Visit for Register {
     fn visit(&mut self, see: &mut dyn FnMut(Atom<'_>)) {
-        let Self { mode: _, version, record, leases, greatest } = self;
+        let Self { mode: _, version, record, leases, greatest, saved, put_back: _ } = self;
         version.visit(see);
         record.visit(see);
+        saved.visit(see);
         for Lease { nonce, age: _ } in leases {
             nonce.visit(see);
         }

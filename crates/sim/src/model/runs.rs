@@ -59,6 +59,7 @@ const BASE: Setup = Setup {
     withdraws: false,
     restarts: 0,
     deletes: 0,
+    restores: 0,
     copies: false,
     mutant: None,
 };
@@ -67,6 +68,8 @@ const OVER: &[Event] = &[Event::HandOver, Event::AmbiguousThenOwn];
 const OVER_LATE: &[Event] = &[Event::HandOver, Event::AmbiguousThenOwn, Event::ZombieApplied];
 const AGAIN: &[Event] =
     &[Event::HandOver, Event::AmbiguousThenOwn, Event::ZombieApplied, Event::Reassertion];
+
+const OLD_COPY: &[Event] = &[Event::HandOver, Event::AmbiguousThenOwn, Event::OverOldCopy];
 
 /// The runs in which every state must keep every rule. Together they hold every step.
 fn safe() -> Vec<Run> {
@@ -85,6 +88,8 @@ fn safe() -> Vec<Run> {
         ),
         run("observer-restart", Setup { restarts: ANY, ..one.clone() }, OVER_LATE),
         run("observer-withdraw", Setup { withdraws: true, ..plain }, OVER),
+        // Without zombies: a re-assertion that lands after its term is taken for a copy's, as after a deletion.
+        run("observer-restore", Setup { restores: 1, ..plain.clone() }, OLD_COPY),
         run("observer-delete", Setup { deletes: 1, copies: true, ..one }, AGAIN),
         run("observer-equal", Setup { lease: 3, rates: &[EQUAL], ..observer }, OVER_LATE),
         run("server-late", Setup { late: true, zombies: 0, ..server.clone() }, OVER),
@@ -112,6 +117,7 @@ fn beyond() -> Vec<Run> {
 pub fn all() -> Vec<Run> {
     let mut runs = safe();
     runs.extend(beyond());
+    runs.push(old_copy());
     runs.push(residue());
     runs.extend(mutants());
     runs
@@ -126,6 +132,18 @@ fn residue() -> Run {
         mode: Mode::ByServer,
         rates: &[FAST_STORE],
         zombies: 1,
+        ..BASE
+    };
+    Run { setup, breaks: &[Rule::Copy], needs: &[] }
+}
+
+/// An older write of one's own that an administrator puts back is taken for a copy's.
+fn old_copy() -> Run {
+    let setup = Setup {
+        name: "observer-mutant-old-write-is-copys",
+        rates: &[FAST_OTHER],
+        restores: 1,
+        mutant: Some(Mutant::OldWriteIsCopys),
         ..BASE
     };
     Run { setup, breaks: &[Rule::Copy], needs: &[] }

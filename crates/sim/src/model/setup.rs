@@ -56,6 +56,9 @@ pub struct Setup {
     pub restarts: u8,
     /// How often an administrator may delete the record once both candidates saw its holder, if not its last renewal.
     pub deletes: u8,
+    /// How often an administrator may save the record of a leader and put it back while the term lasts, once the other
+    /// candidate saw a newer one.
+    pub restores: u8,
     /// A candidate may take a record of its own for a copy's, and go on under a new incarnation.
     pub copies: bool,
     /// The deliberate defect of the run, if any.

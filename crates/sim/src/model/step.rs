@@ -36,6 +36,10 @@ pub enum Step {
     Restart(usize),
     /// An administrator deletes the record.
     Delete,
+    /// An administrator saves the record.
+    Save,
+    /// An administrator puts back what was saved.
+    PutBack,
 }
 
 /// What must happen at least once, lest a run without violation prove nothing.
@@ -49,12 +53,19 @@ pub enum Event {
     AmbiguousThenOwn,
     /// A leader asserts its record again where it was not.
     Reassertion,
+    /// A leader writes over an old copy of its own record.
+    OverOldCopy,
 }
 
 impl Event {
     /// All of them, in order.
-    pub const ALL: [Self; 4] =
-        [Self::HandOver, Self::ZombieApplied, Self::AmbiguousThenOwn, Self::Reassertion];
+    pub const ALL: [Self; 5] = [
+        Self::HandOver,
+        Self::ZombieApplied,
+        Self::AmbiguousThenOwn,
+        Self::Reassertion,
+        Self::OverOldCopy,
+    ];
 
     /// How often it happened is said with this word.
     #[must_use]
@@ -64,13 +75,14 @@ impl Event {
             Self::ZombieApplied => "zombies applied",
             Self::AmbiguousThenOwn => "ambiguous then own",
             Self::Reassertion => "re-assertions",
+            Self::OverOldCopy => "writes over an old copy",
         }
     }
 }
 
 /// What happened in one step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Events([bool; 4]);
+pub struct Events([bool; 5]);
 
 impl Events {
     /// Whether this happened.
@@ -100,6 +112,26 @@ impl World {
         if self.deletes > 0 && self.is_holder_known() {
             steps.push(Step::Delete);
         }
+        if self.restores > 0 && self.register.saved().is_none() && self.is_holder_known() {
+            steps.push(Step::Save);
+        }
+        if self.is_saved_outdated() {
+            steps.push(Step::PutBack);
+        }
+    }
+
+    /// What was saved is of the term that lasts, and neither candidate believes it to be the last sign of life: who was
+    /// cut off since it was written waits for nobody.
+    fn is_saved_outdated(&self) -> bool {
+        let Some(saved) = self.register.saved() else { return false };
+        let nonce = Some(saved.nonce);
+        let shows = |observed: &Observed| observed.record().map(|record| record.nonce) == nonce;
+        let stored = self.register.record.as_ref().map(|record| record.nonce);
+        let known = self.nodes.iter().any(|node| {
+            let told = matches!(&node.wire, Wire::Answered(Reply::Read(seen)) if shows(seen));
+            told || node.election.observed().is_some_and(shows)
+        });
+        !known && stored != nonce
     }
 
     fn steps_of(&self, x: usize, setup: &Setup, steps: &mut Vec<Step>) {
@@ -195,6 +227,15 @@ impl World {
                 self.deletes -= 1;
                 self.register.delete();
             }
+            Step::Save => {
+                self.restores -= 1;
+                self.register.save();
+            }
+            Step::PutBack => {
+                let version = Version::number(self.fresh.version);
+                self.fresh.version += 1;
+                self.register.put_back(version);
+            }
         }
         events
     }
@@ -236,6 +277,7 @@ impl World {
         let effect = register.write(&write.expected, &write.change, version)?;
         *broken = broken.or(effect.broken);
         events.note(Event::Reassertion, effect.reasserted);
+        events.note(Event::OverOldCopy, effect.over_old_copy);
         Some(register.observe())
     }
 

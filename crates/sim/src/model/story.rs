@@ -99,6 +99,8 @@ fn describe(world: &World, step: Step) -> String {
         Step::Stand(x) => format!("{} stands", name(x)),
         Step::Restart(x) => format!("{} dies and starts again", name(x)),
         Step::Delete => "an administrator deletes the record".to_owned(),
+        Step::Save => "an administrator saves the record".to_owned(),
+        Step::PutBack => "an administrator puts back what was saved".to_owned(),
     }
 }
 

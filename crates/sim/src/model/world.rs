@@ -92,6 +92,7 @@ pub struct World {
     pub(crate) fresh: Fresh,
     pub(crate) restarts: u8,
     pub(crate) deletes: u8,
+    pub(crate) restores: u8,
     pub(crate) broken: Option<Rule>,
     /// To take a record of one's own for a copy's breaks a rule.
     pub(crate) copies: bool,
@@ -123,6 +124,7 @@ impl World {
             fresh: Fresh { nonce: 1, version: 1, incarnation: 3 },
             restarts: setup.restarts,
             deletes: setup.deletes,
+            restores: setup.restores,
             broken: None,
             copies: !setup.copies,
         };

@@ -4,6 +4,7 @@ mod edges;
 mod idle;
 mod pitfalls;
 mod races;
+mod refusals;
 mod rules;
 mod table;
 mod waits;

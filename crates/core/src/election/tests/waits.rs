@@ -64,8 +64,8 @@ fn a_follower_waits_as_long_as_the_store_asks() {
     let mut play = Play::new();
     play.input(Input::Stand);
     play.poll().unwrap();
-    play.input(Input::Read(Err(throttled(Duration::from_secs(60)))));
-    assert_eq!(play.run_for(Duration::from_secs(59)), []);
+    play.input(Input::Read(Err(throttled(Duration::from_secs(20)))));
+    assert_eq!(play.run_for(Duration::from_secs(19)), []);
     assert_eq!(play.run_for(Duration::from_secs(1))[0], Action::Read);
 }
 

@@ -1,0 +1,111 @@
+//! Removal of a lock that nobody needs any more.
+
+use std::io;
+use std::path::Path;
+
+use rustix::io::Errno;
+
+use crate::disk::{Directory, Disk};
+use crate::form;
+use crate::place::Place;
+
+/// Removes the files of exactly this lock: its own if this crate wrote it, and those next to it whose names are this
+/// lock's. The number of files. For a lock that its maker alone knows: **whoever holds it would go on for up to a
+/// lease, next to the next holder.**
+///
+/// # Errors
+/// The path cannot be a lock's, the directory cannot be read, or a file not be removed.
+#[doc(hidden)]
+pub fn remove_scratch(path: impl AsRef<Path>) -> io::Result<usize> {
+    let place = Place::parse(path.as_ref())
+        .map_err(|why| io::Error::new(io::ErrorKind::InvalidInput, why))?;
+    let directory = match Directory::open(&place.directory) {
+        Ok(directory) => directory,
+        Err(Errno::NOENT) => return Ok(0),
+        Err(errno) => return Err(errno.into()),
+    };
+    let is_ours = match directory.contents(&place.name) {
+        Ok(Some(own)) => form::lock_of(&own.bytes).is_ok(),
+        // Not a file: not ours.
+        Ok(None) | Err(Errno::NXIO | Errno::LOOP) => false,
+        Err(errno) => return Err(errno.into()),
+    };
+    let own = is_ours.then(|| place.name.clone());
+    let beside = directory.list()?.into_iter().filter(|name| place.role(name).is_some());
+    let mut removed = 0;
+    for name in own.into_iter().chain(beside) {
+        match directory.unlink(&name) {
+            Ok(()) => removed += 1,
+            // Somebody was faster; or it only has such a name.
+            Err(Errno::NOENT | Errno::ISDIR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(removed)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::form::tests::record;
+    use crate::place::State;
+    use crate::store::Store;
+
+    fn names(path: &Path) -> Vec<String> {
+        let entries = fs::read_dir(path).unwrap();
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn only_the_files_of_this_very_lock_are_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let directory = Directory::open(dir.path()).unwrap();
+        let others = ["jobs2", "jobs.a", "jobs.0000000000000001", "job"];
+        for name in others.iter().chain(&["jobs"]) {
+            let place = Place::parse(&dir.path().join(name)).unwrap();
+            let store = Store { place: &place, disk: &directory };
+            store.create(1, &record(1), &|| Ok(())).unwrap();
+            fs::write(dir.path().join(place.scratch(1)), "").unwrap();
+        }
+        let foreign = ["jobs.txt", "jobs.record", "jobs.x.alive", "jobs.bak"];
+        for name in foreign {
+            fs::write(dir.path().join(name), "").unwrap();
+        }
+        let before = names(dir.path());
+        assert_eq!(remove_scratch(dir.path().join("jobs")).unwrap(), 4);
+        let after = names(dir.path());
+        assert_eq!(after.len(), before.len() - 4, "{after:?}");
+        assert!(others.iter().chain(&foreign).all(|name| after.contains(&(*name).to_owned())));
+        for name in others {
+            let place = Place::parse(&dir.path().join(name)).unwrap();
+            let count = after.iter().filter(|file| place.role(file.as_ref()).is_some()).count();
+            assert_eq!(count, 3, "{name}: {after:?}");
+        }
+        assert_eq!(remove_scratch(dir.path().join("jobs")).unwrap(), 0);
+    }
+
+    #[test]
+    fn what_is_not_ours_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        fs::write(path("notes"), "of somebody").unwrap();
+        fs::create_dir(path("dir")).unwrap();
+        fs::write(path("dir").join("x"), "").unwrap();
+        std::os::unix::fs::symlink(path("notes"), path("link")).unwrap();
+        let place = Place::parse(&path("dir")).unwrap();
+        let baton = place.baton(State { lock: 1, generation: 1, id: 1 });
+        fs::create_dir(dir.path().join(baton)).unwrap();
+        let before = names(dir.path());
+        for name in ["notes", "dir", "link", "none"] {
+            assert_eq!(remove_scratch(path(name)).unwrap(), 0, "{name}");
+        }
+        assert_eq!(names(dir.path()), before);
+        assert_eq!(remove_scratch("/no/such/directory/x").unwrap(), 0);
+        assert!(remove_scratch("").is_err() && remove_scratch("/").is_err());
+    }
+}

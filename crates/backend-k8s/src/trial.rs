@@ -1,0 +1,113 @@
+//! Whether a candidate could take a lock, tried without writing: the API server goes through a dry run as through a write,
+//! rights, policies and webhooks included, and stores nothing.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::api::PostParams;
+use leasehold_core::{
+    Contents, Holder, Incarnation, Nonce, Observed, Record, Timing, TimingSettings, Wall,
+};
+use serde_json::Value;
+use tokio::time::Instant;
+
+use crate::claim;
+use crate::failure::{Failure, Reason};
+use crate::lock::Api;
+use crate::object::Object;
+
+/// How often a lock is read again that changed meanwhile.
+const TRIES: u32 = 3;
+
+impl Api {
+    /// See [`leasehold_core::LockBackend::may_take`].
+    pub(crate) async fn may_take(&self) -> Result<(), Failure> {
+        self.trial().await.map(|_took| ())
+    }
+
+    /// The same, with the time that the trial took, if it told anything.
+    pub(crate) async fn trial(&self) -> Result<Option<Duration>, Failure> {
+        for _ in 0..TRIES {
+            let seen = self.read().await?;
+            let object = seen.version.cargo::<Object>();
+            if let Some(why) = object.and_then(|object| self.form.is_closed(object)) {
+                return Err(Failure::denied(why));
+            }
+            if matches!(seen.contents, Contents::Unreadable(_)) {
+                return Ok(None);
+            }
+            let began = Instant::now();
+            match self.try_on(&seen, object).await {
+                Ok(_) => return Ok(Some(began.elapsed())),
+                // Its holder renewed; who may not write is told so in any case.
+                Err(failure) if failure.reason == Reason::Conflict => {}
+                Err(failure) if failure.text().contains("not support dry run") => return Ok(None),
+                Err(failure) if failure.reason == Reason::Refused => {
+                    return self.refused(object, failure).await;
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+        Ok(None)
+    }
+
+    /// What a candidate would write, in the name of this host, as candidates are called unless they are told otherwise.
+    async fn try_on(&self, seen: &Observed, object: Option<&Object>) -> Result<Value, Failure> {
+        let incarnation = Some(Incarnation(random()?.into()));
+        let holder = object.map(|_| Holder { identity: host(), incarnation, advertise: None });
+        let now = Wall(u64::try_from(Timestamp::now().as_millisecond()).unwrap_or(0));
+        let timing = TimingSettings::default().or(&crate::lock::TIMING).build();
+        let record = Record {
+            token: seen.record().filter(|_| holder.is_some()).map_or(0, |record| record.token),
+            holder,
+            lease_duration: timing
+                .map_or(Duration::from_secs(15), |it: Timing| it.lease_duration()),
+            nonce: Nonce(random()?.into()),
+            acquired: now,
+            renewed: now,
+            extra: serde_json::Map::new(),
+        };
+        let mut draft = object.map_or_else(|| self.form.draft(&self.place), Object::draft);
+        claim::put(self.form, object, &mut draft, &record, object.is_some())
+            .map_err(Failure::invalid)?;
+        let bytes = draft.into_bytes();
+        match object {
+            Some(_) => self.put(bytes, &dry()).await,
+            None => self.make(bytes, &dry()).await,
+        }
+    }
+
+    /// A policy may judge by the holder's name, and candidates may have another. One that refuses the object as it is refuses
+    /// every write.
+    async fn refused(
+        &self,
+        object: Option<&Object>,
+        failure: Failure,
+    ) -> Result<Option<Duration>, Failure> {
+        let Some(object) = object else { return Err(failure) };
+        match self.put(object.draft().into_bytes(), &dry()).await {
+            Err(unchanged) if unchanged.reason == Reason::Refused => Err(failure),
+            _ => Ok(None),
+        }
+    }
+}
+
+fn dry() -> PostParams {
+    PostParams { dry_run: true, ..PostParams::default() }
+}
+
+fn random() -> Result<u64, Failure> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(|error| {
+        Failure::unavailable(format!("the kernel gives no random bytes: {error}"))
+    })?;
+    Ok(u64::from_ne_bytes(bytes))
+}
+
+fn host() -> String {
+    #[cfg(unix)]
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    #[cfg(not(unix))]
+    let name = std::env::var("COMPUTERNAME").unwrap_or_default();
+    if name.is_empty() { "trial".to_owned() } else { name }
+}

@@ -1,0 +1,96 @@
+//! What every command needs from the machine before it begins, and what becomes of a defect.
+
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::fs::File;
+use std::io::{self, Write};
+use std::panic::{self, PanicHookInfo, UnwindSafe};
+use std::sync::mpsc;
+use std::thread;
+
+use rustix::process::{Resource, getrlimit};
+use tokio::runtime::{Builder, Runtime};
+
+use crate::exit;
+use crate::output::print_error;
+
+use leasehold::{printable, redacted};
+
+/// The runtime of a command.
+///
+/// # Errors
+/// The exit code: the machine does not give one, and it was said why.
+pub fn new() -> Result<Runtime, u8> {
+    Builder::new_current_thread().enable_all().build().map_err(|error| {
+        print_error(&format!("cannot start: {error}"));
+        exit::INTERNAL
+    })
+}
+
+/// How many threads a command may need at once: for its clock, its files, its guard, and names of hosts.
+const THREADS: usize = 4;
+
+/// Makes sure that so many descriptors, and some threads, are to be had, before anything begins: where none is left,
+/// libraries panic.
+///
+/// # Errors
+/// The exit code: they are not, and it was said why.
+pub fn with_descriptors(count: usize) -> Result<(), u8> {
+    threads().map_err(|error| {
+        print_error(&format!(
+            "cannot start {THREADS} threads: {error}; raise the limit of this user's processes (ulimit -u), or that of the container (pids)"
+        ));
+        exit::CONFIG
+    })?;
+    let all: io::Result<Vec<File>> = (0..count).map(|_| File::open("/")).collect();
+    all.map(drop).map_err(|error| {
+        let limit = getrlimit(Resource::Nofile).current;
+        let limit = limit.map_or_else(|| "unlimited".to_owned(), |limit| limit.to_string());
+        print_error(&format!(
+            "cannot open {count} file descriptors: {error}; the limit of this process is {limit} (ulimit -n): raise it"
+        ));
+        exit::CONFIG
+    })
+}
+
+/// That all of them are to be had at the same time.
+fn threads() -> io::Result<()> {
+    let mut started = Vec::new();
+    for _ in 0..THREADS {
+        let (sender, ended) = mpsc::channel::<()>();
+        // It ends when the other end is dropped.
+        let wait = move || {
+            let _ = ended.recv();
+        };
+        let thread = thread::Builder::new().stack_size(64 * 1024).spawn(wait)?;
+        started.push((sender, thread));
+    }
+    for (sender, thread) in started {
+        drop(sender);
+        let _ = thread.join();
+    }
+    Ok(())
+}
+
+/// Runs a command. A panic of it is told in a line, and is an exit code of ours.
+pub fn guarded(command: impl FnOnce() -> u8 + UnwindSafe) -> u8 {
+    panic::set_hook(Box::new(tell));
+    panic::catch_unwind(command).unwrap_or(exit::INTERNAL)
+}
+
+/// In the words of the standard library's hook, as far as a message may be shown.
+fn tell(defect: &PanicHookInfo<'_>) {
+    let what = defect.payload_as_str().unwrap_or("no message");
+    let place = defect.location().map(|at| format!(" at {at}")).unwrap_or_default();
+    let thread = thread::current();
+    let thread = thread.name().unwrap_or("without a name");
+    // A standard error that cannot be written to is no reason for a second one.
+    let _ = writeln!(
+        io::stderr(),
+        "leasehold: this is a defect, please report it: thread {thread} panicked{place}: {}",
+        printable(&redacted(what)).at_most(2_000)
+    );
+    let trace = Backtrace::capture();
+    if trace.status() == BacktraceStatus::Captured {
+        let _ = writeln!(io::stderr(), "{trace}");
+    }
+}
