@@ -1,4 +1,5 @@
-//! Guard and supervisor in a model of a kernel: fixed seeds, deliberate flaws, and schedules made by hand.
+//! Guard and supervisor in a model of a kernel: fixed seeds, deliberate flaws, and schedules made
+//! by hand.
 #![allow(clippy::unwrap_used, reason = "only tests are here")]
 
 use leasehold_sim::processes::{

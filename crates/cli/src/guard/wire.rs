@@ -142,7 +142,8 @@ pub fn receive<T: Message>(socket: impl AsFd) -> Received<T> {
     let length = loop {
         match recvmsg(&socket, &mut [IoSliceMut::new(&mut bytes)], &mut control, flags) {
             Ok(message) => break message.bytes,
-            Err(Errno::INTR) => {}
+            // An end that was closed with something unread says so once, before what it had sent.
+            Err(Errno::INTR | Errno::CONNRESET) => {}
             Err(Errno::AGAIN) => return Received::Nothing,
             Err(_) => return Received::Closed,
         }
@@ -191,6 +192,17 @@ mod tests {
             }
         }
         assert!(matches!(receive::<Order>(&far), Received::Closed));
+    }
+
+    #[test]
+    fn what_was_sent_is_read_though_its_sender_ended_with_something_unread() {
+        let (near, far) = pair().unwrap();
+        send(&far, &Report::Stopped(19), &[]).unwrap();
+        send(&near, &Order::Look, &[]).unwrap();
+        drop(far);
+        let Received::Message(report, _) = receive::<Report>(&near) else { panic!() };
+        assert_eq!(report, Report::Stopped(19));
+        assert!(matches!(receive::<Report>(&near), Received::Closed));
     }
 
     #[test]

@@ -22,8 +22,8 @@ impl Watch {
         instant.min(self.kill_from + KILL_NOW).max(self.works_until())
     }
 
-    /// Until when a guard that kills and says so is left to it: it does what could be done in its place. But one that
-    /// falls silent while the lease ends must leave time to do it.
+    /// Until when a guard that kills and says so is left to it: it does what could be done in its
+    /// place. But one that falls silent while the lease ends must leave time to do it.
     fn works_until(&self) -> Time {
         if self.beat == Time(0) {
             return self.beat;

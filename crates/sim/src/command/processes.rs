@@ -15,8 +15,8 @@ use super::{Failure, Outcome, core_time, on_cores, per_second};
 /// How many schedules a core takes at a time.
 const CHUNK: u64 = 64;
 
-/// Guard and supervisor of a command in a model of a kernel: adversarial process trees, and an invariant judged after
-/// every system call. Ends with 1 if one was broken.
+/// Guard and supervisor of a command in a model of a kernel: adversarial process trees, and the
+/// invariants judged after every system call. Ends with 1 if one was broken.
 #[derive(Debug, Parser)]
 #[command(name = "leasehold-sim processes", bin_name = "cargo xtask sim processes", version)]
 pub(crate) struct Processes {

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::draw::{Draws, Purpose};
 
-/// A schedule: a lease, a supervisor with its end in view, a process tree that does what it likes, and what goes wrong.
+/// A schedule: a lease, a supervisor with its end in view, a process tree that does what it likes,
+/// and what goes wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Case {
@@ -221,8 +222,8 @@ pub fn generate(seed: u64) -> Case {
     case
 }
 
-/// The same, so that the guard stops for good in the middle of its last kill, and there are only sessions and hidden
-/// processes, which neither a group nor a list shows.
+/// The same, so that the guard stops for good in the middle of its last kill, and there are only
+/// sessions and hidden processes, which neither a group nor a list shows.
 fn sharp(case: Case, f: &mut Draws) -> Case {
     let after = u32::try_from(f.between(2, 12)).unwrap_or(2);
     let freeze = Fault { at_ms: 0, after, for_ms: 6_000, kind: Kind::FreezeGuard };

@@ -1,4 +1,5 @@
-//! The guard's process: drives [`leasehold_guard::Guard`] as the product does, one system call a turn.
+//! The guard's process: drives [`leasehold_guard::Guard`] as the product does, one system call a
+//! turn.
 
 use std::collections::VecDeque;
 use std::time::Duration;

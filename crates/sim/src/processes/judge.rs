@@ -241,6 +241,8 @@ impl World {
     /// The watch says how it ended.
     pub(super) fn judge_outcome(&mut self, outcome: &Outcome) {
         let now = self.kernel.now;
+        // The word of a guard that lies proves nothing, but it dates what nobody else saw.
+        let lied = self.case.faults.iter().any(|fault| fault.kind == super::Kind::GuardLies);
         if self.story.on() {
             self.story.line(now, format!("watch: {outcome:?}"));
         }
@@ -256,7 +258,7 @@ impl World {
             let last = self.judge.last_alive;
             // What a spared child left behind may have been killed as if it were CMD's.
             let later = outcome.alive_at > last && self.case.spared == 0;
-            if later || outcome.at < last {
+            if (later || outcome.at < last) && !lied {
                 let what = format!("dated {:?} to {:?}: {last:?}", outcome.alive_at, outcome.at);
                 return self.break_rule(Rule::Dates, what);
             }
@@ -277,7 +279,7 @@ impl World {
             return self.break_rule(Rule::Passing, what);
         }
         let late = self.judge.last_alive > outcome.dead_by;
-        if late && outcome.overrun().is_none() {
+        if late && !lied && outcome.overrun().is_none() {
             self.break_rule(Rule::Report, "it outlived the lease, and nothing is said".into());
         }
         self.judge_quiet(outcome);
@@ -316,7 +318,8 @@ impl World {
         }
     }
 
-    /// The guard frees the liveness lock: on `file:` the lock may pass on at once if the supervisor is gone.
+    /// The guard frees the liveness lock: on `file:` the lock may pass on at once if the supervisor
+    /// is gone.
     pub(super) fn judge_guards_end(&mut self, dead: bool) {
         let now = self.kernel.now;
         let lives: Vec<Pid> = self.kernel.living(Kin::Cmd).map(|process| process.pid).collect();

@@ -1,7 +1,8 @@
 //! A small model of a kernel: processes, how they end, who becomes the parent of whom, and signals.
 //!
-//! Only what guard and supervisor can observe is modelled. Pids are given out in a small circle, so that they come
-//! again soon; as in Linux a number is not given out while a process, a group or a session has it.
+//! Only what guard and supervisor can observe is modelled. Pids are given out in a small circle, so
+//! that they come again soon; as in Linux a number is not given out while a process, a group or a
+//! session has it.
 
 use leasehold_guard::{Exit, Time, signal};
 

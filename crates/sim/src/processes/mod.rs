@@ -1,9 +1,14 @@
 //! Guard and supervisor of `leasehold run` in a small model of a kernel.
 //!
-//! The objects that decide are the product's ([`leasehold_guard::Guard`] and [`leasehold_guard::Watch`]); they are
-//! driven as the product drives them, one system call a turn, with everybody else's turns between. CMD's processes
-//! fork, hide, reparent, change their session, user and namespace and end as they like; guard and supervisor are
-//! frozen, starved and killed. After every turn the invariants ([`Rule`]) are judged by who really lives.
+//! The objects that decide are the product's ([`leasehold_guard::Guard`] and
+//! [`leasehold_guard::Watch`]); they are driven as the product drives them, one system call a turn,
+//! with everybody else's turns between. CMD's processes fork, hide, reparent, change their session,
+//! user and namespace and end as they like; guard and supervisor are frozen, starved and killed.
+//! After every turn the invariants ([`Rule`]) are judged by who really lives.
+//!
+//! Not modelled: threads, `ptrace`, a full process table, a `/proc` of another namespace, and more
+//! than one thing that happens within a system call. A process that leaves CMD's tree and its control
+//! group has escaped (docs/RUN.md); no process does it here.
 //!
 //! - `case.rs`: what a seed stands for.
 //! - `kernel.rs`: processes, parents, groups, namespaces, signals. `list.rs`: lists that take time.
@@ -33,7 +38,8 @@ pub enum Rule {
     Release,
     /// "All dead" is said without the kernel's word.
     Evidence,
-    /// Something that could be killed lives when the lease may pass to another, though somebody had the time to kill.
+    /// Something that could be killed lives when the lease may pass to another, though somebody had
+    /// the time to kill it.
     Passing,
     /// What outlives the lease is not reported, or not by name.
     Report,
@@ -95,7 +101,8 @@ pub struct Played {
 pub enum Flaw {
     /// In a machine.
     Machine(Defect),
-    /// The error of a channel whose other end was closed with something unread is taken for its end.
+    /// The error of a channel whose other end was closed with something unread is taken for its
+    /// end.
     ResetIsTheEnd,
 }
 

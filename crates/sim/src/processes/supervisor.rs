@@ -1,4 +1,5 @@
-//! The supervisor's process: the thread that drives [`leasehold_guard::Watch`], one system call a turn.
+//! The supervisor's process: the thread that drives [`leasehold_guard::Watch`], one system call a
+//! turn.
 
 use std::collections::VecDeque;
 
