@@ -165,7 +165,7 @@ async fn what_is_not_the_api_server_is_unavailable_and_nothing_else() {
         json_of(&lease(&json!({"namespace": "m"}))),
         json_of(&lease(&json!({"uid": ""}))),
         Answer::html("200 OK").header(&format!("x: {}", "y".repeat(1 << 20))),
-        Answer::html("200 OK").header(&"x: y\r\n".repeat(500).trim_end().to_owned()),
+        Answer::html("200 OK").header("x: y\r\n".repeat(500).trim_end()),
         // Somebody else's "not found" is no absence.
         Answer::status(404, "no", json!({"kind": "leases", "name": "y"})),
         Answer::status(404, "no", json!({})),
