@@ -301,7 +301,7 @@ mod tests {
         let chosen: Vec<&str> = request.options.chosen().iter().map(|case| case.id).collect();
         assert_eq!(chosen, ["Q1", "EX1", "EX2", "EX3", "EX4", "EX5", "EX6"]);
         assert!(request.options.is_filtered());
-        assert_eq!(parsed("memory").unwrap().options.chosen().len(), 73);
+        assert_eq!(parsed("memory").unwrap().options.chosen().len(), 75);
         for (line, says) in [
             ("--frob", "no option"),
             ("--seed", "needs a value"),

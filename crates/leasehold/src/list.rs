@@ -72,7 +72,7 @@ mod tests {
         let found = list(&format!("file:{}", directory.path().display())).await.unwrap();
         let names: Vec<&str> =
             found.iter().map(|listed| listed.name.rsplit('/').next().unwrap()).collect();
-        assert_eq!(names, ["a-garbage", "b", "c-empty", "d-braces", "e\u{1b}[2J\nf"]);
+        assert_eq!(names, ["a-garbage", "b", "c-empty", "d-braces", r"e\u{1b}[2J\nf"]);
         let observed = |at: usize| found[at].observed.as_ref().unwrap();
         let holder = observed(1).record().unwrap().holder.clone().unwrap();
         assert_eq!(holder.identity, "node-a");

@@ -95,7 +95,9 @@ mod tests {
         let scratch = Scratch::beside(&url, "bench");
         let made = scratch.lock("x");
         let name = |rest: &str| format!("jobs.{}.x{rest}", scratch.run());
-        for name in [&name(""), &name(".1.record"), "jobs", "jobs2", "jobs.x", "jobs.1.record"] {
+        const RECORD: &str = ".0000000000000001.2.0000000000000003.record";
+        let others = ["jobs", &format!("jobs{RECORD}"), "jobs.x", "jobs2"];
+        for name in others.into_iter().chain([&*name(""), &name(RECORD)]) {
             std::fs::write(path(name), "").unwrap();
         }
         for other in [&url, &format!("{url}2"), &Scratch::beside(&url, "bench").lock("x")] {
@@ -108,7 +110,7 @@ mod tests {
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .collect();
         left.sort();
-        assert_eq!(left, ["jobs", "jobs.1.record", "jobs.x", "jobs2"]);
+        assert_eq!(left, others);
         assert!(is_scratch(&name("")) && !is_scratch("jobs.x") && !is_scratch("bench-1"));
     }
 }

@@ -257,7 +257,7 @@ fn check_credentials(scheme: &str, rest: &str) -> Result<(), Error> {
     }
     if !are_hosts(hosts) {
         return Err(invalid(
-            "what should be a host and its port (a number) is none; a login stands before it and ends with '@' (user:password@host), and in it %40 is written for '@', %3A for ':' and %2F for '/'"
+            "what stands where a host belongs is not HOST or HOST:PORT. A login is written before the host and ends with '@' (user:password@host); inside it write %40 for '@', %3A for ':' and %2F for '/'"
                 .to_owned(),
         ));
     }
