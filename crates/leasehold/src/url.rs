@@ -210,17 +210,21 @@ fn names_secret(parameter: &str) -> bool {
 /// `place`.
 fn may_hold_login(rest: &str, place: &str) -> bool {
     let place = place.trim_start_matches('/');
-    let authority = &place[..place.find(['/', '#']).unwrap_or(place.len())];
+    let authority = &place[..place.find('/').unwrap_or(place.len())];
+    let after = &rest[authority.len()..];
     if !are_hosts(authority.rsplit_once('@').map_or(authority, |(_, hosts)| hosts)) {
         return true;
     }
+    // An empty password with another '@' behind it was cut short by a reserved character.
     let has_password = |login: &str| {
         let login = percent_decode_str(login).decode_utf8_lossy().into_owned();
-        login.split_once(':').is_some_and(|(_, password)| !password.is_empty())
+        login
+            .split_once(':')
+            .is_some_and(|(_, password)| !password.is_empty() || after.contains('@'))
     };
     match authority.rsplit_once('@') {
         Some((login, _)) => has_password(login),
-        None => is_cut_short(authority, &rest[authority.len()..]),
+        None => is_cut_short(authority, after),
     }
 }
 

@@ -18,6 +18,12 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 /// The user without rights.
 const NOBODY: u32 = 65_534;
 
+/// What a command said, without the warning that the tests' own directory lies in a container's own layer.
+pub fn without_caveat(text: &str) -> String {
+    let lines = text.lines().filter(|line| !line.contains("lock-not-shared"));
+    lines.flat_map(|line| [line, "\n"]).collect()
+}
+
 /// A directory for one test. Every process of the test carries its path in `LEASEHOLD_TEST_MARK`; those still alive
 /// at the end are killed, by pid and only if they carry it.
 pub struct Scene {
