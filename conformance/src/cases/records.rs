@@ -114,7 +114,7 @@ pub(super) async fn coordinated(world: &World) -> Outcome {
     let ended = world.within("it says why it stays out", LEASE, b.campaign()).await?;
     let error = b.elector().campaign().await.err();
     must(
-        ended.is_err() && error.as_ref().is_some_and(|error| error.kind() == ErrorKind::Corrupt),
+        ended.is_err() && error.as_ref().is_some_and(|error| error.kind() == ErrorKind::Denied),
         || format!("a coordinated lock gives {error:?}"),
     )?;
     let text = error.map(|error| error.to_string()).unwrap_or_default();
