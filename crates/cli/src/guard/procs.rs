@@ -5,8 +5,10 @@
 //! what `/proc` does not show.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::fs;
+use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use leasehold_guard::{Children, Depth, Listing, Process, Seen, Target, Targets};
@@ -77,10 +79,42 @@ pub fn state(pid: Pid) -> State {
     }
 }
 
+/// The lists of children of this process's first thread, to which orphans go, and of the one that called [`keep`].
+static KEPT: OnceLock<Vec<File>> = OnceLock::new();
+
+/// Keeps open what a list needs at least: there may be no descriptor left when everything must be killed.
+///
+/// # Errors
+/// It cannot be opened.
+pub fn keep() -> io::Result<()> {
+    let first = rustix::process::getpid().as_raw_pid();
+    let own = rustix::thread::gettid().as_raw_pid();
+    let mut threads = vec![first, own];
+    threads.dedup();
+    let open = |thread: i32| File::open(format!("/proc/self/task/{thread}/children"));
+    let files = threads.into_iter().map(open).collect::<io::Result<Vec<File>>>()?;
+    // Of an earlier term, and of a thread that is no more, perhaps: the first is what counts.
+    let _ = KEPT.set(files);
+    Ok(())
+}
+
+/// Children as far as the files that are kept show them. For killing; no evidence.
+fn kept_children() -> Option<Vec<i32>> {
+    let mut pids = Vec::new();
+    for file in KEPT.get()? {
+        let (mut text, mut bytes) = (Vec::new(), [0; 4096]);
+        while let Ok(length @ 1..) = file.read_at(&mut bytes, u64::try_from(text.len()).ok()?) {
+            text.extend_from_slice(&bytes[..length]);
+        }
+        pids.extend(numbers(&text));
+    }
+    Some(pids)
+}
+
 /// The descendants of this process. `None` if its children cannot be read.
 #[must_use]
 pub fn list(depth: Depth, group: Option<&Group>) -> Option<Listing> {
-    let (pids, complete) = own_children()?;
+    let (pids, complete) = own_children().or_else(|| kept_children().map(|pids| (pids, false)))?;
     let mut processes = Vec::new();
     for pid in pids {
         let ended = match Pid::from_raw(pid).map_or(State::NoChild, state) {
