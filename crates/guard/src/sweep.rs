@@ -25,11 +25,17 @@ const LEAST_LATE: Duration = Duration::from_millis(100);
 /// The pause once the kill's grace is over.
 const LATE: Duration = Duration::from_millis(250);
 
+/// How many rounds of its own a killer makes, at least, before it takes what is left for something that cannot be
+/// killed: one that had no processor for a while has not tried.
+const ROUNDS: usize = 12;
+
 /// Rounds of looking and killing.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Sweep {
     /// When killing began.
     since: Option<Time>,
+    /// When the first round of killing of its own began.
+    own: Option<Time>,
     /// When the last round ended; `None` before the first.
     last: Option<Time>,
     rounds: usize,
@@ -47,6 +53,7 @@ impl Sweep {
     pub(crate) fn new(now: Time) -> Self {
         Self {
             since: None,
+            own: None,
             last: None,
             rounds: 0,
             news: false,
@@ -75,17 +82,27 @@ impl Sweep {
     /// Killing begins, now or earlier.
     pub(crate) fn kill(&mut self, now: Time) {
         if self.since.is_none() {
-            (self.since, self.last, self.rounds) = (Some(now), None, 0);
+            (self.since, self.own, self.last, self.rounds) = (Some(now), None, None, 0);
         }
     }
 
-    /// When the kill's grace is over.
+    /// When the kill's grace is over, whoever kills.
     pub(crate) fn grace_over(&self) -> Time {
         self.since.map_or(Time::NEVER, |since| since + KILL_GRACE)
     }
 
+    /// When this killer may take what is left for something that cannot be killed: the grace counts from its own first
+    /// round.
+    pub(crate) fn gives_up_at(&self) -> Time {
+        let tried = self.own.filter(|_| self.rounds >= ROUNDS);
+        tried.map_or(Time::NEVER, |own| own + KILL_GRACE)
+    }
+
     /// A round begins.
-    pub(crate) fn begin(&mut self) {
+    pub(crate) fn begin(&mut self, now: Time) {
+        if self.is_killing() {
+            self.own = self.own.or(Some(now));
+        }
         (self.news, self.doubt) = (false, false);
         self.rounds = self.rounds.saturating_add(1);
     }
@@ -103,7 +120,7 @@ impl Sweep {
         let Some(last) = self.last else {
             return if self.is_killing() || self.news { Time(0) } else { Time::NEVER };
         };
-        let late = last >= self.grace_over();
+        let late = last >= self.gives_up_at();
         let least = last + if late { LEAST_LATE } else { LEAST };
         match (self.is_killing(), self.news) {
             (_, true) => least,

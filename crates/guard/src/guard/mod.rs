@@ -185,7 +185,7 @@ impl Guard {
                 self.agenda.extend([signal::TERM, signal::CONT].map(GuardAction::SignalCmd));
             }
             self.tell_leftovers = true;
-            self.begin_round();
+            self.begin_round(now);
             self.agenda.push_back(GuardAction::Look(Depth::All));
         }
     }
@@ -314,7 +314,7 @@ impl Guard {
             if now >= self.give_up_at() {
                 self.phase = Phase::Ending(Verdict::NotDead(std::mem::take(&mut self.sweep.left)));
             } else if idle && !self.in_round && now >= self.sweep.due() {
-                self.begin_round();
+                self.begin_round(now);
                 if self.cgroup {
                     self.agenda.push_back(GuardAction::KillCgroup);
                 }
@@ -335,13 +335,13 @@ impl Guard {
             }
         }
         if idle && !self.in_round && self.exited && now >= self.sweep.due() {
-            self.begin_round();
+            self.begin_round(now);
             self.agenda.push_back(GuardAction::Look(Depth::Children));
         }
     }
 
-    fn begin_round(&mut self) {
-        self.sweep.begin();
+    fn begin_round(&mut self, now: Time) {
+        self.sweep.begin(now);
         self.in_round = true;
     }
 
@@ -388,7 +388,7 @@ impl Guard {
             return Time::NEVER;
         }
         let dead_by = self.instants.map_or(Time(0), |instants| instants.dead_by);
-        self.sweep.grace_over().max(dead_by)
+        self.sweep.gives_up_at().max(dead_by)
     }
 
     /// When `poll` has something to do, if nothing is told before. A moment that has passed: at once.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{Guard, GuardAction, GuardInput, Targets, Verdict, signal};
+use crate::{Guard, GuardAction, GuardInput, Verdict, signal};
 
 const CMD: i32 = 10;
 
@@ -283,4 +283,21 @@ fn a_guard_that_wakes_after_the_first_instant_or_a_stop_starts_nothing() {
         assert!(matches!(guard.poll(now), Some(GuardAction::Over(Verdict::Dead { .. }))));
         assert_eq!(guard.poll(now), None);
     }
+}
+
+/// Who had no processor while the kill's grace passed has not tried to kill.
+#[test]
+fn a_late_guard_makes_many_rounds_before_it_gives_up() {
+    let mut world = World::new(instants(1_000, 2_000, 3_000));
+    world.immune = vec![11];
+    world.processes.push(process(11, 11));
+    world.tell(GuardInput::SupervisorGone);
+    world.run();
+    world.now = ms(24_000);
+    world.run();
+    world.until(ms(24_020));
+    assert_eq!(world.verdict(), None);
+    world.immune.clear();
+    world.until(ms(24_100));
+    assert!(world.is_dead());
 }
