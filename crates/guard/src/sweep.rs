@@ -29,6 +29,12 @@ const LATE: Duration = Duration::from_millis(250);
 /// killed: one that had no processor for a while has not tried.
 const ROUNDS: usize = 12;
 
+/// If more than this lives after the first round, perhaps whatever is reaped makes room for a new process.
+const MANY: usize = 16;
+
+/// The most ended children that are kept.
+const KEPT: usize = 4_096;
+
 /// Rounds of looking and killing.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Sweep {
@@ -39,6 +45,8 @@ pub(crate) struct Sweep {
     /// When the last round ended; `None` before the first.
     last: Option<Time>,
     rounds: usize,
+    /// Many lived after a round of killing.
+    besieged: bool,
     /// Something ended since the last round began: the next need not wait.
     news: bool,
     /// Something lives whose end nobody would hear of.
@@ -56,6 +64,7 @@ impl Sweep {
             own: None,
             last: None,
             rounds: 0,
+            besieged: false,
             news: false,
             doubt: false,
             left: Vec::new(),
@@ -96,6 +105,15 @@ impl Sweep {
     pub(crate) fn gives_up_at(&self) -> Time {
         let tried = self.own.filter(|_| self.rounds >= ROUNDS);
         tried.map_or(Time::NEVER, |own| own + KILL_GRACE)
+    }
+
+    /// Whether children that have ended are not to be reaped now, while so many live. Each keeps its place in the table
+    /// of processes, so that what multiplies up to a limit finds no room for more. Bounded in number and in time. (Not
+    /// where few live: a look at many is slow, and those that hop from pid to pid want a fast one.)
+    pub(crate) fn keeps(&mut self, living: usize, ended: usize, now: Time) -> bool {
+        let Some(own) = self.own else { return false };
+        self.besieged |= self.rounds > 1 && living > MANY;
+        self.besieged && living > 0 && ended <= KEPT && now < own + KILL_GRACE * 2
     }
 
     /// A round begins.

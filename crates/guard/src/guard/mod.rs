@@ -138,7 +138,7 @@ impl Guard {
             GuardInput::Continued => self.stopped = false,
             GuardInput::Exited { exit, reaped } => self.cmd_ended(now, exit, reaped),
             GuardInput::ChildEnded => self.sweep.note_news(),
-            GuardInput::Listed(listing) => self.listed(listing),
+            GuardInput::Listed(listing) => self.listed(now, listing),
             GuardInput::Waited(evidence) => self.waited(now, evidence),
         }
     }
@@ -196,7 +196,7 @@ impl Guard {
         self.phase = Phase::Ending(Verdict::Dead { alive_at, dead_at: now });
     }
 
-    fn listed(&mut self, listing: Option<Listing>) {
+    fn listed(&mut self, now: Time, listing: Option<Listing>) {
         let asked = self.asked.take();
         let Phase::Running(cmd) = self.phase else { return };
         let Some(Listing { depth, mut processes, .. }) = listing else {
@@ -231,7 +231,8 @@ impl Guard {
                 }
             }
         }
-        if !ended.is_empty() {
+        let kept = self.sweep.keeps(living.len(), ended.len(), now);
+        if !ended.is_empty() && !kept {
             self.agenda.push_back(GuardAction::Reap(ended));
         }
         let deeper = depth == Depth::Children && self.sweep.is_killing();
