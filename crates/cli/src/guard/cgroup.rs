@@ -217,4 +217,31 @@ mod tests {
         assert_eq!(mount("41 31 0:38 / /with\\040space rw - cgroup2 x rw"), None);
         assert_eq!(mount(""), None);
     }
+
+    #[test]
+    fn a_group_that_nobody_uses_any_more_is_removed_by_the_next_run_and_one_in_use_is_not() {
+        // Not everywhere may one be made.
+        let Ok(used) = Group::create() else { return };
+        let abandoned = Group::create().unwrap();
+        let (place, inner) = (abandoned.directory.clone(), abandoned.directory.join("inner"));
+        fs::create_dir(inner).unwrap();
+        let guards = Group::open(place.clone());
+        drop(abandoned);
+        Group::create().unwrap().remove();
+        assert!(place.exists(), "the guard uses it");
+        drop(guards);
+        // Another test may start a process, which has a copy of the lock until it runs.
+        for _ in 0..100 {
+            Group::create().unwrap().remove();
+            if !place.exists() {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        assert!(!place.exists());
+        assert_eq!(used.state(), Cgroup::Empty);
+        used.remove();
+        assert!(!used.directory.exists());
+        assert_eq!(used.state(), Cgroup::Empty);
+    }
 }
