@@ -11,6 +11,12 @@ use leasehold_cli::{
 /// How many descriptors a command may need at once, beside those that it was started with.
 const DESCRIPTORS: usize = 24;
 
+/// How many threads a command may need at once: for its clock, its files, and names of hosts.
+const THREADS: usize = 4;
+
+/// The same for one that leads: besides them a watch, a guard and CMD.
+const TASKS: usize = 7;
+
 /// Those that have many candidates in one process, with a clock and connections for each.
 #[cfg(any(feature = "demo", feature = "conformance"))]
 const MANY_DESCRIPTORS: usize = 128;
@@ -45,8 +51,9 @@ fn command(arguments: Vec<OsString>) -> u8 {
         Action::Completions { .. } | Action::Man { .. } => 0,
         _ => DESCRIPTORS,
     };
+    let threads = if matches!(cli.action, Action::Run(_)) { TASKS } else { THREADS };
     if descriptors > 0
-        && let Err(code) = runtime::with_descriptors(descriptors)
+        && let Err(code) = runtime::with_descriptors(descriptors, threads)
     {
         return code;
     }

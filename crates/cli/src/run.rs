@@ -156,7 +156,8 @@ impl Candidate {
             self.resign(held).await;
             return Some(exit::by_signal(number));
         }
-        let guarded = match self.start(&term) {
+        let deadlines = term.deadlines();
+        let guarded = match self.start(&term, deadlines).await {
             Ok(guarded) => guarded,
             Err(code) => {
                 self.resign(held).await;
@@ -164,7 +165,8 @@ impl Candidate {
             }
         };
         let mut held = Some(held);
-        let ended = self.supervise(&term, guarded, signals, &mut course, &mut held).await;
+        let ended =
+            self.supervise(&term, deadlines.until, guarded, signals, &mut course, &mut held).await;
         if !course.stuck {
             // After a freeze the end may be heard of before the loss that caused it.
             course.loss = course.loss.or(term.check().err());
@@ -178,24 +180,26 @@ impl Candidate {
         self.conclude(&course, ended)
     }
 
-    fn start(&self, term: &Term) -> Result<Guarded, u8> {
+    async fn start(&self, term: &Term, deadlines: Deadlines) -> Result<Guarded, u8> {
         let liveness = self.lock.liveness(self.elector.incarnation()).map_err(|error| {
             error!("{error}");
             exit::of_error(&error)
         })?;
-        Guarded::start(&self.spec(term), liveness, instants(term.deadlines()))
+        Guarded::start(&self.spec(term), liveness, instants(deadlines))
+            .await
             .map_err(|failure| internal("start the guard", &failure))
     }
 
     async fn supervise(
         &self,
         term: &Term,
+        // What the guard was told when it was started; renewals since then are still to be told.
+        mut until: Time,
         mut guarded: Guarded,
         signals: &mut Signals,
         course: &mut Course,
         held: &mut Option<Held>,
     ) -> Option<Outcome> {
-        let mut until = term.deadlines().until;
         loop {
             let drained_by = course.drained_by.unwrap_or(Time::NEVER);
             let heard_by = course.heard_by.filter(|_| !course.stuck).unwrap_or(Time::NEVER);

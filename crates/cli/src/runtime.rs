@@ -26,18 +26,15 @@ pub fn new() -> Result<Runtime, u8> {
     })
 }
 
-/// How many threads a command may need at once: for its clock, its files, its guard, and names of hosts.
-const THREADS: usize = 4;
-
-/// Makes sure that so many descriptors, and some threads, are to be had, before anything begins: where none is left,
+/// Makes sure that so many descriptors, and so many threads, are to be had, before anything begins: where none is left,
 /// libraries panic.
 ///
 /// # Errors
 /// The exit code: they are not, and it was said why.
-pub fn with_descriptors(count: usize) -> Result<(), u8> {
-    threads().map_err(|error| {
+pub fn with_descriptors(count: usize, tasks: usize) -> Result<(), u8> {
+    threads(tasks).map_err(|error| {
         print_error(&format!(
-            "cannot start {THREADS} threads: {error}; raise the limit of this user's processes (ulimit -u), or that of the container (pids)"
+            "cannot start {tasks} threads: {error}; raise the limit of this user's processes (ulimit -u), or that of the container (pids)"
         ));
         exit::CONFIG
     })?;
@@ -53,9 +50,9 @@ pub fn with_descriptors(count: usize) -> Result<(), u8> {
 }
 
 /// That all of them are to be had at the same time.
-fn threads() -> io::Result<()> {
+fn threads(count: usize) -> io::Result<()> {
     let mut started = Vec::new();
-    for _ in 0..THREADS {
+    for _ in 0..count {
         let (sender, ended) = mpsc::channel::<()>();
         // It ends when the other end is dropped.
         let wait = move || {

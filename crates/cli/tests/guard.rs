@@ -61,7 +61,7 @@ fn driver() {
         let mut children =
             tokio::signal::unix::signal(tokio::signal::unix::SignalKind::child()).unwrap();
         let liveness = std::fs::File::create(pids.with_extension("liveness")).unwrap().into();
-        let mut guarded = Guarded::start(&spec, Some(liveness), instants(&first)).unwrap();
+        let mut guarded = Guarded::start(&spec, Some(liveness), instants(&first)).await.unwrap();
         println!("\nguard {}", guarded.guard());
         loop {
             tokio::select! {

@@ -25,14 +25,28 @@ const LEAST_LATE: Duration = Duration::from_millis(100);
 /// The pause once the kill's grace is over.
 const LATE: Duration = Duration::from_millis(250);
 
+/// How many rounds of its own a killer makes, at least, before it takes what is left for something that cannot be
+/// killed: one that had no processor for a while has not tried.
+const ROUNDS: usize = 12;
+
+/// If more than this lives after the first round, perhaps whatever is reaped makes room for a new process.
+const MANY: usize = 16;
+
+/// The most ended children that are kept.
+const KEPT: usize = 4_096;
+
 /// Rounds of looking and killing.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Sweep {
     /// When killing began.
     since: Option<Time>,
+    /// When the first round of killing of its own began.
+    own: Option<Time>,
     /// When the last round ended; `None` before the first.
     last: Option<Time>,
     rounds: usize,
+    /// Many lived after a round of killing.
+    besieged: bool,
     /// Something ended since the last round began: the next need not wait.
     news: bool,
     /// Something lives whose end nobody would hear of.
@@ -47,8 +61,10 @@ impl Sweep {
     pub(crate) fn new(now: Time) -> Self {
         Self {
             since: None,
+            own: None,
             last: None,
             rounds: 0,
+            besieged: false,
             news: false,
             doubt: false,
             left: Vec::new(),
@@ -75,17 +91,36 @@ impl Sweep {
     /// Killing begins, now or earlier.
     pub(crate) fn kill(&mut self, now: Time) {
         if self.since.is_none() {
-            (self.since, self.last, self.rounds) = (Some(now), None, 0);
+            (self.since, self.own, self.last, self.rounds) = (Some(now), None, None, 0);
         }
     }
 
-    /// When the kill's grace is over.
+    /// When the kill's grace is over, whoever kills.
     pub(crate) fn grace_over(&self) -> Time {
         self.since.map_or(Time::NEVER, |since| since + KILL_GRACE)
     }
 
+    /// When this killer may take what is left for something that cannot be killed: the grace counts from its own first
+    /// round.
+    pub(crate) fn gives_up_at(&self) -> Time {
+        let tried = self.own.filter(|_| self.rounds >= ROUNDS);
+        tried.map_or(Time::NEVER, |own| own + KILL_GRACE)
+    }
+
+    /// Whether children that have ended are not to be reaped now, while so many live. Each keeps its place in the table
+    /// of processes, so that what multiplies up to a limit finds no room for more. Bounded in number and in time. (Not
+    /// where few live: a look at many is slow, and those that hop from pid to pid want a fast one.)
+    pub(crate) fn keeps(&mut self, living: usize, ended: usize, now: Time) -> bool {
+        let Some(own) = self.own else { return false };
+        self.besieged |= self.rounds > 1 && living > MANY;
+        self.besieged && living > 0 && ended <= KEPT && now < own + KILL_GRACE * 2
+    }
+
     /// A round begins.
-    pub(crate) fn begin(&mut self) {
+    pub(crate) fn begin(&mut self, now: Time) {
+        if self.is_killing() {
+            self.own = self.own.or(Some(now));
+        }
         (self.news, self.doubt) = (false, false);
         self.rounds = self.rounds.saturating_add(1);
     }
@@ -103,7 +138,7 @@ impl Sweep {
         let Some(last) = self.last else {
             return if self.is_killing() || self.news { Time(0) } else { Time::NEVER };
         };
-        let late = last >= self.grace_over();
+        let late = last >= self.gives_up_at();
         let least = last + if late { LEAST_LATE } else { LEAST };
         match (self.is_killing(), self.news) {
             (_, true) => least,

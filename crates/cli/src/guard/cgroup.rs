@@ -1,12 +1,15 @@
 //! A control group of its own for CMD, where this process may make one: then everything in it is killed with one
 //! write, however fast it forks.
 
-use std::fs;
+use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::Arc;
 
 use leasehold_guard::Cgroup;
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 
 use crate::boot::now;
 
@@ -16,8 +19,8 @@ const DEEPEST: u32 = 16;
 /// How the names of our groups begin.
 const PREFIX: &str = "leasehold-";
 
-/// How old an empty group is that nobody uses any more. A run puts CMD into its own within milliseconds.
-const ABANDONED: Duration = Duration::from_secs(600);
+/// How often a group that another run took for abandoned, before it could be marked as used, is made again.
+const ATTEMPTS: u64 = 3;
 
 /// Whether CMD gets a control group of its own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -35,6 +38,28 @@ pub enum Mode {
 #[derive(Clone, Debug)]
 pub struct Group {
     directory: PathBuf,
+    /// Open from the start: at the end there may be no descriptor left.
+    files: Arc<Files>,
+}
+
+#[derive(Debug, Default)]
+struct Files {
+    events: Option<File>,
+    kill: Option<File>,
+    /// The directory, locked: whoever uses a group keeps others from removing it.
+    _used: Option<File>,
+}
+
+impl Files {
+    fn open(directory: &Path) -> Self {
+        let used = File::open(directory).ok();
+        let used = used.filter(|used| flock(used, FlockOperation::NonBlockingLockShared).is_ok());
+        Self {
+            events: File::open(directory.join("cgroup.events")).ok(),
+            kill: OpenOptions::new().write(true).open(directory.join("cgroup.kill")).ok(),
+            _used: used,
+        }
+    }
 }
 
 impl Group {
@@ -45,23 +70,32 @@ impl Group {
     pub fn create() -> io::Result<Self> {
         let own = own_directory()?;
         remove_abandoned(&own);
-        let name = format!("{PREFIX}{}-{:x}", std::process::id(), now().0);
-        let group = Self { directory: own.join(name) };
-        fs::create_dir(&group.directory)?;
-        let usable = ["cgroup.kill", "cgroup.events", "cgroup.procs"]
-            .iter()
-            .try_for_each(|file| fs::metadata(group.directory.join(file)).map(drop));
-        if let Err(error) = usable {
-            group.remove();
-            return Err(error);
+        for attempt in 0..ATTEMPTS {
+            let name = format!("{PREFIX}{}-{:x}", std::process::id(), now().0 + attempt);
+            let directory = own.join(name);
+            fs::create_dir(&directory)?;
+            let group = Self::open(directory);
+            let usable = ["cgroup.kill", "cgroup.events", "cgroup.procs"]
+                .iter()
+                .try_for_each(|file| fs::metadata(group.directory.join(file)).map(drop));
+            match usable {
+                Ok(()) => return Ok(group),
+                // Removed by another run before it was marked as used.
+                Err(_) if fs::metadata(&group.directory).is_err() => {}
+                Err(error) => {
+                    group.remove();
+                    return Err(error);
+                }
+            }
         }
-        Ok(group)
+        Err(io::Error::other("the group is removed as soon as it is made"))
     }
 
     /// The group that another process made.
     #[must_use]
     pub fn open(directory: PathBuf) -> Self {
-        Self { directory }
+        let files = Arc::new(Files::open(&directory));
+        Self { directory, files }
     }
 
     /// Where it is.
@@ -80,17 +114,32 @@ impl Group {
 
     /// Kills everything in it and below it.
     pub fn kill(&self) {
-        let _ = fs::write(self.directory.join("cgroup.kill"), "1");
+        let kept = self.files.kill.as_ref();
+        if kept.is_none_or(|kill| kill.write_at(b"1", 0).is_err()) {
+            let _ = fs::write(self.directory.join("cgroup.kill"), "1");
+        }
     }
 
     /// Whether anything lives in it.
     #[must_use]
     pub fn state(&self) -> Cgroup {
-        match fs::read_to_string(self.directory.join("cgroup.events")) {
+        let mut bytes = [0; 256];
+        let text = match &self.files.events {
+            Some(events) => events
+                .read_at(&mut bytes, 0)
+                .map(|length| String::from_utf8_lossy(&bytes[..length]).into_owned()),
+            None => fs::read_to_string(self.directory.join("cgroup.events")),
+        };
+        match text {
             Ok(text) if text.lines().any(|line| line == "populated 0") => Cgroup::Empty,
             Ok(text) if text.lines().any(|line| line == "populated 1") => Cgroup::Populated,
             // Only an empty one can be removed.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Cgroup::Empty,
+            Err(error)
+                if error.kind() == io::ErrorKind::NotFound
+                    || error.raw_os_error() == Some(Errno::NODEV.raw_os_error()) =>
+            {
+                Cgroup::Empty
+            }
             Ok(_) | Err(_) => Cgroup::Unknown,
         }
     }
@@ -108,14 +157,16 @@ impl Group {
     }
 }
 
-/// Removes empty groups that killed runs left behind. One that was just made is empty, too.
+/// Removes empty groups that killed runs left behind: those that no run has locked.
 fn remove_abandoned(own: &Path) {
     for entry in fs::read_dir(own).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let made = entry.metadata().and_then(|metadata| metadata.modified());
-        let age = made.map(|made| made.elapsed().unwrap_or_default());
-        if name.to_string_lossy().starts_with(PREFIX) && age.is_ok_and(|age| age > ABANDONED) {
-            let _ = fs::remove_dir(entry.path());
+        if entry.file_name().to_string_lossy().starts_with(PREFIX) {
+            let unused =
+                |group: &File| flock(group, FlockOperation::NonBlockingLockExclusive).is_ok();
+            // Held until it is gone.
+            if let Some(_unused) = File::open(entry.path()).ok().filter(unused) {
+                remove(&entry.path(), DEEPEST);
+            }
         }
     }
 }
@@ -165,5 +216,32 @@ mod tests {
         assert_eq!(mount("32 31 0:29 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu"), None);
         assert_eq!(mount("41 31 0:38 / /with\\040space rw - cgroup2 x rw"), None);
         assert_eq!(mount(""), None);
+    }
+
+    #[test]
+    fn a_group_that_nobody_uses_any_more_is_removed_by_the_next_run_and_one_in_use_is_not() {
+        // Not everywhere may one be made.
+        let Ok(used) = Group::create() else { return };
+        let abandoned = Group::create().unwrap();
+        let (place, inner) = (abandoned.directory.clone(), abandoned.directory.join("inner"));
+        fs::create_dir(inner).unwrap();
+        let guards = Group::open(place.clone());
+        drop(abandoned);
+        Group::create().unwrap().remove();
+        assert!(place.exists(), "the guard uses it");
+        drop(guards);
+        // Another test may start a process, which has a copy of the lock until it runs.
+        for _ in 0..100 {
+            Group::create().unwrap().remove();
+            if !place.exists() {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        assert!(!place.exists());
+        assert_eq!(used.state(), Cgroup::Empty);
+        used.remove();
+        assert!(!used.directory.exists());
+        assert_eq!(used.state(), Cgroup::Empty);
     }
 }

@@ -11,13 +11,14 @@ use std::time::Duration;
 
 use nix::sys::signal::SigSet;
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, epoll, eventfd, poll};
 use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::io::Errno;
 use rustix::process::{PidfdFlags, getpid, pidfd_open, set_child_subreaper};
 
 use super::cgroup::{Group, Mode};
 use super::{process, procs, wire};
-use crate::boot::Timer;
+use crate::boot::{Timer, now};
 
 /// The argument with which the guard checks itself, says what is missing and ends.
 pub(super) const CHECK: &str = "check";
@@ -30,6 +31,16 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What refuses a call that this kernel has.
 const REFUSED: &str = "it needs Linux 5.3 or later, and a container engine whose seccomp profile allows this call: update it, or allow the call";
+
+/// What to do where something has run out.
+const SCARCE: &str = "raise the limits of this user and of the container (ulimit -n, -u, -l; pids.max, memory.max; fs.file-max)";
+
+/// What to do where a call failed so.
+fn cure(error: &io::Error) -> &'static str {
+    let scarce = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::AGAIN];
+    let scarce = scarce.map(|errno| Some(errno.raw_os_error()));
+    if scarce.contains(&error.raw_os_error()) { SCARCE } else { REFUSED }
+}
 
 /// What to do about `/proc`.
 const PROC: &str = "mount /proc for this pid namespace (unshare --mount-proc, bwrap --proc /proc), and let this user read it";
@@ -83,11 +94,13 @@ pub fn check(program: &Path, cgroup: Mode) -> Result<(), Unfit> {
     if said.trim() == FINE {
         return Ok(());
     }
-    let Some((what, why)) = said.trim().split_once('\t') else {
+    let mut parts = said.trim().splitn(3, '\t');
+    let (Some(what), Some(why), Some(advice)) = (parts.next(), parts.next(), parts.next()) else {
         let how = ended.map_or_else(|error| error.to_string(), |status| status.to_string());
         return Err(unfit(&io::Error::other(format!("it ended at once: {how}"))));
     };
-    let cure = if what.starts_with("/proc") { PROC } else { REFUSED };
+    let cures = [PROC, SCARCE, REFUSED];
+    let cure = cures.into_iter().find(|cure| *cure == advice).unwrap_or(REFUSED);
     Err(Unfit { what: format!("in the guard, {what}"), why: why.to_owned(), cure })
 }
 
@@ -110,18 +123,21 @@ pub(super) fn check_guard() -> ExitCode {
             let _ = writeln!(io::stdout(), "{FINE}");
             ExitCode::SUCCESS
         }
-        Err(Unfit { what, why, .. }) => {
-            let _ = writeln!(io::stdout(), "{what}\t{why}");
+        Err(Unfit { what, why, cure }) => {
+            let _ = writeln!(io::stdout(), "{what}\t{why}\t{cure}");
             ExitCode::FAILURE
         }
     }
 }
 
 fn check_here() -> Result<(), Unfit> {
-    let calls: [(&str, &dyn Fn() -> io::Result<()>); 7] = [
+    let calls: [(&str, &dyn Fn() -> io::Result<()>); 10] = [
         ("pidfd_open", &|| Ok(pidfd_open(getpid(), PidfdFlags::empty()).map(drop)?)),
         ("memfd_create", &|| Ok(memfd_create(c"leasehold-check", MemfdFlags::CLOEXEC).map(drop)?)),
         ("timerfd_create", &|| Timer::new().map(drop)),
+        ("timerfd_settime", &|| Timer::new()?.arm(now())),
+        ("epoll_create1", &|| Ok(epoll::create(epoll::CreateFlags::CLOEXEC).map(drop)?)),
+        ("waitid", &procs::can_wait),
         ("eventfd2", &|| Ok(eventfd(0, EventfdFlags::CLOEXEC).map(drop)?)),
         ("signalfd4", &|| {
             Ok(SignalFd::with_flags(&SigSet::empty(), SfdFlags::SFD_CLOEXEC).map(drop)?)
@@ -132,7 +148,10 @@ fn check_here() -> Result<(), Unfit> {
     first_missing(&calls)?;
     let unfit = |why: String| Unfit { what: "/proc".to_owned(), why, cure: PROC };
     proc_is_ours().map_err(unfit)?;
-    procs::own_pids().map(drop).map_err(|error| unfit(error.to_string()))
+    let scarce = |error: &io::Error| Some(cure(error)).filter(|cure| *cure == SCARCE);
+    procs::own_pids()
+        .map(drop)
+        .map_err(|error| Unfit { cure: scarce(&error).unwrap_or(PROC), ..unfit(error.to_string()) })
 }
 
 fn first_missing(calls: &[(&str, &dyn Fn() -> io::Result<()>)]) -> Result<(), Unfit> {
@@ -140,7 +159,7 @@ fn first_missing(calls: &[(&str, &dyn Fn() -> io::Result<()>)]) -> Result<(), Un
         call().map_err(|error| Unfit {
             what: (*name).to_owned(),
             why: error.to_string(),
-            cure: REFUSED,
+            cure: cure(&error),
         })?;
     }
     Ok(())
@@ -188,6 +207,15 @@ mod tests {
         let text = first_missing(&calls).unwrap_err().to_string();
         assert!(text.contains("memfd_create") && text.contains("seccomp"), "{text}");
         assert!(!text.contains("after_it"), "{text}");
+    }
+
+    #[test]
+    fn what_has_run_out_is_cured_by_a_limit_and_not_by_another_kernel() {
+        for errno in [23, 24, 11, 12] {
+            let scarce = || Err(io::Error::from_raw_os_error(errno));
+            let text = first_missing(&[("eventfd2", &scarce)]).unwrap_err().to_string();
+            assert!(text.contains("ulimit -n") && !text.contains("Linux 5.3"), "{text}");
+        }
     }
 
     #[test]

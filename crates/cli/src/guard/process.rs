@@ -98,6 +98,7 @@ impl<'a> Process<'a> {
         child_signals.add(NixSignal::SIGCHLD);
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
         let (_, session) = procs::own_group_and_session()?;
+        procs::keep()?;
         Ok(Self {
             guard: Guard::new(now(), session, group.is_some()),
             socket: io::stdin().as_fd().try_clone_to_owned()?,

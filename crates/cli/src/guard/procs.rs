@@ -5,8 +5,10 @@
 //! what `/proc` does not show.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::fs;
+use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use leasehold_guard::{Children, Depth, Listing, Process, Seen, Target, Targets};
@@ -51,6 +53,17 @@ pub fn children() -> Children {
     }
 }
 
+/// Whether this process may ask so at all.
+///
+/// # Errors
+/// The kernel, or a filter of the container engine, refuses.
+pub fn can_wait() -> io::Result<()> {
+    match waitid(WaitId::All, ended()) {
+        Ok(_) | Err(Errno::CHILD | Errno::INTR) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// What `waitid` says about one child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
@@ -77,10 +90,42 @@ pub fn state(pid: Pid) -> State {
     }
 }
 
+/// The lists of children of this process's first thread, to which orphans go, and of the one that called [`keep`].
+static KEPT: OnceLock<Vec<File>> = OnceLock::new();
+
+/// Keeps open what a list needs at least: there may be no descriptor left when everything must be killed.
+///
+/// # Errors
+/// It cannot be opened.
+pub fn keep() -> io::Result<()> {
+    let first = rustix::process::getpid().as_raw_pid();
+    let own = rustix::thread::gettid().as_raw_pid();
+    let mut threads = vec![first, own];
+    threads.dedup();
+    let open = |thread: i32| File::open(format!("/proc/self/task/{thread}/children"));
+    let files = threads.into_iter().map(open).collect::<io::Result<Vec<File>>>()?;
+    // Of an earlier term, and of a thread that is no more, perhaps: the first is what counts.
+    let _ = KEPT.set(files);
+    Ok(())
+}
+
+/// Children as far as the files that are kept show them. For killing; no evidence.
+fn kept_children() -> Option<Vec<i32>> {
+    let mut pids = Vec::new();
+    for file in KEPT.get()? {
+        let (mut text, mut bytes) = (Vec::new(), [0; 4096]);
+        while let Ok(length @ 1..) = file.read_at(&mut bytes, u64::try_from(text.len()).ok()?) {
+            text.extend_from_slice(&bytes[..length]);
+        }
+        pids.extend(numbers(&text));
+    }
+    Some(pids)
+}
+
 /// The descendants of this process. `None` if its children cannot be read.
 #[must_use]
 pub fn list(depth: Depth, group: Option<&Group>) -> Option<Listing> {
-    let (pids, complete) = own_children()?;
+    let (pids, complete) = own_children().or_else(|| kept_children().map(|pids| (pids, false)))?;
     let mut processes = Vec::new();
     for pid in pids {
         let ended = match Pid::from_raw(pid).map_or(State::NoChild, state) {
@@ -99,24 +144,36 @@ pub fn list(depth: Depth, group: Option<&Group>) -> Option<Listing> {
 /// Reads what `/proc` shows of these, adds what descends from them, and who else is in the group.
 fn descend(processes: &mut Vec<Process>, group: Option<&Group>) {
     let until = now() + LONGEST;
+    let own = rustix::process::getpid().as_raw_pid();
+    // Of whom each was said to be a child.
+    let mut parents = vec![own; processes.len()];
     let mut known: BTreeSet<i32> = processes.iter().map(|process| process.pid).collect();
     let mut next = 0;
     while next < processes.len().min(MOST) && now() < until {
         let process = &mut processes[next];
-        next += 1;
-        if let Ok((seen, over)) = read(process.pid) {
+        if let Ok((seen, over, parent)) = read_with_parent(process.pid) {
+            // Its parent has died since, or it has and its pid is another's: that may be anybody. What is CMD's is
+            // found where it is now, in the next list.
+            if !process.is_child() && parent != parents[next] && parent != own {
+                known.remove(&process.pid);
+                processes.remove(next);
+                parents.remove(next);
+                continue;
+            }
             // Of a child `waitid` knows better: a leader whose threads live on looks ended.
             if !process.is_child() {
                 process.ended = over;
             }
             process.seen = Some(seen);
         }
+        next += 1;
         if process.ended {
             continue;
         }
-        let root = process.root;
-        for pid in children_of(process.pid) {
+        let (root, parent) = (process.root, process.pid);
+        for pid in children_of(parent) {
             if known.insert(pid) {
+                parents.push(parent);
                 processes.push(Process { pid, root, ended: false, seen: None });
             }
         }
@@ -184,6 +241,11 @@ fn is_gone(error: &io::Error) -> bool {
 
 /// What `/proc` shows of a process, and whether it has ended.
 fn read(pid: i32) -> io::Result<(Seen, bool)> {
+    read_with_parent(pid).map(|(seen, over, _)| (seen, over))
+}
+
+/// The same, and its parent.
+fn read_with_parent(pid: i32) -> io::Result<(Seen, bool, i32)> {
     let stat = fs::read(format!("/proc/{pid}/stat"))?;
     parse(&stat).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
 }
@@ -198,20 +260,21 @@ pub fn own_group_and_session() -> io::Result<(i32, i32)> {
 }
 
 /// The fields of `/proc/PID/stat`. The name in parentheses may itself contain anything.
-fn parse(stat: &[u8]) -> Option<(Seen, bool)> {
+fn parse(stat: &[u8]) -> Option<(Seen, bool, i32)> {
     let name_end = stat.iter().rposition(|&byte| byte == b')')?;
     let name_start = stat.iter().position(|&byte| byte == b'(')?;
     let name = String::from_utf8_lossy(stat.get(name_start + 1..name_end)?).into_owned();
     let rest = std::str::from_utf8(stat.get(name_end + 1..)?).ok()?;
     let mut fields = rest.split_ascii_whitespace();
     let state = fields.next()?.chars().next()?;
-    let group = fields.nth(1)?.parse().ok()?;
+    let parent = fields.next()?.parse().ok()?;
+    let group = fields.next()?.parse().ok()?;
     let session = fields.next()?.parse().ok()?;
     let threads: u64 = fields.nth(13)?.parse().ok()?;
     let start = fields.nth(1)?.parse().ok()?;
     // A thread-group leader that ended while other threads live on is no death.
     let over = matches!(state, 'Z' | 'X') && threads <= 1;
-    Some((Seen { start, group, session, state, name, user: None }, over))
+    Some((Seen { start, group, session, state, name, user: None }, over, parent))
 }
 
 /// The same process with its user, for people.
@@ -231,7 +294,9 @@ pub fn with_user(mut process: Process) -> Process {
 /// Signals these, groups first.
 pub fn signal(targets: &Targets, number: u8) {
     let Some(signal) = Signal::from_named_raw(number.into()) else { return };
-    for group in targets.groups.iter().filter_map(|group| Pid::from_raw(*group)) {
+    // 1 would be everybody, 0 this process's own.
+    let groups = targets.groups.iter().filter(|group| **group > 1);
+    for group in groups.filter_map(|group| Pid::from_raw(*group)) {
         let _ = kill_process_group(group, signal);
     }
     for target in &targets.processes {
@@ -241,7 +306,7 @@ pub fn signal(targets: &Targets, number: u8) {
 
 /// Signals this very process; one that took over its pid is left alone.
 fn signal_one(target: Target, signal: Signal) {
-    let Some(pid) = Pid::from_raw(target.pid) else { return };
+    let Some(pid) = Some(target.pid).filter(|pid| *pid > 1).and_then(Pid::from_raw) else { return };
     let Some(start) = target.start else {
         // A child that is not reaped.
         let _ = kill_process(pid, signal);
@@ -337,11 +402,26 @@ mod tests {
     #[test]
     fn a_name_with_parentheses_and_spaces_is_no_field() {
         let stat = b"7 (a) R (b) c) S 3 5 6 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 9876 1 2 3\n";
-        let (seen, over) = parse(stat).unwrap();
+        let (seen, over, parent) = parse(stat).unwrap();
         let name = "a) R (b) c".to_owned();
         let expected = Seen { start: 9876, group: 5, session: 6, state: 'S', name, user: None };
-        assert_eq!(seen, expected);
-        assert!(!over);
+        assert_eq!((seen, over, parent), (expected, false, 3));
+    }
+
+    #[test]
+    fn a_group_of_0_or_less_is_read_and_never_signalled() {
+        for number in [-1, 0, 1] {
+            // So reads one that is just being reaped, or whose group began outside of our pid namespace.
+            let line =
+                format!("7 (x) X 0 {number} {number} 0 -1 4 0 0 0 0 0 0 0 0 20 0 1 0 9876 1");
+            let (seen, over, _) = parse(line.as_bytes()).unwrap();
+            assert_eq!((seen.group, seen.session, over), (number, number, true));
+            // To none at all: this process would be hit, too.
+            let targets = Targets { groups: vec![number], processes: Vec::new() };
+            signal(&targets, Signal::WINCH.as_raw().unsigned_abs().try_into().unwrap());
+            let target = Target { pid: number.min(0), start: None };
+            signal(&Targets { groups: Vec::new(), processes: vec![target] }, 9);
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ use leasehold_guard::{Event, Instants, Order, Outcome};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::process::{getpid, set_child_subreaper};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::oneshot;
 
 use super::cgroup::Mode;
 use super::watch::{Ends, Thread};
@@ -69,18 +70,23 @@ pub struct Guarded {
 
 impl Guarded {
     /// Starts the guard, and CMD with it. This process becomes a child subreaper. The guard holds `liveness` open
-    /// until everything is dead. The caller handles SIGCHLD: ignored, it would swallow exit codes.
+    /// until everything is dead. The caller handles SIGCHLD: ignored, it would swallow exit codes. On a busy host it takes
+    /// its time, in which renewals go on.
     ///
     /// # Errors
     /// The guard could not be started; nothing runs.
-    pub fn start(spec: &Spec, liveness: Option<OwnedFd>, instants: Instants) -> io::Result<Self> {
+    pub async fn start(
+        spec: &Spec,
+        liveness: Option<OwnedFd>,
+        instants: Instants,
+    ) -> io::Result<Self> {
         set_child_subreaper(Some(getpid()))?;
         let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
         let (asks, asked) = channel();
         let (report, events) = unbounded_channel();
         let orphans = Arc::new(AtomicBool::new(false));
         let ends = Ends { asked, orphans: orphans.clone(), wake: wake.clone(), report };
-        let (tell, told) = channel();
+        let (tell, told) = oneshot::channel();
         let spec = spec.clone();
         // The thread first: once CMD runs nothing may fail.
         thread::Builder::new().name("guard-watch".to_owned()).spawn(move || {
@@ -95,7 +101,7 @@ impl Guarded {
                 watch.run();
             }
         })?;
-        let guard = told.recv().unwrap_or_else(|_gone| Err(io::Error::other("the thread died")))?;
+        let guard = told.await.unwrap_or_else(|_gone| Err(io::Error::other("the thread died")))?;
         Ok(Self { guard, asks, orphans, wake, events })
     }
 

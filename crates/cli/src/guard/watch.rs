@@ -87,6 +87,7 @@ impl Thread {
         group: Option<Group>,
     ) -> io::Result<Self> {
         let spared = procs::own_pids()?;
+        procs::keep()?;
         let (_, session) = procs::own_group_and_session()?;
         let timer = Timer::new()?;
         let board = Board::new(instants)?;

@@ -138,7 +138,7 @@ impl Guard {
             GuardInput::Continued => self.stopped = false,
             GuardInput::Exited { exit, reaped } => self.cmd_ended(now, exit, reaped),
             GuardInput::ChildEnded => self.sweep.note_news(),
-            GuardInput::Listed(listing) => self.listed(listing),
+            GuardInput::Listed(listing) => self.listed(now, listing),
             GuardInput::Waited(evidence) => self.waited(now, evidence),
         }
     }
@@ -185,7 +185,7 @@ impl Guard {
                 self.agenda.extend([signal::TERM, signal::CONT].map(GuardAction::SignalCmd));
             }
             self.tell_leftovers = true;
-            self.begin_round();
+            self.begin_round(now);
             self.agenda.push_back(GuardAction::Look(Depth::All));
         }
     }
@@ -196,7 +196,7 @@ impl Guard {
         self.phase = Phase::Ending(Verdict::Dead { alive_at, dead_at: now });
     }
 
-    fn listed(&mut self, listing: Option<Listing>) {
+    fn listed(&mut self, now: Time, listing: Option<Listing>) {
         let asked = self.asked.take();
         let Phase::Running(cmd) = self.phase else { return };
         let Some(Listing { depth, mut processes, .. }) = listing else {
@@ -231,7 +231,8 @@ impl Guard {
                 }
             }
         }
-        if !ended.is_empty() {
+        let kept = self.sweep.keeps(living.len(), ended.len(), now);
+        if !ended.is_empty() && !kept {
             self.agenda.push_back(GuardAction::Reap(ended));
         }
         let deeper = depth == Depth::Children && self.sweep.is_killing();
@@ -314,7 +315,7 @@ impl Guard {
             if now >= self.give_up_at() {
                 self.phase = Phase::Ending(Verdict::NotDead(std::mem::take(&mut self.sweep.left)));
             } else if idle && !self.in_round && now >= self.sweep.due() {
-                self.begin_round();
+                self.begin_round(now);
                 if self.cgroup {
                     self.agenda.push_back(GuardAction::KillCgroup);
                 }
@@ -335,13 +336,13 @@ impl Guard {
             }
         }
         if idle && !self.in_round && self.exited && now >= self.sweep.due() {
-            self.begin_round();
+            self.begin_round(now);
             self.agenda.push_back(GuardAction::Look(Depth::Children));
         }
     }
 
-    fn begin_round(&mut self) {
-        self.sweep.begin();
+    fn begin_round(&mut self, now: Time) {
+        self.sweep.begin(now);
         self.in_round = true;
     }
 
@@ -388,7 +389,7 @@ impl Guard {
             return Time::NEVER;
         }
         let dead_by = self.instants.map_or(Time(0), |instants| instants.dead_by);
-        self.sweep.grace_over().max(dead_by)
+        self.sweep.gives_up_at().max(dead_by)
     }
 
     /// When `poll` has something to do, if nothing is told before. A moment that has passed: at once.

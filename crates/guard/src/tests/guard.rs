@@ -1,5 +1,5 @@
 use super::*;
-use crate::{Guard, GuardAction, GuardInput, Targets, Verdict, signal};
+use crate::{Guard, GuardAction, GuardInput, Verdict, signal};
 
 const CMD: i32 = 10;
 
@@ -13,6 +13,8 @@ struct World {
     /// `wait` says this whatever is listed.
     wait: Option<Children>,
     cgroup: Cgroup,
+    /// So many processes there may be, ended or not, and what lives fills every place that is free.
+    places: usize,
     done: Vec<GuardAction>,
     looks: u32,
 }
@@ -26,6 +28,7 @@ impl World {
             immune: Vec::new(),
             wait: None,
             cgroup: Cgroup::Unused,
+            places: 0,
             done: Vec::new(),
             looks: 0,
         };
@@ -56,7 +59,9 @@ impl World {
                 }
                 GuardAction::Look(depth) => {
                     self.looks += 1;
-                    self.tell(GuardInput::Listed(list(depth, &self.processes)));
+                    let listing = list(depth, &self.processes);
+                    self.fork();
+                    self.tell(GuardInput::Listed(listing));
                 }
                 GuardAction::Reap(pids) => {
                     self.processes.retain(|p| !(p.ended && pids.contains(&p.pid)));
@@ -72,6 +77,14 @@ impl World {
             }
         }
         panic!("the guard never rests at {:?}", self.now);
+    }
+
+    fn fork(&mut self) {
+        let mut next = self.processes.iter().map(|p| p.pid).max().unwrap_or(CMD);
+        while self.processes.iter().any(|p| !p.ended) && self.processes.len() < self.places {
+            next += 1;
+            self.processes.push(process(next, next));
+        }
     }
 
     fn kill(&mut self, pid: i32) {
@@ -283,4 +296,44 @@ fn a_guard_that_wakes_after_the_first_instant_or_a_stop_starts_nothing() {
         assert!(matches!(guard.poll(now), Some(GuardAction::Over(Verdict::Dead { .. }))));
         assert_eq!(guard.poll(now), None);
     }
+}
+
+/// Who had no processor while the kill's grace passed has not tried to kill.
+#[test]
+fn a_late_guard_makes_many_rounds_before_it_gives_up() {
+    let mut world = World::new(instants(1_000, 2_000, 3_000));
+    world.immune = vec![11];
+    world.processes.push(process(11, 11));
+    world.tell(GuardInput::SupervisorGone);
+    world.run();
+    world.now = ms(24_000);
+    world.run();
+    world.until(ms(24_020));
+    assert_eq!(world.verdict(), None);
+    world.immune.clear();
+    world.until(ms(24_100));
+    assert!(world.is_dead());
+}
+
+/// As many processes as its user may have, each of which forks whenever it can: what is reaped makes room for another.
+#[test]
+fn a_fork_bomb_that_a_limit_holds_is_killed() {
+    let mut world = World::new(instants(1_000, 2_000, 3_000));
+    world.places = 150;
+    world.processes.extend((20..80).map(|pid| process(pid, pid)));
+    world.processes.extend((80..120).map(ended));
+    world.tell(GuardInput::Order(Order::Kill));
+    world.until(ms(200));
+    assert!(world.is_dead());
+}
+
+/// What has ended is not kept for ever because something else cannot be killed.
+#[test]
+fn what_has_ended_is_reaped_though_many_live_on() {
+    let mut world = World::new(instants(1_000, 2_000, 3_000));
+    world.immune = (20..60).collect();
+    world.processes.extend((20..120).map(|pid| process(pid, pid)));
+    world.tell(GuardInput::Order(Order::Kill));
+    world.until(ms(5_000));
+    assert!(world.processes.len() < 50, "{}", world.processes.len());
 }

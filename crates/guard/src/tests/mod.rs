@@ -6,7 +6,8 @@ mod watch;
 use std::time::Duration;
 
 use crate::{
-    Cgroup, Children, Depth, Evidence, Exit, Instants, Listing, Order, Process, Report, Seen, Time,
+    Cgroup, Children, Depth, Evidence, Exit, Instants, Listing, Order, Process, Report, Seen,
+    Targets, Time,
 };
 
 const GRACE: Duration = Duration::from_millis(300);
@@ -45,4 +46,17 @@ fn list(depth: Depth, processes: &[Process]) -> Option<Listing> {
 
 fn says(children: Children) -> Evidence {
     Evidence { children, cgroup: Cgroup::Unused }
+}
+
+#[test]
+fn a_group_of_0_or_less_is_nobodys_target() {
+    for number in [-1, 0, 1] {
+        let mut odd = process(11, 11);
+        let seen = odd.seen.as_mut().unwrap();
+        (seen.group, seen.session) = (number, number);
+        for targets in [Targets::all(&[&odd], 1_000), Targets::among_spared(&[&odd])] {
+            assert!(targets.groups.is_empty());
+            assert_eq!(targets.processes.len(), 1);
+        }
+    }
 }

@@ -299,3 +299,44 @@ fn a_kill_order_and_the_end_of_cmd_each_have_their_grace() {
     world.until(ms(801));
     assert!(world.has_killed_guard());
 }
+
+/// Who had no processor while the kill's grace passed has not tried to kill.
+#[test]
+fn a_late_watch_kills_for_the_whole_grace_before_it_gives_up() {
+    for dies in [true, false] {
+        let mut world = World::new(&[], instants(100, 200, 600));
+        world.processes.push(process(11, 11));
+        world.immune = true;
+        world.until(ms(210));
+        world.tell(WatchInput::Beat { at: ms(205), alive_at: ms(205) });
+        world.now = ms(21_000);
+        if dies {
+            world.guard_dies();
+        } else {
+            world.run();
+        }
+        for _ in 0..5 {
+            world.until(world.now + Duration::from_millis(10));
+        }
+        assert_eq!(world.outcome(), None);
+        world.immune = false;
+        world.until(ms(21_200));
+        assert!(world.outcome().unwrap().may_release());
+        assert!(world.outcome().unwrap().overrun().is_some());
+    }
+}
+
+/// The same, starved again after its first round.
+#[test]
+fn a_watch_gives_up_only_after_many_rounds_of_its_own() {
+    let mut world = World::new(&[], instants(100, 200, 600));
+    world.processes.push(process(11, 11));
+    world.immune = true;
+    world.guard_dies();
+    world.now = ms(21_000);
+    world.run();
+    world.until(ms(21_020));
+    assert_eq!(world.outcome(), None);
+    world.until(ms(23_000));
+    assert!(!world.outcome().unwrap().may_release());
+}

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{LEAD, LastLook, Watch};
-use crate::sweep::KILL_NOW;
+use crate::sweep::{KILL_GRACE, KILL_NOW};
 use crate::{Defect, Instants, Time};
 
 impl Watch {
@@ -14,7 +14,8 @@ impl Watch {
 
     /// When the guard is no longer trusted to kill.
     pub(super) fn backstop(&self) -> Time {
-        if self.guard_over || self.killed_guard || self.defects.is(Defect::WaitsForGuard) {
+        if self.guard_over || self.killed_guard.is_some() || self.defects.is(Defect::WaitsForGuard)
+        {
             return Time::NEVER;
         }
         let Instants { kill_at, dead_by, .. } = self.instants;
@@ -59,7 +60,12 @@ impl Watch {
         }
         let leaves = self.leave && self.stopped_renewing && !self.guard_over;
         let over = if leaves { Time(0) } else { self.instants.dead_by };
-        self.sweep.grace_over().max(over)
+        let tried = match self.killed_guard {
+            _ if self.guard_over => self.sweep.gives_up_at(),
+            Some(killed) => self.sweep.grace_over().max(killed + KILL_GRACE),
+            None => self.sweep.grace_over(),
+        };
+        tried.max(over)
     }
 
     /// When `poll` has something to do, if nothing is told before. A moment that has passed: at once.

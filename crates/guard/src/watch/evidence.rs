@@ -74,7 +74,7 @@ impl Watch {
             self.gone = None;
             self.empty_lists = 0;
         }
-        self.kill_listed(depth, &living, &ended);
+        self.kill_listed(now, depth, &living, &ended);
         if none && self.is_death(complete) {
             return self.end(now, true);
         }
@@ -94,7 +94,13 @@ impl Watch {
         listed || self.defects.is(Defect::EmptyListsAreDeath) && self.empty_lists >= 2
     }
 
-    pub(super) fn kill_listed(&mut self, depth: Depth, living: &[Process], ended: &[Process]) {
+    pub(super) fn kill_listed(
+        &mut self,
+        now: Time,
+        depth: Depth,
+        living: &[Process],
+        ended: &[Process],
+    ) {
         let victims: Vec<&Process> = living.iter().collect();
         let targets = if self.spared.is_empty() {
             Targets::all(&victims, self.own_session)
@@ -106,7 +112,8 @@ impl Watch {
         }
         let ended: Vec<i32> = ended.iter().filter(|p| p.is_child()).map(|p| p.pid).collect();
         let all_ended = living.is_empty() && !ended.is_empty();
-        if !ended.is_empty() {
+        let kept = self.sweep.keeps(living.len(), ended.len(), now);
+        if !ended.is_empty() && !kept {
             self.agenda.push_back(WatchAction::Reap(ended));
         }
         let populated = self.evidence.is_some_and(Evidence::is_life);

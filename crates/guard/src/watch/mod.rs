@@ -48,7 +48,8 @@ pub struct Watch {
     /// When everything must be dead or dying, besides the second instant.
     kill_from: Time,
     beat: Time,
-    killed_guard: bool,
+    /// When the guard was killed: it takes a moment to die, and longer without a processor.
+    killed_guard: Option<Time>,
     guard_over: bool,
     guard_lost: bool,
     exit: Option<Exit>,
@@ -114,7 +115,7 @@ impl Watch {
             zombies: BTreeMap::new(),
             kill_from: Time::NEVER,
             beat: Time(0),
-            killed_guard: false,
+            killed_guard: None,
             guard_over: false,
             guard_lost: false,
             exit: None,
@@ -306,7 +307,7 @@ impl Watch {
             self.agenda.push_back(WatchAction::Look(Depth::All));
         }
         if now >= self.backstop() {
-            self.killed_guard = true;
+            self.killed_guard = Some(now);
             self.out.push_front(WatchAction::KillGuard);
         }
         if now >= self.end_at() {
@@ -321,7 +322,7 @@ impl Watch {
         }
         let idle = self.agenda.is_empty() && self.asked.is_none() && !self.in_round;
         if self.guard_over && idle && now >= self.sweep.due() {
-            self.sweep.begin();
+            self.sweep.begin(now);
             (self.in_round, self.again) = (true, false);
             self.agenda.push_back(WatchAction::Wait);
         }

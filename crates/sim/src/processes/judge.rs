@@ -201,7 +201,11 @@ impl World {
             able.is_some_and(|able| now > able.max(from) + KILL_GRACE + SLACK * 2)
         };
         let last = self.judge.lease_end;
-        if long(self.judge.watch_able, last) && self.watch.outcome.is_none() {
+        // Who has to kill in the guard's place has the whole grace for it.
+        let dead_at = Some(self.judge.guard_dead_at).filter(|at| *at != Time::NEVER);
+        if long(self.judge.watch_able, last.max(dead_at.unwrap_or(last)))
+            && self.watch.outcome.is_none()
+        {
             self.break_rule(Rule::End, "the lease is over, and the watch goes on".into());
         }
         let closed = self.judge.guard_closed_at.max(last);
