@@ -136,7 +136,7 @@ pub enum LogFormat {
 /// Which lock.
 #[derive(Clone, Args)]
 pub struct LockArgs {
-    /// The lock, such as file:/var/lock/nightly; a password belongs into LEASEHOLD_LOCK
+    /// The lock, such as file:/var/lock/nightly; a password belongs in LEASEHOLD_LOCK
     #[arg(long, env = "LEASEHOLD_LOCK", value_name = "URL", hide_env_values = true)]
     pub lock: String,
 }
@@ -200,7 +200,7 @@ pub struct RunArgs {
 /// The timing of an election; what is not given is derived from the lease duration.
 #[derive(Clone, Debug, Args)]
 pub struct TimingArgs {
-    /// How long others wait after the last sign of life [default: 15s]
+    /// How long others wait after the last sign of life [default: 15s, on Kubernetes 21s]
     #[arg(long, env = "LEASEHOLD_LEASE_DURATION", value_name = "TIME", value_parser = duration, allow_hyphen_values = true, hide_env = true)]
     pub lease_duration: Option<Duration>,
     /// When CMD is told to stop if no renewal succeeds [default: 2/3 of the lease duration]
