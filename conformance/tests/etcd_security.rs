@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use common::{change, elector, open, renew, take, written};
-use leasehold::{ErrorKind, Intent, LockBackend};
+use leasehold::{ErrorKind, Holder, Intent, LockBackend};
 use leasehold_conformance::fixture::certificates::{Authority, Validity};
 use leasehold_conformance::fixture::etcd::{Etcd, Options, Tls};
 use leasehold_conformance::fixture::{Access, Fixture, User};
@@ -172,7 +172,7 @@ async fn authentication_is_enabled_under_candidates_without_a_login() {
 async fn whether_a_user_may_take_is_told_without_a_write() {
     let mut etcd = Etcd::start(Options { members: 1, ..Options::default() }).await.unwrap();
     let nobody = common::lock(&etcd, "jobs");
-    nobody.may_take().await.unwrap();
+    nobody.may_take(&Holder::of_this_process()).await.unwrap();
     let users = [
         (user(&mut etcd, "reader", Access::Read).await, false),
         (user(&mut etcd, "writer", Access::Write).await, false),
@@ -189,15 +189,20 @@ async fn whether_a_user_may_take_is_told_without_a_write() {
         let held = if held { Some(holder.campaign().await.unwrap()) } else { None };
         let before = state().await;
         for (user, may) in &users {
-            let told = open(&url_of(&etcd, user, "jobs")).may_take().await;
+            let told =
+                open(&url_of(&etcd, user, "jobs")).may_take(&Holder::of_this_process()).await;
             assert_eq!(told.is_ok(), *may, "{user:?}: {told:?}");
-            let elsewhere = open(&url_of(&etcd, user, "other")).may_take().await;
+            let elsewhere =
+                open(&url_of(&etcd, user, "other")).may_take(&Holder::of_this_process()).await;
             for denied in [told.err(), elsewhere.err()].into_iter().flatten() {
                 assert_eq!(denied.kind(), ErrorKind::Denied, "{denied}");
                 assert!(denied.to_string().contains("ROLE readwrite"), "{denied}");
             }
         }
-        assert_eq!(nobody.may_take().await.unwrap_err().kind(), ErrorKind::Denied);
+        assert_eq!(
+            nobody.may_take(&Holder::of_this_process()).await.unwrap_err().kind(),
+            ErrorKind::Denied
+        );
         // Keys, leases, and the revision of the store.
         assert_eq!(state().await, before, "something was written");
         drop(held);

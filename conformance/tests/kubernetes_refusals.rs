@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use common::{PATIENCE, change, eventually};
 use leasehold::{
-    Elector, Error, ErrorKind, Intent, Level, LockBackend, Observed, Outcome, TimingSettings,
-    connect, examine,
+    Elector, Error, ErrorKind, Holder, Intent, Level, LockBackend, Observed, Outcome,
+    TimingSettings, connect, examine,
 };
 use leasehold_conformance::fixture::kubernetes::{Admin, Kubernetes, Options};
 use leasehold_conformance::fixture::{Access, Fixture, Login, User};
@@ -95,8 +95,11 @@ async fn who_may_never_take_is_told_so_and_nothing_is_stored() {
         let url = as_user(&mut cluster, name, access).await;
         let own = connect(&url).await.unwrap();
         let check = async || match access {
-            Access::Read => denied(own.may_take().await, "get, create, update and watch"),
-            _ => own.may_take().await.unwrap(),
+            Access::Read => denied(
+                own.may_take(&Holder::of_this_process()).await,
+                "get, create, update and watch",
+            ),
+            _ => own.may_take(&Holder::of_this_process()).await.unwrap(),
         };
         // Of what is not there: it would be made.
         check().await;
@@ -121,20 +124,25 @@ async fn who_may_never_take_is_told_so_and_nothing_is_stored() {
     }
     // A policy's refusal is one, with whatever code; others are not concerned.
     refuse(&admin, "no").await;
-    denied(lock(&cluster, "no-1").await.may_take().await, "an admission policy or webhook");
+    denied(
+        lock(&cluster, "no-1").await.may_take(&Holder::of_this_process()).await,
+        "an admission policy or webhook",
+    );
     assert!(is_absent(&admin, "no-1").await);
-    lock(&cluster, "yes").await.may_take().await.unwrap();
+    lock(&cluster, "yes").await.may_take(&Holder::of_this_process()).await.unwrap();
     let found =
         examine(&cluster.url(&cluster.endpoints(), "no-1"), TimingSettings::default()).await;
     let trial = found.findings.iter().find(|found| found.subject == "trial").unwrap();
     assert_eq!(trial.level, Level::Problem(ErrorKind::Denied), "{trial:?}");
     allow(&admin).await;
-    eventually("it may be taken", async || lock(&cluster, "no-1").await.may_take().await.is_ok())
-        .await;
+    eventually("it may be taken", async || {
+        lock(&cluster, "no-1").await.may_take(&Holder::of_this_process()).await.is_ok()
+    })
+    .await;
     // What the API server gives to whom it chooses is for nobody else.
     let coordinated = json!({"metadata": {"name": "c"}, "spec": {"holderIdentity": "x"}});
     admin.do_it("POST", LEASES, Some(&coordinated)).await.unwrap();
-    lock(&cluster, "c").await.may_take().await.unwrap();
+    lock(&cluster, "c").await.may_take(&Holder::of_this_process()).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -10,8 +10,8 @@ use etcd_client::{
     TxnOp, TxnOpResponse, TxnResponse,
 };
 use leasehold_core::{
-    BoxStream, Capabilities, Change, Error, ErrorKind, Intent, LockBackend, MAX_TOKEN, Observed,
-    Outcome, Push, Record, TimingSettings, Token, Version,
+    BoxStream, Capabilities, Change, Error, ErrorKind, Holder, Intent, LockBackend, MAX_TOKEN,
+    Observed, Outcome, Push, Record, TimingSettings, Token, Version,
 };
 
 use crate::election::{ElectionName, lease_id};
@@ -112,7 +112,7 @@ impl LockBackend for EtcdLock {
         written.map_err(|failure| failure.on(&self.keys.election).during(operation))
     }
 
-    async fn may_take(&self) -> Result<(), Error> {
+    async fn may_take(&self, _: &Holder) -> Result<(), Error> {
         self.keys
             .may_take()
             .await

@@ -4,7 +4,9 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
-use leasehold_core::{Diagnose, Error, ErrorKind, Finding, Level, LockBackend, Race, Timing, race};
+use leasehold_core::{
+    Diagnose, Error, ErrorKind, Finding, Holder, Level, LockBackend, Race, Timing, race,
+};
 
 use crate::clear::remove_scratch;
 use crate::disk::Directory;
@@ -34,7 +36,7 @@ impl Diagnose for FileLock {
         let is_blocked = lock.is_problem();
         findings.push(lock);
         // A scratch lock is this user's own, and says nothing of this one's files.
-        let permission = match self.may_take().await {
+        let permission = match self.may_take(&Holder::of_this_process()).await {
             Ok(()) if is_blocked => None,
             Ok(()) => Some(Finding::good("permission", "this user may take the lock")),
             Err(error) => Some(Finding::of_error("permission", &error)),

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use leasehold_core::{
-    BootClock, BoxStream, Capabilities, Change, Clock, Contents, Error, ErrorKind, Expiry,
+    BootClock, BoxStream, Capabilities, Change, Clock, Contents, Error, ErrorKind, Expiry, Holder,
     Incarnation, Intent, LockBackend, MAX_TOKEN, Observed, Outcome, Push, Record, TimingSettings,
     Token, Version,
 };
@@ -200,7 +200,7 @@ impl LockBackend for FileLock {
         self.gate().blocking(WRITE, move || shared.write(&expected, &change, &flag)).await
     }
 
-    async fn may_take(&self) -> Result<(), Error> {
+    async fn may_take(&self, _: &Holder) -> Result<(), Error> {
         let shared = self.shared.clone();
         self.gate().blocking(MAY_TAKE, move || shared.may_take()).await
     }

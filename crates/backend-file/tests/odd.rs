@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use common::{adopt, change, directory, take, the};
 use leasehold_core::{
-    Contents, ErrorKind, Expiry, Intent, LockBackend, Observed, Outcome, Version,
+    Contents, ErrorKind, Expiry, Holder, Intent, LockBackend, Observed, Outcome, Version,
 };
 use leasehold_file::FileLock;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
@@ -79,7 +79,7 @@ async fn what_takes_a_locks_place_later_is_refused_too() {
         let adopt = change(Intent::Adopt, None, 0);
         let refused = lock.write(&Version::absent(), &adopt).await;
         assert!(!matches!(refused, Ok(Outcome::Written(_))), "{odd:?}: {refused:?}");
-        assert!(lock.may_take().await.is_err(), "{odd:?}");
+        assert!(lock.may_take(&Holder::of_this_process()).await.is_err(), "{odd:?}");
         fs::rename(&path, odd).unwrap();
     }
     adopt(&lock).await;

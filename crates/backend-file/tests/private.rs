@@ -10,7 +10,7 @@ use std::path::Path;
 
 use child::{Process, WITH_MOUNTS, sh, told};
 use common::directory;
-use leasehold_core::{Diagnose, Level, LockBackend, Timing};
+use leasehold_core::{Diagnose, Holder, Level, LockBackend, Timing};
 use leasehold_file::FileLock;
 
 /// The warning of an examination, if there is one about the file system, and what a candidate is warned of.
@@ -26,7 +26,7 @@ async fn warned(path: &Path) -> Option<String> {
         let cure = found.cure.as_ref().unwrap();
         assert!(caveat.ends_with(cure.as_str()), "{caveat}");
     }
-    lock.may_take().await.unwrap();
+    lock.may_take(&Holder::of_this_process()).await.unwrap();
     caveat
 }
 

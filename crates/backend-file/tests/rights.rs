@@ -13,7 +13,7 @@ use std::path::Path;
 use child::{AS_STRANGER, Process, STRANGER, WITH_MOUNTS, sh, told};
 use common::{adopt, change, directory, the};
 use leasehold_core::{
-    Diagnose, Error, ErrorKind, Intent, Level, LockBackend, Outcome, Timing, Version,
+    Diagnose, Error, ErrorKind, Holder, Intent, Level, LockBackend, Outcome, Timing, Version,
 };
 use leasehold_file::FileLock;
 
@@ -40,7 +40,7 @@ async fn tried(lock: &FileLock) -> Error {
 /// Refused before and by the try, with the reason; nothing is left.
 async fn assert_refused(lock: &FileLock, path: &Path, says: &str) {
     let before = names(path);
-    let refused = lock.may_take().await.unwrap_err();
+    let refused = lock.may_take(&Holder::of_this_process()).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Denied, "{refused}");
     assert!(refused.to_string().contains(says), "{refused}");
     assert!(refused.to_string().contains("; "), "a cure: {refused}");
@@ -68,13 +68,13 @@ async fn role_refused() {
 #[tokio::test]
 async fn role_admitted() {
     let Some((lock, _)) = told() else { return };
-    lock.may_take().await.unwrap();
+    lock.may_take(&Holder::of_this_process()).await.unwrap();
     if lock.read().await.unwrap().version.is_absent() {
         adopt(&lock).await;
-        lock.may_take().await.unwrap();
+        lock.may_take(&Holder::of_this_process()).await.unwrap();
     }
     child::grab(&lock, 7).await;
-    lock.may_take().await.unwrap();
+    lock.may_take(&Holder::of_this_process()).await.unwrap();
 }
 
 /// A lock that root made, in a directory with this mode.
@@ -91,7 +91,7 @@ async fn a_lock_of_another_user_in_a_sticky_directory_can_never_be_taken() {
     let (_dir, path) = made(0o1777).await;
     let says = "belongs to user 0, and ";
     Process::run_through(&AS_STRANGER, "role_refused", &path, says);
-    FileLock::open(&path).unwrap().may_take().await.unwrap();
+    FileLock::open(&path).unwrap().may_take(&Holder::of_this_process()).await.unwrap();
 }
 
 #[tokio::test]
@@ -142,7 +142,7 @@ async fn attributes_of_files_and_directories_are_rights_too() {
     ] {
         set(&format!("+{attribute}"), of);
         // Undone before anything may fail.
-        let (before, may) = (names(&path), lock.may_take().await);
+        let (before, may) = (names(&path), lock.may_take(&Holder::of_this_process()).await);
         let wrote = tried(&lock).await;
         let after = names(&path);
         set(&format!("-{attribute}"), of);
@@ -150,7 +150,7 @@ async fn attributes_of_files_and_directories_are_rights_too() {
         assert_eq!((refused.kind(), wrote.kind()), (ErrorKind::Denied, ErrorKind::Denied));
         assert!(refused.to_string().contains(says), "{says}: {refused}");
         assert_eq!(after, before, "{says}");
-        lock.may_take().await.unwrap();
+        lock.may_take(&Holder::of_this_process()).await.unwrap();
     }
 }
 
@@ -184,7 +184,7 @@ async fn role_full() {
     let fill = |name: String| fs::write(dir.join(name), [0; 4096]).is_ok();
     let filled = (0..).take_while(|n| fill(format!("fill{n}"))).count();
     assert!(filled > 0, "it was full before");
-    lock.may_take().await.unwrap();
+    lock.may_take(&Holder::of_this_process()).await.unwrap();
     let before = names(&path);
     for _ in 0..3 {
         let take = change(Intent::Take, Some(7), 1);

@@ -14,7 +14,7 @@ use std::time::Duration;
 use child::{AS_STRANGER, Process, told};
 use common::{adopt, change, directory};
 use futures_util::StreamExt;
-use leasehold_core::{Elector, Error, ErrorKind, Intent, LockBackend, Outcome};
+use leasehold_core::{Elector, Error, ErrorKind, Holder, Intent, LockBackend, Outcome};
 use leasehold_file::FileLock;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -40,7 +40,7 @@ async fn role_without_threads() {
     let adopted = change(Intent::Adopt, None, 0);
     let absent = leasehold_core::Version::absent();
     assert_scarce(&lock.write(&absent, &adopted).await.unwrap_err(), "start a thread");
-    assert_scarce(&lock.may_take().await.unwrap_err(), "TasksMax");
+    assert_scarce(&lock.may_take(&Holder::of_this_process()).await.unwrap_err(), "TasksMax");
     limit(Resource::Nproc, None);
     adopt(&lock).await;
     // The thread that came to be stays.

@@ -10,8 +10,8 @@ use kube::api::PostParams;
 use kube::core::params::GetParams;
 use kube::core::request::Request;
 use leasehold_core::{
-    BoxStream, Capabilities, Change, Contents, Error, ErrorKind, Expiry, Intent, LockBackend,
-    MAX_TOKEN, Observed, Outcome, Push, Record, TimingSettings, Token, Version,
+    BoxStream, Capabilities, Change, Contents, Error, ErrorKind, Expiry, Holder, Intent,
+    LockBackend, MAX_TOKEN, Observed, Outcome, Push, Record, TimingSettings, Token, Version,
 };
 use serde_json::Value;
 use tokio::time::timeout;
@@ -142,8 +142,8 @@ impl LockBackend for KubernetesLock {
         self.api.write(expected, change).await.map_err(|failure| failure.during(operation))
     }
 
-    async fn may_take(&self) -> Result<(), Error> {
-        self.api.may_take().await.map_err(|failure| failure.during("take the lock"))
+    async fn may_take(&self, candidate: &Holder) -> Result<(), Error> {
+        self.api.may_take(candidate).await.map_err(|failure| failure.during("take the lock"))
     }
 
     fn watch(&self, after: &Observed) -> BoxStream<'static, Result<Observed, Error>> {

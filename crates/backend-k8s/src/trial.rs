@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::api::PostParams;
-use leasehold_core::{
-    Contents, Holder, Incarnation, Nonce, Observed, Record, Timing, TimingSettings, Wall,
-};
+use leasehold_core::{Contents, Holder, Nonce, Observed, Record, Timing, TimingSettings, Wall};
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -21,12 +19,12 @@ const TRIES: u32 = 3;
 
 impl Api {
     /// See [`leasehold_core::LockBackend::may_take`].
-    pub(crate) async fn may_take(&self) -> Result<(), Failure> {
-        self.trial().await.map(|_took| ())
+    pub(crate) async fn may_take(&self, candidate: &Holder) -> Result<(), Failure> {
+        self.trial(candidate).await.map(|_took| ())
     }
 
     /// The same, with the time that the trial took, if it told anything.
-    pub(crate) async fn trial(&self) -> Result<Option<Duration>, Failure> {
+    pub(crate) async fn trial(&self, candidate: &Holder) -> Result<Option<Duration>, Failure> {
         for _ in 0..TRIES {
             let seen = self.read().await?;
             let object = seen.version.cargo::<Object>();
@@ -37,7 +35,7 @@ impl Api {
                 return Ok(None);
             }
             let began = Instant::now();
-            match self.try_on(&seen, object).await {
+            match self.try_on(&seen, object, candidate).await {
                 Ok(_) => return Ok(Some(began.elapsed())),
                 // Its holder renewed; who may not write is told so in any case.
                 Err(failure) if failure.reason == Reason::Conflict => {}
@@ -51,10 +49,14 @@ impl Api {
         Ok(None)
     }
 
-    /// What a candidate would write, in the name of this host, as candidates are called unless they are told otherwise.
-    async fn try_on(&self, seen: &Observed, object: Option<&Object>) -> Result<Value, Failure> {
-        let incarnation = Some(Incarnation(random()?.into()));
-        let holder = object.map(|_| Holder { identity: host(), incarnation, advertise: None });
+    /// Tries what this candidate would write.
+    async fn try_on(
+        &self,
+        seen: &Observed,
+        object: Option<&Object>,
+        candidate: &Holder,
+    ) -> Result<Value, Failure> {
+        let holder = object.map(|_| candidate.clone());
         let now = Wall(u64::try_from(Timestamp::now().as_millisecond()).unwrap_or(0));
         let timing = TimingSettings::default().or(&crate::lock::TIMING).build();
         let record = Record {
@@ -77,8 +79,8 @@ impl Api {
         }
     }
 
-    /// A policy may judge by the holder's name, and candidates may have another. One that refuses the object as it is refuses
-    /// every write.
+    /// A policy may judge by more than a trial can show, such as who leads just now. One that refuses the object as it is
+    /// refuses every write.
     async fn refused(
         &self,
         object: Option<&Object>,
@@ -102,12 +104,4 @@ fn random() -> Result<u64, Failure> {
         Failure::unavailable(format!("the kernel gives no random bytes: {error}"))
     })?;
     Ok(u64::from_ne_bytes(bytes))
-}
-
-fn host() -> String {
-    #[cfg(unix)]
-    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    #[cfg(not(unix))]
-    let name = std::env::var("COMPUTERNAME").unwrap_or_default();
-    if name.is_empty() { "trial".to_owned() } else { name }
 }

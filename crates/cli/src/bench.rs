@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use leasehold::{
-    BootClock, BoxStream, Capabilities, Change, Clock, Elector, Error, ErrorKind, Held, Intent,
-    LockBackend, Observed, Outcome, Scratch, TimingSettings, Version,
+    BootClock, BoxStream, Capabilities, Change, Clock, Elector, Error, ErrorKind, Held, Holder,
+    Intent, LockBackend, Observed, Outcome, Scratch, TimingSettings, Version,
 };
 use serde_json::{Map, Value, json};
 
@@ -193,8 +193,8 @@ impl LockBackend for Timed {
         answer
     }
 
-    async fn may_take(&self) -> Result<(), Error> {
-        self.lock.may_take().await
+    async fn may_take(&self, candidate: &Holder) -> Result<(), Error> {
+        self.lock.may_take(candidate).await
     }
 
     fn watch(&self, after: &Observed) -> BoxStream<'static, Result<Observed, Error>> {

@@ -94,6 +94,7 @@ fn print_event(event: Event) {
         Event::Started(pid) => println!("\nstarted {pid}"),
         Event::Exited { exit: Exit::Code(code), .. } => println!("\nexited code {code}"),
         Event::Exited { exit: Exit::Signal(number), .. } => println!("\nexited signal {number}"),
+        Event::LeftBehind { count, one } => println!("\nleft behind {count} {one}"),
         Event::Stopped(number) => println!("\nstopped {number}"),
         Event::GuardLost => println!("\nlost"),
         Event::StopRenewing => println!("\nstop renewing"),

@@ -537,6 +537,18 @@ fn logs_are_json_lines_if_asked_and_stdout_is_the_childs_alone() {
 }
 
 #[test]
+fn what_is_left_behind_is_named_before_it_is_stopped() {
+    let scene = Scene::new();
+    let script = "setsid sleep 1000 & sleep 0.3";
+    let output =
+        output(leasehold(&scene).args(["run", "--lock", "file:x.lock", "--", "sh", "-c", script]));
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    let line = text.lines().find(|line| line.contains("left 1 process behind")).unwrap();
+    assert!(line.contains(" sleep)") && line.contains("stopping what is left"), "{line}");
+}
+
+#[test]
 fn an_absurd_lease_is_honoured_and_said() {
     let scene = Scene::new();
     let mut holder = Run::start(&scene, "absurd", &[], STAYS);

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use futures_core::Stream;
 
 use crate::error::Error;
-use crate::record::{Record, Token};
+use crate::record::{Holder, Record, Token};
 use crate::time::Wall;
 use crate::timing::TimingSettings;
 
@@ -49,7 +49,7 @@ pub trait LockBackend: fmt::Debug + Send + Sync + 'static {
     /// The outcome is unknown: the change may have been applied, or may be applied later.
     async fn write(&self, expected: &Version, change: &Change) -> Result<Outcome, Error>;
 
-    /// Whether a candidate with these credentials could take this very lock, told without writing to it: a standby
+    /// Whether `candidate`, with these credentials, could take this very lock, told without writing to it: a standby
     /// that can never lead must not look healthy until it is needed. `Ok` also where the store cannot tell.
     ///
     /// Asks the store at every call, and proves nothing for later: a right may be taken away.
@@ -57,7 +57,8 @@ pub trait LockBackend: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// [`Denied`](crate::ErrorKind::Denied): a write would be refused now, with what must be granted. Any other kind:
     /// it is not known.
-    async fn may_take(&self) -> Result<(), Error> {
+    async fn may_take(&self, candidate: &Holder) -> Result<(), Error> {
+        let _ = candidate;
         Ok(())
     }
 

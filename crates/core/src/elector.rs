@@ -18,7 +18,7 @@ use crate::clock::{BootClock, Clock};
 use crate::driver::{Command, Driver, State, random};
 use crate::election::{Candidate, Election, Loss};
 use crate::error::{Error, ErrorKind};
-use crate::record::Incarnation;
+use crate::record::{Holder, Incarnation};
 use crate::status::{Counters, Status};
 use crate::term::{Held, StopReason, Term};
 use crate::text::printable;
@@ -549,6 +549,15 @@ fn check_name(what: &str, name: &str) -> Result<(), String> {
         ));
     }
     Ok(())
+}
+
+impl Holder {
+    /// A candidate of this process that nobody named: the default identity of an [`Elector`], and an incarnation of its own.
+    #[must_use]
+    pub fn of_this_process() -> Self {
+        let incarnation = Some(Incarnation(crate::driver::random()));
+        Self { identity: default_identity(), incarnation, advertise: None }
+    }
 }
 
 /// A pod's host is named as the pod, which is what its owner knows it by; elsewhere processes share a host.

@@ -13,7 +13,7 @@ use crate::backend::{
 };
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind};
-use crate::record::{Record, Token};
+use crate::record::{Holder, Record, Token};
 use crate::time::Time;
 use crate::timing::TimingSettings;
 
@@ -120,7 +120,7 @@ impl LockBackend for MemoryLock {
         Ok(Outcome::Written(self.inner.observed(&state)))
     }
 
-    async fn may_take(&self) -> Result<(), Error> {
+    async fn may_take(&self, _: &Holder) -> Result<(), Error> {
         self.inner.lock().permitted("take the lock")
     }
 

@@ -125,7 +125,7 @@ impl LockBackend for Scripted {
         self.lock.write(expected, change).await
     }
 
-    async fn may_take(&self) -> Result<(), Error> {
+    async fn may_take(&self, _: &Holder) -> Result<(), Error> {
         self.tell(|script| script.asked += 1);
         Fault::happen(self.pop(|script| &mut script.asks)).await?;
         match self.script.lock().unwrap().denied {
@@ -847,7 +847,7 @@ impl LockBackend for Panics {
         self.lock.write(expected, change).await
     }
 
-    async fn may_take(&self) -> Result<(), Error> {
+    async fn may_take(&self, _: &Holder) -> Result<(), Error> {
         self.here("may_take");
         Ok(())
     }

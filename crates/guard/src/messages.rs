@@ -81,6 +81,13 @@ pub enum Report {
         /// Before the guard told it to stop or killed it.
         by_itself: bool,
     },
+    /// CMD's main process left others behind, which are told to stop.
+    LeftBehind {
+        /// How many lived when they were listed.
+        count: u32,
+        /// The pid of one of them.
+        one: u32,
+    },
     /// CMD was stopped by this signal, and nobody here continues it.
     Stopped(u8),
     /// CMD could not be started; the error number.

@@ -2,8 +2,8 @@
 
 use crate::explain::ends_leases;
 use crate::{
-    BootClock, Clock as _, Diagnose, Error, ErrorKind, Finding, InvalidTiming, Level, LockUrl,
-    Timing, TimingSettings, slower_by_percent, url,
+    BootClock, Clock as _, Diagnose, Error, ErrorKind, Finding, Holder, InvalidTiming, Level,
+    LockUrl, Timing, TimingSettings, slower_by_percent, url,
 };
 
 /// The subject of what a store says of the time without a leader.
@@ -63,9 +63,10 @@ pub async fn examine(url: &str, settings: TimingSettings) -> Examination {
 async fn of_permission(lock: &dyn Diagnose, timing: Timing) -> Finding {
     let clock = BootClock::new();
     let timeout = clock.sleep_until(clock.now() + timing.request_timeout());
+    let candidate = Holder::of_this_process();
     let answer = tokio::select! {
         biased;
-        answer = lock.may_take() => answer,
+        answer = lock.may_take(&candidate) => answer,
         () = timeout => {
             let why = "no answer within the request timeout";
             Err(Error::new(ErrorKind::Unavailable, "ask whether it may be taken", why))

@@ -72,6 +72,7 @@ impl Message for Report {
             Self::Failed(errno) => [4, errno.into(), 0],
             Self::Gone { alive_at, dead_at } => [5, alive_at.0, dead_at.0],
             Self::Stopped(signal) => [6, signal.into(), 0],
+            Self::LeftBehind { count, one } => [7, count.into(), one.into()],
         }
     }
 
@@ -84,6 +85,7 @@ impl Message for Report {
             4 => Self::Failed(u32::try_from(a).ok()?),
             5 => Self::Gone { alive_at: Time(a), dead_at: Time(b) },
             6 => Self::Stopped(u8::try_from(a).ok()?),
+            7 => Self::LeftBehind { count: u32::try_from(a).ok()?, one: u32::try_from(b).ok()? },
             _ => return None,
         })
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use leasehold::{Loss, Time};
+use leasehold::{Loss, Time, printable};
 use leasehold_guard::Process;
 use tracing::{debug, error, info, warn};
 
@@ -36,6 +36,11 @@ impl Course {
                 if by_itself && self.stop.is_none() && self.loss.is_none() {
                     self.ended_by_itself = Some(exit);
                 }
+            }
+            Event::LeftBehind { count, one } => {
+                let others = if count == 1 { "1 process" } else { &format!("{count} processes") };
+                let name = command_name(one);
+                info!("CMD left {others} behind (such as {one}{name}): stopping what is left");
             }
             Event::Stopped(number) => {
                 warn!("CMD is stopped ({}) and still holds the lock", signals::name(number));
@@ -87,4 +92,12 @@ pub(super) fn outlived(ended: &Outcome, least: Duration, most: Duration) {
             "CMD, or something it started, lived {least:?} longer than the lease: another leader may have run at the same time"
         );
     }
+}
+
+/// The name of this process's command, behind a blank, if it can still be read.
+fn command_name(pid: u32) -> String {
+    let name = std::fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
+    let name = String::from_utf8_lossy(&name);
+    let name = name.trim_end_matches('\n');
+    if name.is_empty() { String::new() } else { format!(" {}", printable(name)) }
 }

@@ -66,10 +66,11 @@ impl Driver {
         standby.asked_at = now;
         standby.ask_at = now + AGAIN.max(self.timing.lease_duration());
         let (lock, timeout) = (self.lock.clone(), self.clock.sleep_until(now + timeout));
+        let candidate = self.election.candidate().clone();
         standby.asking = Some(Box::pin(async move {
             tokio::select! {
                 biased;
-                answer = lock.may_take() => answer,
+                answer = lock.may_take(&candidate) => answer,
                 () = timeout => Err(timed_out("ask whether this candidate may take the lock")),
             }
         }));

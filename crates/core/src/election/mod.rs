@@ -303,6 +303,12 @@ impl Election {
         self.seen.as_ref().map(|seen| &seen.observed)
     }
 
+    /// This candidate, as its records name it.
+    #[must_use]
+    pub fn candidate(&self) -> &Holder {
+        &self.me
+    }
+
     /// The incarnation in use.
     #[must_use]
     pub fn incarnation(&self) -> Incarnation {

@@ -223,6 +223,12 @@ impl Guard {
                 self.agenda.push_back(GuardAction::Signal { signal: signal::KILL, targets });
             }
         } else if depth == Depth::All && std::mem::take(&mut self.tell_leftovers) {
+            let others: Vec<i32> =
+                living.iter().filter(|process| !main(process)).map(|process| process.pid).collect();
+            if let Some(one) = others.first() {
+                let count = u32::try_from(others.len()).unwrap_or(u32::MAX);
+                self.reports.push_back(Report::LeftBehind { count, one: one.unsigned_abs() });
+            }
             let targets = Targets::outside(&living, cmd);
             for signal in [signal::TERM, signal::CONT] {
                 let targets = targets.clone();

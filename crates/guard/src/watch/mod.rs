@@ -233,6 +233,7 @@ impl Watch {
                 }
                 self.tell(Event::Exited { exit, by_itself });
             }
+            Report::LeftBehind { count, one } => self.tell(Event::LeftBehind { count, one }),
             Report::Stopped(number) => self.tell(Event::Stopped(number)),
             Report::Failed(errno) => self.failed = Some(errno),
             Report::Gone { alive_at, dead_at } => {

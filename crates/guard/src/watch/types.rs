@@ -84,6 +84,13 @@ pub enum Event {
         /// Before anybody told it to stop or killed it.
         by_itself: bool,
     },
+    /// CMD's main process left others behind, which are told to stop.
+    LeftBehind {
+        /// How many lived when they were listed.
+        count: u32,
+        /// The pid of one of them.
+        one: u32,
+    },
     /// CMD was stopped by this signal and still holds the lock.
     Stopped(u8),
     /// The guard is lost; the supervisor kills everything itself.

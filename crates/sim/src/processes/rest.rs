@@ -101,7 +101,7 @@ impl World {
                 }
             }
             Event::GuardLost => self.judge.kill_due(self.kernel.now),
-            Event::Started(_) | Event::Stopped(_) | Event::Left(_) => {}
+            Event::Started(_) | Event::Stopped(_) | Event::LeftBehind { .. } | Event::Left(_) => {}
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures_util::StreamExt;
 use leasehold_core::{
-    BoxStream, Capabilities, Change, Error, Intent, LockBackend, Observed, Outcome, Version,
+    BoxStream, Capabilities, Change, Error, Holder, Intent, LockBackend, Observed, Outcome, Version,
 };
 use tokio::sync::oneshot;
 
@@ -193,8 +193,8 @@ impl LockBackend for Linked {
         }
     }
 
-    async fn may_take(&self) -> Result<(), Error> {
-        self.store.may_take().await
+    async fn may_take(&self, candidate: &Holder) -> Result<(), Error> {
+        self.store.may_take(candidate).await
     }
 
     fn watch(&self, after: &Observed) -> BoxStream<'static, Result<Observed, Error>> {
