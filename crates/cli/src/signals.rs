@@ -26,6 +26,8 @@ pub enum Request {
 #[derive(Debug)]
 pub struct Signals {
     streams: Vec<(Request, Signal)>,
+    /// SIGXFSZ. Handled, a write beyond `ulimit -f` is an error with a message and not the end of this process.
+    _file_too_large: Signal,
 }
 
 impl Signals {
@@ -52,7 +54,8 @@ impl Signals {
                 streams.push((request, signal(SignalKind::from_raw(kind.as_raw()))?));
             }
         }
-        Ok(Self { streams })
+        let file_too_large = signal(SignalKind::from_raw(Number::XFSZ.as_raw()))?;
+        Ok(Self { streams, _file_too_large: file_too_large })
     }
 
     /// The next one. Dropping the future loses none.

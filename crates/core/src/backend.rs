@@ -115,7 +115,8 @@ impl Observed {
     #[must_use]
     pub fn renewed(&self) -> Option<Wall> {
         let record = self.record().filter(|record| record.since().is_some())?;
-        (self.expiry != Expiry::ByServer).then_some(record.renewed)
+        let is_stored = self.expiry != Expiry::ByServer && record.renewed != Wall(0);
+        is_stored.then_some(record.renewed)
     }
 
     /// The fencing token of the holder that the record names; a foreign client's only where the store mints it.

@@ -6,10 +6,14 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
+use leasehold::printable;
 use leasehold_guard::Cgroup;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
+use tracing::warn;
 
 use crate::boot::now;
 
@@ -18,6 +22,10 @@ const DEEPEST: u32 = 16;
 
 /// How the names of our groups begin.
 const PREFIX: &str = "leasehold-";
+
+/// How often, and after what pauses, it is looked whether what was killed in an abandoned group is dead.
+const LOOKS: u32 = 100;
+const LOOK: Duration = Duration::from_millis(2);
 
 /// How often a group that another run took for abandoned, before it could be marked as used, is made again.
 const ATTEMPTS: u64 = 3;
@@ -157,7 +165,8 @@ impl Group {
     }
 }
 
-/// Removes empty groups that killed runs left behind: those that no run has locked.
+/// Removes groups that killed runs left behind, which are those that no run has locked. What lives in one has outlived
+/// its supervisor and its guard, which were both killed: it should be dead, and nobody else is left to kill it.
 fn remove_abandoned(own: &Path) {
     for entry in fs::read_dir(own).into_iter().flatten().flatten() {
         if entry.file_name().to_string_lossy().starts_with(PREFIX) {
@@ -165,9 +174,31 @@ fn remove_abandoned(own: &Path) {
                 |group: &File| flock(group, FlockOperation::NonBlockingLockExclusive).is_ok();
             // Held until it is gone.
             if let Some(_unused) = File::open(entry.path()).ok().filter(unused) {
+                kill_left(&entry.path());
                 remove(&entry.path(), DEEPEST);
             }
         }
+    }
+}
+
+fn kill_left(directory: &Path) {
+    let lives = || {
+        let events = fs::read_to_string(directory.join("cgroup.events"));
+        events.is_ok_and(|events| events.lines().any(|line| line == "populated 1"))
+    };
+    if !lives() {
+        return;
+    }
+    warn!(
+        group = %printable(&directory.to_string_lossy()),
+        "supervisor and guard of an earlier run were killed before its CMD was dead: killing what it left"
+    );
+    let _ = fs::write(directory.join("cgroup.kill"), "1");
+    for _ in 0..LOOKS {
+        if !lives() {
+            return;
+        }
+        thread::sleep(LOOK);
     }
 }
 
@@ -216,6 +247,32 @@ mod tests {
         assert_eq!(mount("32 31 0:29 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu"), None);
         assert_eq!(mount("41 31 0:38 / /with\\040space rw - cgroup2 x rw"), None);
         assert_eq!(mount(""), None);
+    }
+
+    #[test]
+    fn what_lives_in_an_abandoned_group_is_killed_by_the_next_run_and_not_while_it_is_in_use() {
+        // Not everywhere may one be made.
+        let Ok(used) = Group::create() else { return };
+        let mut left = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        fs::write(used.directory.join("cgroup.procs"), left.id().to_string()).unwrap();
+        Group::create().unwrap().remove();
+        assert!(left.try_wait().unwrap().is_none(), "it was killed while its run had it");
+        let place = used.directory.clone();
+        drop(used);
+        // Another test may start a process, which has a copy of the lock until it runs.
+        for _ in 0..100 {
+            Group::create().unwrap().remove();
+            if left.try_wait().unwrap().is_some() {
+                break;
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        let ended = left.try_wait().unwrap();
+        let _ = left.kill();
+        left.wait().unwrap();
+        assert!(ended.is_some(), "it lives on");
+        Group::create().unwrap().remove();
+        assert!(!place.exists());
     }
 
     #[test]
