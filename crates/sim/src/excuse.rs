@@ -33,7 +33,8 @@ pub enum Cause {
     Foreign,
     /// Another store answers, which knows nothing of the term: until its leader asks it, D at most.
     Replaced,
-    /// An administrator put an old copy of a record back, and who took had waited its lease out long before: until its
+    /// An administrator put an old copy of a record back, and who took had waited its lease out long
+    /// before, or waited for the shorter lease of another term that it names: until the present
     /// leader looks, D at most.
     Restored,
 }
@@ -238,9 +239,11 @@ impl World<'_> {
         else {
             return;
         };
-        let (at, cause) = (self.now, Some(Cause::Restored));
+        let (at, cause, alike) = (self.now, Some(Cause::Restored), self.terms_look_alike());
         let displaced = &mut self.excuses.displaced;
-        if displaced.iter().all(|displaced| displaced.term != named.term) {
+        // Where nothing is known of the past, what is displaced already may be another term of this
+        // token, of a store that was replaced, and the copy that one's.
+        if alike || displaced.iter().all(|displaced| displaced.term != named.term) {
             let bound = Bound { lease: Duration::MAX, ..named };
             displaced.push(Displaced { term: named.term, at, cause, bound });
         }
