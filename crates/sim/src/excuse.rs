@@ -223,8 +223,8 @@ impl World<'_> {
         self.excuses.displaced = displaced;
     }
 
-    /// An assertion came true over a deletion after its sender had given up: its sign of life is an old one, and who
-    /// knows it waits for nobody.
+    /// An assertion came true over a deletion after its sender had given up, or an administrator put an
+    /// old copy back after one: that sign of life is an old one, and who knows it waits for nobody.
     pub(crate) fn brings_an_old_life(&mut self) {
         for displaced in &mut self.excuses.displaced {
             displaced.bound.lease = Duration::MAX;
@@ -233,7 +233,10 @@ impl World<'_> {
 
     /// An administrator put an old copy of the record back. Of a term that lasts, who knew that copy waits for nobody,
     /// until its leader has written again. `old` is the term that the store named before.
+    ///
+    /// The copy also hides an earlier deletion: who knew it does not wait for the deleted term.
     pub(crate) fn shows_an_old_life(&mut self, old: Option<Bound>) {
+        self.brings_an_old_life();
         let Some(named) =
             self.store.named().filter(|named| old.is_some_and(|o| o.term == named.term))
         else {
