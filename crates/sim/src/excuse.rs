@@ -33,7 +33,8 @@ pub enum Cause {
     Foreign,
     /// Another store answers, which knows nothing of the term: until its leader asks it, D at most.
     Replaced,
-    /// An administrator put an old copy of a record back, and who took had waited its lease out long before: until its
+    /// An administrator put an old copy of a record back, and who took had waited its lease out long
+    /// before, or waited for the shorter lease of another term that it names: until the present
     /// leader looks, D at most.
     Restored,
 }
@@ -222,8 +223,8 @@ impl World<'_> {
         self.excuses.displaced = displaced;
     }
 
-    /// An assertion came true over a deletion after its sender had given up: its sign of life is an old one, and who
-    /// knows it waits for nobody.
+    /// An assertion came true over a deletion after its sender had given up, or an administrator put an
+    /// old copy back after one: that sign of life is an old one, and who knows it waits for nobody.
     pub(crate) fn brings_an_old_life(&mut self) {
         for displaced in &mut self.excuses.displaced {
             displaced.bound.lease = Duration::MAX;
@@ -232,15 +233,20 @@ impl World<'_> {
 
     /// An administrator put an old copy of the record back. Of a term that lasts, who knew that copy waits for nobody,
     /// until its leader has written again. `old` is the term that the store named before.
+    ///
+    /// The copy also hides an earlier deletion: who knew it does not wait for the deleted term.
     pub(crate) fn shows_an_old_life(&mut self, old: Option<Bound>) {
+        self.brings_an_old_life();
         let Some(named) =
             self.store.named().filter(|named| old.is_some_and(|o| o.term == named.term))
         else {
             return;
         };
-        let (at, cause) = (self.now, Some(Cause::Restored));
+        let (at, cause, alike) = (self.now, Some(Cause::Restored), self.terms_look_alike());
         let displaced = &mut self.excuses.displaced;
-        if displaced.iter().all(|displaced| displaced.term != named.term) {
+        // Where nothing is known of the past, what is displaced already may be another term of this
+        // token, of a store that was replaced, and the copy that one's.
+        if alike || displaced.iter().all(|displaced| displaced.term != named.term) {
             let bound = Bound { lease: Duration::MAX, ..named };
             displaced.push(Displaced { term: named.term, at, cause, bound });
         }

@@ -360,6 +360,8 @@ impl Election {
         self.me.incarnation = Some(incarnation);
         self.copied = false;
         self.own.forget();
+        // It may be a copy's term by now, and nothing recognises it here: it runs out.
+        self.ghost = None;
         self.phase = Phase::Following;
         self.read_at = now;
     }

@@ -405,6 +405,23 @@ fn by_server_a_take_refused_once_and_then_lost_is_revoked() {
 }
 
 #[test]
+fn by_server_who_is_reborn_does_not_revoke_what_a_copy_may_lead_by() {
+    let mut play = by_server();
+    let Action::Write { change: take, .. } = play.lose_request() else { panic!() };
+    play.store(held(9, 9));
+    play.turn();
+    let (_, revocation) = write(&mut play);
+    assert_eq!(revocation.intent, Intent::Release);
+    // It is refused, and meanwhile a copy of this process sends the same Take.
+    play.input(Input::Wrote(Err(ErrorKind::Denied)));
+    play.store(Record { token: 10, ..take.record });
+    play.turn();
+    assert!(play.election.copied());
+    play.input(Input::Reborn(Incarnation(5)));
+    assert!(play.run_for(2 * L).iter().all(|action| *action == Action::Read));
+}
+
+#[test]
 fn by_server_a_take_over_the_version_that_stands_is_sent_again() {
     let mut play = by_server();
     let Action::Write { change: first, .. } = play.lose_request() else { panic!() };
