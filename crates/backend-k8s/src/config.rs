@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use http::{HeaderValue, Uri};
 use kube::Config;
 use kube::config::{AuthInfo, Cluster, ExecAuthCluster, Kubeconfig};
-use leasehold_core::printable;
+use leasehold_core::{printable, read_small_file};
 
 use crate::plugin::{Plugin, bearer};
 use crate::proxy::{Environment, loses_password, names_a_host, proxy_for};
@@ -102,6 +102,8 @@ fn is_missing(file: &Path) -> bool {
 }
 
 fn read(file: &Path) -> Result<Kubeconfig, String> {
+    // The client library reads it once more, to whatever end it has.
+    read_small_file(file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
     Kubeconfig::read_from(file).map_err(|error| {
         let text = redact::of_kubeconfig(&error);
         let name = file.display().to_string();
@@ -155,9 +157,34 @@ fn of_kubeconfig(
     if config.proxy_url.as_ref().is_some_and(loses_password) {
         tracing::warn!("the user and password of a socks5 proxy are not sent to it");
     }
+    for (field, path) in [
+        ("certificate-authority", &cluster.certificate_authority),
+        ("client-certificate", &user.client_certificate),
+        ("client-key", &user.client_key),
+    ] {
+        path.as_deref().map_or(Ok(()), |path| can_be_read(field, path))?;
+    }
     let login = login(&mut user, known)?;
     config.auth_info = user;
     Ok(Found { config, login })
+}
+
+/// The client library reads the file that this field names, to whatever end it has.
+fn can_be_read(field: &str, path: &str) -> Result<(), String> {
+    // Pasted where a path belongs: not repeated.
+    if path.contains("-----BEGIN") || path.contains('\n') {
+        return Err(format!(
+            "its {field} is not the path of a file but what such a file holds: that belongs in {field}-data, as base64"
+        ));
+    }
+    use std::io::ErrorKind::{FileTooLarge, InvalidInput};
+    match read_small_file(Path::new(path)) {
+        Err(error) if matches!(error.kind(), FileTooLarge | InvalidInput) => {
+            Err(format!("cannot read its {field} {}: {error}", printable(path)))
+        }
+        // Anything else is said when the client is made.
+        _ => Ok(()),
+    }
 }
 
 /// The URL, and the user and password in it. Without a scheme it is as secure as the rest lets expect.
@@ -275,7 +302,8 @@ fn login(user: &mut AuthInfo, cluster: ExecAuthCluster) -> Result<Login, String>
 /// # Errors
 /// A sentence without a word of it.
 pub(crate) fn file_token(file: &Path) -> Result<HeaderValue, String> {
-    let text = std::fs::read_to_string(file)
+    let text = read_small_file(file)
+        .and_then(|bytes| String::from_utf8(bytes).map_err(std::io::Error::other))
         .map_err(|error| format!("cannot read the token of {}: {error}", file.display()))?;
     if text.trim().is_empty() {
         return Err(format!("there is no token in {}", file.display()));

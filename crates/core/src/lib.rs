@@ -46,6 +46,7 @@ pub mod model;
 #[cfg(feature = "driver")]
 mod race;
 mod record;
+mod small_file;
 #[cfg(feature = "driver")]
 mod status;
 #[cfg(feature = "driver")]
@@ -76,6 +77,7 @@ pub use memory::MemoryLock;
 #[cfg(feature = "driver")]
 pub use race::{Race, race};
 pub use record::{Holder, Incarnation, MAX_TOKEN, Nonce, RECORD_VERSION, Record, Token};
+pub use small_file::read_small_file;
 #[cfg(feature = "driver")]
 pub use status::{Counters, Leader, Leading, Role, Status};
 #[cfg(feature = "driver")]

@@ -1,10 +1,11 @@
 //! The lock in etcd.
 
-use std::{env, fs};
+use std::env;
+use std::path::Path;
 
 use percent_encoding::percent_decode_str;
 
-use leasehold_core::printable;
+use leasehold_core::{printable, read_small_file};
 pub use leasehold_etcd::*;
 
 use crate::url::invalid;
@@ -153,7 +154,7 @@ fn from_environment(name: &str) -> Result<String, Error> {
 }
 
 fn from_file(path: &str) -> Result<String, Error> {
-    let bytes = fs::read(path).map_err(|error| {
+    let bytes = read_small_file(Path::new(path)).map_err(|error| {
         invalid(format!("cannot read the file that password_file names: {error}"))
     })?;
     let text = String::from_utf8(bytes)
@@ -181,7 +182,7 @@ fn with_tls(url: &LockUrl, mut options: EtcdOptions) -> Result<EtcdOptions, Erro
 }
 
 fn read(parameter: &str, path: &str) -> Result<Vec<u8>, Error> {
-    fs::read(path)
+    read_small_file(Path::new(path))
         .map_err(|error| invalid(format!("cannot read {parameter}={}: {error}", printable(path))))
 }
 
@@ -252,7 +253,7 @@ mod tests {
     fn a_password_is_read_and_never_shown() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("password");
-        fs::write(&file, "s3cret\n").unwrap();
+        std::fs::write(&file, "s3cret\n").unwrap();
         let url = format!("etcd://me@h/a?password_file={}", file.display());
         let lock = opened(&url).unwrap();
         assert!(!format!("{lock:?}{}", lock.name()).contains("s3cret"));

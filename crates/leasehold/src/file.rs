@@ -100,7 +100,11 @@ pub(crate) fn remove_made(path: &Path) -> Result<(), Error> {
         let kind = if denied { ErrorKind::Denied } else { ErrorKind::Unavailable };
         Error::new(kind, "remove the scratch lock", error)
     };
-    remove_scratch(path).map_err(failed)?;
+    match remove_scratch(path) {
+        // Nothing was made where no lock can be.
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => return Ok(()),
+        removed => removed.map_err(failed)?,
+    };
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(error)),
         Err(_) | Ok(()) => Ok(()),
