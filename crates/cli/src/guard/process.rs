@@ -41,7 +41,7 @@ const MOST: usize = 128;
 const STOPS: u32 = 16;
 
 /// The hidden subcommand: the group that lends the terminal or 0, the directory of CMD's control group or nothing, and
-/// `-- CMD…`; orders on standard input. Or alone [`host::CHECK`].
+/// `-- CMD…`; orders on standard input. Or alone the check of the host.
 #[must_use]
 pub fn main(arguments: &[OsString]) -> ExitCode {
     if arguments == [host::CHECK] {
