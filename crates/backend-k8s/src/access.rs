@@ -1,6 +1,7 @@
 //! The client of a cluster, and the credentials that go with its requests. Those that run out are renewed ahead of that,
 //! one attempt at a time, beside the requests: who has good ones waits for nobody.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -10,7 +11,7 @@ use http::{Request, Response};
 use jiff::{SignedDuration, Timestamp};
 use kube::client::Body;
 use kube::{Client, Config};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::AbortHandle;
 
 use crate::config::{Found, Login, file_token};
@@ -254,7 +255,7 @@ async fn got(found: Arc<Found>, client: Option<Client>) -> Result<Entry, Failure
     let mut entry = match &found.login {
         Login::Nothing | Login::Header(_) => Entry::of(&found).map_err(invalid)?,
         Login::File(file) => {
-            let header = file_token(file).map_err(invalid)?;
+            let header = read_aside(file.clone()).await.map_err(invalid)?;
             Entry::with_file(&found, header).map_err(invalid)?
         }
         Login::Plugin(plugin) => return of_plugin(&found, plugin, client).await,
@@ -262,6 +263,19 @@ async fn got(found: Arc<Found>, client: Option<Client>) -> Result<Entry, Failure
     // Its connections go on.
     entry.client = client.unwrap_or(entry.client);
     Ok(entry)
+}
+
+/// Reads the token on a thread of its own: a file on a mount that hangs must stop neither renewals, which go on with the
+/// token before it, nor anybody who waits for this. There is one attempt at a time, and so one such thread.
+async fn read_aside(file: PathBuf) -> Result<HeaderValue, String> {
+    let (tell, told) = oneshot::channel();
+    let name = file.display().to_string();
+    let read = move || drop(tell.send(file_token(&file)));
+    std::thread::Builder::new()
+        .name("leasehold-token".to_owned())
+        .spawn(read)
+        .map_err(|error| format!("no thread to read {name}: {error}"))?;
+    told.await.unwrap_or_else(|_gone| Err(format!("reading {name} failed")))
 }
 
 async fn of_plugin(
