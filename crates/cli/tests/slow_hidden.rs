@@ -15,16 +15,20 @@ fn hidden(shape: &str) -> Fleet {
     Fleet::acting(World::Hidden(new_user()), &flags, &[shape])
 }
 
-/// An agent that leaves its starter and cannot be looked at, as `ssh-agent` does.
-#[test]
-fn a_hidden_agent_is_dead_when_the_lock_is_released() {
+fn is_dead_when_released(shape: &str) {
     let _one = serially();
-    let mut fleet = hidden("agent");
+    let mut fleet = hidden(shape);
     let index = fleet.start("a");
     let first = fleet.wait_start(0, PATIENCE);
     fleet.leave(first.token);
     assert_eq!(fleet.wait_exit(index, PATIENCE), Some(0), "{}", fleet.logs());
     assert!(!fleet.something_lives(), "it was released: {}", fleet.logs());
+}
+
+/// An agent that leaves its starter and cannot be looked at, as `ssh-agent` does.
+#[test]
+fn a_hidden_agent_is_dead_when_the_lock_is_released() {
+    is_dead_when_released("agent");
 }
 
 #[test]
@@ -62,13 +66,7 @@ fn a_hidden_agent_is_dead_whatever_proc_hides() {
 /// A program that may be run and not be read: the kernel hides what runs of it.
 #[test]
 fn an_unreadable_program_is_dead_when_the_lock_is_released() {
-    let _one = serially();
-    let mut fleet = hidden("unreadable");
-    let index = fleet.start("a");
-    let first = fleet.wait_start(0, PATIENCE);
-    fleet.leave(first.token);
-    assert_eq!(fleet.wait_exit(index, PATIENCE), Some(0), "{}", fleet.logs());
-    assert!(!fleet.something_lives(), "it was released: {}", fleet.logs());
+    is_dead_when_released("unreadable");
 }
 
 /// A pid namespace that shows the `/proc` around it: pids there are not those that this process
