@@ -11,12 +11,13 @@ use crate::text::{printable, redacted};
 /// The longest text of a source that an error shows, in characters.
 const LONGEST: usize = 2_000;
 
-/// Why an operation failed, as `{kind, operation, source}`.
+/// Why an operation failed, as `{kind, operation, source, cure}`.
 #[derive(Clone, Debug)]
 pub struct Error {
     kind: ErrorKind,
     operation: &'static str,
     source: Arc<dyn StdError + Send + Sync>,
+    cure: Option<Arc<str>>,
 }
 
 /// What the caller can do about an [`Error`].
@@ -64,7 +65,26 @@ impl Error {
         operation: &'static str,
         source: impl Into<Box<dyn StdError + Send + Sync>>,
     ) -> Self {
-        Self { kind, operation, source: Arc::from(source.into()) }
+        Self { kind, operation, source: Arc::from(source.into()), cure: None }
+    }
+
+    /// The same error with what to do about it: our own words, as a clause without a full stop.
+    #[must_use]
+    pub fn with_cure(self, cure: impl Into<Arc<str>>) -> Self {
+        Self { cure: Some(cure.into()), ..self }
+    }
+
+    /// What to do about it, if that is known.
+    #[must_use]
+    pub fn cure(&self) -> Option<&str> {
+        self.cure.as_deref()
+    }
+
+    /// What went wrong, without [`cure`](Self::cure): one bounded line.
+    #[must_use]
+    pub fn problem(&self) -> String {
+        let source = self.source.to_string();
+        format!("cannot {}: {}", self.operation, printable(&redacted(&source)).at_most(LONGEST))
     }
 
     /// What the caller can do.
@@ -82,8 +102,11 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let source = self.source.to_string();
-        write!(f, "cannot {}: {}", self.operation, printable(&redacted(&source)).at_most(LONGEST))
+        f.write_str(&self.problem())?;
+        match &self.cure {
+            Some(cure) => write!(f, "; {}", printable(cure).at_most(LONGEST)),
+            None => Ok(()),
+        }
     }
 }
 
@@ -120,5 +143,15 @@ mod tests {
         let error = Error::new(ErrorKind::Unavailable, "read the lock", hostile).to_string();
         assert!(error.starts_with(r"cannot read the lock: no\n2026-11-30"), "{error}");
         assert!(!error.contains(['\n', '\u{1b}']) && error.len() < 3_000, "{}", error.len());
+    }
+
+    #[test]
+    fn a_cure_is_a_part_of_its_own_whatever_the_store_said() {
+        let error = Error::new(ErrorKind::Denied, "read the lock", "no; \"ask\"; somebody");
+        assert_eq!(error.cure(), None);
+        let error = error.with_cure("grant `get`");
+        assert_eq!(error.problem(), "cannot read the lock: no; \"ask\"; somebody");
+        assert_eq!(error.cure(), Some("grant `get`"));
+        assert_eq!(error.to_string(), format!("{}; grant `get`", error.problem()));
     }
 }
