@@ -170,7 +170,7 @@ impl Member {
         if !has_login || !is_switched {
             return failure;
         }
-        Failure { kind: ErrorKind::Unavailable, reason: Reason::StaleLogin, ..failure }
+        failure.but(ErrorKind::Unavailable, Reason::StaleLogin)
     }
 
     pub(crate) fn note_answer(&self, generation: u64) {

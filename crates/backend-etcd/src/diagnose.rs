@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use etcd_client::GetOptions;
-use leasehold_core::{
-    Diagnose, Error, ErrorKind, Finding, Level, LockBackend, Nonce, Race, Timing, printable, race,
-};
+use leasehold_backend::{Diagnose, Finding, Level, Race, race, random_nonce};
+use leasehold_core::{Error, ErrorKind, LockBackend, Timing, printable};
 use tokio::time::Instant;
 
 use crate::election::{ElectionName, KUBERNETES_KEYS, grant, lease_id};
@@ -122,7 +121,7 @@ impl Keys {
                 ),
                 "use an etcd of your own",
             )),
-            Err(failure) if failure.kind == ErrorKind::Denied => {
+            Err(failure) if failure.kind() == ErrorKind::Denied => {
                 Ok(Finding::good(SUBJECT, format!("this user may not see {KUBERNETES_KEYS}")))
             }
             Err(failure) => Err(failure),
@@ -134,7 +133,7 @@ impl Keys {
     async fn rights(&self) -> Result<(bool, bool), Failure> {
         let is_permitted = |asked: Result<(), Failure>| match asked {
             Ok(()) => Ok(true),
-            Err(failure) if failure.kind == ErrorKind::Denied => Ok(false),
+            Err(failure) if failure.kind() == ErrorKind::Denied => Ok(false),
             Err(failure) => Err(failure),
         };
         let reads = is_permitted(self.look().await)?;
@@ -246,7 +245,7 @@ impl Keys {
         let name = name.map_err(|why| Error::new(ErrorKind::Invalid, EXAMINE, why))?;
         let candidate = |pool| EtcdLock::new("scratch".to_owned(), name.clone(), pool);
         let candidates = [candidate(self.pool.clone()), candidate(Arc::new(self.pool.apart()))];
-        race([&candidates[0], &candidates[1]], ROUNDS).await
+        race(&[&candidates[0], &candidates[1]], ROUNDS).await
     }
 
     /// What the names of scratch elections begin with.
@@ -309,10 +308,5 @@ fn fail_over(granted: Duration, done: &Race) -> Finding {
 
 /// An id that no lease has.
 fn random_lease() -> Result<i64, Failure> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|error| {
-        let text = format!("the kernel gives no random bytes: {error}");
-        Failure::new(ErrorKind::Unavailable, Reason::NotSent, text)
-    })?;
-    Ok(lease_id(Nonce(u128::from_ne_bytes(bytes))))
+    Ok(lease_id(random_nonce().map_err(Failure::of_us)?))
 }

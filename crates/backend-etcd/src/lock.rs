@@ -9,9 +9,10 @@ use etcd_client::{
     Compare, CompareOp, GetOptions, LeaseGrantOptions, PutOptions, SortOrder, SortTarget, Txn,
     TxnOp, TxnOpResponse, TxnResponse,
 };
+use leasehold_backend::TokenFloor;
 use leasehold_core::{
     BoxStream, Capabilities, Change, Error, ErrorKind, Holder, Intent, LeaseClock, LockBackend,
-    MAX_TOKEN, Observed, Outcome, Push, Record, TimingSettings, Token, Version,
+    Observed, Outcome, Push, Record, TimingSettings, Token, Version,
 };
 
 use crate::election::{ElectionName, lease_id};
@@ -21,7 +22,6 @@ use crate::queue::{Entry, LARGEST, Queue, number};
 use crate::watch;
 use crate::whose::KeptAlive;
 
-const OPEN: &str = "open the lock";
 const READ: &str = "read the lock";
 const MAY_TAKE: &str = "see whether this user may take the lock";
 
@@ -40,7 +40,7 @@ pub struct EtcdLock {
 pub(crate) struct Keys {
     pub(crate) election: ElectionName,
     pub(crate) pool: Arc<Pool>,
-    pub(crate) token_floor: Option<Token>,
+    pub(crate) token_floor: Option<TokenFloor>,
 }
 
 impl fmt::Debug for Keys {
@@ -62,13 +62,9 @@ impl EtcdLock {
     /// its revision has reached this.
     ///
     /// # Errors
-    /// `Invalid`: above 2^63 - 1.
+    /// `Invalid`: above 2^63 - 2.
     pub fn token_floor(mut self, floor: Token) -> Result<Self, Error> {
-        if floor >= MAX_TOKEN {
-            let why = format!("token floor {floor} leaves no token above it: at most 2^63 - 1");
-            return Err(Error::new(ErrorKind::Invalid, OPEN, why));
-        }
-        self.keys.token_floor = Some(floor);
+        self.keys.token_floor = Some(TokenFloor::new(floor)?);
         Ok(self)
     }
 }
@@ -158,19 +154,22 @@ impl Keys {
     }
 
     pub(crate) fn observed(&self, queue: Queue) -> Observed {
-        queue.observed(&self.election, self.token_floor)
+        queue.observed(&self.election, self.token_floor.map(TokenFloor::token))
     }
 
     /// A restored store may mint tokens again that were used before.
     fn at_least_floor(&self, revision: i64) -> Result<(), Failure> {
         match self.token_floor {
-            Some(floor) if number(revision) < floor => Err(Failure::new(
-                ErrorKind::Rewound,
-                Reason::Refused,
-                format!(
-                    "the cluster is at revision {revision} and tokens up to {floor} may have been used: restore it with etcdutl snapshot restore --bump-revision, or write until it is there"
-                ),
-            )),
+            Some(floor) if number(revision) < floor.token() => {
+                let text = format!(
+                    "the cluster is at revision {revision} and tokens up to {} may have been used",
+                    floor.token()
+                );
+                let failure = Failure::new(ErrorKind::Rewound, Reason::Refused, text);
+                Err(failure.with_cure(
+                    "restore it with etcdutl snapshot restore --bump-revision, or write until it is there",
+                ))
+            }
             _ => Ok(()),
         }
     }

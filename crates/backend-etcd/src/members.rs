@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use etcd_client::{Member, StatusResponse};
-use leasehold_core::{ErrorKind, Finding, Level, printable};
+use leasehold_backend::{Finding, Level};
+use leasehold_core::{ErrorKind, printable};
 use tokio::time::Instant;
 
 use crate::failure::{Failure, Reason};
@@ -94,7 +95,7 @@ impl Cluster {
             Err(failure) => {
                 let error = failure.clone().during("ask this member");
                 let finding = Finding::of_error(SUBJECT, &error);
-                let lesser = failure.kind == ErrorKind::Unavailable && self.answers();
+                let lesser = failure.kind() == ErrorKind::Unavailable && self.answers();
                 let level = if lesser { Level::Warning } else { finding.level };
                 let cure = match failure.reason {
                     Reason::NotPermitted => "ask as a user who may",
@@ -181,7 +182,7 @@ impl Cluster {
     }
 
     fn is_denied(&self) -> bool {
-        let kinds = self.seen.iter().filter_map(|one| Some(one.answer.as_ref().err()?.kind));
+        let kinds = self.seen.iter().filter_map(|one| Some(one.answer.as_ref().err()?.kind()));
         kinds.into_iter().any(|kind| kind == ErrorKind::Denied)
     }
 

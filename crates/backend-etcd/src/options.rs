@@ -132,7 +132,8 @@ impl EtcdOptions {
             tls.check().map_err(invalid)?;
         }
         if self.endpoints.is_empty() {
-            return Err(invalid("no endpoint was given; write etcd://host:2379/name"));
+            let error = invalid("no endpoint was given");
+            return Err(error.with_cure("write etcd://host:2379/name"));
         }
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         let mut urls = Vec::new();
@@ -172,9 +173,9 @@ fn connect_options(tls: Option<&Tls>) -> ConnectOptions {
 
 /// Nothing of it is repeated: it may be a login whose '@' was written as %40, or was forgotten.
 fn no_endpoint(number: usize, why: &str) -> Error {
-    invalid(format!(
-        "endpoint {number} is not a valid endpoint: {why}; write host:port, such as 10.0.0.1:2379 or [::1]:2379, and a login before the first host, with a plain '@' after it"
-    ))
+    invalid(format!("endpoint {number} is not a valid endpoint: {why}")).with_cure(
+        "write host:port, such as 10.0.0.1:2379 or [::1]:2379, and a login before the first host, with a plain '@' after it",
+    )
 }
 
 fn check(endpoint: &str) -> Result<(), &'static str> {

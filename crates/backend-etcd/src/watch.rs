@@ -96,7 +96,7 @@ impl Watch {
             Err(_elapsed) => {
                 keys.pool.close(lent.place);
                 let text = format!("no watch began within {BEGIN:?}");
-                return Err(Failure::new(ErrorKind::Unavailable, Reason::Unanswered, text));
+                return Err(Failure::unanswered(text));
             }
         };
         let place = lent.place;
@@ -156,7 +156,7 @@ impl Watch {
     /// Who leads after the one before is gone, as of that revision if the store still knows it.
     async fn next_in_line(&self) -> Result<Queue, Failure> {
         match self.keys.queue(self.queue.revision).await {
-            Err(failure) if failure.kind == ErrorKind::Unavailable => self.keys.queue(0).await,
+            Err(failure) if failure.kind() == ErrorKind::Unavailable => self.keys.queue(0).await,
             read => read,
         }
     }
@@ -179,5 +179,5 @@ fn canceled(message: &WatchResponse) -> Failure {
 }
 
 fn ended(why: &str) -> Failure {
-    Failure::new(ErrorKind::Unavailable, Reason::Unanswered, why)
+    Failure::unanswered(why)
 }

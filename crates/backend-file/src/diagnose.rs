@@ -4,17 +4,15 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
-use leasehold_core::{
-    Diagnose, Error, ErrorKind, Finding, Holder, Level, LockBackend, Race, Timing, race,
-};
+use leasehold_backend::{Diagnose, Finding, Level, Race, race, random};
+use leasehold_core::{Error, ErrorKind, Holder, LockBackend, Timing};
 
 use crate::clear::remove_scratch;
 use crate::disk::Directory;
-use crate::failure::{Failure, shown};
+use crate::failure::{self, shown};
 use crate::fs_kind;
 use crate::lock::FileLock;
 use crate::private;
-use crate::store::random;
 
 const OPERATION: &str = "examine the directory";
 
@@ -77,7 +75,7 @@ impl FileLock {
         let looked = self.gate().blocking(OPERATION, move || {
             let magic = Directory::open(&place.directory)
                 .and_then(|directory| directory.magic())
-                .map_err(|errno| Failure::io("look at", &place.directory, errno))?;
+                .map_err(|errno| failure::io("look at", &place.directory, errno))?;
             Ok((fs_kind::judge(magic), private::examine(&place.directory)))
         });
         match looked.await {
@@ -103,7 +101,7 @@ impl FileLock {
         let files = Scratch(self.place().directory.join(scratch));
         let open = || FileLock::options().open(&files.0);
         let candidates = [open()?, open()?];
-        race([&candidates[0], &candidates[1]], ROUNDS).await
+        race(&[&candidates[0], &candidates[1]], ROUNDS).await
     }
 }
 

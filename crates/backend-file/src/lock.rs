@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use leasehold_backend::{Failure, TokenFloor};
 use leasehold_core::{
     BootClock, BoxStream, Capabilities, Change, Clock, Contents, Error, ErrorKind, Expiry, Holder,
     Incarnation, Intent, LeaseClock, LockBackend, MAX_TOKEN, Observed, Outcome, Push, Record,
@@ -17,7 +18,7 @@ use rustix::io::Errno;
 
 use crate::alive;
 use crate::disk::Directory;
-use crate::failure::{Failure, shown};
+use crate::failure::{self, shown};
 use crate::fs_kind;
 use crate::liveness::{Liveness, Ticket};
 use crate::place::{Place, State};
@@ -129,22 +130,18 @@ impl FileLockOptions {
     /// Those of [`FileLock::open`], and `Invalid` for a token floor above [`MAX_TOKEN`].
     pub fn open(self, path: impl AsRef<Path>) -> Result<FileLock, Error> {
         let invalid = |text: String| Error::new(ErrorKind::Invalid, OPEN, text);
-        if let Some(floor) = self.token_floor.filter(|floor| *floor >= MAX_TOKEN) {
-            return Err(invalid(format!(
-                "token floor {floor} leaves no token above it: at most 2^63 - 1"
-            )));
-        }
+        self.token_floor.map(TokenFloor::new).transpose()?;
         let place = Place::parse(path.as_ref()).map_err(invalid)?;
         let directory = Directory::open(&place.directory).map_err(|errno| match errno {
             Errno::NOENT => invalid(format!(
                 "the directory {} does not exist: create it first",
                 shown(&place.directory)
             )),
-            errno => Failure::io("open", &place.directory, errno).during(OPEN),
+            errno => failure::io("open", &place.directory, errno).during(OPEN),
         })?;
         let magic = directory.magic();
         let magic =
-            magic.map_err(|errno| Failure::io("look at", &place.directory, errno).during(OPEN))?;
+            magic.map_err(|errno| failure::io("look at", &place.directory, errno).during(OPEN))?;
         fs_kind::judge(magic).map_err(|kind| {
             invalid(format!(
                 "{} is on a file system {kind}, which is not known to keep a lock: it must be local \
@@ -155,7 +152,7 @@ impl FileLockOptions {
         })?;
         let device = directory.device();
         let device =
-            device.map_err(|errno| Failure::io("look at", &place.directory, errno).during(OPEN))?;
+            device.map_err(|errno| failure::io("look at", &place.directory, errno).during(OPEN))?;
         observe(&place, None).map_err(|failure| failure.during(OPEN))?;
         let reader = Reader {
             place: place.clone(),
@@ -366,7 +363,7 @@ pub(crate) fn observe(place: &Place, least: Option<Token>) -> Result<Observed, F
 }
 
 fn open(place: &Place) -> Result<Directory, Failure> {
-    Directory::open(&place.directory).map_err(|errno| Failure::io("open", &place.directory, errno))
+    Directory::open(&place.directory).map_err(|errno| failure::io("open", &place.directory, errno))
 }
 
 /// The process behind a record, if it is one that has a liveness file.

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use futures_util::future::{Either, select};
 use futures_util::stream::unfold;
+use leasehold_backend::Failure;
 use leasehold_core::{
     BoxStream, Clock, Error, ErrorKind, Expiry, Incarnation, Observed, Time, Version,
 };
@@ -19,7 +20,7 @@ use rustix::io::Errno;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use crate::failure::Failure;
+use crate::failure;
 use crate::lock::observe;
 use crate::place::{Place, Role};
 use crate::workers::Gate;
@@ -144,14 +145,12 @@ fn holder_of(seen: &Observed) -> Option<Incarnation> {
 
 fn subscribe(place: &Place) -> Result<AsyncFd<OwnedFd>, Failure> {
     let events = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).map_err(|errno| {
-        let limit = errno == Errno::MFILE;
-        let advice = if limit {
-            "; raise fs.inotify.max_user_instances or the limit of open files"
-        } else {
-            ""
-        };
-        let error = std::io::Error::from(errno);
-        Failure::new(ErrorKind::Unavailable, format!("start inotify: {error}{advice}"))
+        let failure =
+            Failure::unavailable(format!("start inotify: {}", std::io::Error::from(errno)));
+        if errno != Errno::MFILE {
+            return failure;
+        }
+        failure.with_cure("raise fs.inotify.max_user_instances or the limit of open files")
     })?;
     let flags = WatchFlags::ONLYDIR
         | WatchFlags::CREATE
@@ -162,11 +161,9 @@ fn subscribe(place: &Place) -> Result<AsyncFd<OwnedFd>, Failure> {
         | WatchFlags::DELETE_SELF
         | WatchFlags::MOVE_SELF;
     inotify::add_watch(&events, &place.directory, flags).map_err(|errno| match errno {
-        Errno::NOSPC => Failure::new(
-            ErrorKind::Unavailable,
-            "no inotify watch is left: raise fs.inotify.max_user_watches",
-        ),
-        errno => Failure::io("watch", &place.directory, errno),
+        Errno::NOSPC => Failure::unavailable("no inotify watch is left")
+            .with_cure("raise fs.inotify.max_user_watches"),
+        errno => failure::io("watch", &place.directory, errno),
     })?;
     #[allow(
         deprecated,
@@ -175,11 +172,12 @@ fn subscribe(place: &Place) -> Result<AsyncFd<OwnedFd>, Failure> {
     let registered =
         catch_unwind(AssertUnwindSafe(|| AsyncFd::with_interest(events, Interest::READABLE)));
     // A runtime without I/O panics, and cannot be asked before.
-    let failed =
-        |why: String| Failure::new(ErrorKind::Unavailable, format!("wait for inotify: {why}"));
+    let failed = |why: &str| Failure::unavailable(format!("wait for inotify: {why}"));
     match registered {
-        Ok(registered) => registered.map_err(|error| failed(error.to_string())),
-        Err(_) => Err(failed("the tokio runtime has no I/O; build it with enable_io()".to_owned())),
+        Ok(registered) => registered.map_err(|error| failed(&error.to_string())),
+        Err(_) => {
+            Err(failed("the tokio runtime has no I/O").with_cure("build it with enable_io()"))
+        }
     }
 }
 

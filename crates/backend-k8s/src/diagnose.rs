@@ -3,15 +3,15 @@
 use async_trait::async_trait;
 use kube::api::PostParams;
 use kube::core::request::Request;
+use leasehold_backend::{Diagnose, Finding, Race, race, random};
 use leasehold_core::{
-    Contents, Diagnose, Error, ErrorKind, Finding, Holder, LockBackend, Observed, Race, Timing,
-    printable, race,
+    Contents, Error, ErrorKind, Holder, LockBackend, Observed, Timing, printable,
 };
 use serde_json::json;
 use tokio::time::Instant;
 
 use crate::failure::{Failure, Reason};
-use crate::form::Form;
+use crate::form::{self, Form};
 use crate::lock::{Api, KubernetesLock};
 use crate::name::Place;
 use crate::object::Object;
@@ -202,8 +202,7 @@ impl Api {
             }
         }
         if let Some(why) = self.form.is_closed(object) {
-            let cure = "use a Lease of another name";
-            findings.push(Finding::problem(SUBJECT, ErrorKind::Denied, why, cure));
+            findings.push(Finding::problem(SUBJECT, ErrorKind::Denied, why, form::CLOSED));
         }
         findings
     }
@@ -287,7 +286,7 @@ impl Api {
         }
         let candidate = || KubernetesLock::of_api("scratch".to_owned(), scratch.clone());
         let candidates = [candidate(), candidate()];
-        let raced = race([&candidates[0], &candidates[1]], ROUNDS).await;
+        let raced = race(&[&candidates[0], &candidates[1]], ROUNDS).await;
         let removed = scratch.remove().await;
         let mut findings = told(&raced, timing, is_blocked);
         if let Err(failure) = removed {
@@ -299,11 +298,7 @@ impl Api {
 
     /// The same way, to an object that nobody has.
     fn scratch(&self) -> Result<Self, Failure> {
-        let mut bytes = [0; 8];
-        getrandom::fill(&mut bytes).map_err(|error| {
-            Failure::unavailable(format!("the kernel gives no random bytes: {error}"))
-        })?;
-        let name = format!("leasehold-doctor-{:016x}", u64::from_ne_bytes(bytes));
+        let name = format!("leasehold-doctor-{:016x}", random()?);
         let place = Place::new(&self.place.namespace, &name).map_err(Failure::invalid)?;
         let mut scratch = self.clone();
         scratch.place = place.into();

@@ -83,7 +83,7 @@ fn explained(failure: Failure, api: &Api) -> Failure {
         return failure;
     }
     let (resource, namespace) = (api.form.resource().1, &api.place.namespace);
-    failure.finally(&format!(
+    failure.with_cure(format!(
         "to list, this user needs a Role in {namespace} with the verb list on {resource}, without resourceNames; no candidate needs it"
     ))
 }

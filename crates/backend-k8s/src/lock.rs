@@ -9,10 +9,10 @@ use async_trait::async_trait;
 use kube::api::PostParams;
 use kube::core::params::GetParams;
 use kube::core::request::Request;
+use leasehold_backend::TokenFloor;
 use leasehold_core::{
-    BoxStream, Capabilities, Change, Contents, Error, ErrorKind, Expiry, Holder, Intent,
-    LeaseClock, LockBackend, MAX_TOKEN, Observed, Outcome, Push, Record, TimingSettings, Token,
-    Version,
+    BoxStream, Capabilities, Change, Contents, Error, Expiry, Holder, Intent, LeaseClock,
+    LockBackend, Observed, Outcome, Push, Record, TimingSettings, Token, Version,
 };
 use serde_json::Value;
 use tokio::time::timeout;
@@ -21,7 +21,7 @@ use crate::access::Access;
 use crate::answer;
 use crate::claim;
 use crate::failure::{Failure, Reason};
-use crate::form::Form;
+use crate::form::{self, Form};
 use crate::name::Place;
 use crate::object::Object;
 use crate::watch;
@@ -29,7 +29,6 @@ use crate::watch;
 /// Who gives up earlier has another reason than a slow answer.
 const LONG: Duration = Duration::from_millis(500);
 
-const OPEN: &str = "open the lock";
 const READ: &str = "read the lock";
 
 /// The end of every request, for callers that set no earlier one: an admission webhook may take 30 seconds.
@@ -62,7 +61,7 @@ pub(crate) struct Api {
     pub(crate) form: Form,
     pub(crate) place: Arc<Place>,
     pub(crate) access: Arc<Access>,
-    token_floor: Option<Token>,
+    token_floor: Option<TokenFloor>,
     peer_lease_duration: Option<Duration>,
 }
 
@@ -89,13 +88,9 @@ impl KubernetesLock {
     /// Tokens up to this may have been used, whatever the store says: after its etcd was restored. They are minted above.
     ///
     /// # Errors
-    /// `Invalid`: above 2^63 - 1.
+    /// `Invalid`: above 2^63 - 2.
     pub fn token_floor(mut self, floor: Token) -> Result<Self, Error> {
-        if floor >= MAX_TOKEN {
-            let why = format!("token floor {floor} leaves no token above it: at most 2^63 - 1");
-            return Err(Error::new(ErrorKind::Invalid, OPEN, why));
-        }
-        self.api.token_floor = Some(floor);
+        self.api.token_floor = Some(TokenFloor::new(floor)?);
         Ok(self)
     }
 
@@ -210,7 +205,7 @@ impl Api {
         let record = &change.record;
         self.check_duration(record)?;
         if let Some(why) = expected.cargo().and_then(|object| self.form.is_closed(object)) {
-            return Err(Failure::denied(why));
+            return Err(Failure::denied(why).with_cure(form::CLOSED));
         }
         let waiting = Waiting { api: self, since: Instant::now(), is_over: false };
         let stored = match (expected.cargo::<Object>(), change.intent) {
@@ -351,6 +346,6 @@ impl Api {
 
     /// A floor that is set replaces nothing that is known: tokens are minted above both.
     fn floor(&self, revision: Option<u64>) -> Option<Token> {
-        revision.map(|revision| revision.max(self.token_floor.unwrap_or(0)))
+        revision.map(|revision| revision.max(self.token_floor.map_or(0, TokenFloor::token)))
     }
 }

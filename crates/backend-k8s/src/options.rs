@@ -58,9 +58,8 @@ impl KubernetesOptions {
     /// `Invalid`: there is no configuration, or it cannot be used; the text says why, and nothing of what was read.
     pub async fn build(self) -> Result<Kubernetes, Error> {
         let access = Access::found(self).map_err(|why| {
-            invalid(format!(
-                "no configuration of Kubernetes can be used: {why}; set KUBECONFIG, or name a file by kubeconfig="
-            ))
+            invalid(format!("no configuration of Kubernetes can be used: {why}"))
+                .with_cure("set KUBECONFIG, or name a file by kubeconfig=")
         })?;
         Ok(Kubernetes { access })
     }

@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::api::PostParams;
-use leasehold_core::{Contents, Holder, Nonce, Observed, Record, Timing, TimingSettings, Wall};
+use leasehold_backend::random_nonce;
+use leasehold_core::{Contents, Holder, Observed, Record, Timing, TimingSettings, Wall};
 use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::claim;
 use crate::failure::{Failure, Reason};
+use crate::form;
 use crate::lock::Api;
 use crate::object::Object;
 
@@ -29,7 +31,7 @@ impl Api {
             let seen = self.read().await?;
             let object = seen.version.cargo::<Object>();
             if let Some(why) = object.and_then(|object| self.form.is_closed(object)) {
-                return Err(Failure::denied(why));
+                return Err(Failure::denied(why).with_cure(form::CLOSED));
             }
             if matches!(seen.contents, Contents::Unreadable(_)) {
                 return Ok(None);
@@ -64,7 +66,7 @@ impl Api {
             holder,
             lease_duration: timing
                 .map_or(Duration::from_secs(15), |it: Timing| it.lease_duration()),
-            nonce: Nonce(random()?.into()),
+            nonce: random_nonce()?,
             acquired: now,
             renewed: now,
             extra: serde_json::Map::new(),
@@ -96,12 +98,4 @@ impl Api {
 
 fn dry() -> PostParams {
     PostParams { dry_run: true, ..PostParams::default() }
-}
-
-fn random() -> Result<u64, Failure> {
-    let mut bytes = [0; 8];
-    getrandom::fill(&mut bytes).map_err(|error| {
-        Failure::unavailable(format!("the kernel gives no random bytes: {error}"))
-    })?;
-    Ok(u64::from_ne_bytes(bytes))
 }

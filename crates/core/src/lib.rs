@@ -25,7 +25,6 @@ mod cell;
 #[cfg(all(test, feature = "driver"))]
 mod cell_tests;
 mod clock;
-mod diagnose;
 #[cfg(feature = "driver")]
 mod driver;
 #[cfg(all(test, feature = "driver"))]
@@ -39,12 +38,8 @@ mod fence;
 mod handle_tests;
 #[cfg(feature = "driver")]
 mod memory;
-#[cfg(feature = "driver")]
-mod memory_diagnose;
 #[cfg(feature = "model")]
 pub mod model;
-#[cfg(feature = "driver")]
-mod race;
 mod record;
 mod small_file;
 #[cfg(feature = "driver")]
@@ -64,7 +59,6 @@ pub use backend::{
 #[cfg(feature = "driver")]
 pub use clock::BootClock;
 pub use clock::{BoxFuture, Clock};
-pub use diagnose::{Diagnose, Finding, Level};
 #[cfg(feature = "mutants")]
 pub use election::Mutant;
 pub use election::{Action, Candidate, Election, Failure, Input, Leadership, Loss, View};
@@ -74,8 +68,6 @@ pub use error::{Error, ErrorKind};
 pub use fence::{Fence, Stale};
 #[cfg(feature = "driver")]
 pub use memory::{MemoryBuilder, MemoryLock};
-#[cfg(feature = "driver")]
-pub use race::{Race, race};
 pub use record::{Holder, Incarnation, MAX_TOKEN, Nonce, RECORD_VERSION, Record, Token};
 pub use small_file::read_small_file;
 #[cfg(feature = "driver")]

@@ -154,6 +154,7 @@ pub mod testing {
 
 pub use examine::{Examination, examine};
 pub use explain::{Explanation, MONTH, NotExplained, explain};
+pub use leasehold_backend::{Diagnose, Finding, Level, Race, race};
 pub use leasehold_core::*;
 pub use list::{Listed, list};
 #[doc(hidden)]

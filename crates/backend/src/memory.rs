@@ -2,11 +2,10 @@
 
 use async_trait::async_trait;
 
-use crate::backend::LockBackend;
-use crate::diagnose::{Diagnose, Finding};
-use crate::memory::MemoryLock;
+use leasehold_core::{LockBackend, MemoryLock, Timing};
+
+use crate::finding::{Diagnose, Finding};
 use crate::race::race;
-use crate::timing::Timing;
 
 /// How often two candidates race.
 const ROUNDS: u64 = 10;
@@ -24,7 +23,7 @@ impl Diagnose for MemoryLock {
             Err(error) => Finding::of_error("lock", &error),
         });
         let scratch = Self::new("scratch");
-        findings.push(match race([&scratch, &scratch.clone()], ROUNDS).await {
+        findings.push(match race(&[&scratch, &scratch.clone()], ROUNDS).await {
             Ok(done) => Finding::good(
                 "compare-and-swap",
                 format!(
