@@ -47,8 +47,14 @@ pub fn lock(etcd: &Etcd, name: &str) -> EtcdLock {
     open(&etcd.url(&etcd.endpoints(), name))
 }
 
+/// Nothing is contacted, so any runtime will do.
 pub fn open(url: &str) -> EtcdLock {
-    leasehold::etcd::open(&LockUrl::parse(url).unwrap()).unwrap()
+    let url = LockUrl::parse(url).unwrap();
+    let opening = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(leasehold::etcd::open(&url)).unwrap()
+    };
+    std::thread::spawn(opening).join().unwrap()
 }
 
 pub fn random() -> u128 {

@@ -7,9 +7,10 @@ use leasehold_core::Error;
 
 use crate::election::{ElectionName, KUBERNETES_KEYS, LONGEST_KEY, grant, hexadecimal};
 use crate::failure::{Failure, Reason};
-use crate::lock::{EtcdLock, HEDGE};
+use crate::lock::EtcdLock;
 use crate::options::Etcd;
 use crate::pool::revision;
+use crate::reader::HEDGE;
 
 const LIST: &str = "list the locks";
 

@@ -6,24 +6,20 @@ use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
-use futures_util::stream::unfold;
 use leasehold_backend::Failure;
-use leasehold_core::{
-    BoxStream, Clock, Error, ErrorKind, Expiry, Incarnation, Observed, Time, Version,
-};
+use leasehold_backend::watching::{Hint, Hints, hinted};
+use leasehold_core::{BoxStream, Error, ErrorKind, Expiry, Incarnation, Observed, Time};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::io::Errno;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use crate::failure;
-use crate::lock::observe;
 use crate::place::{Place, Role};
-use crate::workers::Gate;
+use crate::reader::Reader;
 
 const OPERATION: &str = "watch the lock";
 
@@ -33,44 +29,14 @@ const AFTER_CLOSE: [Duration; 3] =
 
 /// Yields what a read finds, once after it subscribed and then after every change; ends with the first error.
 pub(crate) fn watch(reader: Reader) -> BoxStream<'static, Result<Observed, Error>> {
-    Box::pin(unfold(Some(Stage::New(reader)), |stage| async {
-        let next = match stage? {
-            Stage::New(reader) => Watch::start(reader).await,
-            Stage::Running(watch) => watch.next().await,
-        };
-        Some(match next {
-            Ok((seen, watch)) => (Ok(seen), Some(Stage::Running(watch))),
-            Err(error) => (Err(error), None),
-        })
-    }))
-}
-
-/// What a watch needs to read the lock by itself: it keeps nothing of its backend alive.
-#[derive(Clone, Debug)]
-pub(crate) struct Reader {
-    pub(crate) place: Place,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) least_floor: Option<u64>,
-    pub(crate) gate: Gate,
-}
-
-impl Reader {
-    async fn read(&self) -> Result<Observed, Error> {
-        let (place, least) = (self.place.clone(), self.least_floor);
-        self.gate.blocking(OPERATION, move || observe(&place, least)).await
-    }
-}
-
-enum Stage {
-    New(Reader),
-    Running(Watch),
+    // A subscription of the kernel does not die unseen.
+    hinted(async { Watch::start(reader).map_err(|failure| failure.during(OPERATION)) }, None)
 }
 
 struct Watch {
     reader: Reader,
     events: AsyncFd<OwnedFd>,
     holder: Option<Incarnation>,
-    yielded: (Version, Expiry),
     again: VecDeque<Time>,
 }
 
@@ -83,29 +49,25 @@ struct News {
     over: bool,
 }
 
-impl Watch {
-    async fn start(reader: Reader) -> Result<(Observed, Self), Error> {
-        let events = subscribe(&reader.place).map_err(|failure| failure.during(OPERATION))?;
-        let seen = reader.read().await?;
-        let holder = holder_of(&seen);
-        let yielded = (seen.version.clone(), seen.expiry);
-        Ok((seen, Self { reader, events, holder, yielded, again: VecDeque::new() }))
+impl Hints for Watch {
+    async fn hint(&mut self) -> Result<Hint, Error> {
+        self.change().await.map(|()| Hint::Changed)
     }
 
-    async fn next(mut self) -> Result<(Observed, Self), Error> {
-        loop {
-            self.change().await?;
-            let seen = self.reader.read().await?;
-            if seen.expiry == Expiry::Passed {
-                self.again.clear();
-            }
-            let now = (seen.version.clone(), seen.expiry);
-            if now != self.yielded {
-                self.holder = holder_of(&seen);
-                self.yielded = now;
-                return Ok((seen, self));
-            }
+    async fn read(&mut self) -> Result<Observed, Error> {
+        let seen = self.reader.read(OPERATION).await?;
+        if seen.expiry == Expiry::Passed {
+            self.again.clear();
         }
+        self.holder = holder_of(&seen);
+        Ok(seen)
+    }
+}
+
+impl Watch {
+    fn start(reader: Reader) -> Result<Self, Failure> {
+        let events = subscribe(&reader.place)?;
+        Ok(Self { reader, events, holder: None, again: VecDeque::new() })
     }
 
     /// Resolves when a read may find something new.

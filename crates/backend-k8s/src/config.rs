@@ -36,19 +36,26 @@ pub(crate) enum Login {
 }
 
 /// What somebody chose.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Choice<'a> {
-    pub(crate) kubeconfig: Option<&'a Path>,
-    pub(crate) context: Option<&'a str>,
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Choice {
+    pub(crate) kubeconfig: Option<PathBuf>,
+    pub(crate) context: Option<String>,
+}
+
+impl Choice {
+    /// What the files and the environment say now. Reads files, so call it aside.
+    pub(crate) fn found(&self) -> Result<Found, String> {
+        found(self, &|name| std::env::var(name).ok())
+    }
 }
 
 /// Looks where it must: what was chosen, else `KUBECONFIG`, else the pod's service account, else `~/.kube/config`.
 ///
 /// # Errors
 /// A sentence that says what is wrong, without a word of what was read.
-pub(crate) fn found(choice: Choice<'_>, environment: Environment<'_>) -> Result<Found, String> {
+fn found(choice: &Choice, environment: Environment<'_>) -> Result<Found, String> {
     let is_pod = environment(IN_CLUSTER[0]).is_some_and(|host| !host.is_empty());
-    let (kubeconfig, files) = match choice.kubeconfig {
+    let (kubeconfig, files) = match &choice.kubeconfig {
         Some(file) => (Some(read(file)?), vec![file.to_owned()]),
         None => {
             let files = listed(environment);
@@ -73,7 +80,7 @@ pub(crate) fn found(choice: Choice<'_>, environment: Environment<'_>) -> Result<
         }
         None => return Err(format!("cannot read {}: no such file", names(&files))),
     };
-    of_kubeconfig(kubeconfig, choice.context, environment)
+    of_kubeconfig(kubeconfig, choice.context.as_deref(), environment)
 }
 
 /// The files of `KUBECONFIG`.
@@ -329,12 +336,13 @@ fn in_cluster(environment: Environment<'_>, account: &Path) -> Result<Found, Str
         ));
     }
     let mut config = Config::new(server);
-    let namespace = std::fs::read_to_string(account.join("namespace")).ok();
+    let namespace = read_small_file(&account.join("namespace")).ok();
+    let namespace = namespace.and_then(|bytes| String::from_utf8(bytes).ok());
     let namespace = namespace.or_else(|| environment("POD_NAMESPACE"));
     let namespace = namespace.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
     config.default_namespace = namespace.unwrap_or_else(|| "default".to_owned());
     let authority = account.join("ca.crt");
-    match std::fs::read(&authority) {
+    match read_small_file(&authority) {
         Ok(bytes) => {
             config.root_cert = Some(
                 certificates(&bytes).map_err(|why| format!("{}: {why}", authority.display()))?,

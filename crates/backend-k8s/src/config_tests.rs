@@ -44,14 +44,14 @@ impl Scene {
         self.variables.insert(name.to_owned(), value.to_string());
     }
 
-    fn found(&self, choice: Choice<'_>) -> Result<Found, String> {
-        found(choice, &|name| self.variables.get(name).cloned())
+    fn found(&self, choice: Choice) -> Result<Found, String> {
+        found(&choice, &|name| self.variables.get(name).cloned())
     }
 
     /// Of a kubeconfig with this text.
     fn of(&self, text: &str) -> Result<Found, String> {
         let file = self.file("one/config", text);
-        self.found(Choice { kubeconfig: Some(&file), context: None })
+        self.found(Choice { kubeconfig: Some(file), context: None })
     }
 }
 
@@ -81,7 +81,7 @@ fn a_kubeconfig_is_looked_for_where_kubectl_looks() {
     let list = |files: &[&Path]| std::env::join_paths(files).unwrap().into_string().unwrap();
     scene.set("KUBECONFIG", list(&["/missing".as_ref(), "".as_ref(), &good, &other]));
     assert_eq!(namespace(scene.found(Choice::default())), "mine");
-    let third = Choice { context: Some("three"), ..Choice::default() };
+    let third = Choice { context: Some("three".to_owned()), ..Choice::default() };
     assert_eq!(namespace(scene.found(third)), "other");
     scene.set("KUBECONFIG", "/missing:/gone");
     let why = scene.found(Choice::default()).err().unwrap();

@@ -10,21 +10,20 @@ use leasehold_core::{Contents, Holder, Observed, Record, Timing, TimingSettings,
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::claim;
 use crate::failure::{Failure, Reason};
-use crate::form;
-use crate::lock::Api;
+use crate::form::{self, claim};
 use crate::object::Object;
+use crate::reader::{Reader, TIMING};
 
 /// How often a lock is read again that changed meanwhile.
 const TRIES: u32 = 3;
 
-impl Api {
-    /// See [`leasehold_core::LockBackend::may_take`].
-    pub(crate) async fn may_take(&self, candidate: &Holder) -> Result<(), Failure> {
-        self.trial(candidate).await.map(|_took| ())
-    }
+/// See [`leasehold_core::LockBackend::may_take`].
+pub(crate) async fn may_take(reader: &Reader, candidate: &Holder) -> Result<(), Failure> {
+    reader.trial(candidate).await.map(|_took| ())
+}
 
+impl Reader {
     /// The same, with the time that the trial took, if it told anything.
     pub(crate) async fn trial(&self, candidate: &Holder) -> Result<Option<Duration>, Failure> {
         for _ in 0..TRIES {
@@ -60,7 +59,7 @@ impl Api {
     ) -> Result<Value, Failure> {
         let holder = object.map(|_| candidate.clone());
         let now = Wall(u64::try_from(Timestamp::now().as_millisecond()).unwrap_or(0));
-        let timing = TimingSettings::default().or(&crate::lock::TIMING).build();
+        let timing = TimingSettings::default().or(&TIMING).build();
         let record = Record {
             token: seen.record().filter(|_| holder.is_some()).map_or(0, |record| record.token),
             holder,

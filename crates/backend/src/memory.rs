@@ -4,6 +4,7 @@ use async_trait::async_trait;
 
 use leasehold_core::{LockBackend, MemoryLock, Timing};
 
+use crate::doctor::{COMPARE_AND_SWAP, FAIL_OVER};
 use crate::finding::{Diagnose, Finding};
 use crate::race::race;
 
@@ -24,20 +25,14 @@ impl Diagnose for MemoryLock {
         });
         let scratch = Self::new("scratch");
         findings.push(match race(&[&scratch, &scratch.clone()], ROUNDS).await {
-            Ok(done) => Finding::good(
-                "compare-and-swap",
-                format!(
-                    "two candidates raced for a scratch lock: of {} pairs of writes, one of each was accepted",
-                    done.writes
-                ),
-            ),
-            Err(error) => Finding::of_error("compare-and-swap", &error),
+            Ok(done) => done.finding("a scratch lock"),
+            Err(error) => Finding::of_error(COMPARE_AND_SWAP, &error),
         });
         let crash = timing.bounds().crash;
         let text = format!(
             "a release frees the lock at once, a holder that is gone after {crash:?} at most"
         );
-        findings.push(Finding::good("fail-over", text));
+        findings.push(Finding::good(FAIL_OVER, text));
         findings
     }
 }

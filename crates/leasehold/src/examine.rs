@@ -79,7 +79,7 @@ async fn open(text: &str) -> Result<Box<dyn Diagnose>, Error> {
     let url = LockUrl::parse(text)?;
     match url.scheme() {
         #[cfg(feature = "etcd")]
-        "etcd" | "etcds" => Ok(Box::new(crate::etcd::open(&url)?)),
+        "etcd" | "etcds" => Ok(Box::new(crate::etcd::open(&url).await?)),
         #[cfg(feature = "file")]
         "file" => Ok(Box::new(crate::file::opened(&url)?)),
         #[cfg(feature = "kubernetes")]

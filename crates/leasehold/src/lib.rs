@@ -203,7 +203,7 @@ pub async fn connect(url: &str) -> Result<Arc<dyn LockBackend>, Error> {
     let url = LockUrl::parse(url)?;
     match url.scheme() {
         #[cfg(feature = "etcd")]
-        "etcd" | "etcds" => Ok(Arc::new(etcd::open(&url)?)),
+        "etcd" | "etcds" => Ok(Arc::new(etcd::open(&url).await?)),
         #[cfg(feature = "file")]
         "file" => Ok(Arc::new(file::open(&url)?)),
         #[cfg(feature = "kubernetes")]

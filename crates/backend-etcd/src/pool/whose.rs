@@ -14,9 +14,9 @@ use futures_util::stream::FuturesUnordered;
 use tokio::time::{Instant, timeout};
 use tracing::warn;
 
+use super::identity::{Heard, Identity};
+use super::{Place, Pool};
 use crate::failure::{Failure, Reason};
-use crate::identity::{Heard, Identity};
-use crate::pool::{Place, Pool};
 
 /// How long the endpoints have to say which cluster they are of, before the first request goes out.
 const INTRODUCTION: Duration = Duration::from_millis(200);

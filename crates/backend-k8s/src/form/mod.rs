@@ -4,11 +4,14 @@ use jiff::Timestamp;
 use leasehold_core::printable;
 use serde_json::{Map, Value};
 
-use crate::claim::Claim;
 use crate::name::Place;
 use crate::object::{Draft, Object};
 use crate::redact::of_json;
 use crate::times::Precision;
+
+pub(crate) mod claim;
+
+use claim::Claim;
 
 /// Where client-go kept elections until 0.23.
 const LEADER: &str = "control-plane.alpha.kubernetes.io/leader";

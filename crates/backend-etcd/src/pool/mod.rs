@@ -16,11 +16,17 @@ use leasehold_backend::random;
 use leasehold_core::ErrorKind;
 use tokio::time::{Instant, sleep, timeout};
 
-pub(crate) use crate::connection::How;
-use crate::connection::{Lent as Connected, Member};
 use crate::failure::{Failure, Reason};
-use crate::identity::Identity;
-use crate::whose::{Answer, Introduced};
+
+mod connection;
+mod identity;
+mod whose;
+
+pub(crate) use connection::{How, Login};
+use connection::{Lent as Connected, Member};
+use identity::Identity;
+pub(crate) use whose::KeptAlive;
+use whose::{Answer, Introduced};
 
 /// A request that takes longer than this and is then given up has shown a bad connection.
 const SLOW: Duration = Duration::from_millis(50);

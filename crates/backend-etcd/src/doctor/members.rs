@@ -8,9 +8,9 @@ use leasehold_backend::{Finding, Level};
 use leasehold_core::{ErrorKind, printable};
 use tokio::time::Instant;
 
+use super::versions::{CURRENT, KNOWN, UNMENDED, has_unmended, known_defects};
 use crate::failure::{Failure, Reason};
 use crate::pool::Pool;
-use crate::versions::{UNMENDED, has_unmended, known_defects};
 
 /// The members of the URL, and the cluster's own list of them.
 pub(crate) struct Cluster {
@@ -193,12 +193,12 @@ impl Cluster {
         let judged = versions.iter().map(|version| match known_defects(version) {
             known if known.is_empty() => Finding::good(
                 SUBJECT,
-                format!("etcd {version}: no defect is known that an upgrade mends"),
+                format!("etcd {version}: no defect is known that an upgrade fixes (as of {KNOWN})"),
             ),
             known => Finding::warning(
                 SUBJECT,
                 format!("etcd {version}: {}", known.join("; ")),
-                "upgrade to the latest 3.7 or 3.6, at least 3.7.1 or 3.6.14",
+                format!("upgrade to {CURRENT}, or what the project maintains now"),
             ),
         });
         let (text, cure) = UNMENDED;
