@@ -15,6 +15,9 @@ use crate::redact;
 /// Where the environment of a pod says that the API server is.
 const IN_CLUSTER: [&str; 2] = ["KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"];
 
+/// The ways to log in that kubectl had built in once.
+const PROVIDERS: [&str; 4] = ["azure", "gcp", "oidc", "openstack"];
+
 /// Where a pod finds its service account.
 const ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
@@ -294,10 +297,14 @@ fn login(user: &mut AuthInfo, cluster: ExecAuthCluster) -> Result<Login, String>
                 Some(token) if provider.name == "oidc" => bearer(token)
                     .map(Login::Header)
                     .map_err(|why| format!("the id-token of its user {why}")),
-                _ => Err(format!(
-                    "the auth-provider {} of its user is not known: use a credential plugin (exec)",
-                    printable(&provider.name).at_most(60)
-                )),
+                _ => {
+                    // Any other name may be a secret that was put in the wrong place.
+                    let known = PROVIDERS.into_iter().find(|known| *known == provider.name);
+                    let shown = known.map(|name| format!(" ({name})")).unwrap_or_default();
+                    Err(format!(
+                        "the auth-provider of its user{shown} cannot be used: use a credential plugin (exec)"
+                    ))
+                }
             },
             (None, None) => Ok(Login::Nothing),
         },
