@@ -1,0 +1,40 @@
+//! The names of a candidate.
+
+use crate::record::{Holder, Incarnation};
+
+use super::random::random;
+
+/// The longest identity or advertised address, in bytes.
+const MAX_NAME: usize = 253;
+
+/// # Errors
+/// Says what is wrong with it.
+pub(super) fn check_name(what: &str, name: &str) -> Result<(), String> {
+    if name.is_empty() || name.len() > MAX_NAME || name.chars().any(char::is_control) {
+        return Err(format!(
+            "the {what} {name:?} must have 1 to {MAX_NAME} bytes and no control characters"
+        ));
+    }
+    Ok(())
+}
+
+impl Holder {
+    /// A candidate of this process that nobody named: the default identity of an
+    /// [`Elector`](crate::Elector), and an incarnation of its own.
+    #[must_use]
+    pub fn of_this_process() -> Self {
+        let incarnation = Some(Incarnation(random()));
+        Self { identity: default_identity(), incarnation, advertise: None }
+    }
+}
+
+/// A pod's host is named as the pod, which is what its owner knows it by; elsewhere processes share a host.
+pub(super) fn default_identity() -> String {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let host: String = host.chars().filter(|c| !c.is_control()).take(200).collect();
+    let host = if host.is_empty() { "localhost".to_owned() } else { host };
+    match std::env::var_os("KUBERNETES_SERVICE_HOST") {
+        Some(_) => host,
+        None => format!("{host}-{}", std::process::id()),
+    }
+}
