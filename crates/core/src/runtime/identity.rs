@@ -30,11 +30,21 @@ impl Holder {
 
 /// A pod's host is named as the pod, which is what its owner knows it by; elsewhere processes share a host.
 pub(super) fn default_identity() -> String {
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let host: String = host.chars().filter(|c| !c.is_control()).take(200).collect();
+    let host: String = host_name().chars().filter(|c| !c.is_control()).take(200).collect();
     let host = if host.is_empty() { "localhost".to_owned() } else { host };
     match std::env::var_os("KUBERNETES_SERVICE_HOST") {
         Some(_) => host,
         None => format!("{host}-{}", std::process::id()),
     }
+}
+
+#[cfg(unix)]
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+#[cfg(not(unix))]
+fn host_name() -> String {
+    // Windows gives it to every process.
+    std::env::var("COMPUTERNAME").unwrap_or_default()
 }
