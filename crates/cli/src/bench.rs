@@ -169,6 +169,10 @@ impl LockBackend for Timed {
         self.lock.capabilities()
     }
 
+    fn default_identity(&self) -> Option<String> {
+        self.lock.default_identity()
+    }
+
     async fn read(&self) -> Result<Observed, Error> {
         let began = self.clock.now();
         let answer = self.lock.read().await;

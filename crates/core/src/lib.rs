@@ -48,7 +48,7 @@ pub use record::{Holder, Incarnation, MAX_TOKEN, Nonce, RECORD_VERSION, Record, 
 #[cfg(feature = "driver")]
 pub use runtime::{
     BootClock, Builder, Counters, Deadlines, Elector, Finished, Held, Leader, Leading,
-    MemoryBuilder, MemoryLock, Observer, Role, Status, StopReason, Term, testing,
+    MemoryBuilder, MemoryLock, Observer, Role, Status, StopReason, Term, host_name, testing,
 };
 pub use small_file::read_small_file;
 pub use text::{Printable, is_hidden, printable, redacted};

@@ -56,8 +56,9 @@ impl Elector {
 }
 
 impl Builder {
-    /// The name of this candidate. Default: host name and process id, in a pod its name. Two candidates
-    /// may share one; only one of them leads.
+    /// The name of this candidate. Default: what the store
+    /// [expects](LockBackend::default_identity), else host name and process id. Two candidates may
+    /// share one; only one of them leads.
     pub fn identity(mut self, identity: impl Into<String>) -> Self {
         self.identity = Some(identity.into());
         self
@@ -130,7 +131,8 @@ impl Builder {
     /// `Unavailable`: there is no thread or descriptor left for the default clock.
     pub fn build(self) -> Result<Elector, Error> {
         let invalid = |why: String| Error::new(ErrorKind::Invalid, "build the elector", why);
-        let identity = self.identity.unwrap_or_else(default_identity);
+        let chosen = self.identity.or_else(|| self.lock.default_identity());
+        let identity = chosen.unwrap_or_else(default_identity);
         check_name("identity", &identity).map_err(invalid)?;
         if let Some(advertise) = &self.advertise {
             check_name("advertised address", advertise).map_err(invalid)?;

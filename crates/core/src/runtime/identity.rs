@@ -19,8 +19,7 @@ pub(super) fn check_name(what: &str, name: &str) -> Result<(), String> {
 }
 
 impl Holder {
-    /// A candidate of this process that nobody named: the default identity of an
-    /// [`Elector`](crate::Elector), and an incarnation of its own.
+    /// A candidate of this process that nobody named: host name and process id, and an incarnation of its own.
     #[must_use]
     pub fn of_this_process() -> Self {
         let incarnation = Some(Incarnation(random()));
@@ -28,23 +27,25 @@ impl Holder {
     }
 }
 
-/// A pod's host is named as the pod, which is what its owner knows it by; elsewhere processes share a host.
+/// Processes share a host.
 pub(super) fn default_identity() -> String {
-    let host: String = host_name().chars().filter(|c| !c.is_control()).take(200).collect();
-    let host = if host.is_empty() { "localhost".to_owned() } else { host };
-    match std::env::var_os("KUBERNETES_SERVICE_HOST") {
-        Some(_) => host,
-        None => format!("{host}-{}", std::process::id()),
-    }
+    format!("{}-{}", host_name(), std::process::id())
+}
+
+/// The name of this host, or of the container that this process runs in, fit for an identity.
+#[must_use]
+pub fn host_name() -> String {
+    let host: String = system_name().chars().filter(|c| !c.is_control()).take(200).collect();
+    if host.is_empty() { "localhost".to_owned() } else { host }
 }
 
 #[cfg(unix)]
-fn host_name() -> String {
+fn system_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 #[cfg(not(unix))]
-fn host_name() -> String {
+fn system_name() -> String {
     // Windows gives it to every process.
     std::env::var("COMPUTERNAME").unwrap_or_default()
 }

@@ -24,6 +24,7 @@ pub mod testing;
 pub use boot_clock::BootClock;
 pub use builder::Builder;
 pub use elector::{Elector, Finished};
+pub use identity::host_name;
 pub use memory::{MemoryBuilder, MemoryLock};
 pub use observer::Observer;
 pub use status::{Counters, Leader, Leading, Role, Status};
