@@ -13,6 +13,7 @@ use leasehold_core::{
 };
 use serde_json::Value;
 
+use crate::config::pod;
 use crate::failure::{Failure, Reason};
 use crate::form::{self, Form, claim};
 use crate::name::Place;
@@ -74,6 +75,11 @@ impl KubernetesLock {
 impl LockBackend for KubernetesLock {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    /// A policy of the cluster may let a pod hold a Lease in its own name only.
+    fn default_identity(&self) -> Option<String> {
+        pod()
     }
 
     fn capabilities(&self) -> Capabilities {

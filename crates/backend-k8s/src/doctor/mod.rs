@@ -8,6 +8,7 @@ use leasehold_backend::{Diagnose, Finding, Race, race};
 use leasehold_core::{Contents, Error, ErrorKind, Holder, Observed, Timing, printable};
 use serde_json::json;
 
+use crate::config::pod;
 use crate::failure::{Failure, Reason};
 use crate::form::{self, Form};
 use crate::lock::KubernetesLock;
@@ -193,8 +194,12 @@ impl Reader {
     async fn tried(&self, timing: &Timing) -> Vec<Finding> {
         const SUBJECT: &str = "trial";
         let mut times = Vec::new();
+        let mut candidate = Holder::of_this_process();
+        if let Some(identity) = pod() {
+            candidate.identity = identity;
+        }
         for _ in 0..TRIALS {
-            match self.trial(&Holder::of_this_process()).await {
+            match self.trial(&candidate).await {
                 Ok(Some(time)) => times.push(time),
                 Ok(None) => {}
                 Err(failure) => {
