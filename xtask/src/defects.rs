@@ -1,4 +1,5 @@
-//! No product is built with a deliberate defect: they are features of the published crates, for tests only.
+//! No product is built with a deliberate defect: they are features of the published crates, for
+//! tests only.
 
 use crate::cargo::{capture, cargo};
 

@@ -1,4 +1,5 @@
-//! What works on macOS and Windows, as far as that can be seen from here: types and lints. Nothing is linked or run.
+//! What works on macOS and Windows, as far as that can be seen from here: types and lints. Nothing
+//! is linked or run.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -23,8 +24,8 @@ const SCOPE: [&str; 10] = [
     "--quiet",
 ];
 
-/// What a dependency has in C is of no use to a check of types, and most machines have no compiler for these systems.
-/// Stands in for one: answers each request with an empty file.
+/// What a dependency has in C is of no use to a check of types, and most machines have no compiler
+/// for these systems. Stands in for one: answers each request with an empty file.
 const COMPILER: &str = r#"#!/bin/sh
 while [ $# -gt 0 ]; do
     case $1 in
