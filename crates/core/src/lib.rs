@@ -17,9 +17,11 @@ mod diagnose;
 mod election;
 mod error;
 mod fence;
+mod fit;
 #[cfg(feature = "driver")]
 mod memory_diagnose;
 #[cfg(feature = "model")]
+#[doc(hidden)]
 pub mod model;
 #[cfg(feature = "driver")]
 mod race;
@@ -38,6 +40,7 @@ pub use backend::{
 pub use clock::{BoxFuture, Clock};
 pub use diagnose::{Diagnose, Finding, Level};
 #[cfg(feature = "mutants")]
+#[doc(hidden)]
 pub use election::Mutant;
 pub use election::{Action, Candidate, Election, Failure, Input, Leadership, Loss, View};
 pub use error::{Error, ErrorKind};
