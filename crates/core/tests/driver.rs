@@ -44,6 +44,8 @@ struct Script {
     watches_end: bool,
     /// The watches that were opened, with what they are to yield.
     watches: Vec<mpsc::UnboundedSender<Result<Observed, Error>>>,
+    /// How much of them was heard.
+    heard: u32,
     sent: Vec<Change>,
 }
 
@@ -75,6 +77,7 @@ impl Scripted {
             floor: None,
             watches_end: false,
             watches: Vec::new(),
+            heard: 0,
             sent: Vec::new(),
         };
         Self { lock: MemoryLock::new("scripted"), script: Arc::new(Mutex::new(script)) }
@@ -141,9 +144,11 @@ impl LockBackend for Scripted {
         if script.watches_end {
             return futures_util::stream::empty().boxed();
         }
-        futures_util::stream::unfold(receive, |mut receive| async move {
+        let script = self.script.clone();
+        futures_util::stream::unfold((receive, script), |(mut receive, script)| async move {
             let observed = receive.recv().await?;
-            Some((observed, receive))
+            script.lock().unwrap().heard += 1;
+            Some((observed, (receive, script)))
         })
         .boxed()
     }
@@ -407,6 +412,33 @@ fn a_watch_that_ended_is_opened_again_and_heard() {
         clock.advance(MS).await;
         assert_eq!(observer.status().leader, Leader::Nobody);
         assert_eq!(observer.status().counters.reads, before, "no read was needed");
+    });
+}
+
+/// A peer that sends without end occupies no core, and after a silence news is heard at once.
+#[test]
+fn a_watch_without_end_is_heard_at_a_pace_and_after_a_silence_at_once() {
+    in_virtual_time(async |clock| {
+        let lock = Scripted::new(Push::Hint);
+        hold(&lock.lock).await;
+        let observer = Observer::with_clock(Arc::new(lock.clone()), clock.clone()).unwrap();
+        clock.advance(SECOND).await;
+        let observed = lock.lock.read().await.unwrap();
+        lock.tell(|script| {
+            for _ in 0..5_000 {
+                script.watches[0].send(Ok(observed.clone())).unwrap();
+            }
+        });
+        clock.advance(SECOND).await;
+        let heard = lock.script.lock().unwrap().heard;
+        assert!((1_000..2_000).contains(&heard), "{heard}");
+        clock.advance(5 * SECOND).await;
+        assert_eq!(lock.script.lock().unwrap().heard, 5_000);
+        overwrite(&lock.lock, |_| None).await;
+        let observed = lock.lock.read().await.unwrap();
+        lock.tell(|script| script.watches[0].send(Ok(observed)).unwrap());
+        clock.advance(MS).await;
+        assert_eq!(observer.status().leader, Leader::Nobody);
     });
 }
 
