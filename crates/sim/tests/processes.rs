@@ -47,7 +47,7 @@ fn a_frozen_guard_is_stood_in_for_in_time() {
 #[test]
 fn a_guard_frozen_when_cmd_ends_is_stood_in_for_and_the_lock_is_given_back() {
     for (spared, cgroup) in [(0, false), (0, true), (2, false)] {
-        let freeze = fault(500, 20_000, Kind::FreezeGuard);
+        let freeze = fault(500, 30_000, Kind::FreezeGuard);
         let case = Case { finale: Finale::Exits, spared, cgroup, ..quiet(&[freeze]) };
         let played = play(&case, None, true);
         assert_eq!((played.broken, played.ending), (None, Ending::Released), "{:?}", played.story);

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{Event, KILL_GRACE, Outcome, Watch, WatchAction, WatchInput, signal};
+use crate::{Event, KILL_GRACE, Outcome, SILENT, Watch, WatchAction, WatchInput, signal};
 
 const GUARD: i32 = 5;
 
@@ -256,9 +256,9 @@ fn a_guard_that_does_nothing_when_cmd_has_ended_is_killed_and_cmds_end_is_told()
     world.until(ms(50_000));
     world.processes.push(ended(11));
     world.tell(WatchInput::CmdEnded(None));
-    world.until(ms(51_999));
+    world.until(ms(54_999));
     assert!(!world.has_killed_guard());
-    world.until(ms(52_000));
+    world.until(ms(55_000));
     assert!(world.has_killed_guard() && world.told(&Event::GuardSilent));
     let exited = Event::Exited { exit: Exit::Code(7), by_itself: true };
     let mut world = World::new(&[], instants(90_000, 91_000, 95_000));
@@ -285,7 +285,7 @@ fn a_guard_that_is_awake_may_know_better_and_one_that_spoke_is_judged_by_its_wor
     assert!(!world.has_killed_guard());
     // Then it is frozen: the next renewal has no answer.
     world.tell(WatchInput::Extend(instants(90_000, 91_000, 95_000)));
-    world.until(world.now + Duration::from_millis(1_999));
+    world.until(world.now + SILENT - Duration::from_millis(1));
     assert!(!world.has_killed_guard());
     world.until(world.now + Duration::from_millis(1));
     assert!(world.has_killed_guard());
@@ -293,10 +293,10 @@ fn a_guard_that_is_awake_may_know_better_and_one_that_spoke_is_judged_by_its_wor
     let mut world = World::new(&[], instants(90_000, 91_000, 95_000));
     guard_says_started(&mut world);
     world.tell(WatchInput::CmdEnded(None));
-    world.until(ms(1_990));
+    world.until(ms(4_990));
     let exited = Report::Exited { exit: Exit::Code(0), by_itself: true };
     world.tell(WatchInput::Report(exited));
-    world.until(ms(2_700));
+    world.until(ms(5_700));
     assert!(!world.has_killed_guard());
 }
 

@@ -228,7 +228,7 @@ pub fn generate(seed: u64) -> Case {
 /// The same, so that CMD ends while the guard stands still, and nothing else asks for an end.
 fn deaf(case: Case, f: &mut Draws) -> Case {
     let at_ms = f.between(0, case.finale_ms + 20);
-    let freeze = Fault { at_ms, after: 0, for_ms: 20_000, kind: Kind::FreezeGuard };
+    let freeze = Fault { at_ms, after: 0, for_ms: 30_000, kind: Kind::FreezeGuard };
     Case { finale: Finale::Exits, faults: vec![freeze], ..case }
 }
 
