@@ -17,7 +17,7 @@ pub const KILL_NOW: Duration = Duration::from_millis(500);
 pub const SILENT: Duration = Duration::from_secs(5);
 
 /// The same before it has started CMD, which takes longer on a busy host.
-pub const STARTING: Duration = Duration::from_secs(10);
+pub const STARTING: Duration = Duration::from_secs(30);
 
 /// The pauses between the first rounds of killing.
 const PAUSES: [u64; 5] = [1, 2, 5, 10, 20];

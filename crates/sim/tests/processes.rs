@@ -58,8 +58,8 @@ fn a_guard_frozen_when_cmd_ends_is_stood_in_for_and_the_lock_is_given_back() {
 /// The same for one that has not started CMD yet.
 #[test]
 fn a_guard_frozen_before_it_starts_cmd_is_given_up() {
-    let freeze = fault(0, 30_000, Kind::FreezeGuard);
-    let case = Case { finale: Finale::Exits, finale_ms: 40_000, ..quiet(&[freeze]) };
+    let freeze = fault(0, 50_000, Kind::FreezeGuard);
+    let case = Case { finale: Finale::Exits, finale_ms: 60_000, ..quiet(&[freeze]) };
     let played = play(&case, None, true);
     assert_eq!((played.broken, played.ending), (None, Ending::Released), "{:?}", played.story);
     assert!(played.story.iter().any(|line| line.contains("GuardSilent")));

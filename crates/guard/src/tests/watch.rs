@@ -303,9 +303,9 @@ fn a_guard_that_is_awake_may_know_better_and_one_that_spoke_is_judged_by_its_wor
 #[test]
 fn a_guard_that_never_starts_cmd_is_given_up_and_one_that_runs_cmd_may_sleep() {
     let mut world = World::new(&[], instants(90_000, 91_000, 95_000));
-    world.until(ms(9_999));
+    world.until(ms(29_999));
     assert!(!world.has_killed_guard());
-    world.until(ms(10_000));
+    world.until(ms(30_000));
     assert!(world.has_killed_guard() && world.outcome().unwrap().may_release());
     let mut world = World::new(&[], instants(90_000, 91_000, 95_000));
     world.tell(WatchInput::Report(Report::Started(11)));
