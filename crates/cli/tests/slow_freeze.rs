@@ -17,7 +17,7 @@ const LEASE: Duration = Duration::from_secs(2);
 const TIMING: &[&str] = &["--lease-duration", "2s"];
 
 /// How often CMD ends beside busy processes.
-const ENDS: usize = 6;
+const ENDS: usize = 4;
 
 /// What a follower adds to the lease: a thousandth, jitter, and two round trips to a local file.
 const WAIT: Duration = Duration::from_millis(2 + 40 + 100);

@@ -235,7 +235,6 @@ fn mount(line: &str) -> Option<(PathBuf, PathBuf)> {
 }
 
 #[cfg(test)]
-#[expect(clippy::print_stdout, reason = "why a test does nothing")]
 mod tests {
     use rustix::fs::{Access, access};
 

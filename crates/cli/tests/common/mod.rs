@@ -61,7 +61,9 @@ impl Scene {
 
     /// A file for what a process says, in which no panic may be at the end.
     pub fn log(&self, name: &str) -> fs::File {
-        fs::File::create(self.path(&format!("{name}.log"))).unwrap()
+        // Aside, where no command lists it.
+        fs::create_dir_all(self.path("logs")).unwrap();
+        fs::File::create(self.path(&format!("logs/{name}.log"))).unwrap()
     }
 
     /// Every living process of this test.
@@ -96,7 +98,8 @@ impl Drop for Scene {
         if thread::panicking() {
             return;
         }
-        for entry in fs::read_dir(self.dir()).unwrap().flatten() {
+        let logs = fs::read_dir(self.path("logs")).into_iter().flatten();
+        for entry in fs::read_dir(self.dir()).unwrap().chain(logs).flatten() {
             let path = entry.path();
             if path.extension().is_some_and(|kind| kind == "log") {
                 no_panic(&fs::read(&path).unwrap());

@@ -278,24 +278,6 @@ impl Watch {
         }
     }
 
-    /// The kernel says that CMD's main process has ended. The guard is to say so, too, and to see to
-    /// what is left; if it died before, how CMD ended is told here.
-    fn cmd_ended(&mut self, now: Time, exit: Option<Exit>) {
-        if self.exit.is_some() {
-            return;
-        }
-        let nobody_asked = !self.stop && !self.sweep.is_killing();
-        let early = now < self.instants.stop_at.min(self.kill_from);
-        let noticed = CmdOver { at: now, by_itself: nobody_asked && early };
-        let CmdOver { by_itself, .. } = *self.cmd_over.get_or_insert(noticed);
-        if let Some(exit) = exit {
-            self.exit = Some(exit);
-            return self.tell(Event::Exited { exit, by_itself });
-        }
-        self.send(Order::Look);
-        self.unanswered = self.unanswered.min(now);
-    }
-
     fn guard_ended(&mut self, now: Time) {
         if std::mem::replace(&mut self.guard_over, true) {
             return;
