@@ -11,7 +11,9 @@ use clap::builder::BoolishValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
-use leasehold::{LockUrl, TimingSettings, printable};
+use leasehold::TimingSettings;
+use leasehold::status::printable;
+use leasehold::url::LockUrl;
 
 use crate::guard::cgroup;
 
@@ -60,7 +62,7 @@ pub enum Action {
     #[command(after_help = crate::bench::HELP)]
     Bench(BenchArgs),
     /// Show the locks in a directory, under a prefix or in a namespace, and who holds each
-    #[command(after_help = crate::list::HELP)]
+    #[command(after_help = crate::list::help())]
     List(ListArgs),
     /// Print completions for a shell
     Completions {

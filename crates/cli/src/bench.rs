@@ -7,10 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use leasehold::{
-    BootClock, BoxStream, Capabilities, Change, Clock, Elector, Error, ErrorKind, Held, Holder,
-    LockBackend, Observed, Outcome, Scratch, TimingSettings, Version,
+use leasehold::backend::{
+    BoxStream, Capabilities, Change, Holder, LockBackend, Observed, Outcome, Version,
 };
+use leasehold::doctor::Scratch;
+use leasehold::timing::{BootClock, Clock};
+use leasehold::{Elector, Error, ErrorKind, Held, TimingSettings};
 use serde_json::{Map, Value, json};
 
 use crate::args::{BenchArgs, OutputFormat};

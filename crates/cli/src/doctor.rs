@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use leasehold::{
-    BootClock, Clock, ErrorKind, Examination, Finding, Level, Timing, TimingSettings, examine,
-    printable, redacted,
-};
+use leasehold::doctor::{Examination, Finding, Level, examine};
+use leasehold::status::{printable, redacted};
+use leasehold::timing::{BootClock, Clock, Timing};
+use leasehold::{ErrorKind, TimingSettings};
 use serde_json::{Value, json};
 
 use crate::args::{Colour, DoctorArgs, OutputFormat};

@@ -5,9 +5,10 @@ mod drawing;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use leasehold::{
-    Explanation, InvalidTiming, NotExplained, RequestRate, Timing, TimingSettings, printable,
-    slower_by_percent,
+use leasehold::TimingSettings;
+use leasehold::status::printable;
+use leasehold::timing::{
+    Explanation, InvalidTiming, NotExplained, RequestRate, Timing, slower_by_percent,
 };
 use serde_json::{Value, json};
 
@@ -32,7 +33,7 @@ pub fn main(args: &ExplainArgs, colour: Colour) -> u8 {
         Err(code) => return code,
     };
     let settings = TimingSettings::from(&args.timing);
-    let explained = runtime.block_on(leasehold::explain(args.lock.as_deref(), settings));
+    let explained = runtime.block_on(leasehold::timing::explain(args.lock.as_deref(), settings));
     let (json, paint) = (args.output.output == OutputFormat::Json, Paint::stdout(colour));
     match explained {
         Ok(found) if json => {

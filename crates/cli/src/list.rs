@@ -1,19 +1,20 @@
 //! `leasehold list`: the locks in a place, and who holds each.
 
-use leasehold::{Listed, list, printable};
+use leasehold::doctor::{Listed, list, listable};
+use leasehold::status::printable;
 
 use crate::args::{Colour, ListArgs, OutputFormat};
 use crate::output::{Paint, answer, json, print_error};
 use crate::{exit, runtime, status};
 
-/// What its help says behind the flags.
-pub const HELP: &str = "\
-What is listed:
-  file:DIRECTORY               the files in it, but for those of tools and hidden ones
-  etcd://host:2379/jobs        the elections whose names begin with jobs/, and jobs itself
-  k8s://namespace/             every Lease there
-  k8s+endpoints://namespace/   the Endpoints there with an election
+/// The help text after the flags, with the places that this build can list.
+#[must_use]
+pub fn help() -> String {
+    let places = listable().map(|(form, found)| format!("  {form:28} {found}\n"));
+    format!("What is listed:\n{}\n{HELP}", places.collect::<String>())
+}
 
+const HELP: &str = "\
 One read of each lock, which says what `leasehold status` says. Elections of other programs are shown too. Needs the \
 right to read all of the prefix, or the verb list, which no candidate needs.
 

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use leasehold::{Leader, MAX_LEASE_DURATION, Status, Time, Wall, printable};
+use leasehold::status::printable;
+use leasehold::status::{Leader, Status};
+use leasehold::timing::{MAX_LEASE_DURATION, Time, Wall};
 
 /// Who holds the lock, since when, and why we wait.
 #[must_use]

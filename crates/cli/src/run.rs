@@ -23,9 +23,9 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use leasehold::{
-    BootClock, Clock, Deadlines, Elector, Error, ErrorKind, Held, Leader, LockUrl, Loss, Term, Time,
-};
+use leasehold::status::Leader;
+use leasehold::timing::{BootClock, Clock, Deadlines, Time};
+use leasehold::{Elector, Error, ErrorKind, Held, Loss, Term};
 use nix::sys::signal::{SigSet, Signal};
 use tracing::{debug, error, info, warn};
 
@@ -367,18 +367,11 @@ impl Candidate {
                 variable("LEASEHOLD_HELD_IDENTITY", self.elector.identity().to_owned()),
                 variable("LEASEHOLD_FENCING_TOKEN", term.token().to_string()),
             ],
-            env_remove: [args::variables(), secrets(&self.args.lock.lock)].concat(),
+            env_remove: [args::variables(), self.lock.secret().into_iter().collect()].concat(),
             grace: self.elector.timing().stop_grace(),
             cgroup: self.args.cgroup,
         }
     }
-}
-
-/// The variable that holds the password, if the URL names one: it is no business of CMD's.
-fn secrets(url: &str) -> Vec<OsString> {
-    let url = LockUrl::parse(url).ok();
-    let name = url.as_ref().and_then(|url| url.parameter("password_env"));
-    name.map(OsString::from).into_iter().collect()
 }
 
 /// What was read instead of this term's record.
@@ -404,12 +397,5 @@ mod tests {
     fn nobody_is_accused_where_a_record_is_gone() {
         assert!(whose(&Leader::Nobody).contains("gone from the store"));
         assert!(!whose(&Leader::Unknown).contains("another leader"));
-    }
-
-    #[test]
-    fn the_variable_of_a_password_is_kept_from_the_command() {
-        let named = secrets("etcd://127.0.0.1:1/jobs?user=u&password_env=PW");
-        assert_eq!(named, [OsString::from("PW")]);
-        assert!(secrets("file:/tmp/x").is_empty());
     }
 }

@@ -13,7 +13,7 @@ use tokio::runtime::{Builder, Runtime};
 use crate::exit;
 use crate::output::print_error;
 
-use leasehold::{printable, redacted};
+use leasehold::status::{printable, redacted};
 
 /// The runtime of a command.
 ///

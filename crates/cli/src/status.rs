@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use leasehold::{
-    BootClock, Clock, Contents, Error, ErrorKind, Expiry, Observed, Record, Token, Wall, printable,
-};
+use leasehold::backend::{Contents, Expiry, Observed, Record};
+use leasehold::status::printable;
+use leasehold::timing::{BootClock, Clock, Wall};
+use leasehold::{Error, ErrorKind, Token};
 use serde_json::{Value, json};
 
 use crate::args::{Colour, OutputFormat, StatusArgs};
@@ -226,7 +227,7 @@ pub(crate) fn leader_json(
 
 #[cfg(test)]
 mod tests {
-    use leasehold::{Holder, Nonce, Version};
+    use leasehold::backend::{Holder, Nonce, Version};
 
     use super::*;
 

@@ -4,7 +4,9 @@ use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use futures_util::{Stream, future::poll_fn};
-use leasehold::{BootClock, Clock, Elector, Error, ErrorKind, Held, Leader, Status, Time};
+use leasehold::status::{Leader, Status};
+use leasehold::timing::{BootClock, Clock, Time};
+use leasehold::{Elector, Error, ErrorKind, Held};
 use tracing::{debug, error, info};
 
 use crate::args::RunArgs;

@@ -1,9 +1,11 @@
 //! `leasehold watch`: who leads, and every change.
 
 use futures_util::StreamExt;
-use leasehold::{
-    BootClock, Clock, Error, Leader, Leading, LockBackend, Observer, Status, printable,
-};
+use leasehold::backend::LockBackend;
+use leasehold::status::printable;
+use leasehold::status::{Leader, Leading, Status};
+use leasehold::timing::{BootClock, Clock};
+use leasehold::{Error, Observer};
 use rustix::event::{PollFd, PollFlags, poll};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;

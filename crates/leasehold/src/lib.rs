@@ -43,7 +43,7 @@
 //! match elector.run_once(async |_term| 6 * 7).await? {
 //!     Finished::Done(answer) => assert_eq!(answer, 42),
 //!     Finished::Lost(why, _) => eprintln!("somebody else may have started: {why:?}"),
-//!     Finished::Aborted => eprintln!("asked to stop"),
+//!     other => eprintln!("asked to stop: {other:?}"),
 //! }
 //! # Ok(())
 //! # }
@@ -79,7 +79,7 @@
 //! # let elector = Elector::builder(leasehold::connect(&url).await?).identity("node-a").build()?;
 //! # let _held = elector.campaign().await?;
 //! use futures_util::StreamExt;
-//! use leasehold::{Leader, Observer};
+//! use leasehold::{Observer, status::Leader};
 //!
 //! let observer = Observer::new(leasehold::connect(&url).await?)?;
 //! let mut changes = std::pin::pin!(observer.changes());
@@ -112,13 +112,78 @@ mod examine;
 mod explain;
 #[cfg(feature = "file")]
 pub mod file;
-#[cfg(feature = "kubernetes")]
+#[cfg(feature = "k8s")]
 pub mod k8s;
 mod list;
+mod lock_url;
+mod memory;
+mod opened;
+mod schemes;
 mod scratch;
-mod url;
+mod scratch_name;
 
 use std::sync::Arc;
+
+pub use leasehold_core::{
+    Builder, Elector, Error, ErrorKind, Fence, Finished, Held, Loss, Observer, Stale, StopReason,
+    Term, TimingSettings, Token,
+};
+
+/// The contract between the election and a store, for those who write a store of their own.
+///
+/// A store is a value that implements [`LockBackend`]: four methods over one compare-and-swap
+/// register. The page of the trait says what each must keep.
+pub mod backend {
+    pub use async_trait::async_trait;
+    pub use leasehold_core::{
+        BoxStream, Capabilities, Change, Contents, Expiry, Holder, Incarnation, Intent, LeaseClock,
+        LockBackend, MAX_TOKEN, Nonce, Observed, Outcome, Push, RECORD_VERSION, Record, Version,
+    };
+}
+
+/// Looks at locks and their stores from outside, without contending: which locks there are, and
+/// whether one can be relied on. `leasehold list` and `leasehold doctor` print what these return.
+pub mod doctor {
+    pub use leasehold_core::{Diagnose, Finding, Level, Race, race};
+
+    pub use crate::examine::{Examination, examine};
+    pub use crate::list::list;
+    pub use crate::opened::Listed;
+    pub use crate::schemes::listable;
+    #[doc(hidden)]
+    pub use crate::scratch::Scratch;
+}
+
+/// The knowledge of an elector or an observer, and [`printable`](status::printable) to show it: an
+/// identity is text of others.
+pub mod status {
+    pub use leasehold_core::{
+        Counters, Leader, Leading, Printable, Role, Status, is_hidden, printable, redacted,
+    };
+}
+
+/// Durations, clocks, and the bounds that follow from them.
+///
+/// A program chooses [`TimingSettings`](crate::TimingSettings), usually the lease duration alone.
+/// [`explain`] computes what follows from them on a store, as `leasehold explain` prints it.
+pub mod timing {
+    pub use leasehold_core::{
+        BootClock, Bounds, BoxFuture, Clock, Deadlines, InvalidTiming, Leaderless,
+        MAX_LEASE_DURATION, RequestRate, StoreTraits, Time, Timing, Wall, slower_by_percent,
+    };
+
+    pub use crate::explain::{Explanation, MONTH, NotExplained, explain};
+}
+
+/// Lock URLs, parsed: `scheme:path?parameter=value`.
+///
+/// [`connect`](crate::connect) does what most programs need. A program that looks at a URL first,
+/// or guards child processes with the descriptor of a [`Opened::liveness`], parses it here.
+pub mod url {
+    pub use crate::lock_url::LockUrl;
+    pub use crate::opened::Opened;
+    pub use crate::schemes::schemes;
+}
 
 /// For tests of programs that use this: time that moves when it is told to, and with the feature `testing` ways to a
 /// store that fail, candidates to freeze and kill, and a checker of what happened.
@@ -127,8 +192,9 @@ use std::sync::Arc;
 #[cfg_attr(feature = "testing", doc = "```")]
 #[cfg_attr(not(feature = "testing"), doc = "```ignore")]
 /// use std::{sync::Arc, time::Duration};
-/// use leasehold::{Elector, LockBackend, MemoryLock};
-/// use leasehold::testing::{Link, in_virtual_time};
+/// use leasehold::Elector;
+/// use leasehold::backend::LockBackend;
+/// use leasehold::testing::{Link, MemoryLock, in_virtual_time};
 ///
 /// in_virtual_time(async |clock| {
 ///     let (lock, way) = (MemoryLock::new("jobs"), Link::alone("a", clock.clone()));
@@ -143,7 +209,8 @@ use std::sync::Arc;
 /// });
 /// ```
 pub mod testing {
-    pub use leasehold_core::testing::*;
+    pub use leasehold_core::testing::{VirtualClock, in_virtual_time};
+    pub use leasehold_core::{MemoryBuilder, MemoryLock};
     #[cfg(feature = "testing")]
     pub use leasehold_testing::candidate::{Candidate, Lead, Setup, Stop};
     #[cfg(feature = "testing")]
@@ -152,40 +219,14 @@ pub mod testing {
     pub use leasehold_testing::{clock, history, judge, timeline};
 }
 
-pub use examine::{Examination, examine};
-pub use explain::{Explanation, MONTH, NotExplained, explain};
-pub use leasehold_core::*;
-pub use list::{Listed, list};
 #[doc(hidden)]
-pub use scratch::Scratch;
-pub use url::LockUrl;
-
-/// The schemes of this build.
-pub const SCHEMES: &[&str] = &[
-    #[cfg(feature = "etcd")]
-    "etcd",
-    #[cfg(feature = "etcd")]
-    "etcds",
-    #[cfg(feature = "file")]
-    "file",
-    #[cfg(feature = "kubernetes")]
-    "k8s",
-    #[cfg(feature = "kubernetes")]
-    "k8s+endpoints",
-    "mem",
-];
-
-/// Schemes, and the feature that brings each.
-const FEATURES: &[(&str, &str)] = &[
-    ("etcd", "etcd"),
-    ("etcds", "etcd"),
-    ("file", "file"),
-    ("k8s", "kubernetes"),
-    ("k8s+endpoints", "kubernetes"),
-];
-
-/// Schemes of stores that are still to come.
-const TO_COME: &[&str] = &["az", "gs", "redis", "redis+sentinel", "rediss", "s3"];
+pub use doctor::*;
+#[doc(hidden)]
+pub use leasehold_core::*;
+#[doc(hidden)]
+pub use timing::*;
+#[doc(hidden)]
+pub use url::*;
 
 /// Opens the lock that `url` names.
 ///
@@ -193,69 +234,14 @@ const TO_COME: &[&str] = &["az", "gs", "redis", "redis+sentinel", "rediss", "s3"
 /// |---|---|---|
 /// | `file:/path`, `file:path` | `file` (default) | one small file on this host |
 /// | `etcd://h1:2379,h2:2379/name`, `etcds://…` | `etcd` | an election of etcd, over TLS with `etcds` |
-/// | `k8s://ns/name`, `k8s+endpoints://…` | `kubernetes` | a Lease, or the annotation of an Endpoints object, beside client-go |
+/// | `k8s://ns/name`, `k8s+endpoints://…` | `k8s` | a Lease, or the annotation of an Endpoints object, next to client-go |
 /// | `mem:name` | – | a new lock in this process at every call; the name is for logs; for tests |
+///
+/// The parameters of each are listed at [`file::FileUrl`], [`etcd::EtcdUrl`] and
+/// [`k8s::KubernetesUrl`].
 ///
 /// # Errors
 /// `Invalid`: the URL, its scheme or a parameter is unknown or malformed. Nothing is contacted or written.
-pub async fn connect(url: &str) -> Result<Arc<dyn LockBackend>, Error> {
-    let url = LockUrl::parse(url)?;
-    match url.scheme() {
-        #[cfg(feature = "etcd")]
-        "etcd" | "etcds" => Ok(Arc::new(etcd::open(&url)?)),
-        #[cfg(feature = "file")]
-        "file" => Ok(Arc::new(file::open(&url)?)),
-        #[cfg(feature = "kubernetes")]
-        "k8s" | "k8s+endpoints" => Ok(Arc::new(k8s::open(&url).await?)),
-        "mem" => Ok(Arc::new(memory(&url)?)),
-        scheme => Err(url::invalid(unknown(scheme))),
-    }
-}
-
-fn memory(url: &LockUrl) -> Result<MemoryLock, Error> {
-    url.allow_parameters(&[])?;
-    Ok(MemoryLock::new(url.path().display().to_string()))
-}
-
-fn unknown(scheme: &str) -> String {
-    let have = SCHEMES.join(", ");
-    match FEATURES.iter().find(|(known, _)| *known == scheme) {
-        Some((_, feature)) => format!(
-            "this build has no {scheme}: locks (it has {have}); build it with the feature {feature:?}: cargo add leasehold --features {feature}, or cargo install leasehold-cli --features {feature}"
-        ),
-        None if TO_COME.contains(&scheme) => {
-            format!("there are no {scheme}: locks in this version yet; this build has {have}")
-        }
-        None => format!("unknown scheme {scheme:?}; this build has {have}"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn an_unknown_scheme_lists_what_is_there() {
-        let error = connect("zk://host/lock").await.unwrap_err();
-        assert!(error.to_string().contains("unknown scheme \"zk\""), "{error}");
-        assert!(error.to_string().contains("mem"), "{error}");
-        assert!(unknown("file").contains("--features file"));
-        let error = connect("redis://host/lock").await.unwrap_err().to_string();
-        assert!(error.contains("no redis: locks in this version"), "{error}");
-    }
-
-    #[tokio::test]
-    async fn an_unknown_parameter_is_an_error() {
-        for url in ["mem:a?x=1", "file:/tmp/a?ttl=3"] {
-            assert!(connect(url).await.unwrap_err().to_string().contains("unknown parameter"));
-        }
-    }
-
-    #[cfg(feature = "file")]
-    #[tokio::test]
-    async fn a_file_url_names_a_file_and_no_host() {
-        for url in ["file:", "file://host/tmp/a"] {
-            assert_eq!(connect(url).await.unwrap_err().kind(), ErrorKind::Invalid);
-        }
-    }
+pub async fn connect(url: &str) -> Result<Arc<dyn backend::LockBackend>, Error> {
+    Ok(url::LockUrl::parse(url)?.open().await?.lock())
 }

@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use leasehold::{Leader, Leading, Role, Time, printable};
+use leasehold::status::printable;
+use leasehold::status::{Leader, Leading, Role};
+use leasehold::timing::Time;
 use leasehold_testing::history::{Event, What};
 use leasehold_testing::judge::{Span as Belief, spans};
 use ratatui::Frame;
