@@ -40,6 +40,14 @@ pub fn why_we_wait(status: &Status) -> String {
     }
 }
 
+/// Nobody is known to lead, although the store answers: it may have forgotten who did, and whoever
+/// that was may believe yet. A candidate adopts the lock and leads when a lease is over.
+#[must_use]
+pub fn waits_for_the_forgotten(status: &Status, forgets: bool) -> bool {
+    let is_unknown = status.leader == Leader::Unknown && status.store_error.is_none();
+    is_unknown && forgets && status.counters.writes > 0
+}
+
 /// A lease is honoured whatever its length, and one that no candidate may ask for needs somebody to look.
 fn absurd(lease_duration: Duration) -> &'static str {
     if lease_duration > MAX_LEASE_DURATION {

@@ -87,8 +87,8 @@ async fn run(args: RunArgs) -> u8 {
         }
     };
     let code = loop {
-        let Candidate { elector, args, clock, .. } = &candidate;
-        match waiting::for_leadership(elector, args, clock, &mut signals).await {
+        let Candidate { elector, lock, args, clock } = &candidate;
+        match waiting::for_leadership(elector, lock, args, clock, &mut signals).await {
             Waited::Leads(held) => {
                 if let Some(code) = candidate.lead(held, &mut signals).await {
                     break code;
@@ -128,10 +128,10 @@ impl Candidate {
     async fn open(args: RunArgs) -> Result<Self, Error> {
         let lock = Lock::connect(&args.lock.lock).await?;
         let clock = BootClock::new();
-        let builder = match &args.identity {
-            Some(identity) => Elector::builder(lock.backend()).identity(identity),
-            None => Elector::builder(lock.backend()),
-        };
+        let mut builder = Elector::builder(lock.backend());
+        if let Some(identity) = &args.identity {
+            builder = builder.identity(identity);
+        }
         let elector = builder
             .timing((&args.timing).into())
             .clock(clock.clone())
