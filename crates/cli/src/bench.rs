@@ -20,11 +20,6 @@ use crate::lock::Lock;
 use crate::output::{answer, json as json_line, print_error};
 use crate::{exit, runtime, waiting};
 
-/// What its help says behind the flags.
-pub const HELP: &str = "\
-Two candidates in this process hand a lock to each other that is made beside the one named, and removed. Times are \
-those of this host and this moment; a store that others use at the time shows their load too.";
-
 /// How long one leads before it hands over: some renewals, and the other's watch is on.
 const LEADS: Duration = Duration::from_millis(150);
 

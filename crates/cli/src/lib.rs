@@ -28,5 +28,7 @@ pub mod run;
 pub mod runtime;
 pub mod signals;
 pub mod status;
+mod timing;
+mod version;
 pub mod waiting;
 pub mod watch;

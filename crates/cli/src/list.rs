@@ -1,24 +1,11 @@
 //! `leasehold list`: the locks in a place, and who holds each.
 
-use leasehold::doctor::{Listed, list, listable};
+use leasehold::doctor::{Listed, list};
 use leasehold::status::printable;
 
 use crate::args::{Colour, ListArgs, OutputFormat};
 use crate::output::{Paint, answer, json, print_error};
 use crate::{exit, runtime, status};
-
-/// The help text after the flags, with the places that this build can list.
-#[must_use]
-pub fn help() -> String {
-    let places = listable().map(|(form, found)| format!("  {form:28} {found}\n"));
-    format!("What is listed:\n{}\n{HELP}", places.collect::<String>())
-}
-
-const HELP: &str = "\
-One read of each lock, which says what `leasehold status` says. Elections of other programs are shown too. Needs the \
-right to read all of the prefix, or the verb list, which no candidate needs.
-
-Exits with 0 if each could be read, 78 if one is broken, and else with 69 or 77 if one could not be read.";
 
 /// Prints them. Returns the exit code.
 #[must_use]

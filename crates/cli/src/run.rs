@@ -132,6 +132,9 @@ impl Candidate {
         if let Some(identity) = &args.identity {
             builder = builder.identity(identity);
         }
+        if let Some(address) = &args.advertise {
+            builder = builder.advertise(address);
+        }
         let elector = builder
             .timing((&args.timing).into())
             .clock(clock.clone())

@@ -18,13 +18,6 @@ use crate::signals::{Request, Signals};
 use crate::status::leader_json;
 use crate::{exit, runtime};
 
-/// What its help says behind the flags.
-pub const HELP: &str = "\
-It only reads, so permission to read is enough, and it tells the truth or nothing: when the last sign of life is too old \
-to vouch for anybody, the leader is unknown, and not nobody.
-
-Ends on a signal, and quietly when nobody reads its output any more.";
-
 /// Prints changes until nobody reads them. Returns the exit code.
 #[must_use]
 pub fn main(args: &WatchArgs, colour: Colour) -> u8 {

@@ -83,7 +83,8 @@ pub(super) struct Stage<'a> {
 pub(super) async fn readable(lock: &dyn LockBackend) -> Result<(), Error> {
     match lock.read().await?.contents {
         Contents::Unreadable(what) => {
-            let why = format!("what is stored is no record: {}", printable(&what).at_most(1_000));
+            let why =
+                format!("what is stored is not a record: {}", printable(&what).at_most(1_000));
             Err(Error::new(ErrorKind::Corrupt, "read the lock", why))
         }
         Contents::Absent | Contents::Record(_) => Ok(()),
