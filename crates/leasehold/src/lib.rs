@@ -1,12 +1,23 @@
-//! Leader election over any lock.
+//! Leader election over any lock: a file, etcd, Kubernetes, or a store of your own.
 //!
-//! **Guaranteed**, under stated bounds on clock rates ([`Timing::bounds`]): at most one candidate believes that
-//! it leads, whatever is delayed, lost, repeated, frozen or killed; every term has a fencing token that grows
-//! and never repeats; a release is sent only after the work is known to have stopped.
+//! **Guaranteed**, under stated bounds on clock rates ([`Timing::bounds`](timing::Timing::bounds)):
+//! at most one candidate believes that it leads, whatever is delayed, lost, repeated, frozen or
+//! killed; every term has a fencing token that grows and never repeats; a release is sent only after
+//! the work is known to have stopped.
 //!
-//! **Not guaranteed**, by this or any other lease: that a process is not stopped between [`Term::check`] and its
-//! effect, that clocks stay within the bound, that nobody deletes the record or clones the machine. Hand the
-//! token to the resource and let it refuse smaller ones ([`Fence`]).
+//! **Not guaranteed**, by this or any other lease: that a process is not stopped between
+//! [`Term::check`] and its effect, that clocks stay within the bound, that nobody deletes the record
+//! or clones the machine. Give the token to the resource and let it refuse smaller ones ([`Fence`]).
+//!
+//! | to | see |
+//! |---|---|
+//! | lead | [`Elector`], or [`blocking::Elector`] without async |
+//! | see who leads, with permission to read only | [`Observer`], [`status`] |
+//! | protect the resource | [`Fence`] |
+//! | choose durations | [`TimingSettings`], [`timing::explain`] |
+//! | learn whether a store can be relied on | [`doctor::examine`] |
+//! | test your program | [`testing`] |
+//! | write a store | [`backend`] |
 //!
 //! # Work that runs while this process leads
 //! ```
@@ -27,6 +38,52 @@
 //!         println!("stopping: {reason:?}");
 //!     })
 //!     .await?; // until elector.shutdown()
+//! # Ok(())
+//! # }
+//! ```
+//! [`connect`] lists the URLs of all stores. Without `identity` a candidate is called after its host
+//! and process. The lease duration is 15 s (21 s on Kubernetes); [`Builder::timing`] changes it, and
+//! [`timing::explain`] computes what follows.
+//!
+//! # A service of which every instance answers
+//! The elector runs in a task of its own, and handlers look at its [`status`](Elector::status).
+//! ```no_run
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use axum::{Router, routing::get};
+//! use leasehold::status::{Leader, Role};
+//! use leasehold::{Elector, Term};
+//!
+//! let lock = leasehold::connect("etcd://10.0.0.1:2379,10.0.0.2:2379/reports").await?;
+//! let elector = Elector::builder(lock).advertise("http://10.0.0.7:8080").build()?;
+//! let who = elector.clone();
+//! let who = async move || match who.status().leader {
+//!     Leader::Held(leader) => format!("{} leads, at {:?}", leader.identity, leader.advertise),
+//!     Leader::Nobody => "nobody leads".to_owned(),
+//!     Leader::Unknown => "unknown who leads".to_owned(),
+//! };
+//! let ready = elector.clone();
+//! let ready = async move || matches!(ready.status().role, Role::Leader(_)).to_string();
+//! let candidate = elector.clone();
+//! let work = tokio::spawn(async move {
+//!     candidate
+//!         .run(|term: Term| async move {
+//!             while term.check().is_ok() {
+//!                 // one round of work, with term.token() in every write
+//!                 tokio::select! {
+//!                     _ = term.stopped() => return,
+//!                     () = tokio::time::sleep(std::time::Duration::from_secs(1)) => {}
+//!                 }
+//!             }
+//!         })
+//!         .await
+//! });
+//! let routes = Router::new().route("/", get(who)).route("/leads", get(ready));
+//! let listener = tokio::net::TcpListener::bind("0.0.0.0:8080").await?;
+//! let stop = async { drop(tokio::signal::ctrl_c().await) };
+//! axum::serve(listener, routes).with_graceful_shutdown(stop).await?;
+//! elector.shutdown(); // the work stops, then the lock is released
+//! work.await??;
 //! # Ok(())
 //! # }
 //! ```
@@ -105,6 +162,7 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+pub mod backend;
 pub mod blocking;
 #[cfg(feature = "etcd")]
 pub mod etcd;
@@ -121,6 +179,7 @@ mod opened;
 mod schemes;
 mod scratch;
 mod scratch_name;
+pub mod testing;
 
 use std::sync::Arc;
 
@@ -129,21 +188,10 @@ pub use leasehold_core::{
     Term, TimingSettings, Token,
 };
 
-/// The contract between the election and a store, for those who write a store of their own.
-///
-/// A store is a value that implements [`LockBackend`]: four methods over one compare-and-swap
-/// register. The page of the trait says what each must keep.
-pub mod backend {
-    pub use async_trait::async_trait;
-    pub use leasehold_core::{
-        BoxStream, Capabilities, Change, Contents, Expiry, Holder, Incarnation, Intent, LeaseClock,
-        LockBackend, MAX_TOKEN, Nonce, Observed, Outcome, Push, RECORD_VERSION, Record, Version,
-    };
-}
-
-/// Looks at locks and their stores from outside, without contending: which locks there are, and
-/// whether one can be relied on. `leasehold list` and `leasehold doctor` print what these return.
 pub mod doctor {
+    //! Looks at locks and their stores from outside, without contending: which locks there are, and
+    //! whether one can be relied on. `leasehold list` and `leasehold doctor` print what these return.
+
     pub use leasehold_core::{Diagnose, Finding, Level, Race, race};
 
     pub use crate::examine::{Examination, examine};
@@ -154,19 +202,21 @@ pub mod doctor {
     pub use crate::scratch::Scratch;
 }
 
-/// The knowledge of an elector or an observer, and [`printable`](status::printable) to show it: an
-/// identity is text of others.
 pub mod status {
+    //! The knowledge of an elector or an observer, and [`printable`] to show it: an
+    //! identity is text of others.
+
     pub use leasehold_core::{
         Counters, Leader, Leading, Printable, Role, Status, is_hidden, printable, redacted,
     };
 }
 
-/// Durations, clocks, and the bounds that follow from them.
-///
-/// A program chooses [`TimingSettings`](crate::TimingSettings), usually the lease duration alone.
-/// [`explain`] computes what follows from them on a store, as `leasehold explain` prints it.
 pub mod timing {
+    //! Durations, clocks, and the bounds that follow from them.
+    //!
+    //! A program chooses [`TimingSettings`](crate::TimingSettings), usually the lease duration alone.
+    //! [`explain`] computes what follows from them on a store, as `leasehold explain` prints it.
+
     pub use leasehold_core::{
         BootClock, Bounds, BoxFuture, Clock, Deadlines, InvalidTiming, Leaderless,
         MAX_LEASE_DURATION, RequestRate, StoreTraits, Time, Timing, Wall, slower_by_percent,
@@ -175,48 +225,15 @@ pub mod timing {
     pub use crate::explain::{Explanation, MONTH, NotExplained, explain};
 }
 
-/// Lock URLs, parsed: `scheme:path?parameter=value`.
-///
-/// [`connect`](crate::connect) does what most programs need. A program that looks at a URL first,
-/// or guards child processes with the descriptor of a [`Opened::liveness`], parses it here.
 pub mod url {
+    //! Lock URLs, parsed: `scheme:path?parameter=value`.
+    //!
+    //! [`connect`](crate::connect) does what most programs need. A program that looks at a URL first,
+    //! or guards child processes with the descriptor of an [`Opened`], parses it here.
+
     pub use crate::lock_url::LockUrl;
     pub use crate::opened::Opened;
     pub use crate::schemes::schemes;
-}
-
-/// For tests of programs that use this: time that moves when it is told to, and with the feature `testing` ways to a
-/// store that fail, candidates to freeze and kill, and a checker of what happened.
-///
-/// A failover, in virtual time:
-#[cfg_attr(feature = "testing", doc = "```")]
-#[cfg_attr(not(feature = "testing"), doc = "```ignore")]
-/// use std::{sync::Arc, time::Duration};
-/// use leasehold::Elector;
-/// use leasehold::backend::LockBackend;
-/// use leasehold::testing::{Link, MemoryLock, in_virtual_time};
-///
-/// in_virtual_time(async |clock| {
-///     let (lock, way) = (MemoryLock::new("jobs"), Link::alone("a", clock.clone()));
-///     let elector = |lock: Arc<dyn LockBackend>| Elector::builder(lock).clock(clock.clone()).build().unwrap();
-///     let (a, b) = (elector(way.over(Arc::new(lock.clone()))), elector(Arc::new(lock)));
-///     let held = a.campaign().await.unwrap();
-///     let _cut = way.cut();                              // from here on `a` cannot reach the store
-///     clock.advance(Duration::from_secs(10)).await;
-///     assert!(held.check().is_err());                    // it knows, all by itself
-///     let (next, ()) = tokio::join!(b.campaign(), clock.advance(Duration::from_secs(6)));
-///     assert!(next.unwrap().token() > held.token());
-/// });
-/// ```
-pub mod testing {
-    pub use leasehold_core::testing::{VirtualClock, in_virtual_time};
-    pub use leasehold_core::{MemoryBuilder, MemoryLock};
-    #[cfg(feature = "testing")]
-    pub use leasehold_testing::candidate::{Candidate, Lead, Setup, Stop};
-    #[cfg(feature = "testing")]
-    pub use leasehold_testing::link::{Fault, Guard, Latency, Ledger, Link, Outage, Requests};
-    #[cfg(feature = "testing")]
-    pub use leasehold_testing::{clock, history, judge, timeline};
 }
 
 #[doc(hidden)]
