@@ -15,6 +15,7 @@ use leasehold::TimingSettings;
 use leasehold::status::printable;
 use leasehold::url::LockUrl;
 
+#[cfg(target_os = "linux")]
 use crate::guard::cgroup;
 
 #[cfg(feature = "demo")]
@@ -166,6 +167,7 @@ pub struct RunArgs {
     pub loss_grace: Duration,
     /// A control group of its own for CMD, which is killed with one write, however fast it forks: if this process may
     /// make one, never, or always
+    #[cfg(target_os = "linux")]
     #[arg(
         long,
         env = "LEASEHOLD_CGROUP",

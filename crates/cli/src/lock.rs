@@ -1,10 +1,13 @@
 //! The lock that `--lock` names.
 
 use std::ffi::OsString;
+#[cfg(target_os = "linux")]
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use leasehold::backend::{Incarnation, LockBackend};
+#[cfg(target_os = "linux")]
+use leasehold::backend::Incarnation;
+use leasehold::backend::LockBackend;
 use leasehold::url::{LockUrl, Opened};
 use leasehold::{Error, ErrorKind};
 
@@ -52,6 +55,7 @@ impl Lock {
     /// # Errors
     /// There is none although the store sees deaths: CMD must not run, since others could lead the
     /// moment this process is killed.
+    #[cfg(target_os = "linux")]
     pub fn liveness(&self, incarnation: Incarnation) -> Result<Option<OwnedFd>, Error> {
         self.opened.liveness(incarnation)
     }

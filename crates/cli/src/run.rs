@@ -23,6 +23,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use leasehold::backend::host_name;
 use leasehold::status::Leader;
 use leasehold::timing::{BootClock, Clock, Deadlines, Time};
 use leasehold::{Elector, Error, ErrorKind, Held, Loss, Term};
@@ -128,8 +129,11 @@ impl Candidate {
     async fn open(args: RunArgs) -> Result<Self, Error> {
         let lock = Lock::connect(&args.lock.lock).await?;
         let clock = BootClock::new();
+        // A pod's host is named as the pod, which is what its owner knows it by, whatever the store.
+        let in_pod = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
+        let identity = args.identity.clone().or_else(|| in_pod.then(host_name));
         let mut builder = Elector::builder(lock.backend());
-        if let Some(identity) = &args.identity {
+        if let Some(identity) = identity {
             builder = builder.identity(identity);
         }
         if let Some(address) = &args.advertise {

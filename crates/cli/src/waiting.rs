@@ -1,9 +1,8 @@
 //! Waiting for leadership.
 
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::time::Duration;
 
-use futures_util::{Stream, future::poll_fn};
 use leasehold::status::{Leader, Status};
 use leasehold::timing::{BootClock, Clock, Time};
 use leasehold::{Elector, Error, ErrorKind, Held};
@@ -13,7 +12,7 @@ use crate::args::RunArgs;
 use crate::exit;
 use crate::guard::Orphans;
 use crate::lock::Lock;
-use crate::notice::{Pace, left_out, waits_for_the_forgotten, why_we_wait};
+use crate::notice::{Pace, denied, left_out, next, waits_for_the_forgotten, why_we_wait};
 use crate::signals::{Request, Signals};
 
 /// When a waiting candidate says again why it waits; the next pause is twice as long.
@@ -189,13 +188,6 @@ impl Denials {
     }
 }
 
-/// Nobody leads and we may not write.
-pub(crate) fn denied(status: &Status) -> Option<&Error> {
-    let denied = |error: &&Error| error.kind() == ErrorKind::Denied;
-    let never_led = status.counters.terms == 0 && status.leader == Leader::Nobody;
-    status.store_error.as_ref().filter(denied).filter(|_| never_led)
-}
-
 /// The exit code of a candidate that does not want to wait; `None` if it may yet lead at once.
 fn give_up(status: &Status, args: &RunArgs) -> Option<u8> {
     match (&status.leader, &status.store_error) {
@@ -204,14 +196,6 @@ fn give_up(status: &Status, args: &RunArgs) -> Option<u8> {
             Some(exit::of_error(error))
         }
         _ => None,
-    }
-}
-
-/// The next change; for ever pending once the elector has ended.
-pub(crate) async fn next<S: Stream<Item = Status>>(changes: &mut Pin<&mut S>) -> Status {
-    match poll_fn(|context| changes.as_mut().poll_next(context)).await {
-        Some(status) => status,
-        None => std::future::pending().await,
     }
 }
 

@@ -86,4 +86,5 @@ pub use async_trait::async_trait;
 pub use leasehold_core::{
     BoxStream, Capabilities, Change, Contents, Expiry, Holder, Incarnation, Intent, LeaseClock,
     LockBackend, MAX_TOKEN, Nonce, Observed, Outcome, Push, RECORD_VERSION, Record, Version,
+    host_name,
 };

@@ -1,18 +1,28 @@
 //! The lock in a local file.
 
+#[cfg(not(target_os = "linux"))]
+mod elsewhere;
+
+#[cfg(not(target_os = "linux"))]
+pub use elsewhere::*;
+#[cfg(target_os = "linux")]
 pub use leasehold_file::*;
 
 use std::ffi::OsStr;
 use std::io;
+#[cfg(target_os = "linux")]
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use async_trait::async_trait;
-use leasehold_core::{Contents, Error, ErrorKind, Incarnation, LockBackend, Token};
+#[cfg(target_os = "linux")]
+use leasehold_core::Incarnation;
+use leasehold_core::{Contents, Error, ErrorKind, LockBackend, Token};
 
 use crate::lock_url::{LockUrl, for_one_lock, invalid};
-use crate::opened::{Listed, Liveness, Opened, StoreUrl};
+#[cfg(target_os = "linux")]
+use crate::opened::Liveness;
+use crate::opened::{Listed, Opened, StoreUrl};
 use crate::scratch_name::is_scratch;
 
 /// A `file:` URL, parsed: `file:/absolute/path` or `file:relative/path`, with the parameter
@@ -59,9 +69,7 @@ impl FileUrl {
 #[async_trait]
 impl StoreUrl for FileUrl {
     async fn open(self: Box<Self>) -> Result<Opened, Error> {
-        let lock = Arc::new(self.lock()?);
-        let caveat = lock.caveat();
-        Ok(Opened::that_sees_deaths(lock, caveat))
+        Ok(opened(self.lock()?))
     }
 
     async fn list(self: Box<Self>) -> Result<Vec<Listed>, Error> {
@@ -111,6 +119,18 @@ impl StoreUrl for FileUrl {
     }
 }
 
+#[cfg(target_os = "linux")]
+fn opened(lock: FileLock) -> Opened {
+    let caveat = lock.caveat();
+    Opened::that_sees_deaths(std::sync::Arc::new(lock), caveat)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn opened(lock: FileLock) -> Opened {
+    Opened::new(lock)
+}
+
+#[cfg(target_os = "linux")]
 impl Liveness for FileLock {
     fn liveness(&self, incarnation: Incarnation) -> Result<Option<OwnedFd>, Error> {
         FileLock::liveness(self, incarnation)

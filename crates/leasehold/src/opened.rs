@@ -1,13 +1,14 @@
 //! A lock that its URL opened, and the part of a store that the table of schemes calls.
 
 use std::fmt;
+#[cfg(target_os = "linux")]
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Once};
 
 use async_trait::async_trait;
-use leasehold_core::{
-    Capabilities, Diagnose, Error, ErrorKind, Incarnation, LockBackend, Observed,
-};
+use leasehold_core::{Capabilities, Diagnose, Error, LockBackend, Observed};
+#[cfg(target_os = "linux")]
+use leasehold_core::{ErrorKind, Incarnation};
 
 /// The caveat of one lock is enough for all locks of a process.
 static WARNED: Once = Once::new();
@@ -16,12 +17,14 @@ static WARNED: Once = Once::new();
 #[derive(Clone)]
 pub struct Opened {
     lock: Arc<dyn Diagnose>,
+    #[cfg(target_os = "linux")]
     liveness: Option<Arc<dyn Liveness>>,
     caveat: Option<String>,
     in_process: bool,
 }
 
 /// A lock whose store sees that a holder's process died.
+#[cfg(target_os = "linux")]
 pub(crate) trait Liveness: Send + Sync {
     /// See [`Opened::liveness`].
     fn liveness(&self, incarnation: Incarnation) -> Result<Option<OwnedFd>, Error>;
@@ -63,11 +66,17 @@ pub(crate) trait StoreUrl: Send + Sync {
 
 impl Opened {
     pub(crate) fn new(lock: impl Diagnose) -> Self {
-        Self { lock: Arc::new(lock), liveness: None, caveat: None, in_process: false }
+        Self {
+            lock: Arc::new(lock),
+            #[cfg(target_os = "linux")]
+            liveness: None,
+            caveat: None,
+            in_process: false,
+        }
     }
 
     /// A lock whose store sees deaths. The caveat is about who shares the lock.
-    #[cfg(feature = "file")]
+    #[cfg(all(feature = "file", target_os = "linux"))]
     pub(crate) fn that_sees_deaths(
         lock: Arc<impl Diagnose + Liveness>,
         caveat: Option<String>,
@@ -105,6 +114,7 @@ impl Opened {
     /// # Errors
     /// There is no such descriptor although the store sees deaths: children must not run, since
     /// others could lead the moment this process is killed.
+    #[cfg(target_os = "linux")]
     pub fn liveness(&self, incarnation: Incarnation) -> Result<Option<OwnedFd>, Error> {
         let Some(lock) = &self.liveness else { return Ok(None) };
         let missing =
