@@ -3,7 +3,7 @@
 use futures_util::StreamExt;
 use leasehold::backend::LockBackend;
 use leasehold::status::printable;
-use leasehold::status::{Leader, Leading, Status};
+use leasehold::status::{Leader, LeaderInfo, Status};
 use leasehold::timing::{BootClock, Clock};
 use leasehold::{Error, Observer};
 use serde_json::{Value, json};
@@ -161,7 +161,7 @@ impl Seen {
             Leader::Unknown => ("unknown", None),
             Leader::Nobody => ("nobody", None),
             Leader::Held(leading) => {
-                let Leading { identity, token, since, lease_duration, .. } = leading;
+                let LeaderInfo { identity, token, since, lease_duration, .. } = leading;
                 let advertise = leading.advertise.as_deref();
                 let leader = leader_json(identity, advertise, *token, *since, *lease_duration);
                 ("held", Some(leader))

@@ -100,7 +100,9 @@
 //! match elector.run_once(async |_term| 6 * 7).await? {
 //!     Finished::Done(answer) => assert_eq!(answer, 42),
 //!     Finished::Lost(why, _) => eprintln!("somebody else may have started: {why:?}"),
-//!     other => eprintln!("asked to stop: {other:?}"),
+//!     Finished::NeverLed => eprintln!("asked to stop before it led"),
+//!     Finished::Unfinished => eprintln!("asked to stop, and tasks of the job may still run"),
+//!     other => eprintln!("{other:?}"),
 //! }
 //! # Ok(())
 //! # }
@@ -207,7 +209,7 @@ pub mod status {
     //! identity is text of others.
 
     pub use leasehold_core::{
-        Counters, Leader, Leading, Printable, Role, Status, is_hidden, printable, redacted,
+        Counters, Leader, LeaderInfo, Printable, Role, Status, is_hidden, printable, redacted,
     };
 }
 
