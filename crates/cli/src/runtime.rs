@@ -26,12 +26,16 @@ pub fn new() -> Result<Runtime, u8> {
 
 /// What a command has room in: reading a command line alone takes some 300 KiB where nothing is
 /// optimized, and the libraries of the stores have their share.
+#[cfg(target_os = "linux")]
 const STACK: usize = 2 * 1024 * 1024;
 
 /// Runs a command where its stack is large enough: on a thread of its own if the limit of this
 /// process (`ulimit -s`) gives its first thread less. The limit itself stays as it is, for CMD.
+#[cfg(target_os = "linux")]
 #[must_use]
 pub fn with_stack(command: impl FnOnce() -> u8 + Send + 'static) -> u8 {
+    use rustix::process::{Resource, getrlimit};
+
     let limit = getrlimit(Resource::Stack).current;
     let enough = u64::try_from(STACK).unwrap_or(u64::MAX);
     if limit.is_none_or(|limit| limit >= enough) {
@@ -48,6 +52,12 @@ pub fn with_stack(command: impl FnOnce() -> u8 + Send + 'static) -> u8 {
             exit::CONFIG
         }
     }
+}
+
+/// The same elsewhere, where its first thread has what the system gives.
+#[cfg(not(target_os = "linux"))]
+pub fn with_stack(command: impl FnOnce() -> u8 + Send + 'static) -> u8 {
+    command()
 }
 
 /// Makes sure that so many descriptors, and so many threads, are to be had, before anything begins: where none is left,
