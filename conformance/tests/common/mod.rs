@@ -55,8 +55,15 @@ pub fn lock(etcd: &Etcd, name: &str) -> EtcdLock {
     open(&etcd.url(&etcd.endpoints(), name))
 }
 
+/// Nothing is contacted, so any runtime will do.
 pub fn open(url: &str) -> EtcdLock {
-    leasehold::etcd::EtcdUrl::try_from(&LockUrl::parse(url).unwrap()).unwrap().lock().unwrap()
+    let url = LockUrl::parse(url).unwrap();
+    let opening = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let url = leasehold::etcd::EtcdUrl::try_from(&url).unwrap();
+        runtime.block_on(url.lock()).unwrap()
+    };
+    std::thread::spawn(opening).join().unwrap()
 }
 
 pub fn random() -> u128 {
