@@ -14,7 +14,7 @@ use crate::own::{self, Own, Says};
 use crate::report::{Line, Report};
 use crate::runner::{self, Options};
 use crate::stop::Stop;
-use crate::target::{FileTarget, MemoryTarget, Target};
+use crate::stores::{self, Store, Target};
 use crate::timeline;
 
 /// How it is called.
@@ -99,14 +99,9 @@ pub fn run(
         return Ok(ran.as_expected);
     }
     check_filter(&request.options, "")?;
-    let backends = match &request.backend {
-        Some(backend) if backend == "k8s" => vec!["k8s+lease", "k8s+endpoints"],
-        Some(backend) => vec![backend.as_str()],
-        None => vec!["memory", "memory-server", "file"],
-    };
     let mut reports = Vec::new();
-    for backend in backends {
-        let target = target(backend)?;
+    for store in named(request.backend.as_deref())? {
+        let target = (store.start)().map_err(Failed::Other)?;
         reports.push(one(&target, &request, &mut say_verdict).map_err(Failed::Other)?);
         if let Some(signal) = stop.asked() {
             return Err(Failed::Stopped(signal));
@@ -195,37 +190,18 @@ fn write(file: &Path, text: &str) -> Result<(), String> {
     fs::write(file, text).map_err(|error| format!("cannot write {}: {error}", file.display()))
 }
 
-fn target(backend: &str) -> Result<Arc<dyn Target>, Failed> {
-    match backend {
-        "memory" => Ok(Arc::new(MemoryTarget::new())),
-        "memory-server" => Ok(Arc::new(MemoryTarget::with_server_expiry())),
-        "file" => started(FileTarget::new(), "no temporary directory"),
-        #[cfg(feature = "servers")]
-        "etcd-least" => started(crate::target::EtcdTarget::start_least(), "cannot start etcd"),
-        #[cfg(feature = "servers")]
-        "etcd" => started(crate::target::EtcdTarget::start(), "cannot start etcd"),
-        #[cfg(feature = "servers")]
-        "k8s+lease" => kubernetes(leasehold::k8s::Form::Lease),
-        #[cfg(feature = "servers")]
-        "k8s+endpoints" => kubernetes(leasehold::k8s::Form::Endpoints),
-        other => Err(Failed::Usage(format!(
+/// The stores of that name, or those that need no server.
+fn named(backend: Option<&str>) -> Result<Vec<&'static Store>, Failed> {
+    let is_named = |store: &&Store| match backend {
+        Some(backend) => store.names.contains(&backend),
+        None => store.by_default,
+    };
+    let named: Vec<_> = stores::all().filter(is_named).collect();
+    match backend.filter(|_| named.is_empty()) {
+        None => Ok(named),
+        Some(other) => Err(Failed::Usage(format!(
             "there is no backend {other:?}; a URL names a store of yours"
         ))),
-    }
-}
-
-#[cfg(feature = "servers")]
-fn kubernetes(form: leasehold::k8s::Form) -> Result<Arc<dyn Target>, Failed> {
-    started(crate::target::KubernetesTarget::start(form), "cannot start Kubernetes")
-}
-
-fn started<T: Target + 'static, E: Display>(
-    target: Result<T, E>,
-    why: &str,
-) -> Result<Arc<dyn Target>, Failed> {
-    match target {
-        Ok(target) => Ok(Arc::new(target)),
-        Err(error) => Err(Failed::Other(format!("{why}: {error}"))),
     }
 }
 

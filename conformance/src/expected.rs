@@ -1,10 +1,11 @@
-//! What is expected of a backend: `expected/<backend>.toml`, with a line for every case of the catalogue.
+//! What is expected of a backend: `stores/NAME/expected*.toml`, with a line for every case of the catalogue.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
 use crate::catalogue::{CASES, case};
+use crate::stores;
 use crate::verdict::Verdict;
 
 /// What is expected of one case.
@@ -36,22 +37,10 @@ struct Reasoned {
     reason: String,
 }
 
-/// The files of this crate, by backend.
-const FILES: &[(&str, &str)] = &[
-    ("memory", include_str!("../expected/memory.toml")),
-    ("memory-server", include_str!("../expected/memory-server.toml")),
-    ("file", include_str!("../expected/file.toml")),
-    ("etcd", include_str!("../expected/etcd.toml")),
-    // The same store, used by whoever may do no more than a candidate must.
-    ("etcd-least", include_str!("../expected/etcd.toml")),
-    ("k8s", include_str!("../expected/k8s.toml")),
-    ("k8s+endpoints", include_str!("../expected/k8s+endpoints.toml")),
-];
-
 impl Expected {
     /// The backends that have expectations.
     pub fn backends() -> impl Iterator<Item = &'static str> {
-        FILES.iter().map(|(backend, _)| *backend)
+        stores::all().map(|store| store.backend)
     }
 
     /// What this crate expects of a backend.
@@ -59,9 +48,9 @@ impl Expected {
     /// # Errors
     /// There is no such backend, or its file is wrong; says where.
     pub fn of(backend: &str) -> Result<Self, String> {
-        let file = FILES.iter().find(|(name, _)| *name == backend);
-        let (_, text) = file.ok_or_else(|| format!("nothing is expected of {backend:?}"))?;
-        Self::parse(backend, text)
+        let store = stores::of(backend);
+        let store = store.ok_or_else(|| format!("nothing is expected of {backend:?}"))?;
+        Self::parse(backend, store.expected)
     }
 
     /// Reads the lines `CASE = "pass"` and `CASE = { verdict = "…", reason = "…" }`.
@@ -69,7 +58,7 @@ impl Expected {
     /// # Errors
     /// A case is missing, unknown, without a reason, or left out although the catalogue does not allow it.
     pub fn parse(backend: &str, text: &str) -> Result<Self, String> {
-        let wrong = |what: String| format!("expected/{backend}.toml: {what}");
+        let wrong = |what: String| format!("expected of {backend}: {what}");
         let lines: BTreeMap<String, Line> =
             toml::from_str(text).map_err(|error| wrong(error.to_string()))?;
         let mut expected = BTreeMap::new();

@@ -10,7 +10,7 @@ use leasehold::{
 };
 
 use crate::history::{History, What};
-use crate::target::Target;
+use crate::stores::Target;
 use crate::verdict::{Problem, must};
 use crate::world::{LEASE, World};
 

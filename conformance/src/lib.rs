@@ -1,6 +1,6 @@
 //! The conformance suite: the same named cases for every backend, with faults, over real servers.
 //!
-//! A [`target`] gives candidates for a lock; a [`cases`] function drives them through faults of their [`link`]; one
+//! A [`Target`](stores::Target) gives candidates for a lock; a [`cases`] function drives them through faults of their [`link`]; one
 //! clock stamps what happens ([`history`]); the [`judge`] checks every history for what must always hold; the
 //! [`runner`] compares each verdict with what is [`expected`] of the backend.
 //!
@@ -25,7 +25,7 @@ mod pulse;
 pub mod report;
 pub mod runner;
 pub mod stop;
-pub mod target;
+pub mod stores;
 pub mod told;
 pub mod verdict;
 pub mod world;

@@ -15,7 +15,7 @@ use crate::pulse::Pulse;
 use crate::report::{Line, Report};
 use crate::runner::{self, Options};
 use crate::stop::Stop;
-use crate::target::{Target, UrlTarget};
+use crate::stores::{Target, UrlTarget};
 use crate::verdict::Verdict;
 
 /// A store that does not answer for so long is gone, and what is left to run with it.

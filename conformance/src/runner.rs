@@ -18,7 +18,7 @@ use crate::history::{Event, History};
 use crate::judge::{Property, Rules, judge};
 use crate::report::{Line, Report};
 use crate::stop::Stop;
-use crate::target::{MemoryTarget, Target};
+use crate::stores::{MemoryTarget, Target};
 use crate::verdict::{Finding, Outcome, Problem, Verdict};
 use crate::world::World;
 

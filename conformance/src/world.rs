@@ -21,7 +21,7 @@ use crate::link::{Latency, Ledger, Link, Network};
 use crate::mortal::Mortal;
 use crate::process::Process;
 use crate::runner::Options;
-use crate::target::Target;
+use crate::stores::Target;
 use crate::verdict::Problem;
 use waiting::LOOK;
 

@@ -10,8 +10,8 @@ use leasehold::{Intent, LockBackend};
 use leasehold_cli::args::{self, Action};
 use leasehold_cli::doctor::{self, Report};
 use leasehold_conformance::fixture::certificates::{Authority, Validity};
-use leasehold_conformance::fixture::etcd::{Etcd, Options, Tls};
 use leasehold_conformance::fixture::{Access, Fixture, User};
+use leasehold_conformance::stores::etcd::{Etcd, Options, Tls};
 use serde_json::Value;
 
 /// What the command prints, and its exit code.

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "only tests are here")]
 
 use leasehold_conformance::fixture::Fixture;
-use leasehold_conformance::fixture::etcd::{Etcd, Options, Tls};
+use leasehold_conformance::stores::etcd::{Etcd, Options, Tls};
 
 /// Says whether the cluster accepts a write within a few seconds.
 async fn accepts_writes(etcd: &Etcd) -> bool {

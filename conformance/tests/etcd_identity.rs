@@ -14,7 +14,7 @@ use common::{
 use futures_util::StreamExt;
 use leasehold::{Contents, ErrorKind, Intent, LockBackend};
 use leasehold_conformance::fixture::Fixture;
-use leasehold_conformance::fixture::etcd::Etcd;
+use leasehold_conformance::stores::etcd::Etcd;
 use tokio::time::timeout;
 
 /// Read, write and watch say so, whether one member was asked or three.

@@ -8,8 +8,8 @@ use leasehold::ErrorKind;
 use leasehold_cli::args::OutputFormat;
 use leasehold_cli::list;
 use leasehold_cli::output::Paint;
-use leasehold_conformance::fixture::etcd::Etcd;
 use leasehold_conformance::fixture::{Access, Fixture, Login, User};
+use leasehold_conformance::stores::etcd::Etcd;
 
 /// A key as Go's candidates and `etcdctl elect` put it.
 async fn stranger(etcd: &Etcd, election: &str, value: &str) {

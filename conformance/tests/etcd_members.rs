@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use common::{PATIENCE, cluster, elector, eventually, lock, spread};
 use leasehold::{Elector, ErrorKind, Held, Leader, LockBackend, Loss, Term};
 use leasehold_conformance::fixture::Fixture;
-use leasehold_conformance::fixture::etcd::{Etcd, Options};
+use leasehold_conformance::stores::etcd::{Etcd, Options};
 
 /// A leader that never loses its term for as long as this is watched, and a follower that sees no other.
 struct Pair {

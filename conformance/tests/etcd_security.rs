@@ -9,8 +9,8 @@ use std::time::Duration;
 use common::{change, elector, open, renew, take, written};
 use leasehold::{ErrorKind, Holder, Intent, LockBackend};
 use leasehold_conformance::fixture::certificates::{Authority, Validity};
-use leasehold_conformance::fixture::etcd::{Etcd, Options, Tls};
 use leasehold_conformance::fixture::{Access, Fixture, User};
+use leasehold_conformance::stores::etcd::{Etcd, Options, Tls};
 
 const PASSWORD: &str = "p@ss/word?1";
 

@@ -8,8 +8,8 @@ use futures_util::StreamExt;
 use leasehold::{
     Contents, Elector, ErrorKind, Level, LockBackend, Observed, TimingSettings, examine,
 };
-use leasehold_conformance::fixture::kubernetes::{Admin, Kubernetes, Options};
 use leasehold_conformance::fixture::{Access, Fixture, Login, User};
+use leasehold_conformance::stores::kubernetes::{Admin, Kubernetes, Options};
 use serde_json::{Value, json};
 
 const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/default/leases";

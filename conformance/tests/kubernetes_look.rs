@@ -8,8 +8,8 @@ use leasehold::{Elector, ErrorKind, TimingSettings, connect};
 use leasehold_cli::args::OutputFormat;
 use leasehold_cli::list;
 use leasehold_cli::output::Paint;
-use leasehold_conformance::fixture::kubernetes::{Kubernetes, Options};
 use leasehold_conformance::fixture::{Access, Fixture, Login, User};
+use leasehold_conformance::stores::kubernetes::{Kubernetes, Options};
 use serde_json::{Value, json};
 
 const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/default/leases";

@@ -12,8 +12,8 @@ use leasehold::{
     Elector, Error, ErrorKind, Holder, Intent, Level, LockBackend, Observed, Outcome,
     TimingSettings, connect, examine,
 };
-use leasehold_conformance::fixture::kubernetes::{Admin, Kubernetes, Options};
 use leasehold_conformance::fixture::{Access, Fixture, Login, User};
+use leasehold_conformance::stores::kubernetes::{Admin, Kubernetes, Options};
 use serde_json::{Value, json};
 
 const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/default/leases";

@@ -8,8 +8,8 @@ use std::path::Path;
 use common::{eventually, next};
 use leasehold::k8s::{Form, Kubernetes as Client};
 use leasehold::{BoxStream, Contents, Error, LockBackend, Observed};
-use leasehold_conformance::fixture::kubernetes::{Admin, Kubernetes, Options};
 use leasehold_conformance::fixture::{Access, Fixture, Login, User};
+use leasehold_conformance::stores::kubernetes::{Admin, Kubernetes, Options};
 use serde_json::{Value, json};
 
 const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/default/leases";

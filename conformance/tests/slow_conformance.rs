@@ -11,7 +11,7 @@ use std::sync::Arc;
 use leasehold_conformance::expected::Expected;
 use leasehold_conformance::process::candidate_if_asked;
 use leasehold_conformance::runner::{self, Options};
-use leasehold_conformance::target::{FileTarget, MemoryTarget, Target};
+use leasehold_conformance::stores::{FileTarget, MemoryTarget, Target};
 
 fn main() -> ExitCode {
     if let Some(ended) = candidate_if_asked() {

@@ -10,11 +10,11 @@ use std::rc::Rc;
 use leasehold::Token;
 
 use crate::candidate::Candidate;
-use crate::fixture::kubernetes::ClientGo;
 use crate::fixture::{Fixture, Foreign, Peer, Tls};
 use crate::judge::spans;
 use crate::link::{Network, Outage};
 use crate::proxy::Protocol;
+use crate::stores::kubernetes::ClientGo;
 use crate::verdict::{Finding, Outcome, Problem, must};
 use crate::world::{LEASE, World, setup};
 use listener::{Told, listen};

@@ -8,9 +8,18 @@ use async_trait::async_trait;
 use leasehold::file::FileLock;
 use leasehold::{Clock, Error, ErrorKind, LockBackend};
 
-use super::{Restore, Target};
+use super::target::{Restore, Target};
+use super::{Store, started};
 #[cfg(feature = "servers")]
 use crate::fixture::Disk;
+
+pub(super) const STORES: &[Store] = &[Store {
+    backend: "file",
+    names: &["file"],
+    by_default: true,
+    expected: include_str!("expected.toml"),
+    start: || started(FileTarget::new(), "no temporary directory"),
+}];
 
 /// Locks in a directory that goes with this value.
 #[derive(Debug)]

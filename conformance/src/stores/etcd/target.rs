@@ -13,14 +13,15 @@ use leasehold::etcd::etcd_client::{
     Certificate, Compare, CompareOp, ConnectOptions, GetOptions, Identity, Permission, PutOptions,
     TlsOptions, Txn, TxnOp, UserAddOptions,
 };
-use leasehold::{Clock, Error, ErrorKind, Intent, LockBackend, LockUrl, Token};
+use leasehold::{Clock, Error, ErrorKind, LockBackend, LockUrl, Token};
 
-use super::{Guarded, Target};
+use super::fixture::{self, Etcd, Options};
+use super::wire::on_the_wire;
 use crate::fixture::certificates::Validity;
-use crate::fixture::etcd::{self, Etcd, Options};
 use crate::fixture::{Access, Failure, Fixture, Login, Tls, User, Wish};
 use crate::link::Network;
 use crate::proxy::Protocol;
+use crate::stores::target::{Guarded, Target};
 
 /// Locks in a cluster that goes with this value.
 #[derive(Debug)]
@@ -247,7 +248,7 @@ impl Target for EtcdTarget {
     async fn servers(&self, wish: Wish) -> Result<Box<dyn Fixture>, String> {
         let Wish { members, tls, can_cut, disk, quota, moves_clock, one_address: _, seats: _ } =
             wish;
-        let extra = quota.map(etcd::quota).into_iter().collect();
+        let extra = quota.map(fixture::quota).into_iter().collect();
         let options = Options { members, tls, can_cut, disk, moves_clock, extra };
         let cluster = Etcd::start(options).await.map_err(|failure| failure.to_string())?;
         Ok(Box::new(cluster))
@@ -283,19 +284,6 @@ async fn grant(admin: &Client, user: &str, election: &str) -> Result<(), etcd_cl
 }
 
 const OPEN: &str = "open the lock over proxies";
-
-/// The path of the request, in the code that HTTP/2 packs strings with: a transaction takes, and a revocation releases.
-fn on_the_wire(intent: Intent) -> Option<&'static [u8]> {
-    match intent {
-        Intent::Take => Some(
-            b"\x60\xa9\x24\x88\x2d\x9d\xcb\x65\x71\xaf\x9b\x8b\x1b\xfc\xd5",
-        ),
-        Intent::Release => Some(
-            b"\x60\xa9\x24\x88\x2d\x9d\xcb\x65\x71\xaf\x9c\xa3\x41\x58\xce\x51\xa0\xbb\x4b\xdc\xfd\x4b",
-        ),
-        Intent::Adopt | Intent::Renew => None,
-    }
-}
 
 /// The guard that docs/ETCD.md tells of: this key, created at this revision, is there and is the oldest.
 struct Transaction {

@@ -7,7 +7,25 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use leasehold::{Builder, Clock, Error, LockBackend, MemoryLock};
 
-use super::Target;
+use super::Store;
+use super::target::Target;
+
+pub(super) const STORES: &[Store] = &[
+    Store {
+        backend: "memory",
+        names: &["memory"],
+        by_default: true,
+        expected: include_str!("expected.toml"),
+        start: || Ok(Arc::new(MemoryTarget::new())),
+    },
+    Store {
+        backend: "memory-server",
+        names: &["memory-server"],
+        by_default: true,
+        expected: include_str!("expected-server.toml"),
+        start: || Ok(Arc::new(MemoryTarget::with_server_expiry())),
+    },
+];
 
 /// Puts something between a candidate and the store; for deliberate defects.
 pub type Wrap = Box<dyn Fn(Arc<dyn LockBackend>) -> Arc<dyn LockBackend> + Send + Sync>;

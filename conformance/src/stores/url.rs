@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use leasehold::{Clock, Error, ErrorKind, LockBackend, LockUrl, Push, Scratch};
 
-use super::Target;
+use super::target::Target;
 
 const REMOVE: &str = "remove a scratch lock";
 

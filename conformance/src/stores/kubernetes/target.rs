@@ -9,11 +9,11 @@ use leasehold::k8s::Form;
 use leasehold::{Clock, Error, ErrorKind, LockBackend, LockUrl};
 use serde_json::{Value, json};
 
-use super::Target;
-use crate::fixture::kubernetes::{Admin, Kubernetes, NAMESPACE, Options};
+use super::fixture::{Admin, Kubernetes, NAMESPACE, Options};
 use crate::fixture::{Failure, Fixture, Tls, Wish};
 use crate::link::Network;
 use crate::proxy::Protocol;
+use crate::stores::target::Target;
 
 const OPEN: &str = "open the lock over proxies";
 

@@ -1,13 +1,5 @@
 //! What is tested: a store, and how a case gets candidates for its locks.
 
-#[cfg(feature = "servers")]
-mod etcd;
-mod file;
-#[cfg(feature = "servers")]
-mod kubernetes;
-mod memory;
-mod url;
-
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,18 +12,10 @@ use leasehold::{Builder, Clock, Error, LockBackend, Token};
 use crate::fixture::{Disk, Fixture, Wish};
 use crate::link::Network;
 
-#[cfg(feature = "servers")]
-pub use etcd::EtcdTarget;
-pub use file::FileTarget;
-#[cfg(feature = "servers")]
-pub use kubernetes::KubernetesTarget;
-pub use memory::{MemoryTarget, Wrap};
-pub use url::UrlTarget;
-
 /// A store under test. One value serves a whole run; every case uses lock names of its own.
 #[async_trait]
 pub trait Target: fmt::Debug + Send + Sync {
-    /// The backend's name in `expected/`.
+    /// The store's name: by it the suite finds what is expected.
     fn backend(&self) -> &str;
 
     /// Whether time is simulated: the store and its candidates do nothing outside the case's own thread.
