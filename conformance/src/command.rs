@@ -1,18 +1,17 @@
 //! The suite's command line, shared by the project's command and the tests.
 
-use std::fmt::{self, Display};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use leasehold::Error;
-
 use crate::cases;
 use crate::catalogue::{CASES, Tier};
 use crate::expected::{Expectation, Expected};
+use crate::failed::Failed;
+use crate::options::Options;
 use crate::own::{self, Own, Says};
 use crate::report::{Line, Report};
-use crate::runner::{self, Options};
+use crate::runner;
 use crate::stop::Stop;
 use crate::stores::{self, Store, Target};
 use crate::timeline;
@@ -48,29 +47,6 @@ struct Request {
     histories: Option<PathBuf>,
 }
 
-/// Why a run did not come to verdicts, or nobody was told of them.
-#[derive(Debug)]
-pub enum Failed {
-    /// It was called wrongly.
-    Usage(String),
-    /// The store cannot be used, or went away.
-    Store(Error),
-    /// A file cannot be written, or servers cannot be started.
-    Other(String),
-    /// It was stopped by this signal; what it made is removed.
-    Stopped(u8),
-}
-
-impl Display for Failed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Usage(why) | Self::Other(why) => f.write_str(why),
-            Self::Store(error) => error.fmt(f),
-            Self::Stopped(signal) => write!(f, "stopped by signal {signal}"),
-        }
-    }
-}
-
 /// Runs the command; whether everything was as expected.
 ///
 /// # Errors
@@ -98,7 +74,7 @@ pub fn run(
         keep(&request, &[ran.report]).map_err(Failed::Other)?;
         return Ok(ran.as_expected);
     }
-    check_filter(&request.options, "")?;
+    request.options.check_filter("")?;
     let mut reports = Vec::new();
     for store in named(request.backend.as_deref())? {
         let target = (store.start)().map_err(Failed::Other)?;
@@ -157,17 +133,6 @@ fn one(
     ));
     say(&report.closing());
     Ok(report)
-}
-
-/// Whether every part of the filter names a case, and some of them can run. `hint` says which could.
-pub(crate) fn check_filter(options: &Options, hint: &str) -> Result<(), Failed> {
-    let nothing = || options.filter.as_deref().filter(|_| options.chosen().is_empty());
-    match options.unknown_part().or_else(nothing) {
-        Some(filter) => Err(Failed::Usage(format!(
-            "no case that can run is named by {filter:?}: write a name (EX4), a group (EX) or words of a title{hint}"
-        ))),
-        None => Ok(()),
-    }
 }
 
 /// Keeps every history, as a machine, a reader and a browser take it.

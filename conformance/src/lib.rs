@@ -13,11 +13,13 @@ pub mod cgroup;
 pub mod command;
 pub mod distribution;
 pub mod expected;
+pub mod failed;
 #[cfg(feature = "servers")]
 pub mod fixture;
 pub mod hand;
 pub mod link;
 pub mod mortal;
+pub mod options;
 pub mod own;
 pub mod process;
 pub mod proxy;

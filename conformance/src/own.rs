@@ -9,11 +9,12 @@ use leasehold::{Error, ErrorKind};
 
 use crate::cases;
 use crate::catalogue::CASES;
-use crate::command::{Failed, check_filter};
 use crate::expected::Expected;
+use crate::failed::Failed;
+use crate::options::Options;
 use crate::pulse::Pulse;
 use crate::report::{Line, Report};
-use crate::runner::{self, Options};
+use crate::runner;
 use crate::stop::Stop;
 use crate::stores::{Target, UrlTarget};
 use crate::verdict::Verdict;
@@ -112,7 +113,7 @@ pub fn run(own: &Own, mut say: impl FnMut(Says<'_>)) -> Result<Ran, Failed> {
 /// Whether the filter names something that can run on a store of the user's own.
 fn check_choice(options: &Options) -> Result<(), Failed> {
     let choice = format!(". On a store of your own you can choose of: {}", choosable().join(" "));
-    check_filter(options, &choice)?;
+    options.check_filter(&choice)?;
     let chosen = options.chosen();
     if chosen.iter().all(|case| cases::needs_servers(case.id)) {
         let ids: Vec<&str> = chosen.iter().map(|case| case.id).collect();

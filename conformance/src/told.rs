@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind, IsTerminal, Write};
 
 use leasehold::{printable, redacted};
 
-use crate::command::Failed;
+use crate::failed::Failed;
 use crate::own::Says;
 
 /// Runs, prints the verdicts, and why it failed, as `program`. Returns the exit code: that of the command `leasehold` for

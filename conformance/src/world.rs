@@ -20,7 +20,6 @@ use crate::judge::{Exemption, Property, Span};
 use crate::link::{Latency, Ledger, Link, Network};
 use crate::mortal::Mortal;
 use crate::process::Process;
-use crate::runner::Options;
 use crate::stores::Target;
 use crate::verdict::Problem;
 use waiting::LOOK;
@@ -56,7 +55,8 @@ impl World {
         target: Arc<dyn Target>,
         lock: String,
         simulated: Option<VirtualClock>,
-        options: &Options,
+        seed: u64,
+        slow: bool,
     ) -> Self {
         let clock: Arc<dyn Clock> = match &simulated {
             Some(clock) => Arc::new(clock.clone()),
@@ -73,8 +73,8 @@ impl World {
             clock,
             simulated,
             ledger,
-            seed: options.seed,
-            slow: options.slow,
+            seed,
+            slow,
             exempt,
             notes,
             networked,

@@ -5,7 +5,7 @@ mod common;
 
 use common::{cluster, eventually};
 use leasehold::ErrorKind;
-use leasehold_conformance::command::Failed;
+use leasehold_conformance::failed::Failed;
 use leasehold_conformance::fixture::Fixture;
 use leasehold_conformance::own::{self, Own, Ran, Says};
 use leasehold_conformance::stop::Stop;

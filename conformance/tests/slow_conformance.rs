@@ -9,8 +9,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use leasehold_conformance::expected::Expected;
+use leasehold_conformance::options::Options;
 use leasehold_conformance::process::candidate_if_asked;
-use leasehold_conformance::runner::{self, Options};
+use leasehold_conformance::runner;
 use leasehold_conformance::stores::{FileTarget, MemoryTarget, Target};
 
 fn main() -> ExitCode {

@@ -60,7 +60,7 @@ fn signals() -> Option<impl AsyncFnMut() -> u8> {
 #[cfg(test)]
 mod tests {
     use leasehold::{Error, ErrorKind};
-    use leasehold_conformance::command::Failed;
+    use leasehold_conformance::failed::Failed;
 
     use super::*;
 
