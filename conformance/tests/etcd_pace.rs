@@ -66,7 +66,9 @@ impl LockBackend for Traced {
         let steps = match change.intent {
             Intent::Release => [0, 1],
             Intent::Take => [3, 4],
-            Intent::Adopt | Intent::Renew => return self.lock.write(expected, change).await,
+            Intent::Adopt | Intent::Renew | Intent::Revoke => {
+                return self.lock.write(expected, change).await;
+            }
         };
         note(&self.trace, steps[0]);
         let outcome = self.lock.write(expected, change).await;

@@ -211,7 +211,7 @@ async fn a_take_sent_twice_is_applied_once_and_can_be_undone() {
     let seen = ours.read().await.unwrap();
     assert_eq!(seen.version, first.version, "the second copy took nothing away");
     let mut undo = take.clone();
-    undo.intent = Intent::Release;
+    undo.intent = Intent::Revoke;
     for _ in 0..2 {
         written(ours.write(&empty.version, &undo).await);
         assert_eq!(ours.read().await.unwrap().contents, Contents::Absent);

@@ -10,8 +10,8 @@ use etcd_client::{
     TxnOp, TxnOpResponse, TxnResponse,
 };
 use leasehold_core::{
-    BoxStream, Capabilities, Change, Error, ErrorKind, Holder, Intent, LockBackend, MAX_TOKEN,
-    Observed, Outcome, Push, Record, TimingSettings, Token, Version,
+    BoxStream, Capabilities, Change, Error, ErrorKind, Holder, Intent, LeaseClock, LockBackend,
+    MAX_TOKEN, Observed, Outcome, Push, Record, TimingSettings, Token, Version,
 };
 
 use crate::election::{ElectionName, lease_id};
@@ -23,9 +23,6 @@ use crate::whose::KeptAlive;
 
 const OPEN: &str = "open the lock";
 const READ: &str = "read the lock";
-const TAKE: &str = "take the lock";
-const RENEW: &str = "renew the lock";
-const RELEASE: &str = "release the lock";
 const MAY_TAKE: &str = "see whether this user may take the lock";
 
 /// When a read that one member does not answer is sent to another.
@@ -85,6 +82,8 @@ impl LockBackend for EtcdLock {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
             push: Push::Resumable,
+            lease_clock: LeaseClock::Store,
+            sees_deaths: false,
             floor_is_history: true,
             forgets: false,
             // The server grants no less with its default election timeout of 1 s.
@@ -100,14 +99,16 @@ impl LockBackend for EtcdLock {
 
     async fn write(&self, expected: &Version, change: &Change) -> Result<Outcome, Error> {
         let record = &change.record;
-        let (operation, written) = match change.intent {
+        let operation = change.intent.operation();
+        let written = match change.intent {
             Intent::Adopt => {
                 let why = "etcd has no record without holder: absent is free";
-                return Err(Error::new(ErrorKind::Invalid, "adopt the lock", why));
+                return Err(Error::new(ErrorKind::Invalid, operation, why));
             }
-            Intent::Take => (TAKE, self.keys.take(expected, record).await),
-            Intent::Renew => (RENEW, self.keys.renew(expected, record).await),
-            Intent::Release => (RELEASE, self.keys.release(expected, record).await),
+            Intent::Take => self.keys.take(expected, record).await,
+            Intent::Renew => self.keys.renew(expected, record).await,
+            Intent::Release => self.keys.release(expected, record).await,
+            Intent::Revoke => self.keys.revoke(expected, record).await,
         };
         written.map_err(|failure| failure.on(&self.keys.election).during(operation))
     }
@@ -294,13 +295,23 @@ impl Keys {
     /// Ends the lease of a term, and with it the key. The lease is that term's alone, so nothing else can be hit,
     /// however late this arrives.
     async fn release(&self, expected: &Version, record: &Record) -> Result<Outcome, Failure> {
-        let of_term = expected.cargo::<Queue>().and_then(Queue::first).map(|first| first.lease);
-        let lease = match (&record.holder, of_term) {
-            // A Take that may have been applied is undone.
-            (Some(_), _) => lease_id(record.nonce),
-            (None, Some(lease)) => lease,
-            (None, None) => return Ok(Outcome::Conflict),
-        };
+        match expected.cargo::<Queue>().and_then(Queue::first) {
+            Some(first) => self.end_lease(first.lease, expected, record).await,
+            None => Ok(Outcome::Conflict),
+        }
+    }
+
+    /// A Take grants its own lease, which its nonce names.
+    async fn revoke(&self, expected: &Version, record: &Record) -> Result<Outcome, Failure> {
+        self.end_lease(lease_id(record.nonce), expected, record).await
+    }
+
+    async fn end_lease(
+        &self,
+        lease: i64,
+        expected: &Version,
+        record: &Record,
+    ) -> Result<Outcome, Failure> {
         let revoked = self
             .pool
             .hedged(hedge(record.lease_duration), |client: etcd_client::Client| async move {

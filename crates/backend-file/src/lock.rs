@@ -10,8 +10,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use leasehold_core::{
     BootClock, BoxStream, Capabilities, Change, Clock, Contents, Error, ErrorKind, Expiry, Holder,
-    Incarnation, Intent, LockBackend, MAX_TOKEN, Observed, Outcome, Push, Record, TimingSettings,
-    Token, Version,
+    Incarnation, Intent, LeaseClock, LockBackend, MAX_TOKEN, Observed, Outcome, Push, Record,
+    TimingSettings, Token, Version,
 };
 use rustix::io::Errno;
 
@@ -179,6 +179,8 @@ impl LockBackend for FileLock {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
             push: Push::Hint,
+            lease_clock: LeaseClock::Observers,
+            sees_deaths: true,
             floor_is_history: false,
             forgets: false,
             min_lease_duration: Duration::from_millis(100),

@@ -11,7 +11,8 @@ use kube::core::params::GetParams;
 use kube::core::request::Request;
 use leasehold_core::{
     BoxStream, Capabilities, Change, Contents, Error, ErrorKind, Expiry, Holder, Intent,
-    LockBackend, MAX_TOKEN, Observed, Outcome, Push, Record, TimingSettings, Token, Version,
+    LeaseClock, LockBackend, MAX_TOKEN, Observed, Outcome, Push, Record, TimingSettings, Token,
+    Version,
 };
 use serde_json::Value;
 use tokio::time::timeout;
@@ -116,6 +117,8 @@ impl LockBackend for KubernetesLock {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
             push: Push::Resumable,
+            lease_clock: LeaseClock::Observers,
+            sees_deaths: false,
             floor_is_history: true,
             forgets: false,
             min_lease_duration: match self.api.form {
@@ -133,12 +136,7 @@ impl LockBackend for KubernetesLock {
     }
 
     async fn write(&self, expected: &Version, change: &Change) -> Result<Outcome, Error> {
-        let operation = match change.intent {
-            Intent::Adopt => "adopt the lock",
-            Intent::Take => "take the lock",
-            Intent::Renew => "renew the lock",
-            Intent::Release => "release the lock",
-        };
+        let operation = change.intent.operation();
         self.api.write(expected, change).await.map_err(|failure| failure.during(operation))
     }
 

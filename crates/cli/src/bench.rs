@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use leasehold::{
     BootClock, BoxStream, Capabilities, Change, Clock, Elector, Error, ErrorKind, Held, Holder,
-    Intent, LockBackend, Observed, Outcome, Scratch, TimingSettings, Version,
+    LockBackend, Observed, Outcome, Scratch, TimingSettings, Version,
 };
 use serde_json::{Map, Value, json};
 
@@ -182,13 +182,7 @@ impl LockBackend for Timed {
         let began = self.clock.now();
         let answer = self.lock.write(expected, change).await;
         if matches!(answer, Ok(Outcome::Written(_))) {
-            let kind = match change.intent {
-                Intent::Adopt => "adopt",
-                Intent::Take => "take",
-                Intent::Renew => "renew",
-                Intent::Release => "release",
-            };
-            self.note(kind, self.clock.now().since(began));
+            self.note(change.intent.name(), self.clock.now().since(began));
         }
         answer
     }

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use leasehold::{
-    Explanation, InvalidTiming, NotExplained, Requests, Timing, TimingSettings, printable,
+    Explanation, InvalidTiming, NotExplained, RequestRate, Timing, TimingSettings, printable,
     slower_by_percent,
 };
 use serde_json::{Value, json};
@@ -177,7 +177,7 @@ fn tolerance(found: &Explanation) -> Rows {
 
 fn requests(found: &Explanation, candidates: u64) -> Rows {
     let mut rows = Rows::new();
-    for (span, Requests { writes, reads, .. }) in
+    for (span, RequestRate { writes, reads, .. }) in
         [("an hour", found.hourly), ("a month", found.monthly)]
     {
         let reads = reads.saturating_mul(candidates - 1);
@@ -197,7 +197,7 @@ fn to_json(found: &Explanation, candidates: u64) -> Value {
     let ms = |duration: Duration| u64::try_from(duration.as_millis()).ok();
     let timing = &found.timing;
     let follows = (!found.store.by_server).then(|| Timing::wait(timing.lease_duration()));
-    let cost = |requests: Requests| json!({ "writes": requests.writes, "reads": requests.reads.saturating_mul(candidates - 1) });
+    let cost = |requests: RequestRate| json!({ "writes": requests.writes, "reads": requests.reads.saturating_mul(candidates - 1) });
     json!({
         "v": 1,
         "valid": true,

@@ -11,7 +11,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use common::{PATIENCE, Scene, denied, eventually, freeze, signal, thaw, without_caveat};
-use leasehold::{Store, Timing, TimingSettings};
+use leasehold::{StoreTraits, Timing, TimingSettings};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -43,7 +43,7 @@ fn every_number_of_explain_is_that_of_the_validated_timing() {
         let json: Value = serde_json::from_str(&text).unwrap();
         let timing: Timing =
             TimingSettings::lease_duration(Duration::from_secs(lease)).build().unwrap();
-        let worst = timing.leaderless(Store { push: true, by_server: false });
+        let worst = timing.leaderless(StoreTraits { push: true, by_server: false });
         let ms = |duration: Duration| Value::from(u64::try_from(duration.as_millis()).unwrap());
         assert_eq!(json["leaderless"]["crash_ms"], ms(worst.crash));
         assert_eq!(

@@ -12,7 +12,7 @@ use futures_core::Stream;
 use crate::error::Error;
 use crate::record::{Holder, Record, Token};
 use crate::time::Wall;
-use crate::timing::TimingSettings;
+use crate::timing::{StoreTraits, TimingSettings};
 
 /// A boxed stream, as [`LockBackend::watch`] returns it.
 pub type BoxStream<'a, T> = std::pin::Pin<Box<dyn Stream<Item = T> + Send + 'a>>;
@@ -31,7 +31,7 @@ pub trait LockBackend: fmt::Debug + Send + Sync + 'static {
     /// For people and logs; no secrets.
     fn name(&self) -> &str;
 
-    /// What the store can do, fixed for its life.
+    /// The abilities of the store, fixed for its life.
     fn capabilities(&self) -> Capabilities;
 
     /// The present state. Linearizable, and without side effects: permission to read is enough.
@@ -173,6 +173,38 @@ pub enum Intent {
     Renew,
     /// Ends a term: a record without holder.
     Release,
+    /// Undoes a Take that may have been applied unseen, so that another may follow. Sent only to a store
+    /// whose own clock ends leases; any other may treat all intents alike. The change repeats that Take's record, with its holder, and
+    /// `expected` is what that Take named. The store ends the lease that this very Take began, found by
+    /// its nonce and wherever the lock stands now, and answers [`Outcome::Written`] also if there is
+    /// none: afterwards that Take can no longer hold the lock.
+    Revoke,
+}
+
+impl Intent {
+    /// One word: `"take"`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Adopt => "adopt",
+            Self::Take => "take",
+            Self::Renew => "renew",
+            Self::Release => "release",
+            Self::Revoke => "revoke",
+        }
+    }
+
+    /// The operation that an [`Error`] of such a write names: `"take the lock"`.
+    #[must_use]
+    pub fn operation(self) -> &'static str {
+        match self {
+            Self::Adopt => "adopt the lock",
+            Self::Take => "take the lock",
+            Self::Renew => "renew the lock",
+            Self::Release => "release the lock",
+            Self::Revoke => "undo an earlier take of the lock",
+        }
+    }
 }
 
 /// What became of a write whose answer arrived.
@@ -185,17 +217,22 @@ pub enum Outcome {
     Conflict,
 }
 
-/// What a store can do.
+/// The abilities of a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Capabilities {
     /// Whether changes are pushed.
     pub push: Push,
+    /// Whose clock ends a lease.
+    pub lease_clock: LeaseClock,
+    /// Whether the store knows that a holder's process died, and reports the lock as
+    /// [`Expiry::Passed`] at once.
+    pub sees_deaths: bool,
     /// Whether `token_floor` is the store's own history, so that a lower one from a read means that the
     /// store was rewound.
     pub floor_is_history: bool,
-    /// Whether a restart or failover may bring back an older state. Such a state is [`Expiry::Suspended`] until
-    /// it was adopted, which gives it a new version; a record of ours that comes back that way proves nothing
-    /// about who came between.
+    /// Whether a restart or a fail-over may bring back an older state. Such a state is
+    /// [`Expiry::Suspended`] until it was adopted, which gives it a new version, and so is an absent
+    /// lock. Versions should name the store's reign: see [`Version::in_reign`].
     pub forgets: bool,
     /// The shortest lease duration the store can keep.
     pub min_lease_duration: Duration,
@@ -203,6 +240,31 @@ pub struct Capabilities {
     pub lease_duration_step: Duration,
     /// Timing that suits the store, used where the caller sets none.
     pub default_timing: TimingSettings,
+}
+
+impl Capabilities {
+    /// Whether the store's own clock ends leases.
+    #[must_use]
+    pub fn ends_leases(&self) -> bool {
+        self.lease_clock == LeaseClock::Store
+    }
+
+    /// The properties that the worst cases and the number of requests depend on.
+    #[must_use]
+    pub fn traits(&self) -> StoreTraits {
+        StoreTraits { push: self.push != Push::None, by_server: self.ends_leases() }
+    }
+}
+
+/// Whose clock ends a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LeaseClock {
+    /// Each candidate's own: it counts the record's lease duration from the moment it received the
+    /// record ([`Expiry::ByObserver`]).
+    Observers,
+    /// The store's: it removes the lock when the lease is over ([`Expiry::ByServer`]). Such a store has
+    /// no record without holder, mints the token of a Take itself, and honours [`Intent::Revoke`].
+    Store,
 }
 
 /// How a store tells of changes.
@@ -222,6 +284,7 @@ pub enum Push {
 #[derive(Clone)]
 pub struct Version {
     key: Key,
+    reign: Option<Arc<[u8]>>,
     cargo: Option<Arc<dyn Any + Send + Sync>>,
 }
 
@@ -236,19 +299,37 @@ impl Version {
     /// The version of a lock that is not there.
     #[must_use]
     pub fn absent() -> Self {
-        Self { key: Key::Absent, cargo: None }
+        Self { key: Key::Absent, reign: None, cargo: None }
     }
 
     /// A version that a store numbers.
     #[must_use]
     pub fn number(number: u64) -> Self {
-        Self { key: Key::Number(number), cargo: None }
+        Self { key: Key::Number(number), reign: None, cargo: None }
     }
 
     /// A version that a store names by bytes, such as an ETag.
     #[must_use]
     pub fn bytes(bytes: &[u8]) -> Self {
-        Self { key: Key::Bytes(bytes.into()), cargo: None }
+        Self { key: Key::Bytes(bytes.into()), reign: None, cargo: None }
+    }
+
+    /// The same version, read in this reign of the store.
+    ///
+    /// A store that [`forgets`](Capabilities::forgets) names with every version the reign in which it
+    /// was read: bytes that change whenever the store may have gone back to an older state (a
+    /// restart, a promotion). Within one reign a later read never gives an older state, and a write
+    /// that names a version of another reign is [`Outcome::Conflict`]. Reigns are not part of a
+    /// version's equality: the same state may be read in two of them. Other stores name none.
+    #[must_use]
+    pub fn in_reign(self, reign: &[u8]) -> Self {
+        Self { reign: Some(reign.into()), ..self }
+    }
+
+    /// The reign in which this version was read, if its store names reigns.
+    #[must_use]
+    pub fn reign(&self) -> Option<&[u8]> {
+        self.reign.as_deref()
     }
 
     /// The same version, carrying what its backend needs to write again.

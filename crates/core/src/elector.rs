@@ -155,7 +155,7 @@ impl Builder {
         if let Some(advertise) = &self.advertise {
             check_name("advertised address", advertise).map_err(invalid)?;
         }
-        let timing = self.timing.fit(self.lock.as_ref()).map_err(invalid)?;
+        let timing = self.timing.fit(&self.lock.capabilities()).map_err(invalid)?;
         let (jitter, lease) = (self.hand_over_jitter, timing.lease_duration());
         if jitter > lease {
             return Err(invalid(format!(
@@ -421,7 +421,7 @@ impl Observer {
     /// As [`new`](Self::new).
     pub fn with_clock(lock: Arc<dyn LockBackend>, clock: impl Clock) -> Result<Self, Error> {
         let invalid = |why: String| Error::new(ErrorKind::Invalid, "build the observer", why);
-        let timing = TimingSettings::default().fit(lock.as_ref()).map_err(invalid)?;
+        let timing = TimingSettings::default().fit(&lock.capabilities()).map_err(invalid)?;
         let candidate = Candidate {
             identity: String::new(),
             advertise: None,

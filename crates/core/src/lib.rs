@@ -58,8 +58,8 @@ mod time;
 mod timing;
 
 pub use backend::{
-    BoxStream, Capabilities, Change, Contents, Expiry, Intent, LockBackend, Observed, Outcome,
-    Push, Version,
+    BoxStream, Capabilities, Change, Contents, Expiry, Intent, LeaseClock, LockBackend, Observed,
+    Outcome, Push, Version,
 };
 #[cfg(feature = "driver")]
 pub use clock::BootClock;
@@ -73,7 +73,7 @@ pub use elector::{Builder, Elector, Finished, Observer};
 pub use error::{Error, ErrorKind};
 pub use fence::{Fence, Stale};
 #[cfg(feature = "driver")]
-pub use memory::MemoryLock;
+pub use memory::{MemoryBuilder, MemoryLock};
 #[cfg(feature = "driver")]
 pub use race::{Race, race};
 pub use record::{Holder, Incarnation, MAX_TOKEN, Nonce, RECORD_VERSION, Record, Token};
@@ -85,6 +85,6 @@ pub use term::{Deadlines, Held, StopReason, Term};
 pub use text::{Printable, is_hidden, printable, redacted};
 pub use time::{Time, Wall};
 pub use timing::{
-    Bounds, InvalidTiming, Leaderless, MAX_LEASE_DURATION, Requests, Store, Timing, TimingSettings,
-    slower_by_percent,
+    Bounds, InvalidTiming, Leaderless, MAX_LEASE_DURATION, RequestRate, StoreTraits, Timing,
+    TimingSettings, slower_by_percent,
 };

@@ -102,9 +102,7 @@ impl Change {
     /// a Take) or does not.
     pub fn visit(&mut self, by_server: bool, see: &mut dyn FnMut(Atom<'_>)) {
         let Self { intent, record } = self;
-        // A Take, or the revocation of one.
-        let spare = by_server && matches!(intent, Intent::Take | Intent::Release);
-        let spare = spare && record.holder.is_some();
+        let spare = by_server && matches!(intent, Intent::Take | Intent::Revoke);
         record.visit(&mut |atom| match atom {
             Atom::Token(token) if spare => see(Atom::Spare(token)),
             Atom::Token(token) if *intent == Intent::Take => see(Atom::Minted(token)),

@@ -3,13 +3,13 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::backend::LockBackend;
+use crate::backend::Capabilities;
 use crate::record::Incarnation;
 use crate::time::Time;
 
 mod worst;
 
-pub use worst::{Leaderless, Requests, Store};
+pub use worst::{Leaderless, RequestRate, StoreTraits};
 
 /// The longest lease duration a candidate may ask for.
 pub const MAX_LEASE_DURATION: Duration = Duration::from_secs(3600);
@@ -358,15 +358,13 @@ impl TimingSettings {
     ///
     /// # Errors
     /// What is wrong, in a sentence: a rule is broken, or the lease duration is too short for the store.
-    pub fn fit(self, lock: &dyn LockBackend) -> Result<Timing, String> {
-        let capabilities = lock.capabilities();
+    pub fn fit(self, capabilities: &Capabilities) -> Result<Timing, String> {
         let settings = self.or(&capabilities.default_timing);
         let timing = settings.build().map_err(|error| error.to_string())?;
         let (lease, min) = (timing.lease_duration(), capabilities.min_lease_duration);
         if lease < min {
             return Err(format!(
-                "lease duration {lease:?} is below {min:?}, the shortest that {} keeps",
-                lock.name()
+                "lease duration {lease:?} is below {min:?}, the shortest that this store keeps"
             ));
         }
         let step = capabilities.lease_duration_step.as_nanos().max(1);

@@ -1,10 +1,7 @@
 //! The rules of timing, its bounds, and the nearest valid set.
 
-use async_trait::async_trait;
-
 use super::*;
-use crate::backend::{Capabilities, Change, Observed, Outcome, Push, Version};
-use crate::error::Error;
+use crate::backend::{LeaseClock, Push};
 
 const fn s(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -183,7 +180,7 @@ proptest::proptest! {
                 proptest::prop_assert!(!error.to_string().is_empty());
             }
         }
-        proptest::prop_assert!(settings.fit(&Coarse).is_err() || settings.build().is_ok());
+        proptest::prop_assert!(settings.fit(&coarse()).is_err() || settings.build().is_ok());
     }
 
     #[test]
@@ -199,45 +196,29 @@ proptest::proptest! {
 }
 
 /// A store with a shortest lease and whole seconds.
-#[derive(Debug)]
-struct Coarse;
-
-#[async_trait]
-impl LockBackend for Coarse {
-    fn name(&self) -> &str {
-        "coarse"
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            push: Push::None,
-            floor_is_history: false,
-            forgets: false,
-            min_lease_duration: s(2),
-            lease_duration_step: s(1),
-            default_timing: TimingSettings::default(),
-        }
-    }
-
-    async fn read(&self) -> Result<Observed, Error> {
-        unreachable!("a timing is fitted without a request")
-    }
-
-    async fn write(&self, _: &Version, _: &Change) -> Result<Outcome, Error> {
-        unreachable!("a timing is fitted without a request")
+fn coarse() -> Capabilities {
+    Capabilities {
+        push: Push::None,
+        lease_clock: LeaseClock::Observers,
+        sees_deaths: false,
+        floor_is_history: false,
+        forgets: false,
+        min_lease_duration: s(2),
+        lease_duration_step: s(1),
+        default_timing: TimingSettings::default(),
     }
 }
 
 #[test]
 fn a_store_rounds_the_lease_up_and_leaves_the_rest() {
-    let fit = |lease| TimingSettings::lease_duration(lease).fit(&Coarse);
+    let fit = |lease| TimingSettings::lease_duration(lease).fit(&coarse());
     for (asked, kept) in [(s(2), s(2)), (ms(2001), s(3)), (ms(2999), s(3)), (s(3), s(3))] {
         let (fitted, plain) = (fit(asked).unwrap(), TimingSettings::lease_duration(asked));
         assert_eq!(fitted.lease_duration(), kept);
         assert_eq!(fitted.renew_deadline(), plain.build().unwrap().renew_deadline());
     }
     let short = fit(ms(1999)).unwrap_err();
-    assert_eq!(short, "lease duration 1.999s is below 2s, the shortest that coarse keeps");
+    assert_eq!(short, "lease duration 1.999s is below 2s, the shortest that this store keeps");
 }
 
 /// At that rate the work still ends when the wait does; a tenth of a percent slower would be too slow.

@@ -14,7 +14,7 @@ use futures_util::StreamExt;
 use leasehold_core::testing::VirtualClock;
 use leasehold_core::{
     BoxStream, Capabilities, Change, Clock, Elector, Error, LockBackend, MemoryLock, Observed,
-    Outcome, Push, Store, Time, Timing, TimingSettings, Version,
+    Outcome, Push, StoreTraits, Time, Timing, TimingSettings, Version,
 };
 
 const SPAN: Duration = Duration::from_secs(600);
@@ -77,7 +77,7 @@ impl LockBackend for Counted {
     }
 }
 
-fn memory(store: Store, clock: &VirtualClock) -> MemoryLock {
+fn memory(store: StoreTraits, clock: &VirtualClock) -> MemoryLock {
     match store.by_server {
         true => MemoryLock::with_server_expiry("m", clock.clone()),
         false => MemoryLock::new("m"),
@@ -97,7 +97,12 @@ enum End {
 }
 
 /// How long nobody led after the leader ended so, `phase` after it began to lead.
-async fn leaderless(clock: &VirtualClock, store: Store, end: End, phase: Duration) -> Duration {
+async fn leaderless(
+    clock: &VirtualClock,
+    store: StoreTraits,
+    end: End,
+    phase: Duration,
+) -> Duration {
     let (memory, timing) = (memory(store, clock), TimingSettings::default());
     let (first, second) = (Counted::over(&memory, store.push), Counted::over(&memory, store.push));
     let leader = candidate(&first, "a", timing, clock);
@@ -136,7 +141,7 @@ async fn leaderless(clock: &VirtualClock, store: Store, end: End, phase: Duratio
 fn nobody_is_without_a_leader_for_longer_than_promised_and_some_for_nearly_as_long() {
     in_virtual_time(async |clock| {
         for (push, by_server) in [(true, false), (false, false), (true, true)] {
-            let store = Store { push, by_server };
+            let store = StoreTraits { push, by_server };
             let promised = Timing::default().leaderless(store);
             let mut cases = vec![(End::Release, promised.clean_stop), (End::Crash, promised.crash)];
             let deaf = promised.crash_with_dead_watch;
@@ -169,7 +174,7 @@ fn a_span_costs_the_requests_that_are_promised() {
         };
         for timing in [TimingSettings::default(), slow] {
             for (push, by_server) in [(true, false), (false, false), (true, true)] {
-                let store = Store { push, by_server };
+                let store = StoreTraits { push, by_server };
                 let memory = memory(store, &clock);
                 let (first, second) = (Counted::over(&memory, push), Counted::over(&memory, push));
                 let leader = candidate(&first, "a", timing, &clock);

@@ -1,6 +1,5 @@
 //! What there is to know of a lock before a program relies on it.
 
-use crate::explain::ends_leases;
 use crate::{
     BootClock, Clock as _, Diagnose, Error, ErrorKind, Finding, Holder, InvalidTiming, Level,
     LockUrl, Timing, TimingSettings, slower_by_percent, url,
@@ -34,10 +33,11 @@ pub async fn examine(url: &str, settings: TimingSettings) -> Examination {
             return Examination { name: None, timing: None, invalid: None, findings };
         }
     };
-    let by_server = LockUrl::parse(url).is_ok_and(|url| ends_leases(url.scheme()));
-    let chosen = settings.or(&lock.capabilities().default_timing);
+    let capabilities = lock.capabilities();
+    let by_server = capabilities.ends_leases();
+    let chosen = settings.or(&capabilities.default_timing);
     let invalid = chosen.build().err();
-    let (timing, of_timing) = match settings.fit(lock.as_ref()) {
+    let (timing, of_timing) = match settings.fit(&capabilities) {
         Ok(timing) => (Some(timing), of_timing(&timing, by_server)),
         Err(why) => {
             let cure = "choose a valid timing, best by the lease duration alone";

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::{
-    Bounds, Error, ErrorKind, InvalidTiming, Leaderless, LockBackend, LockUrl, Push, Requests,
-    Store, Timing, TimingSettings,
+    Bounds, Error, ErrorKind, InvalidTiming, Leaderless, LockBackend, LockUrl, RequestRate,
+    StoreTraits, Timing, TimingSettings,
 };
 
 /// How long a month is where requests are paid for.
@@ -20,7 +20,7 @@ pub struct Explanation {
     /// The timing in force.
     pub timing: Timing,
     /// What the store does.
-    pub store: Store,
+    pub store: StoreTraits,
     /// What clocks and outages it tolerates.
     pub bounds: Bounds,
     /// The longest times without a leader.
@@ -28,9 +28,9 @@ pub struct Explanation {
     /// A store that knows when the process of a holder is gone: a crash there frees the lock at once.
     pub sees_deaths: bool,
     /// Requests in an hour.
-    pub hourly: Requests,
+    pub hourly: RequestRate,
     /// Requests in a [`MONTH`].
-    pub monthly: Requests,
+    pub monthly: RequestRate,
 }
 
 /// Why there is nothing to explain.
@@ -54,7 +54,7 @@ pub async fn explain(
 ) -> Result<Explanation, NotExplained> {
     let Some(url) = url else {
         let timing = settings.build().map_err(NotExplained::Timing)?;
-        let store = Store { push: true, by_server: false };
+        let store = StoreTraits { push: true, by_server: false };
         return Ok(Explanation::of(None, timing, store, false));
     };
     let lock = opened(url).await.map_err(NotExplained::Lock)?;
@@ -62,21 +62,14 @@ pub async fn explain(
     // First without the store's granularity: this error carries the nearest valid set.
     settings.or(&capabilities.default_timing).build().map_err(NotExplained::Timing)?;
     let invalid = |why| NotExplained::Lock(Error::new(ErrorKind::Invalid, "fit the timing", why));
-    let timing = settings.fit(lock.as_ref()).map_err(invalid)?;
-    let scheme = LockUrl::parse(url).map_err(NotExplained::Lock)?.scheme().to_owned();
-    let store = Store { push: capabilities.push != Push::None, by_server: ends_leases(&scheme) };
+    let timing = settings.fit(&capabilities).map_err(invalid)?;
     let name = match url.strip_prefix("k8s:///").or_else(|| url.strip_prefix("k8s+endpoints:///")) {
         // Which namespace that is, only the configuration knows.
         Some(_) => url.split('?').next().unwrap_or(url).to_owned(),
         None => lock.name().to_owned(),
     };
     let name = Some(name);
-    Ok(Explanation::of(name, timing, store, scheme == "file"))
-}
-
-/// Whether stores of this scheme end leases by their own clock.
-pub(crate) fn ends_leases(scheme: &str) -> bool {
-    matches!(scheme, "etcd" | "etcds")
+    Ok(Explanation::of(name, timing, capabilities.traits(), capabilities.sees_deaths))
 }
 
 /// What a lock is like does not depend on how its store is reached.
@@ -92,7 +85,7 @@ async fn opened(url: &str) -> Result<Arc<dyn LockBackend>, Error> {
 }
 
 impl Explanation {
-    fn of(name: Option<String>, timing: Timing, store: Store, sees_deaths: bool) -> Self {
+    fn of(name: Option<String>, timing: Timing, store: StoreTraits, sees_deaths: bool) -> Self {
         Self {
             name,
             timing,
@@ -121,7 +114,7 @@ mod tests {
             let url = format!("{url}?{nowhere}");
             let found = explain(Some(&url), TimingSettings::default()).await.unwrap();
             assert_eq!(found.name.as_deref(), Some(name));
-            assert_eq!(found.store, Store { push: true, by_server: false });
+            assert_eq!(found.store, StoreTraits { push: true, by_server: false });
         }
         for url in ["k8s://A/b", "k8s://a", "k8s://a/b?ttl=3", "k8s://a/b?peer_lease_duration=0"] {
             let refused = explain(Some(url), TimingSettings::default()).await;

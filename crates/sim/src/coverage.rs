@@ -30,8 +30,8 @@ impl Step {
                 Intent::Adopt => Self::Adopt,
                 Intent::Take => Self::Take,
                 Intent::Renew => Self::Renew,
-                Intent::Release if change.record.holder.is_some() => Self::Revoke,
                 Intent::Release => Self::Release,
+                Intent::Revoke => Self::Revoke,
             },
         }
     }

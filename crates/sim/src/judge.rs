@@ -183,13 +183,7 @@ impl World<'_> {
     }
 
     /// What a write did to the store.
-    pub(crate) fn judge_write(
-        &mut self,
-        request: &Request,
-        change: &Change,
-        old: &Replaced,
-        revoked: bool,
-    ) {
+    pub(crate) fn judge_write(&mut self, request: &Request, change: &Change, old: &Replaced) {
         let lineage = request.lineage;
         let new = self.store.state().record.as_ref();
         let token = new.map_or(change.record.token, |record| record.token);
@@ -212,14 +206,13 @@ impl World<'_> {
                 self.won.push(Won { token, lineage });
             }
             Intent::Renew => self.judge_renewal(request, change.record.token, old),
-            Intent::Release if revoked => {}
             Intent::Release => {
                 let own = old.held && self.has_won(lineage, old.token);
                 if !own || old.foreign {
                     self.violate(Rule::Release, || "a release of what is not the sender's".into());
                 }
             }
-            Intent::Adopt => {}
+            Intent::Adopt | Intent::Revoke => {}
         }
     }
 

@@ -322,7 +322,6 @@ impl World<'_> {
         self.tell(|| {
             format!("applied: {:?} of {} ({})", change.intent, name(x), request.operation)
         });
-        let revoked = change.intent == Intent::Release && change.record.holder.is_some();
         let late = !self.waits(request);
         if late {
             self.cover.zombies += 1;
@@ -338,10 +337,10 @@ impl World<'_> {
                 self.cover.reasserted += 1;
                 self.cover.note(Branch::Reasserted);
             }
-            Intent::Renew | Intent::Take => {}
+            Intent::Renew | Intent::Take | Intent::Revoke => {}
         }
         self.explain(request, change, named, late && old.absent);
-        self.judge_write(request, change, old, revoked);
+        self.judge_write(request, change, old);
     }
 }
 

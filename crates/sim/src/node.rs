@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use leasehold_core::{
-    Candidate, Capabilities, Election, ErrorKind, Expiry, Incarnation, Input, InvalidTiming, Nonce,
-    Observed, Outcome, Time, Timing, TimingSettings, Token,
+    Candidate, Capabilities, Election, ErrorKind, Expiry, Incarnation, Input, InvalidTiming,
+    LeaseClock, Nonce, Observed, Outcome, Time, Timing, TimingSettings, Token,
 };
 
 use crate::case::{Case, Kind, Nanos, StoreKind};
@@ -317,6 +317,11 @@ pub(crate) fn election(
     };
     let capabilities = Capabilities {
         push: case.push.capability(),
+        lease_clock: match case.store {
+            StoreKind::Server => LeaseClock::Store,
+            _ => LeaseClock::Observers,
+        },
+        sees_deaths: false,
         floor_is_history: case.floor == crate::case::Floor::Revision,
         forgets: case.store == StoreKind::Forgets,
         min_lease_duration: Duration::ZERO,

@@ -201,7 +201,7 @@ impl Store {
 
     fn write_leased(&mut self, now: Nanos, expected: &Version, change: &Change) -> Outcome {
         let nonce = change.record.nonce;
-        if change.intent == Intent::Release && change.record.holder.is_some() {
+        if change.intent == Intent::Revoke {
             self.revoke(now, nonce);
             return Outcome::Written(self.observe(self.index(), now));
         }
@@ -214,7 +214,7 @@ impl Store {
         let granted = self.leases.iter().any(|lease| lease.nonce == nonce);
         match change.intent {
             _ if !matches => return Outcome::Conflict,
-            Intent::Adopt => return Outcome::Conflict,
+            Intent::Adopt | Intent::Revoke => return Outcome::Conflict,
             Intent::Take if !granted || self.state().record.is_some() => return Outcome::Conflict,
             Intent::Take => {
                 let local = self.mutant == Some(Mutant::LocalTokens);

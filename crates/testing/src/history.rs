@@ -326,11 +326,5 @@ impl What {
 /// The name of a request.
 #[must_use]
 pub fn kind(intent: Option<Intent>) -> &'static str {
-    match intent {
-        None => "read",
-        Some(Intent::Adopt) => "adopt",
-        Some(Intent::Take) => "take",
-        Some(Intent::Renew) => "renew",
-        Some(Intent::Release) => "release",
-    }
+    intent.map_or("read", Intent::name)
 }

@@ -140,7 +140,7 @@ impl Election {
     fn written(&mut self, now: Time, attempt: Attempt, observed: Observed) {
         let nonce = observed.record().map(|record| record.nonce);
         let token = observed.record().map_or(0, |record| record.token);
-        if attempt.change.intent == Intent::Release && attempt.change.record.holder.is_some() {
+        if attempt.change.intent == Intent::Revoke {
             self.ghost = None;
             self.doubt = true;
             self.read_at = now;
@@ -158,6 +158,7 @@ impl Election {
             }
             Intent::Take | Intent::Renew => {}
             Intent::Release => self.let_go(now, true),
+            Intent::Revoke => unreachable!("answered above"),
         }
     }
 
@@ -201,14 +202,12 @@ impl Election {
         if let Phase::Leading(term) = &mut self.phase {
             term.renew_at = now;
         }
-        let revocation =
-            attempt.change.intent == Intent::Release && attempt.change.record.holder.is_some();
         let known = self.own.unresolved.iter_mut().find(|known| known.nonce() == attempt.nonce());
         match known {
             // Refused once, sent again and lost: now it may land.
             Some(known) => known.refused = attempt.refused,
             // An adoption names nobody, so it does not matter whose it was; a revocation is kept as the ghost.
-            None if revocation || attempt.change.intent == Intent::Adopt => {}
+            None if matches!(attempt.change.intent, Intent::Adopt | Intent::Revoke) => {}
             None => self.own.unresolved.push(attempt),
         }
     }

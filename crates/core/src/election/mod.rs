@@ -45,6 +45,7 @@ pub struct Election {
     timing: Timing,
     jitter: Duration,
     hand_over_wait: Duration,
+    by_server: bool,
     floor_is_history: bool,
     forgets: bool,
 
@@ -103,6 +104,7 @@ impl Election {
             timing,
             jitter: timing.jitter(incarnation),
             hand_over_wait: hand_over_jitter * draw / 1024,
+            by_server: capabilities.ends_leases(),
             floor_is_history: capabilities.floor_is_history,
             forgets: capabilities.forgets,
             standing: false,

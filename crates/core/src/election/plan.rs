@@ -4,7 +4,7 @@ use crate::backend::{Change, Contents, Expiry, Intent};
 use crate::error::ErrorKind;
 use crate::record::{Holder, MAX_TOKEN, Nonce, Record, Token};
 use crate::time::Time;
-use crate::timing::{Store, Timing};
+use crate::timing::{StoreTraits, Timing};
 
 use super::mutant::Mutant;
 use super::{Attempt, Election, Failure, Held, Phase, UNSTAMPED};
@@ -73,7 +73,7 @@ impl Election {
     }
 
     pub(super) fn is_by_server(&self) -> bool {
-        self.seen.as_ref().is_some_and(|seen| seen.observed.expiry == Expiry::ByServer)
+        self.by_server
     }
 
     /// How and when a candidate that holds nothing gets the lock.
@@ -129,7 +129,7 @@ impl Election {
 
     /// The next read, if nothing calls for one earlier.
     pub(super) fn schedule_read(&mut self, now: Time) {
-        let store = Store { push: self.push, by_server: self.is_by_server() };
+        let store = StoreTraits { push: self.push, by_server: self.is_by_server() };
         let timing = self.timing;
         self.read_at = match (self.phase, &self.held) {
             (Phase::Leading(_) | Phase::Claiming { .. }, _) => Time::NEVER,
@@ -178,7 +178,7 @@ impl Election {
             }
             Step::Revoke => {
                 let mut ghost = self.ghost.clone()?;
-                ghost.change.intent = Intent::Release;
+                ghost.change.intent = Intent::Revoke;
                 ghost.first_sent = now;
                 return Some(ghost);
             }
@@ -220,6 +220,7 @@ impl Election {
             }
             Intent::Release if self.is(Mutant::TokenReset) => self.record(None, 0, nonce()),
             Intent::Release => self.record(None, self.term_token(), nonce()),
+            Intent::Revoke => unreachable!("a revocation repeats its Take's record"),
         };
         Some(Attempt {
             expected,

@@ -82,6 +82,7 @@ impl Visit for Election {
             timing,
             jitter,
             hand_over_wait,
+            by_server: _,
             floor_is_history: _,
             forgets: _,
             standing: _,

@@ -6,7 +6,7 @@ use super::Timing;
 
 /// How a store tells of changes, and whose clock ends a lease: what the worst cases depend on beside the timing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Store {
+pub struct StoreTraits {
     /// Changes are pushed.
     pub push: bool,
     /// The store's own clock ends leases.
@@ -28,7 +28,7 @@ pub struct Leaderless {
 /// Requests in a span of time in which nothing goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Requests {
+pub struct RequestRate {
     /// Renewals by the leader.
     pub writes: u64,
     /// Reads by each follower.
@@ -38,16 +38,16 @@ pub struct Requests {
 impl Timing {
     /// The longest times without a leader.
     #[must_use]
-    pub fn leaderless(&self, store: Store) -> Leaderless {
+    pub fn leaderless(&self, store: StoreTraits) -> Leaderless {
         let (bounds, lease) = (self.bounds(), self.lease_duration);
         match store {
-            Store { push: true, by_server: false } => Leaderless {
+            StoreTraits { push: true, by_server: false } => Leaderless {
                 clean_stop: Duration::ZERO,
                 crash: bounds.crash,
                 crash_with_dead_watch: Some(bounds.crash_with_dead_watch),
             },
             // It sees the last sign of life up to a poll late, and a release as well.
-            Store { push: false, by_server: false } => {
+            StoreTraits { push: false, by_server: false } => {
                 let poll = self.poll_period(lease);
                 Leaderless {
                     clean_stop: poll,
@@ -55,7 +55,7 @@ impl Timing {
                     crash_with_dead_watch: None,
                 }
             }
-            Store { push, by_server: true } => {
+            StoreTraits { push, by_server: true } => {
                 let read = self.reads_every(store) + self.request_timeout;
                 Leaderless {
                     clean_stop: if push { Duration::ZERO } else { read },
@@ -68,7 +68,7 @@ impl Timing {
 
     /// Requests in `span` while one leads and nothing goes wrong, rounded up.
     #[must_use]
-    pub fn requests(&self, store: Store, span: Duration) -> Requests {
+    pub fn requests(&self, store: StoreTraits, span: Duration) -> RequestRate {
         let times = |every: Duration| {
             u64::try_from(span.as_nanos().div_ceil(every.as_nanos().max(1))).unwrap_or(u64::MAX)
         };
@@ -77,18 +77,18 @@ impl Timing {
         let between = (self.retry_period.as_nanos().saturating_sub(1)) / every.as_nanos().max(1);
         let between = u64::try_from(between).unwrap_or(u64::MAX);
         let reads = match store {
-            Store { push: true, by_server: false } => writes.saturating_mul(between),
+            StoreTraits { push: true, by_server: false } => writes.saturating_mul(between),
             _ => times(every),
         };
-        Requests { writes, reads }
+        RequestRate { writes, reads }
     }
 
     /// How long a follower hears nothing before it reads.
-    pub(crate) fn reads_every(&self, store: Store) -> Duration {
+    pub(crate) fn reads_every(&self, store: StoreTraits) -> Duration {
         match store {
-            Store { push: true, by_server: true } => self.lease_duration,
-            Store { push: true, by_server: false } => self.silence(),
-            Store { push: false, .. } => self.poll_period(self.lease_duration),
+            StoreTraits { push: true, by_server: true } => self.lease_duration,
+            StoreTraits { push: true, by_server: false } => self.silence(),
+            StoreTraits { push: false, .. } => self.poll_period(self.lease_duration),
         }
     }
 

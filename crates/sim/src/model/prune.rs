@@ -3,7 +3,6 @@
 use leasehold_core::model::{Atom, Visit};
 use leasehold_core::{Input, Intent, Outcome, Version};
 
-use super::register::is_revocation;
 use super::world::{Node, Reply, Wire, World, Write};
 
 impl World {
@@ -29,7 +28,7 @@ impl World {
             });
             if let Wire::Asked(write) = &node.wire
                 && !register.may_apply(write, again, true)
-                && !is_revocation(&write.change)
+                && write.change.intent != Intent::Revoke
             {
                 node.wire = Wire::Answered(Reply::Wrote(Outcome::Conflict));
             }

@@ -88,7 +88,7 @@ impl Register {
         match (self.mode, change.intent) {
             (Mode::ByObserver, _) => matches,
             (Mode::ByServer, Intent::Take) => sent_again || self.has_lease(change.record.nonce),
-            (Mode::ByServer, _) if is_revocation(change) => self.has_lease(change.record.nonce),
+            (Mode::ByServer, Intent::Revoke) => self.has_lease(change.record.nonce),
             (Mode::ByServer, Intent::Renew | Intent::Release) => *expected == self.version,
             (Mode::ByServer, Intent::Adopt) => false,
         }
@@ -102,7 +102,7 @@ impl Register {
         fresh: impl FnOnce() -> Version,
     ) -> Option<Effect> {
         let by_server = self.mode == Mode::ByServer;
-        if by_server && is_revocation(change) {
+        if by_server && change.intent == Intent::Revoke {
             self.revoke(change.record.nonce);
             return Some(Effect::default());
         }
@@ -119,7 +119,7 @@ impl Register {
         }
         let effect = self.judge(change.intent, &record);
         match (self.mode, change.intent) {
-            (Mode::ByServer, Intent::Adopt) => return None,
+            (Mode::ByServer, Intent::Adopt | Intent::Revoke) => return None,
             (Mode::ByServer, Intent::Renew) => self.refresh(),
             (Mode::ByServer, Intent::Release) => self.delete(),
             (Mode::ByServer, Intent::Take) | (Mode::ByObserver, _) => {
@@ -153,6 +153,7 @@ impl Register {
             }
             Intent::Release => effect.broken = (!is_own).then_some(Rule::Release),
             Intent::Adopt => effect.broken = held.is_some().then_some(Rule::Release),
+            Intent::Revoke => {}
         }
         effect
     }
@@ -221,11 +222,6 @@ impl Register {
             self.delete();
         }
     }
-}
-
-/// The undoing of a Take that went astray.
-pub(crate) fn is_revocation(change: &Change) -> bool {
-    change.intent == Intent::Release && change.record.holder.is_some()
 }
 
 impl Visit for Register {

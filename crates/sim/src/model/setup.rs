@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use leasehold_core::{
-    Candidate, Capabilities, Election, Incarnation, InvalidTiming, Mutant, Push, Timing,
-    TimingSettings,
+    Candidate, Capabilities, Election, Incarnation, InvalidTiming, LeaseClock, Mutant, Push,
+    Timing, TimingSettings,
 };
 
 /// Who judges whether a holder is alive.
@@ -129,6 +129,11 @@ impl Setup {
         };
         let capabilities = Capabilities {
             push: Push::None,
+            lease_clock: match self.mode {
+                Mode::ByObserver => LeaseClock::Observers,
+                Mode::ByServer => LeaseClock::Store,
+            },
+            sees_deaths: false,
             floor_is_history: false,
             forgets: false,
             min_lease_duration: Duration::ZERO,

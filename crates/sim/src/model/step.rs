@@ -1,8 +1,7 @@
 //! What may happen next, and what it does.
 
-use leasehold_core::{Action, ErrorKind, Input, Nonce, Observed, Outcome, Token, Version};
+use leasehold_core::{Action, ErrorKind, Input, Intent, Nonce, Observed, Outcome, Token, Version};
 
-use super::register::is_revocation;
 use super::setup::{ANY, Setup, incarnation};
 use super::world::{Node, Reply, Rule, Wire, World, Write};
 
@@ -321,7 +320,7 @@ impl World {
     /// A write may still arrive although nobody waits for it.
     fn haunt_later(&mut self, x: usize, write: Write, zombies: u8) {
         // What cannot be applied takes nobody's place.
-        let revokes = is_revocation(&write.change);
+        let revokes = write.change.intent == Intent::Revoke;
         if !revokes && !self.register.may_apply(&write, self.deletes > 0, true) {
             return;
         }

@@ -23,7 +23,7 @@ fn write(play: &mut Play) -> (Version, Change) {
 /// A candidate whose first Take over an absent key is due.
 fn by_server() -> Play {
     let mut play = Play::new();
-    play.expiry = Expiry::ByServer;
+    play.serve_leases();
     play.input(Input::Stand);
     play.turn();
     play
@@ -191,7 +191,9 @@ fn an_old_event_is_looked_up() {
 fn an_absence_that_is_pushed_is_believed_only_where_the_store_ends_leases() {
     for (expiry, then) in [(Expiry::ByObserver, None), (Expiry::ByServer, Some(Intent::Take))] {
         let mut play = Play::new();
-        play.expiry = expiry;
+        if expiry == Expiry::ByServer {
+            play.serve_leases();
+        }
         play.store(held(5, 5));
         play.input(Input::Push(true));
         play.input(Input::Stand);
@@ -359,7 +361,7 @@ fn a_watch_that_ends_is_followed_by_polling() {
 #[test]
 fn by_server_a_follower_with_push_reads_once_a_lease() {
     let mut play = Play::new();
-    play.expiry = Expiry::ByServer;
+    play.serve_leases();
     play.store(held(5, 5));
     play.input(Input::Push(true));
     play.input(Input::Stand);
@@ -401,7 +403,7 @@ fn by_server_a_take_refused_once_and_then_lost_is_revoked() {
     play.store(held(9, 9));
     play.turn();
     let (_, revocation) = write(&mut play);
-    assert_eq!((revocation.intent, revocation.record), (Intent::Release, again.record));
+    assert_eq!((revocation.intent, revocation.record), (Intent::Revoke, again.record));
 }
 
 #[test]
@@ -411,7 +413,7 @@ fn by_server_who_is_reborn_does_not_revoke_what_a_copy_may_lead_by() {
     play.store(held(9, 9));
     play.turn();
     let (_, revocation) = write(&mut play);
-    assert_eq!(revocation.intent, Intent::Release);
+    assert_eq!(revocation.intent, Intent::Revoke);
     // It is refused, and meanwhile a copy of this process sends the same Take.
     play.input(Input::Wrote(Err(ErrorKind::Denied)));
     play.store(Record { token: 10, ..take.record });

@@ -80,7 +80,7 @@ fn a_take_that_came_true_late_is_something() {
 #[test]
 fn by_server_a_take_that_is_to_be_revoked_is_something() {
     let mut play = Play::new();
-    play.expiry = Expiry::ByServer;
+    play.serve_leases();
     play.input(Input::Stand);
     play.turn();
     play.lose_request();

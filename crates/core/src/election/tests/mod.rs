@@ -14,7 +14,7 @@ use std::time::Duration;
 use serde_json::Map;
 
 use super::*;
-use crate::backend::{Change, Intent, Outcome, Push};
+use crate::backend::{Change, Intent, LeaseClock, Outcome, Push};
 use crate::error::ErrorKind;
 use crate::record::Record;
 use crate::timing::TimingSettings;
@@ -49,6 +49,8 @@ struct Play {
 fn capabilities() -> Capabilities {
     Capabilities {
         push: Push::None,
+        lease_clock: LeaseClock::Observers,
+        sees_deaths: false,
         floor_is_history: false,
         forgets: false,
         min_lease_duration: Duration::ZERO,
@@ -102,6 +104,12 @@ impl Play {
 
     fn new() -> Self {
         Self::with(&capabilities())
+    }
+
+    /// Makes the store one whose own clock ends leases, before anything was asked.
+    fn serve_leases(&mut self) {
+        self.expiry = Expiry::ByServer;
+        self.election.by_server = true;
     }
 
     /// A leader with the first token of a fresh lock.

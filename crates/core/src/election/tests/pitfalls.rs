@@ -228,7 +228,8 @@ fn an_absence_that_knows_nothing_of_the_past_is_no_rewind() {
 #[test]
 fn who_stands_again_after_a_rewind_reads_first_and_is_refused_again() {
     let mut play = Play::with(&Capabilities { floor_is_history: true, ..capabilities() });
-    (play.floor, play.expiry) = (Some(100), Expiry::ByServer);
+    play.serve_leases();
+    play.floor = Some(100);
     play.input(Input::Stand);
     play.run();
     assert_eq!(play.leadership().unwrap().token, 101);
@@ -246,7 +247,8 @@ fn who_stands_again_after_a_rewind_reads_first_and_is_refused_again() {
 #[test]
 fn who_stands_again_writes_nothing_before_a_read_was_answered() {
     let mut play = Play::with(&Capabilities { floor_is_history: true, ..capabilities() });
-    (play.floor, play.expiry) = (Some(100), Expiry::ByServer);
+    play.serve_leases();
+    play.floor = Some(100);
     play.input(Input::Push(true));
     play.input(Input::Stand);
     play.run();
@@ -288,7 +290,8 @@ fn who_stands_again_after_a_failed_claim_does_not_renew_over_what_it_cannot_read
 #[test]
 fn an_absence_from_before_what_is_known_is_looked_up() {
     let mut play = Play::new();
-    (play.floor, play.expiry) = (Some(100), Expiry::ByServer);
+    play.serve_leases();
+    play.floor = Some(100);
     play.input(Input::Push(true));
     play.store(record(Some(holder(7)), 100, 5));
     play.input(Input::Stand);

@@ -50,7 +50,7 @@ fn a_read_overtaken_by_the_watch_rolls_nothing_back() {
 #[test]
 fn by_server_an_own_key_of_an_ended_term_is_released_and_never_taken() {
     let mut play = Play::new();
-    play.expiry = Expiry::ByServer;
+    play.serve_leases();
     play.input(Input::Stand);
     play.run();
     play.wait(D);
@@ -105,7 +105,7 @@ fn rule_13_a_holder_seen_only_by_a_push_is_waited_out() {
 #[test]
 fn by_server_a_take_that_came_true_twice_is_another_term() {
     let mut play = Play::new();
-    play.expiry = Expiry::ByServer;
+    play.serve_leases();
     play.input(Input::Stand);
     play.run();
     assert_eq!(play.leadership().unwrap().token, 1);
@@ -121,7 +121,7 @@ fn by_server_a_take_that_came_true_twice_is_another_term() {
 #[test]
 fn by_server_a_claim_whose_take_came_true_again_is_of_the_second_term() {
     let mut play = Play::new();
-    play.expiry = Expiry::ByServer;
+    play.serve_leases();
     play.input(Input::Stand);
     play.turn();
     let take = play.poll().unwrap();

@@ -16,7 +16,7 @@ fn nobody_takes_from_absent_but_adopts_first() {
 #[test]
 fn by_server_takes_absent_at_once_and_never_a_present_key() {
     let mut play = Play::new();
-    play.expiry = Expiry::ByServer;
+    play.serve_leases();
     play.store(record(Some(holder(7)), 5, 5));
     play.input(Input::Stand);
     let actions = play.run_for(10 * L);
@@ -272,7 +272,7 @@ fn rule_13_an_adopted_record_is_no_release() {
 #[test]
 fn by_server_absence_ends_the_term() {
     let mut play = Play::new();
-    play.expiry = Expiry::ByServer;
+    play.serve_leases();
     play.input(Input::Stand);
     play.run();
     play.contents = Contents::Absent;

@@ -173,7 +173,7 @@ fn row_7_a_stranger_ends_the_term() {
 #[test]
 fn row_7_by_server_a_stray_take_is_revoked_before_another() {
     let mut play = Play::new();
-    play.expiry = Expiry::ByServer;
+    play.serve_leases();
     play.input(Input::Stand);
     play.turn();
     let stray = play.lose_request();
@@ -181,7 +181,7 @@ fn row_7_by_server_a_stray_take_is_revoked_before_another() {
     play.turn();
     let Some(Action::Write { expected, change }) = play.poll() else { panic!() };
     let Action::Write { expected: before, change: take } = stray else { panic!() };
-    assert_eq!((expected, change.intent), (before, Intent::Release));
+    assert_eq!((expected, change.intent), (before, Intent::Revoke));
     assert_eq!(change.record, take.record);
     play.input(Input::Wrote(Ok(Outcome::Written(play.observed()))));
     assert_eq!(play.turn(), Some(Action::Read));
