@@ -4,8 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::cases;
-use crate::catalogue::{CASES, Tier};
+use crate::cases::{CASES, Tier};
 use crate::expected::{Expectation, Expected};
 use crate::failed::Failed;
 use crate::options::Options;
@@ -173,11 +172,10 @@ fn named(backend: Option<&str>) -> Result<Vec<&'static Store>, Failed> {
 fn list(backend: Option<&str>, say: &mut impl FnMut(&str)) -> Result<(), String> {
     let expected = backend.map(Expected::of).transpose()?;
     for case in CASES {
-        let built = cases::implementation(case.id);
         let tier = if case.tier == Tier::Fast { "" } else { " (slow)" };
         say(&format!("{:5}{tier} {}", case.id, case.title));
-        match built {
-            Some(built) => say(&format!("        fails if {}", built.fails_if)),
+        match case.fails_if {
+            Some(fails_if) => say(&format!("        fails if {fails_if}")),
             None => say("        not built yet"),
         }
         match expected.as_ref().map(|expected| expected.case(case.id)) {

@@ -8,7 +8,6 @@
 
 mod canary;
 pub mod cases;
-pub mod catalogue;
 pub mod cgroup;
 pub mod command;
 pub mod distribution;

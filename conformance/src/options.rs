@@ -1,7 +1,6 @@
 //! What to run, and how.
 
-use crate::cases;
-use crate::catalogue::{CASES, Case, Tier};
+use crate::cases::{CASES, Case, Tier};
 use crate::failed::Failed;
 use crate::stop::Stop;
 
@@ -69,7 +68,7 @@ impl Options {
         let exactly =
             self.filter.as_deref().is_some_and(|filter| filter.split(',').any(|id| id == case.id));
         let tier = case.tier == Tier::Fast || self.slow || exactly;
-        by_name && tier && !(self.built_only && cases::implementation(case.id).is_none())
+        by_name && tier && !(self.built_only && case.on(false).is_none())
     }
 
     /// Whether some case of the chosen tiers was left out by hand.

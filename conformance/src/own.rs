@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 
 use leasehold::{Error, ErrorKind};
 
-use crate::cases;
-use crate::catalogue::CASES;
+use crate::cases::{CASES, Case};
 use crate::expected::Expected;
 use crate::failed::Failed;
 use crate::options::Options;
@@ -115,7 +114,7 @@ fn check_choice(options: &Options) -> Result<(), Failed> {
     let choice = format!(". On a store of your own you can choose of: {}", choosable().join(" "));
     options.check_filter(&choice)?;
     let chosen = options.chosen();
-    if chosen.iter().all(|case| cases::needs_servers(case.id)) {
+    if chosen.iter().all(|case| case.needs_servers()) {
         let ids: Vec<&str> = chosen.iter().map(|case| case.id).collect();
         return Err(Failed::Usage(format!(
             "{} kills, freezes or replaces servers, and those of your store are left alone{choice}",
@@ -127,8 +126,8 @@ fn check_choice(options: &Options) -> Result<(), Failed> {
 
 /// The cases that leave servers alone.
 fn choosable() -> Vec<&'static str> {
-    let ids = CASES.iter().map(|case| case.id);
-    ids.filter(|id| cases::implementation(id).is_some() && !cases::needs_servers(id)).collect()
+    let choosable = |case: &&Case| case.is_built() && !case.needs_servers();
+    CASES.iter().filter(choosable).map(|case| case.id).collect()
 }
 
 /// Why none of the cases that were asked for could be tested, and which could.
@@ -218,8 +217,8 @@ fn conclude(report: &Report, untested: &[Line], faults: &[String], say: &mut imp
     for line in untested {
         say(&format!("  {:5} {}: {}", line.case.id, line.case.title, line.verdict.text()));
     }
-    let is_missing = |id| cases::implementation(id).is_none();
-    let missing: Vec<&str> = CASES.iter().map(|case| case.id).filter(|id| is_missing(id)).collect();
+    let is_missing = |case: &&Case| case.on(false).is_none();
+    let missing: Vec<&str> = CASES.iter().filter(is_missing).map(|case| case.id).collect();
     if !missing.is_empty() {
         say(&format!("  not built yet, or for servers of the suite's own: {}", missing.join(" ")));
     }

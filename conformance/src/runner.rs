@@ -11,8 +11,7 @@ use leasehold::testing::VirtualClock;
 use tokio::task::LocalSet;
 
 use crate::canary::Canary;
-use crate::cases::{self, Run};
-use crate::catalogue::{CASES, Case, Turn};
+use crate::cases::{self, CASES, Case, Run, Turn};
 use crate::expected::{Expectation, Expected};
 use crate::history::{Event, History};
 use crate::judge::{Property, Rules, judge};
@@ -119,13 +118,13 @@ fn one(
         let took = began.elapsed();
         Line { case, expectation, verdict, took, notes, events, crowded: false }
     };
-    let run = match (&expectation, cases::implementation(case.id)) {
+    let run = match (&expectation, case.on(target.has_servers())) {
         (Expectation::NotApplicable(reason), _) => {
             let verdict = Verdict::NotApplicable(reason.clone());
             return Some(without(expectation, verdict));
         }
         (_, None) => return Some(without(expectation, Verdict::Missing)),
-        (_, Some(implementation)) => implementation.run,
+        (_, Some(run)) => run,
     };
     let mut attempt = first;
     loop {
@@ -306,7 +305,7 @@ fn judged(outcome: Outcome, events: &[Event], rules: &Rules) -> Found {
 #[must_use]
 pub fn run_on(target: MemoryTarget, id: &str, seed: u64) -> Verdict {
     let target: Arc<dyn Target> = Arc::new(target);
-    let run = cases::implementation(id).expect("the case is built").run;
+    let run = cases::case(id).and_then(|case| case.on(false)).expect("the case is built");
     let lock = format!("{}-{seed}-1", id.to_lowercase());
     let options = Options { seed, ..Options::default() };
     excuse(isolated(&target, run, lock, &options).found, false)

@@ -127,10 +127,6 @@ async fn deleted_unseen(world: &World) -> Outcome {
 
 /// FE5. Servers are restored whole, so a case has its own.
 pub(super) async fn restored(world: &World) -> Outcome {
-    #[cfg(feature = "servers")]
-    if world.target().has_servers() {
-        return super::servers::restored(world).await;
-    }
     let fenced = Resource::new(world, true);
     let mut last = one_term(world, &world.candidate("a").await?, &fenced).await?;
     let backup = world.target().back_up(world.lock()).await.map_err(Problem::NotApplicable)?;

@@ -77,10 +77,6 @@ pub(super) async fn refused_for_an_hour(world: &World) -> Outcome {
 
 /// SE4.
 pub(super) async fn revoked(world: &World) -> Outcome {
-    #[cfg(feature = "servers")]
-    if world.target().has_servers() {
-        return super::security::revoked(world).await;
-    }
     let [a, b] = [world.candidate("a").await?, world.candidate("b").await?];
     let lead = world.led(&a).await?;
     let waiting = b.stand();
@@ -131,10 +127,6 @@ pub(super) async fn replayed(world: &World) -> Outcome {
 
 /// SV9. Where there are no servers to replace, the way to the store says it.
 pub(super) async fn replaced(world: &World) -> Outcome {
-    #[cfg(feature = "servers")]
-    if world.target().has_servers() {
-        return super::servers::replaced(world).await;
-    }
     let [a, b] = [world.candidate("a").await?, world.candidate("b").await?];
     let lead = world.led(&a).await?;
     let waiting = b.stand();

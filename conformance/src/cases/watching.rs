@@ -150,10 +150,6 @@ pub(super) async fn late_and_twice(world: &World) -> Outcome {
 
 /// WA5.
 pub(super) async fn never_writes(world: &World) -> Outcome {
-    #[cfg(feature = "servers")]
-    if world.target().has_servers() {
-        return super::security::read_only(world).await;
-    }
     let (link, _observer) = world.observer("o").await?;
     let _read_only = link.fault(Requests::Writes, Fault::Refuse(ErrorKind::Denied));
     let tokens = ten_hand_overs(world).await?;

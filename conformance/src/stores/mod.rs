@@ -31,6 +31,8 @@ pub struct Store {
     pub by_default: bool,
     /// What is expected of every case: the text of its `expected*.toml`.
     pub expected: &'static str,
+    /// The only cases that may be "not applicable". `None`: the file above argues each exception itself.
+    pub leaves_out: Option<&'static [&'static str]>,
     /// Starts it.
     pub start: fn() -> Started,
 }

@@ -18,6 +18,7 @@ pub(super) const STORES: &[Store] = &[Store {
     names: &["file"],
     by_default: true,
     expected: include_str!("expected.toml"),
+    leaves_out: None,
     start: || started(FileTarget::new(), "no temporary directory"),
 }];
 

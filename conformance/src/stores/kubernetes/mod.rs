@@ -18,6 +18,7 @@ pub(super) const STORES: &[Store] = &[
         names: &["k8s", "k8s+lease"],
         by_default: false,
         expected: include_str!("expected.toml"),
+        leaves_out: Some(&["FE6", "SV4", "SV5", "SV9", "UP4", "UP5", "SC3"]),
         start: start_lease,
     },
     Store {
@@ -25,6 +26,7 @@ pub(super) const STORES: &[Store] = &[
         names: &["k8s", "k8s+endpoints"],
         by_default: false,
         expected: include_str!("expected-endpoints.toml"),
+        leaves_out: Some(&["FE6", "SV4", "SV5", "SV9", "UP2", "UP3", "UP5", "UP6", "SC3"]),
         start: start_endpoints,
     },
 ];

@@ -16,6 +16,7 @@ pub(super) const STORES: &[Store] = &[
         names: &["memory"],
         by_default: true,
         expected: include_str!("expected.toml"),
+        leaves_out: None,
         start: || Ok(Arc::new(MemoryTarget::new())),
     },
     Store {
@@ -23,6 +24,7 @@ pub(super) const STORES: &[Store] = &[
         names: &["memory-server"],
         by_default: true,
         expected: include_str!("expected-server.toml"),
+        leaves_out: None,
         start: || Ok(Arc::new(MemoryTarget::with_server_expiry())),
     },
 ];
