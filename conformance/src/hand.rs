@@ -5,12 +5,11 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 
 use leasehold::{
-    Change, Elector, Holder, Incarnation, Intent, Leader, LockBackend, Nonce, Observed,
-    Outcome as Written, Record, Token, Version, Wall,
+    Capabilities, Change, Elector, Holder, Incarnation, Intent, Leader, LockBackend, Nonce,
+    Observed, Outcome as Written, Record, Token, Version, Wall,
 };
 
 use crate::history::{History, What};
-use crate::stores::Target;
 use crate::verdict::{Problem, must};
 use crate::world::{LEASE, World};
 
@@ -66,10 +65,11 @@ pub fn record_of(identity: &str, token: Token) -> Record {
     }
 }
 
-/// How a lock that is not there is first written: only a store that ends leases itself lets it be taken at once.
+/// The intent of the first write of a lock that is not there: only a store that ends leases itself lets
+/// it be taken at once.
 #[must_use]
-pub fn first_intent(target: &dyn Target) -> Intent {
-    if target.by_server() { Intent::Take } else { Intent::Adopt }
+pub fn first_intent(capabilities: &Capabilities) -> Intent {
+    if capabilities.ends_leases() { Intent::Take } else { Intent::Adopt }
 }
 
 /// Frees by hand what is stored.

@@ -24,7 +24,8 @@ pub(super) async fn leads_alone(world: &World) -> Outcome {
     must(holder.is_some_and(|holder| holder.identity == "a"), || format!("stored is {record:?}"))?;
     let token = record.map(|record| record.token);
     must(token == Some(lead.token()), || format!("{} is stored as {token:?}", lead.token()))?;
-    if let Ok(shown) = world.target().show(world.lock()).await {
+    if let Some(bytes) = world.target().bytes() {
+        let shown = bytes.show(world.lock()).await.map_err(Problem::Violated)?;
         must(shown.contains("\"a\""), || format!("the store's own tool shows {shown}"))?;
     }
     Ok(Finding::Holds)
@@ -100,7 +101,7 @@ pub(super) async fn strange_names(world: &World) -> Outcome {
         }
     }
     world.happened("name that is taken", stores.len())?;
-    let intent = first_intent(world.target());
+    let intent = first_intent(world.capabilities());
     for (name, store) in &stores {
         let observed = store.read().await?;
         must(observed.version.is_absent(), || format!("{name:?} names another's lock"))?;

@@ -15,7 +15,7 @@ const MILLION: f64 = 1_000_000.0;
 /// How much slower a holder's clock may run than what ends its lease, until two could believe at once.
 fn bound(world: &World) -> f64 {
     let lease = world.timing().lease_duration();
-    let waited = if world.target().by_server() { lease } else { Timing::wait(lease) };
+    let waited = if world.by_server() { lease } else { Timing::wait(lease) };
     waited.as_secs_f64() / world.timing().renew_deadline().as_secs_f64()
 }
 

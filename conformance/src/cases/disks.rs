@@ -23,12 +23,12 @@ enum Store {
 impl Store {
     /// A store on a disk of its own, with servers like this, and the URLs of two locks there.
     async fn on_disk(world: &World, wish: Wish) -> Result<(Self, [String; 2]), Problem> {
-        if world.target().has_servers() {
+        if world.target().servers().is_some() {
             let servers = world.servers_as(wish).await?;
             let urls = ["jobs", "others"].map(|lock| servers.url(&servers.endpoints(), lock));
             return Ok((Self::Servers(servers), urls));
         }
-        let (disk, url) = world.target().on_disk(world.lock()).map_err(Problem::NotApplicable)?;
+        let (disk, url) = world.disks()?.on_disk(world.lock()).map_err(Problem::NotApplicable)?;
         let other = format!("{url}-other");
         Ok((Self::Files(disk), [url, other]))
     }
@@ -88,7 +88,7 @@ pub(super) async fn power_fails(world: &World) -> Outcome {
 /// Without room nobody takes another lock; else the store was not full. What it says of that.
 async fn refuses(world: &World, other: &str) -> Result<String, Problem> {
     let other = leasehold::connect(other).await?;
-    let intent = first_intent(world.target());
+    let intent = first_intent(world.capabilities());
     let take = Change { intent, record: record_of("other", 1) };
     match tokio::time::timeout(LEASE, other.write(&Version::absent(), &take)).await {
         Ok(Ok(written)) => Err(Problem::Vacuous(format!("a full store took it: {written:?}"))),

@@ -21,7 +21,7 @@ fn last_sign(world: &World) -> Option<Time> {
 
 /// What a death costs at most, and at least after the last sign of life.
 fn costs(world: &World) -> (Duration, Duration) {
-    if world.target().knows_deaths() {
+    if world.capabilities().sees_deaths {
         (Duration::ZERO, Duration::from_millis(500))
     } else {
         (LEASE, world.failover())
@@ -75,7 +75,7 @@ pub(super) async fn started_after(world: &World) -> Outcome {
     let (least, most) = costs(world);
     let up = world.until_leads("b", most).await?;
     // Where observers count it cannot know the age of what it reads. The server knows.
-    let from = if world.target().by_server() { sign } else { asked };
+    let from = if world.by_server() { sign } else { asked };
     not_before(world, from, least, up.begin)?;
     Ok(Finding::Holds)
 }
@@ -140,7 +140,7 @@ pub(super) async fn everybody_restarts(world: &World) -> Outcome {
     let _waiting: Vec<_> = new.iter().map(|candidate| candidate.stand()).collect();
     let (least, most) = costs(world);
     let up = world.until_some_leads("n", most).await?;
-    if !world.target().by_server() {
+    if !world.by_server() {
         not_before(world, asked, least, up.begin)?;
     }
     world.sleep(LEASE / 2).await;
@@ -186,8 +186,7 @@ async fn kept(world: &World, asked: Duration) -> Result<(Duration, Duration), Pr
     let applied =
         |event: &Event| *event.node == *names[0] && matches!(event.what, What::Applied { .. });
     let sign = world.last(applied).ok_or_else(|| Problem::Vacuous("no sign".to_owned()))?;
-    let granularity =
-        if world.target().by_server() { Duration::from_millis(500) } else { Duration::ZERO };
+    let granularity = if world.by_server() { Duration::from_millis(500) } else { Duration::ZERO };
     let bound = a.elector().timing().bounds().crash + granularity;
     let up = |event: &Event| *event.node == *names[1] && matches!(event.what, What::Up { .. });
     world.until(&format!("{} leads", names[1]), bound, || world.last(up).is_some()).await?;

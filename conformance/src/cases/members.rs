@@ -57,7 +57,7 @@ impl Pair {
         let timing = leasehold::TimingSettings::lease_duration(LONG);
         let leader = world.candidate_at(&url, "a", Setup { timing, ..setup() }).await?;
         let follower = world.candidate_at(&url, "b", Setup { timing, ..setup() }).await?;
-        let lead = world.within("a leads", LEASE, leader.campaign()).await??;
+        let lead = world.within("a leads", world.fresh(), leader.campaign()).await??;
         let _waiting = follower.stand();
         let mut pair = Self { lead, follower, wrote: 0 };
         world.until("the follower sees the leader", LEASE, || pair.is_seen()).await?;
@@ -146,7 +146,7 @@ async fn both_crash(world: &World, servers: &mut dyn Fixture) -> Result<(), Prob
     let url = servers.url(&servers.endpoints(), "crash");
     let c = world.candidate_at(&url, "crash/c", setup()).await?;
     let d = world.candidate_at(&url, "crash/d", setup()).await?;
-    let _lead = world.within("c leads", LEASE, c.campaign()).await??;
+    let _lead = world.within("c leads", world.fresh(), c.campaign()).await??;
     let waiting = d.stand();
     world.sleep(LEASE).await;
     let member = servers.leader().await?;
@@ -182,7 +182,7 @@ async fn all_stopped(world: &World, servers: &mut dyn Fixture) -> Result<(), Pro
     let url = servers.url(&servers.endpoints(), "stopped");
     let a = world.candidate_at(&url, "stopped/a", setup()).await?;
     let b = world.candidate_at(&url, "stopped/b", setup()).await?;
-    let lead = world.within("a leads", LEASE, a.campaign()).await??;
+    let lead = world.within("a leads", world.fresh(), a.campaign()).await??;
     let token = lead.token();
     let waiting = b.stand();
     world.sleep(LEASE / 2).await;
@@ -197,7 +197,8 @@ async fn all_stopped(world: &World, servers: &mut dyn Fixture) -> Result<(), Pro
     drop(lead);
     let again = a.stand();
     let store = leasehold::connect(&url).await?;
-    let take = Change { intent: first_intent(world.target()), record: record_of("of the past", 1) };
+    let take =
+        Change { intent: first_intent(world.capabilities()), record: record_of("of the past", 1) };
     let given_up = tokio::time::timeout(LEASE / 10, store.write(&Version::absent(), &take)).await;
     must(given_up.is_err(), || "a frozen store answers".to_owned())?;
     world.sleep_until(frozen + 2 * LEASE).await;
@@ -244,7 +245,7 @@ async fn alone_with(
     let names = [format!("{member}/a"), format!("{member}/b")];
     let a = world.candidate_at(&alone, &names[0], setup()).await?;
     let b = world.candidate_at(&others, &names[1], setup()).await?;
-    let lead = world.within("a leads", LEASE, a.campaign()).await??;
+    let lead = world.within("a leads", world.fresh(), a.campaign()).await??;
     let waiting = b.stand();
     world.sleep(LEASE / 2).await;
     world.disturb_lock(&member.to_string(), "one member is isolated");
@@ -281,8 +282,10 @@ fn sides(servers: &dyn Fixture, member: usize, lock: &str) -> [String; 2] {
 /// A side without a majority tells nothing from memory, and acknowledges nothing.
 async fn says_nothing(world: &World, url: &str) -> Result<(), Problem> {
     let store = leasehold::connect(url).await?;
-    let take =
-        Change { intent: first_intent(world.target()), record: record_of("of the minority", 1) };
+    let take = Change {
+        intent: first_intent(world.capabilities()),
+        record: record_of("of the minority", 1),
+    };
     let absent = Version::absent();
     let asked = async { (store.read().await, store.write(&absent, &take).await) };
     if let Ok((read, written)) = tokio::time::timeout(LEASE / 2, asked).await {

@@ -55,7 +55,7 @@ pub(super) async fn refused_for_an_hour(world: &World) -> Outcome {
     world.over_network();
     let [a, b] = [world.candidate("a").await?, world.candidate("b").await?];
     let _running = [a.run(), b.run()];
-    world.until("somebody leads", LEASE, || world.leader().is_some()).await?;
+    world.until("somebody leads", world.fresh(), || world.leader().is_some()).await?;
     let refusals = [&a, &b].map(|one| one.link().strike(Outage::Refused));
     // Real time is dear: two minutes stand for the hour, and the report says so.
     let hour = Duration::from_secs(if world.target().virtual_time() { 3600 } else { 120 });

@@ -196,7 +196,7 @@ async fn after_a_standstill(world: &World, leases: usize) -> Result<Duration, Pr
     let a = world.candidate_at(&url, &names[0], Setup { timing, ..setup() }).await?;
     let b = world.candidate_at(&url, &names[1], Setup { timing, ..setup() }).await?;
     servers.abandon(leases, lease.as_secs()).await?.required()?;
-    let _lead = world.within("a leads", LEASE, a.campaign()).await??;
+    let _lead = world.within("a leads", world.fresh(), a.campaign()).await??;
     let waiting = b.stand();
     world.sleep(Duration::from_secs(1)).await;
     world.disturb("the server stands still");

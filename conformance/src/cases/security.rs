@@ -89,7 +89,7 @@ pub(super) async fn smallest_credential(world: &World) -> Outcome {
     let seeing = leasehold::connect(&reading).await?;
     let says = servers.refusals();
     // Where the store ends leases, absent is taken; elsewhere what was read.
-    let by_server = world.target().by_server();
+    let by_server = world.by_server();
     let taken_over = if by_server { Version::absent() } else { held.version.clone() };
     for intent in [Intent::Take, Intent::Renew, Intent::Release] {
         let record = held.record().cloned().unwrap_or_else(|| record_of("o", 1));
@@ -199,7 +199,7 @@ pub(super) async fn rotated(world: &World) -> Outcome {
     let timing = TimingSettings::lease_duration(5 * LEASE);
     let a = world.candidate_at(&url, "a", Setup { timing, ..setup() }).await?;
     let b = world.candidate_at(&url, "b", Setup { timing, ..setup() }).await?;
-    let lead = world.within("a leads", LEASE, a.campaign()).await??;
+    let lead = world.within("a leads", world.fresh(), a.campaign()).await??;
     let waiting = b.stand();
     world.sleep(LEASE / 2).await;
     world.disturb("the password is changed");
@@ -231,7 +231,7 @@ pub(super) async fn revoked(world: &World) -> Outcome {
     let (_, other) = granted(servers.as_mut(), "other", Access::ReadWrite).await?;
     let a = world.candidate_at(&url, "a", setup()).await?;
     let b = world.candidate_at(&other, "b", setup()).await?;
-    let lead = world.within("a leads", LEASE, a.campaign()).await??;
+    let lead = world.within("a leads", world.fresh(), a.campaign()).await??;
     let waiting = b.stand();
     world.sleep(LEASE / 2).await;
     let before = world.sent("a");
@@ -265,7 +265,9 @@ pub(super) async fn refused(world: &World) -> Result<(), Problem> {
     let timing = TimingSettings::lease_duration(LONG);
     let a = world.candidate_at(&url, "s/a", Setup { timing, ..setup() }).await?;
     let b = world.candidate_at(&url, "s/b", Setup { timing, ..setup() }).await?;
-    let lead = world.within("a leads", LONG, a.campaign()).await??;
+    let lead = world
+        .within("a leads", LONG + world.distrust(&a.elector().timing()), a.campaign())
+        .await??;
     let waiting = b.stand();
     world.sleep(LEASE).await;
     let until = lead.term().deadlines().until;
@@ -321,7 +323,7 @@ pub(super) async fn read_only(world: &World) -> Outcome {
     must(world.count(wrote) == 0, || format!("it wrote {} times", world.count(wrote)))?;
     let store = leasehold::connect(&reading).await?;
     let change = Change { intent: Intent::Take, record: record_of("o", 1) };
-    let by_server = world.target().by_server();
+    let by_server = world.by_server();
     let over = if by_server { Version::absent() } else { store.read().await?.version };
     let wrote = store.write(&over, &change).await;
     denied("a take by the observer", wrote, servers.refusals().write)?;

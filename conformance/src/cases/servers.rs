@@ -125,7 +125,7 @@ pub(super) async fn replaced(world: &World) -> Outcome {
     world.exempt(crate::judge::Property::TokensGrow);
     world.exempt(crate::judge::Property::Identity);
     let c = world.candidate_at(&url, "c", setup()).await?;
-    let second = world.within("a newcomer leads", LEASE, c.campaign()).await??;
+    let second = world.within("a newcomer leads", world.fresh(), c.campaign()).await??;
     must(second.check() && a.leads().is_none(), || "two lead".to_owned())?;
     refuses_another(world, a.stand(), bound).await?;
     world.say(format!(
@@ -165,7 +165,7 @@ pub(super) async fn wall_clock(world: &World) -> Outcome {
         let names = [format!("a{round}"), format!("b{round}")];
         let a = world.candidate_at(&url, &names[0], setup()).await?;
         let b = world.candidate_at(&url, &names[1], setup()).await?;
-        let lead = world.within("a leads", LEASE, a.campaign()).await??;
+        let lead = world.within("a leads", world.fresh(), a.campaign()).await??;
         let waiting = b.stand();
         world.sleep(LEASE / 2).await;
         servers.move_clock(leading).await?.required()?;

@@ -8,6 +8,7 @@ use leasehold::{ErrorKind, Intent, Leader, Push, Version};
 use crate::hand::{free, put, record_of};
 use crate::history::{Event, What};
 use crate::link::{Fault, Outage, Requests};
+use crate::stores::parts::WatchHistory;
 use crate::verdict::{Finding, Outcome, Problem, must};
 use crate::world::{LEASE, World};
 
@@ -59,7 +60,7 @@ pub(super) async fn half_open(world: &World) -> Outcome {
     world.sleep(LEASE / 3).await;
     must(lead.resign().await?, || "the release is not confirmed".to_owned())?;
     let timeout = world.timing().request_timeout();
-    let bound = if world.target().by_server() { LEASE } else { LEASE / 3 } + timeout;
+    let bound = if world.by_server() { LEASE } else { LEASE / 3 } + timeout;
     let second = world.within("b notices", bound, waiting).await?.map_err(Problem::violated)??;
     must(second.check(), || "b lost its term".to_owned())?;
     Ok(Finding::Holds)
@@ -67,8 +68,9 @@ pub(super) async fn half_open(world: &World) -> Outcome {
 
 /// WA3. More happens than the store remembers.
 pub(super) async fn compacted(world: &World) -> Outcome {
+    let history = world.target().watch_history();
     #[cfg(feature = "servers")]
-    let mut own = match world.target().forgets_by_restart() {
+    let mut own = match matches!(history, WatchHistory::UntilRestart) {
         true => Some(world.servers(1, crate::fixture::Tls::Off).await?),
         false => None,
     };
@@ -82,9 +84,10 @@ pub(super) async fn compacted(world: &World) -> Outcome {
     if store.capabilities().push != Push::Resumable {
         return Err(Problem::NotApplicable("its watch resumes from nothing".to_owned()));
     }
-    let by_server = world.target().by_server();
+    let by_server = world.by_server();
     let intent = if by_server { Intent::Take } else { Intent::Adopt };
-    let first = put(&store, &Version::absent(), intent, record_of("a", 1)).await?;
+    let absent = store.read().await?.version;
+    let first = put(&store, &absent, intent, record_of("a", 1)).await?;
     let mut now = first.clone();
     for number in 2..400_u64 {
         let record = record_of("a", number);
@@ -95,7 +98,13 @@ pub(super) async fn compacted(world: &World) -> Outcome {
             now = put(&store, &now.version, Intent::Take, record).await?;
         }
     }
-    world.target().forget_history(world.lock()).await.map_err(Problem::NotApplicable)?;
+    match history {
+        WatchHistory::Compacted(store) => {
+            store.compact(world.lock()).await.map_err(Problem::NotApplicable)?;
+        }
+        WatchHistory::Kept(why) => return Err(Problem::NotApplicable(why.to_owned())),
+        WatchHistory::Short | WatchHistory::UntilRestart => {}
+    }
     #[cfg(feature = "servers")]
     if let Some(servers) = &mut own {
         servers.restart(0).await?.required()?;

@@ -1,10 +1,11 @@
-//! The stores under test, one folder each: how a case gets candidates for its locks, the servers that the suite starts,
-//! and what is expected of every case.
+//! The stores under test, one folder each: how a case gets candidates for its locks, the servers that
+//! the suite starts, and what is expected of every case.
 
 pub mod etcd;
 mod file;
 pub mod kubernetes;
 mod memory;
+pub mod parts;
 mod target;
 mod url;
 
@@ -17,7 +18,7 @@ pub use file::FileTarget;
 #[cfg(feature = "servers")]
 pub use kubernetes::KubernetesTarget;
 pub use memory::{MemoryTarget, Wrap};
-pub use target::{Guarded, Restore, Target};
+pub use target::Target;
 pub use url::UrlTarget;
 
 /// A store of the suite's own.
@@ -31,7 +32,7 @@ pub struct Store {
     pub by_default: bool,
     /// What is expected of every case: the text of its `expected*.toml`.
     pub expected: &'static str,
-    /// The only cases that may be "not applicable". `None`: the file above argues each exception itself.
+    /// The only cases that may be "not applicable". `None`: the file above argues each exception.
     pub leaves_out: Option<&'static [&'static str]>,
     /// Starts it.
     pub start: fn() -> Started,

@@ -84,7 +84,7 @@ async fn killed(
 /// Two claims over one version, by each server at once: one is let in, and both servers tell of it at once.
 async fn races(world: &World, urls: &[String]) -> Result<(), Problem> {
     let [one, other] = [connect(&urls[0]).await?, connect(&urls[1]).await?];
-    let first = first_intent(world.target());
+    let first = first_intent(world.capabilities());
     let mut now = put(&one, &Version::absent(), first, record_of("nobody", 1)).await?;
     let mut won = [0, 0];
     for number in 2..RACES as u64 + 2 {

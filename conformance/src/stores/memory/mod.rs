@@ -5,9 +5,10 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use leasehold::{Builder, Clock, Error, LockBackend, MemoryLock};
+use leasehold::{Builder, Clock, Error, LockBackend, MemoryLock, Push};
 
 use super::Store;
+use super::parts::Administrator;
 use super::target::Target;
 
 pub(super) const STORES: &[Store] = &[
@@ -27,14 +28,39 @@ pub(super) const STORES: &[Store] = &[
         leaves_out: None,
         start: || Ok(Arc::new(MemoryTarget::with_server_expiry())),
     },
+    Store {
+        backend: "memory-poll",
+        names: &["memory-poll"],
+        by_default: true,
+        expected: include_str!("expected-poll.toml"),
+        leaves_out: None,
+        start: || Ok(Arc::new(MemoryTarget::polled())),
+    },
+    Store {
+        backend: "memory-forgets",
+        names: &["memory-forgets"],
+        by_default: true,
+        expected: include_str!("expected-forgets.toml"),
+        leaves_out: None,
+        start: || Ok(Arc::new(MemoryTarget::forgetful())),
+    },
 ];
 
 /// Puts something between a candidate and the store; for deliberate defects.
 pub type Wrap = Box<dyn Fn(Arc<dyn LockBackend>) -> Arc<dyn LockBackend> + Send + Sync>;
 
+/// The mode of the locks.
+#[derive(Clone, Copy, Debug)]
+enum Mode {
+    Pushed,
+    ServerExpiry,
+    Polled,
+    Forgetful,
+}
+
 /// Locks in memory.
 pub struct MemoryTarget {
-    by_server: bool,
+    mode: Mode,
     wrap: Option<Wrap>,
     tune: Option<Box<dyn Fn(Builder) -> Builder + Send + Sync>>,
     locks: Mutex<HashMap<String, MemoryLock>>,
@@ -44,13 +70,26 @@ impl MemoryTarget {
     /// Locks whose candidates count the lease themselves.
     #[must_use]
     pub fn new() -> Self {
-        Self { by_server: false, wrap: None, tune: None, locks: Mutex::default() }
+        Self { mode: Mode::Pushed, wrap: None, tune: None, locks: Mutex::default() }
     }
 
     /// Locks that the store's own clock frees.
     #[must_use]
     pub fn with_server_expiry() -> Self {
-        Self { by_server: true, ..Self::new() }
+        Self { mode: Mode::ServerExpiry, ..Self::new() }
+    }
+
+    /// Locks whose changes nobody pushes, as those of an object store: they are seen by reading.
+    #[must_use]
+    pub fn polled() -> Self {
+        Self { mode: Mode::Polled, ..Self::new() }
+    }
+
+    /// Locks that may go back to an older state, as those of a store that replicates asynchronously. A
+    /// push only hints at a change, and a fresh name is waited out for a lease.
+    #[must_use]
+    pub fn forgetful() -> Self {
+        Self { mode: Mode::Forgetful, ..Self::new() }
     }
 
     /// The same, with something between every candidate and the store.
@@ -67,9 +106,14 @@ impl MemoryTarget {
 
     fn lock(&self, name: &str, clock: &Arc<dyn Clock>) -> MemoryLock {
         let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
-        let make = || match self.by_server {
-            true => MemoryLock::with_server_expiry(name, Shared(clock.clone())),
-            false => MemoryLock::new(name),
+        let make = || {
+            let lock = MemoryLock::builder(name);
+            match self.mode {
+                Mode::Pushed => lock.build(),
+                Mode::ServerExpiry => lock.server_expiry(Shared(clock.clone())).build(),
+                Mode::Polled => lock.push(Push::None).build(),
+                Mode::Forgetful => lock.push(Push::Hint).forgets().build(),
+            }
         };
         locks.entry(name.to_owned()).or_insert_with(make).clone()
     }
@@ -84,15 +128,16 @@ impl Default for MemoryTarget {
 #[async_trait]
 impl Target for MemoryTarget {
     fn backend(&self) -> &str {
-        if self.by_server { "memory-server" } else { "memory" }
+        match self.mode {
+            Mode::Pushed => "memory",
+            Mode::ServerExpiry => "memory-server",
+            Mode::Polled => "memory-poll",
+            Mode::Forgetful => "memory-forgets",
+        }
     }
 
     fn virtual_time(&self) -> bool {
         true
-    }
-
-    fn by_server(&self) -> bool {
-        self.by_server
     }
 
     async fn open(
@@ -107,10 +152,8 @@ impl Target for MemoryTarget {
         })
     }
 
-    async fn delete(&self, lock: &str) -> Result<(), String> {
-        let locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
-        locks.get(lock).ok_or("nobody has opened it")?.delete();
-        Ok(())
+    fn admin(&self) -> Option<&dyn Administrator> {
+        Some(self)
     }
 
     fn tune(&self, builder: Builder) -> Builder {
@@ -118,6 +161,15 @@ impl Target for MemoryTarget {
             Some(tune) => tune(builder),
             None => builder,
         }
+    }
+}
+
+#[async_trait]
+impl Administrator for MemoryTarget {
+    async fn delete(&self, lock: &str) -> Result<(), String> {
+        let locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
+        locks.get(lock).ok_or("nobody has opened it")?.delete();
+        Ok(())
     }
 }
 
