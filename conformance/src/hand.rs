@@ -102,9 +102,9 @@ pub async fn put(
 /// Waits until what is stored names this holder, or none: the store's own word, whoever heard an answer.
 ///
 /// # Errors
-/// It does not within a lease, or the store fails.
+/// It does not within the time that a fresh lock may take, or the store fails.
 pub async fn until_held_by(world: &World, holder: Option<&str>) -> Result<(), Problem> {
-    let end = world.now() + LEASE;
+    let end = world.now() + world.fresh();
     loop {
         let record = world.record().await?;
         let stored = record.as_ref().and_then(|record| record.holder.as_ref());

@@ -28,9 +28,11 @@ fn main() -> ExitCode {
     let filter = (!words.is_empty()).then(|| words.join(","));
     let options = Options { filter, parallel: 24, ..Options::default() };
     let file = FileTarget::new().expect("there is room for a temporary directory");
-    let targets: [Arc<dyn Target>; 3] = [
+    let targets: [Arc<dyn Target>; 5] = [
         Arc::new(MemoryTarget::new()),
         Arc::new(MemoryTarget::with_server_expiry()),
+        Arc::new(MemoryTarget::polled()),
+        Arc::new(MemoryTarget::forgetful()),
         Arc::new(file),
     ];
     let failed = targets.iter().map(|target| one(target, &options)).sum::<usize>();

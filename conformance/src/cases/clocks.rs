@@ -37,7 +37,7 @@ async fn under_partition(
     let a = world.candidate_for(&lock, &format!("{round}/a"), slow).await?;
     let b = world.candidate_for(&lock, &format!("{round}/b"), setup()).await?;
     let running = a.run_until(stop);
-    world.until_leads(&format!("{round}/a"), LEASE).await?;
+    world.until_leads(&format!("{round}/a"), world.fresh()).await?;
     let other = b.run();
     // At another phase of the renewals every time.
     world.sleep(LEASE / 2 + Duration::from_millis(world.draw(400))).await;

@@ -132,7 +132,7 @@ pub(super) async fn whose_duration(world: &World) -> Outcome {
 /// EX5.
 pub(super) async fn everybody_restarts(world: &World) -> Outcome {
     let mut old = [world.mortal("a", "a").await?, world.mortal("b", "b").await?];
-    world.until("somebody leads", LEASE, || world.leader().is_some()).await?;
+    world.until("somebody leads", world.fresh(), || world.leader().is_some()).await?;
     world.sleep(LEASE / 2).await;
     old.iter_mut().for_each(crate::mortal::Mortal::kill);
     let new = world.candidates("n", 3).await?;

@@ -103,7 +103,8 @@ pub(super) async fn deleted(world: &World) -> Outcome {
     deleted_unseen(world).await
 }
 
-/// The leader's watch is dead, and a newcomer takes what was deleted: both believe until the next renewal.
+/// The leader's watch is dead, and a newcomer takes what was deleted: both believe until the next
+/// renewal. Where a fresh lock is waited out, the leader asserts its record again before anybody takes.
 async fn deleted_unseen(world: &World) -> Outcome {
     let timing = world.timing();
     let bound = timing.retry_period() + timing.request_timeout();
@@ -115,6 +116,12 @@ async fn deleted_unseen(world: &World) -> Outcome {
     world.sleep(LEASE / 2).await;
     world.admin()?.delete(&lock).await.map_err(Problem::NotApplicable)?;
     let b = world.candidate_for(&lock, "deaf/b", setup()).await?;
+    if world.capabilities().forgets {
+        let _waiting = b.stand();
+        world.sleep(2 * LEASE).await;
+        must(first.check() && b.leads().is_none(), || "its term ended with its record".to_owned())?;
+        return Ok(Finding::Holds);
+    }
     let second = world.led(&b).await?;
     grows(first.token(), second.token())?;
     world.within("the old term ends", bound, first.lost()).await?;

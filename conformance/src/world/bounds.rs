@@ -81,6 +81,14 @@ impl World {
         every + timing.request_timeout()
     }
 
+    /// The longest time until an observer reads again where nothing is pushed. It has the store's own
+    /// timing.
+    #[must_use]
+    pub fn observers_read(&self) -> Duration {
+        let timing = self.capabilities.default_timing.build();
+        self.notices(&timing.expect("the timing of a store is valid"))
+    }
+
     /// The most that a slow host adds to a bound.
     #[must_use]
     pub fn slack(&self) -> Duration {

@@ -170,6 +170,10 @@ impl Leader {
             View::Held(record) => record,
         };
         let Some(holder) = &record.holder else { return Self::Nobody };
+        // The placeholder of an adoption: whoever led before may believe yet.
+        if holder.is_unknown() {
+            return Self::Unknown;
+        }
         Self::Held(Leading {
             identity: holder.identity.clone(),
             token: election.holders_token(),
