@@ -54,14 +54,6 @@ impl UrlTarget {
         Self { command, ..self }
     }
 
-    /// A lock that no case uses, to see whether the store answers.
-    ///
-    /// # Errors
-    /// It cannot be opened.
-    pub async fn probe(&self) -> Result<Arc<dyn LockBackend>, Error> {
-        leasehold::connect(&self.scratch.lock(PROBE)).await
-    }
-
     /// What every lock of this run has in its name.
     #[must_use]
     pub fn run(&self) -> &str {
