@@ -36,14 +36,14 @@ impl Store {
     /// Whoever served serves again afterwards.
     async fn lose_power(&mut self) -> Result<(), Failure> {
         match self {
-            Self::Servers(servers) => servers.lose_power().await?.required(),
+            Self::Servers(servers) => servers.storage()?.lose_power().await,
             Self::Files(disk) => disk.lose_power(),
         }
     }
 
     async fn fill(&mut self) -> Result<(), Failure> {
         match self {
-            Self::Servers(servers) => servers.fill().await?.required(),
+            Self::Servers(servers) => servers.storage()?.fill().await,
             Self::Files(disk) => disk.fill().await,
         }
     }
@@ -51,7 +51,7 @@ impl Store {
     /// What an operator does.
     async fn make_room(&mut self) -> Result<(), Failure> {
         match self {
-            Self::Servers(servers) => servers.make_room().await?.required(),
+            Self::Servers(servers) => servers.storage()?.make_room().await,
             Self::Files(disk) => disk.free(),
         }
     }
@@ -103,7 +103,7 @@ pub(super) async fn full(world: &World) -> Outcome {
         Store::on_disk(world, Wish { quota: Some(QUOTA), ..Wish::default() }).await?;
     let a = world.candidate_at(&url, "a", setup()).await?;
     let b = world.candidate_at(&url, "b", setup()).await?;
-    let lead = world.within("a leads", LEASE, a.campaign()).await??;
+    let lead = world.within("a leads", world.fresh(), a.campaign()).await??;
     let token = lead.token();
     let waiting = b.stand();
     world.sleep(LEASE).await;

@@ -235,7 +235,8 @@ pub(super) async fn token_of_a_child(world: &World) -> Outcome {
     let mut told = vec![0; 64];
     let output = child.stdout.as_mut().expect("it is piped");
     let read = tokio::io::AsyncReadExt::read(output, &mut told);
-    let count = world.within("the child tells its token", 2 * LEASE, read).await?;
+    let bound = 2 * LEASE + world.distrust(&world.timing());
+    let count = world.within("the child tells its token", bound, read).await?;
     told.truncate(count.map_err(Problem::violated)?);
     let told: Option<Token> = String::from_utf8_lossy(&told).trim().parse().ok();
     let stored = world.record().await?.map(|record| record.token);

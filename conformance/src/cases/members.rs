@@ -9,7 +9,7 @@ use leasehold::{Change, Leader, Loss, Outcome as Written, Version};
 
 use super::partitions::last_sign;
 use crate::candidate::{Candidate, Lead, Setup};
-use crate::fixture::{Fixture, Tls, Wish};
+use crate::fixture::{Failure, Fixture, Tls, Wish};
 use crate::hand::{first_intent, record_of, says_leader};
 use crate::verdict::{Finding, Outcome, Problem, must, must_ever};
 use crate::world::{LEASE, World, setup};
@@ -27,8 +27,8 @@ const fn seconds(count: u64) -> Duration {
 /// How a member is away for a while.
 struct Away {
     word: &'static str,
-    begin: fn(&mut dyn Fixture, usize) -> crate::fixture::Outcome,
-    end: fn(&mut dyn Fixture, usize) -> crate::fixture::Outcome,
+    begin: fn(&mut dyn Fixture, usize) -> Result<(), Failure>,
+    end: fn(&mut dyn Fixture, usize) -> Result<(), Failure>,
 }
 
 const FROZEN: Away = Away {
@@ -39,8 +39,8 @@ const FROZEN: Away = Away {
 
 const CUT_OFF: Away = Away {
     word: "cut off",
-    begin: |servers, member| servers.cut_off(member),
-    end: |servers, member| servers.rejoin(member),
+    begin: |servers, member| servers.cuts()?.cut_off(member),
+    end: |servers, member| servers.cuts()?.rejoin(member),
 };
 
 /// A leader that must never lose its term, and a follower that must see no other.
@@ -84,15 +84,15 @@ impl Pair {
         let Away { word, begin, end } = away;
         for _ in 0..2 {
             let member = servers.leader().await?;
-            begin(servers, member)?.required()?;
+            begin(servers, member)?;
             self.rides(world, &format!("the store's leader {word}"), seconds(12)).await?;
-            end(servers, member)?.required()?;
+            end(servers, member)?;
             self.rides(world, "it is back", seconds(3)).await?;
         }
         for member in 0..servers.members() {
-            begin(servers, member)?.required()?;
+            begin(servers, member)?;
             self.rides(world, &format!("member {member} {word}"), seconds(5)).await?;
-            end(servers, member)?.required()?;
+            end(servers, member)?;
             self.rides(world, "it is back", seconds(2)).await?;
         }
         Ok(())
@@ -123,19 +123,19 @@ pub(super) async fn the_stores_own_leader(world: &World) -> Outcome {
     let pair = Pair::on(world, servers.as_ref()).await?;
     for _ in 0..2 {
         let member = servers.leader().await?;
-        servers.kill(member)?.required()?;
+        servers.kill(member)?;
         pair.rides(world, "the store's leader killed", seconds(8)).await?;
-        servers.restart(member).await?.required()?;
+        servers.restart(member).await?;
     }
     for member in 0..servers.members() {
-        servers.kill(member)?.required()?;
+        servers.kill(member)?;
         pair.rides(world, &format!("member {member} killed"), seconds(4)).await?;
-        servers.restart(member).await?.required()?;
+        servers.restart(member).await?;
     }
-    servers.fail_over().await?.required()?;
+    servers.cluster()?.fail_over().await?;
     pair.rides(world, "the store's leader moved", seconds(4)).await?;
     let member = servers.leader().await?;
-    servers.replace(member).await?.required()?;
+    servers.cluster()?.replace(member).await?;
     pair.rides(world, "the store's leader replaced", seconds(4)).await?;
     both_crash(world, servers.as_mut()).await?;
     Ok(Finding::Holds)
@@ -151,7 +151,7 @@ async fn both_crash(world: &World, servers: &mut dyn Fixture) -> Result<(), Prob
     world.sleep(LEASE).await;
     let member = servers.leader().await?;
     c.kill();
-    servers.kill(member)?.required()?;
+    servers.kill(member)?;
     let crashed = world.now();
     let bound = world.failover() + ELECTION + LEASE;
     let second = world.within("d leads", bound, waiting).await?.map_err(Problem::violated)??;
@@ -161,7 +161,7 @@ async fn both_crash(world: &World, servers: &mut dyn Fixture) -> Result<(), Prob
     let took = world.now().since(crashed);
     world.say(format!("both leaders killed: the next one leads after {took:?}, bound {bound:?}"));
     must(second.resign().await?, || "a release is not confirmed".to_owned())?;
-    servers.restart_all().await?.required()?;
+    servers.restart_all().await?;
     Ok(())
 }
 
@@ -189,7 +189,7 @@ async fn all_stopped(world: &World, servers: &mut dyn Fixture) -> Result<(), Pro
     world.disturb_lock("stopped", "every server is frozen");
     let frozen = world.now();
     for member in 0..servers.members() {
-        servers.freeze(member)?.required()?;
+        servers.freeze(member)?;
     }
     let deadline = world.timing().renew_deadline();
     let loss = world.within("the leader's term ends", deadline, lead.lost()).await?;
@@ -204,7 +204,7 @@ async fn all_stopped(world: &World, servers: &mut dyn Fixture) -> Result<(), Pro
     world.sleep_until(frozen + 2 * LEASE).await;
     must(world.leader().is_none(), || "somebody leads without a server".to_owned())?;
     for member in 0..servers.members() {
-        servers.thaw(member)?.required()?;
+        servers.thaw(member)?;
     }
     let returned = world.now();
     let bound = world.failover() + ELECTION + LEASE;
@@ -249,7 +249,7 @@ async fn alone_with(
     let waiting = b.stand();
     world.sleep(LEASE / 2).await;
     world.disturb_lock(&member.to_string(), "one member is isolated");
-    servers.isolate(member)?.required()?;
+    servers.cuts()?.isolate(member)?;
     let deadline = world.timing().renew_deadline();
     let loss = world.within("the leader's term ends", deadline, lead.lost()).await?;
     must(loss == Loss::Expired, || format!("it ended as {loss:?}"))?;
@@ -260,7 +260,7 @@ async fn alone_with(
     let second = world.within("b leads", bound, waiting).await?.map_err(Problem::violated)??;
     says_nothing(world, &alone).await?;
     must_ever(!again.is_finished() && second.check(), || "it leads in the minority".to_owned())?;
-    servers.rejoin(member)?.required()?;
+    servers.cuts()?.rejoin(member)?;
     let hears = || says_leader(a.elector(), &names[1], second.token());
     // The member must be taken in again before it answers.
     world.until("it hears of its successor", ELECTION + 2 * LEASE, hears).await?;
@@ -304,7 +304,7 @@ async fn says_nothing(world: &World, url: &str) -> Result<(), Problem> {
 /// NP7. The store's leader is on one side with one half of us, and the majority with the other.
 pub(super) async fn split(world: &World) -> Outcome {
     let wish = Wish { can_cut: true, ..Wish::default() };
-    let mut servers = world.servers_as(wish).await?;
+    let servers = world.servers_as(wish).await?;
     for round in 0..4 {
         let old = servers.leader().await?;
         let [alone, others] = sides(servers.as_ref(), old, &format!("split{round}"));
@@ -316,18 +316,18 @@ pub(super) async fn split(world: &World) -> Outcome {
         // The split meets the takes themselves: before, among and after them.
         let delay = Duration::from_millis(world.draw(12));
         let running = if round % 2 == 0 {
-            servers.isolate(old)?.required()?;
+            servers.cuts()?.isolate(old)?;
             [few.run(), many.run()]
         } else {
             let both = [few.run(), many.run()];
             world.sleep(delay).await;
-            servers.isolate(old)?.required()?;
+            servers.cuts()?.isolate(old)?;
             both
         };
         let bound = world.failover() + ELECTION + LEASE;
         world.until_leads(many.name(), bound).await?;
         says_nothing(world, &alone).await?;
-        servers.rejoin(old)?.required()?;
+        servers.cuts()?.rejoin(old)?;
         world.sleep(LEASE).await;
         let leads = || few.leads().is_some() || many.leads().is_some();
         world.until("somebody leads after the split", bound, leads).await?;

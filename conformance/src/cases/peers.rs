@@ -124,7 +124,7 @@ impl Fleet<'_> {
         let network = Network::start(&[server], Protocol::Bytes, |_| None);
         let network = network.map_err(Problem::violated)?;
         let through: Vec<String> = network.addresses().map(|one| one.to_string()).collect();
-        let mut peer = self.servers.peer(Foreign::Library, &through, "fleet", &name)?;
+        let mut peer = self.servers.peers()?.peer(Foreign::Library, &through, "fleet", &name)?;
         let told = listen(&name, peer.lines(), self.world.history(), ClientGo::FAST.bound());
         self.theirs.push(Theirs { peer, network, told });
         Ok(())

@@ -109,7 +109,7 @@ pub(super) async fn compacted(world: &World) -> Outcome {
     }
     #[cfg(feature = "servers")]
     if let Some(servers) = &mut own {
-        servers.restart(0).await?.required()?;
+        servers.restart(0).await?;
     }
     let newest = now.record().map_or(0, |record| record.token);
     let (mut last, mut events) = (0, 0);

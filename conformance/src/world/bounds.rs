@@ -89,6 +89,12 @@ impl World {
         self.notices(&timing.expect("the timing of a store is valid"))
     }
 
+    /// The longest time until an observer is told of a leader.
+    #[must_use]
+    pub fn told(&self) -> Duration {
+        if self.pushes() { LEASE / 3 } else { self.observers_read() }
+    }
+
     /// The most that a slow host adds to a bound.
     #[must_use]
     pub fn slack(&self) -> Duration {

@@ -18,7 +18,7 @@ use leasehold::{Clock, Error, ErrorKind, LockBackend, LockUrl, Token};
 use super::fixture::{self, Etcd, Options};
 use super::wire::on_the_wire;
 use crate::fixture::certificates::Validity;
-use crate::fixture::{Access, Failure, Fixture, Login, Tls, User, Wish};
+use crate::fixture::{Access, Failure, Fixture, Login, Tls, User, Users, Wish};
 use crate::link::Network;
 use crate::proxy::Protocol;
 use crate::stores::parts::{
@@ -66,11 +66,10 @@ impl EtcdTarget {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.expect("the kernel gives an event queue");
         runtime.block_on(async {
-            let mut cluster =
-                Etcd::start(Options { tls: Tls::Mutual, ..Options::default() }).await?;
+            let cluster = Etcd::start(Options { tls: Tls::Mutual, ..Options::default() }).await?;
             // From then on strangers may do nothing.
             let nobody = User { name: "nobody".to_owned(), password: "of-a-test".to_owned() };
-            cluster.grant(&nobody, "nothing", Access::Read).await?.required()?;
+            cluster.grant(&nobody, "nothing", Access::Read).await?;
             let mut target = Self { cluster, least: None };
             let logins = target.logins().await?;
             target.least = Some(Least { logins, known: Mutex::default() });
