@@ -58,6 +58,12 @@
 //! How this is a compare-and-swap, and why it holds, is written in `store.rs`; why a death is seen, in
 //! `alive.rs` and `liveness.rs`.
 
+#[cfg(not(target_os = "linux"))]
+compile_error!(
+    "leasehold-file needs Linux: it rests on locks of open files that end with their process, on \
+     notifications of a directory, and on file systems that are known to be local"
+);
+
 mod alive;
 mod clear;
 #[cfg(test)]

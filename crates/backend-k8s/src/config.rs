@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use http::{HeaderValue, Uri};
 use kube::Config;
 use kube::config::{AuthInfo, Cluster, ExecAuthCluster, Kubeconfig};
-use leasehold_core::{printable, read_small_file};
+use leasehold_core::{host_name, printable, read_small_file};
 
 use crate::plugin::{Plugin, bearer};
 use crate::proxy::{Environment, loses_password, names_a_host, proxy_for};
@@ -40,6 +40,11 @@ pub(crate) enum Login {
 pub(crate) struct Choice<'a> {
     pub(crate) kubeconfig: Option<&'a Path>,
     pub(crate) context: Option<&'a str>,
+}
+
+/// The name of the pod that this process runs in, if it does: that of its host (with `hostNetwork`, the node's).
+pub(crate) fn pod() -> Option<String> {
+    std::env::var_os(IN_CLUSTER[0]).map(|_| host_name())
 }
 
 /// Looks where it must: what was chosen, else `KUBECONFIG`, else the pod's service account, else `~/.kube/config`.

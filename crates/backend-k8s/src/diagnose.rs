@@ -10,6 +10,7 @@ use leasehold_core::{
 use serde_json::json;
 use tokio::time::Instant;
 
+use crate::config::pod;
 use crate::failure::{Failure, Reason};
 use crate::form::Form;
 use crate::lock::{Api, KubernetesLock};
@@ -212,8 +213,12 @@ impl Api {
     async fn tried(&self, timing: &Timing) -> Vec<Finding> {
         const SUBJECT: &str = "trial";
         let mut times = Vec::new();
+        let mut candidate = Holder::of_this_process();
+        if let Some(identity) = pod() {
+            candidate.identity = identity;
+        }
         for _ in 0..TRIALS {
-            match self.trial(&Holder::of_this_process()).await {
+            match self.trial(&candidate).await {
                 Ok(Some(time)) => times.push(time),
                 Ok(None) => {}
                 Err(failure) => {

@@ -20,6 +20,7 @@ use tokio::time::timeout;
 use crate::access::Access;
 use crate::answer;
 use crate::claim;
+use crate::config::pod;
 use crate::failure::{Failure, Reason};
 use crate::form::Form;
 use crate::name::Place;
@@ -112,6 +113,11 @@ impl KubernetesLock {
 impl LockBackend for KubernetesLock {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    /// A policy of the cluster may let a pod hold a Lease in its own name only.
+    fn default_identity(&self) -> Option<String> {
+        pod()
     }
 
     fn capabilities(&self) -> Capabilities {

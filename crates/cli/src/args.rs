@@ -13,6 +13,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use leasehold::{LockUrl, TimingSettings, printable};
 
+#[cfg(target_os = "linux")]
 use crate::guard::cgroup;
 
 #[cfg(feature = "demo")]
@@ -168,6 +169,7 @@ pub struct RunArgs {
     pub loss_grace: Duration,
     /// A control group of its own for CMD, which is killed with one write, however fast it forks: if this process may
     /// make one, never, or always
+    #[cfg(target_os = "linux")]
     #[arg(
         long,
         env = "LEASEHOLD_CGROUP",

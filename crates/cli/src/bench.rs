@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 use crate::args::{BenchArgs, OutputFormat};
 use crate::lock::Lock;
 use crate::output::{answer, json as json_line, print_error};
-use crate::{exit, runtime, waiting};
+use crate::{exit, notice, runtime};
 
 /// What its help says behind the flags.
 pub const HELP: &str = "\
@@ -135,8 +135,8 @@ async fn first(elector: &Elector) -> Result<Held, Error> {
         tokio::select! {
             biased;
             held = &mut campaign => return held,
-            status = waiting::next(&mut changes) => {
-                if let Some(error) = waiting::denied(&status) {
+            status = notice::next(&mut changes) => {
+                if let Some(error) = notice::denied(&status) {
                     return Err(error.clone());
                 }
             }
@@ -167,6 +167,10 @@ impl LockBackend for Timed {
 
     fn capabilities(&self) -> Capabilities {
         self.lock.capabilities()
+    }
+
+    fn default_identity(&self) -> Option<String> {
+        self.lock.default_identity()
     }
 
     async fn read(&self) -> Result<Observed, Error> {

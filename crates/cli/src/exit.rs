@@ -3,8 +3,7 @@
 use std::io;
 
 use leasehold::{Error, ErrorKind};
-
-use crate::guard::Exit;
+use leasehold_guard::Exit;
 
 /// The command line is wrong.
 pub const USAGE: u8 = 64;

@@ -6,10 +6,17 @@
 //! What it does not keep: supervisor and guard both frozen, or both killed, while CMD is not; a process in
 //! uninterruptible sleep, or one that this user may not signal. The resource that CMD writes to should check
 //! the fencing token.
+//!
+//! Linux only: `run`, its guard, and the conformance suite. Everything else only looks, and builds on macOS and Windows
+//! too.
+
+#[cfg(all(feature = "conformance", not(target_os = "linux")))]
+compile_error!("the conformance suite needs Linux: it freezes, kills and cuts off servers");
 
 pub mod about;
 pub mod args;
 pub mod bench;
+#[cfg(target_os = "linux")]
 pub mod boot;
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -18,15 +25,18 @@ pub mod demo;
 pub mod doctor;
 pub mod exit;
 pub mod explain;
+#[cfg(target_os = "linux")]
 pub mod guard;
 pub mod list;
 pub mod lock;
 pub mod logging;
 pub mod notice;
 pub mod output;
+#[cfg(target_os = "linux")]
 pub mod run;
 pub mod runtime;
 pub mod signals;
 pub mod status;
+#[cfg(target_os = "linux")]
 pub mod waiting;
 pub mod watch;

@@ -1,15 +1,17 @@
 //! The lock that `--lock` names.
 
+#[cfg(target_os = "linux")]
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use leasehold::file::FileLock;
-use leasehold::{Error, ErrorKind, Incarnation, LockBackend, LockUrl};
+use leasehold::{Error, ErrorKind, LockBackend, LockUrl};
 
 /// A lock, and what the guard may hold for it.
 #[derive(Debug)]
 pub struct Lock {
     backend: Arc<dyn LockBackend>,
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "for a guard, of Linux only"))]
     file: Option<Arc<FileLock>>,
 }
 
@@ -42,7 +44,8 @@ impl Lock {
     ///
     /// # Errors
     /// It cannot be had: CMD must not run, since others could lead the moment this process is killed.
-    pub fn liveness(&self, incarnation: Incarnation) -> Result<Option<OwnedFd>, Error> {
+    #[cfg(target_os = "linux")]
+    pub fn liveness(&self, incarnation: leasehold::Incarnation) -> Result<Option<OwnedFd>, Error> {
         let Some(file) = &self.file else { return Ok(None) };
         let missing =
             || Error::new(ErrorKind::Unavailable, "guard the term", "there is no liveness file");

@@ -5,8 +5,10 @@ use std::process::ExitCode;
 
 use leasehold_cli::args::Action;
 use leasehold_cli::{
-    about, args, bench, doctor, explain, guard, list, logging, output, run, runtime, status, watch,
+    about, args, bench, doctor, explain, list, logging, output, runtime, status, watch,
 };
+#[cfg(target_os = "linux")]
+use leasehold_cli::{guard, run};
 
 /// How many descriptors a command may need at once, beside those that it was started with.
 const DESCRIPTORS: usize = 24;
@@ -21,8 +23,14 @@ const TASKS: usize = 7;
 #[cfg(any(feature = "demo", feature = "conformance"))]
 const MANY_DESCRIPTORS: usize = 128;
 
+/// Why `leasehold run` begins nothing here.
+#[cfg(not(target_os = "linux"))]
+const RUN_NEEDS_LINUX: &str = "leasehold run needs Linux: only there can its guard find and kill all that CMD \
+    started before the lease passes on; let a program on this system use the library, whose work stops itself";
+
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
+    #[cfg(target_os = "linux")]
     if let [_, hidden, rest @ ..] = arguments.as_slice() {
         if hidden == guard::process::SUBCOMMAND {
             return guard::process::main(rest);
@@ -70,7 +78,13 @@ fn command(arguments: Vec<OsString>) -> u8 {
     }
     logging::install(cli.log);
     match cli.action {
+        #[cfg(target_os = "linux")]
         Action::Run(args) => run::main(args),
+        #[cfg(not(target_os = "linux"))]
+        Action::Run(_) => {
+            output::print_error(&RUN_NEEDS_LINUX);
+            leasehold_cli::exit::CONFIG
+        }
         Action::Status(args) => status::main(&args, colour),
         Action::Watch(args) => watch::main(&args, colour),
         Action::Explain(args) => explain::main(&args, colour),

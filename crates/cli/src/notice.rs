@@ -1,8 +1,10 @@
 //! Sentences about who leads, for logs and for `status`.
 
+use std::pin::Pin;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use leasehold::{Leader, MAX_LEASE_DURATION, Status, Time, Wall, printable};
+use futures_util::{Stream, future::poll_fn};
+use leasehold::{Error, ErrorKind, Leader, MAX_LEASE_DURATION, Status, Time, Wall, printable};
 
 /// Who holds the lock, since when, and why we wait.
 #[must_use]
@@ -130,6 +132,21 @@ pub fn age(wall: Wall) -> Result<Duration, Duration> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let then = Duration::from_millis(wall.0);
     now.checked_sub(then).ok_or_else(|| then.saturating_sub(now))
+}
+
+/// Nobody leads and we may not write.
+pub(crate) fn denied(status: &Status) -> Option<&Error> {
+    let denied = |error: &&Error| error.kind() == ErrorKind::Denied;
+    let never_led = status.counters.terms == 0 && status.leader == Leader::Nobody;
+    status.store_error.as_ref().filter(denied).filter(|_| never_led)
+}
+
+/// The next change; for ever pending once the elector has ended.
+pub(crate) async fn next<S: Stream<Item = Status>>(changes: &mut Pin<&mut S>) -> Status {
+    match poll_fn(|context| changes.as_mut().poll_next(context)).await {
+        Some(status) => status,
+        None => std::future::pending().await,
+    }
 }
 
 #[cfg(test)]

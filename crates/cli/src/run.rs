@@ -128,7 +128,10 @@ impl Candidate {
     async fn open(args: RunArgs) -> Result<Self, Error> {
         let lock = Lock::connect(&args.lock.lock).await?;
         let clock = BootClock::new();
-        let builder = match &args.identity {
+        // A pod's host is named as the pod, which is what its owner knows it by, whatever the store.
+        let in_pod = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
+        let identity = args.identity.clone().or_else(|| in_pod.then(leasehold::host_name));
+        let builder = match identity {
             Some(identity) => Elector::builder(lock.backend()).identity(identity),
             None => Elector::builder(lock.backend()),
         };

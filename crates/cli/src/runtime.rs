@@ -1,13 +1,11 @@
 //! What every command needs from the machine before it begins, and what becomes of a defect.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
-use std::fs::File;
 use std::io::{self, Write};
 use std::panic::{self, PanicHookInfo, UnwindSafe};
 use std::sync::mpsc;
 use std::thread;
 
-use rustix::process::{Resource, getrlimit};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::exit;
@@ -38,6 +36,15 @@ pub fn with_descriptors(count: usize, tasks: usize) -> Result<(), u8> {
         ));
         exit::CONFIG
     })?;
+    descriptors(count)
+}
+
+#[cfg(target_os = "linux")]
+fn descriptors(count: usize) -> Result<(), u8> {
+    use std::fs::File;
+
+    use rustix::process::{Resource, getrlimit};
+
     let all: io::Result<Vec<File>> = (0..count).map(|_| File::open("/")).collect();
     all.map(drop).map_err(|error| {
         let limit = getrlimit(Resource::Nofile).current;
@@ -47,6 +54,12 @@ pub fn with_descriptors(count: usize, tasks: usize) -> Result<(), u8> {
         ));
         exit::CONFIG
     })
+}
+
+/// Elsewhere nobody who only looks runs out of them.
+#[cfg(not(target_os = "linux"))]
+fn descriptors(_: usize) -> Result<(), u8> {
+    Ok(())
 }
 
 /// That all of them are to be had at the same time.

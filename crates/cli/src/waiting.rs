@@ -1,16 +1,15 @@
 //! Waiting for leadership.
 
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::time::Duration;
 
-use futures_util::{Stream, future::poll_fn};
 use leasehold::{BootClock, Clock, Elector, Error, ErrorKind, Held, Leader, Status, Time};
 use tracing::{debug, error, info};
 
 use crate::args::RunArgs;
 use crate::exit;
 use crate::guard::Orphans;
-use crate::notice::{Pace, left_out, why_we_wait};
+use crate::notice::{Pace, denied, left_out, next, why_we_wait};
 use crate::signals::{Request, Signals};
 
 /// When a waiting candidate says again why it waits; the next pause is twice as long.
@@ -175,13 +174,6 @@ impl Denials {
     }
 }
 
-/// Nobody leads and we may not write.
-pub(crate) fn denied(status: &Status) -> Option<&Error> {
-    let denied = |error: &&Error| error.kind() == ErrorKind::Denied;
-    let never_led = status.counters.terms == 0 && status.leader == Leader::Nobody;
-    status.store_error.as_ref().filter(denied).filter(|_| never_led)
-}
-
 /// The exit code of a candidate that does not want to wait; `None` if it may yet lead at once.
 fn give_up(status: &Status, args: &RunArgs) -> Option<u8> {
     match (&status.leader, &status.store_error) {
@@ -190,13 +182,5 @@ fn give_up(status: &Status, args: &RunArgs) -> Option<u8> {
             Some(exit::of_error(error))
         }
         _ => None,
-    }
-}
-
-/// The next change; for ever pending once the elector has ended.
-pub(crate) async fn next<S: Stream<Item = Status>>(changes: &mut Pin<&mut S>) -> Status {
-    match poll_fn(|context| changes.as_mut().poll_next(context)).await {
-        Some(status) => status,
-        None => std::future::pending().await,
     }
 }

@@ -4,9 +4,7 @@ use futures_util::StreamExt;
 use leasehold::{
     BootClock, Clock, Error, Leader, Leading, LockBackend, Observer, Status, printable,
 };
-use rustix::event::{PollFd, PollFlags, poll};
 use serde_json::{Value, json};
-use tokio::sync::oneshot;
 
 use crate::args::{Colour, OutputFormat, WatchArgs};
 use crate::lock::Lock;
@@ -54,13 +52,13 @@ async fn watch(args: &WatchArgs, paint: Paint) -> u8 {
             return exit::INTERNAL;
         }
     };
-    let mut unread = unread();
+    let mut unread = std::pin::pin!(unread());
     let mut changes = std::pin::pin!(observer.changes());
     let mut last = None;
     loop {
         let status = tokio::select! {
             status = changes.next() => status,
-            _ = &mut unread => return 0,
+            () = &mut unread => return 0,
             signal = signals.next() => match signal {
                 Request::Stop(number) | Request::Forward(number) => return exit::by_signal(number),
                 Request::Tell(_) | Request::Reap => continue,
@@ -91,8 +89,11 @@ async fn watch(args: &WatchArgs, paint: Paint) -> u8 {
 }
 
 /// Resolves once nobody reads standard output any more. A thread, since a pipe without reader wakes no runtime.
-fn unread() -> oneshot::Receiver<()> {
-    let (closed, receiver) = oneshot::channel();
+#[cfg(target_os = "linux")]
+async fn unread() {
+    use rustix::event::{PollFd, PollFlags, poll};
+
+    let (closed, receiver) = tokio::sync::oneshot::channel();
     let wait = move || {
         let out = std::io::stdout();
         loop {
@@ -107,7 +108,15 @@ fn unread() -> oneshot::Receiver<()> {
     };
     // Without one a closed pipe is noticed at the next change.
     let _ = std::thread::Builder::new().stack_size(64 * 1024).spawn(wait);
-    receiver
+    if receiver.await.is_err() {
+        std::future::pending().await
+    }
+}
+
+/// Elsewhere a closed pipe is noticed at the next change.
+#[cfg(not(target_os = "linux"))]
+async fn unread() {
+    std::future::pending().await
 }
 
 /// What is told of a status: two that tell the same are one line.

@@ -5,7 +5,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::election::Loss;
 use crate::text::{printable, redacted};
 
 /// The longest text of a source that an error shows, in characters.
@@ -115,23 +114,6 @@ impl StdError for Error {
         self.source.source()
     }
 }
-
-impl fmt::Display for Loss {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Expired => "the term is over: no renewal succeeded in time",
-            Self::Superseded => "the term is over: another leads",
-            Self::Replaced => "the term is over: another store answers than the one it was won in",
-            Self::Resigned => "the term is over: it was given back",
-            Self::Dropped => "the term is over: its owner was dropped",
-            Self::DriverGone => "the term is over: the task that renewed it is gone",
-            Self::Silent => "the term is over: its work gave no heartbeat for too long",
-        })
-    }
-}
-
-/// So that `term.check()?` does in whatever returns errors.
-impl StdError for Loss {}
 
 #[cfg(test)]
 mod tests {

@@ -12,33 +12,11 @@
 //! The election itself ([`Election`]) is a pure state machine; [`Elector`] drives it over a [`LockBackend`].
 
 mod backend;
-/// What the cell is made of; tests that explore interleavings put their own in this place.
-#[cfg(all(feature = "driver", not(test)))]
-mod atomic {
-    pub(crate) use std::sync::atomic::{AtomicU64, Ordering};
-}
-#[cfg(all(feature = "driver", test))]
-#[path = "handle_tests/atomic.rs"]
-mod atomic;
-#[cfg(feature = "driver")]
-mod cell;
-#[cfg(all(test, feature = "driver"))]
-mod cell_tests;
 mod clock;
 mod diagnose;
-#[cfg(feature = "driver")]
-mod driver;
-#[cfg(all(test, feature = "driver"))]
-mod driver_tests;
 mod election;
-#[cfg(feature = "driver")]
-mod elector;
 mod error;
 mod fence;
-#[cfg(all(test, feature = "driver"))]
-mod handle_tests;
-#[cfg(feature = "driver")]
-mod memory;
 #[cfg(feature = "driver")]
 mod memory_diagnose;
 #[cfg(feature = "model")]
@@ -46,13 +24,9 @@ pub mod model;
 #[cfg(feature = "driver")]
 mod race;
 mod record;
+#[cfg(feature = "driver")]
+mod runtime;
 mod small_file;
-#[cfg(feature = "driver")]
-mod status;
-#[cfg(feature = "driver")]
-mod term;
-#[cfg(feature = "driver")]
-pub mod testing;
 mod text;
 mod time;
 mod timing;
@@ -61,27 +35,22 @@ pub use backend::{
     BoxStream, Capabilities, Change, Contents, Expiry, Intent, LeaseClock, LockBackend, Observed,
     Outcome, Push, Version,
 };
-#[cfg(feature = "driver")]
-pub use clock::BootClock;
 pub use clock::{BoxFuture, Clock};
 pub use diagnose::{Diagnose, Finding, Level};
 #[cfg(feature = "mutants")]
 pub use election::Mutant;
 pub use election::{Action, Candidate, Election, Failure, Input, Leadership, Loss, View};
-#[cfg(feature = "driver")]
-pub use elector::{Builder, Elector, Finished, Observer};
 pub use error::{Error, ErrorKind};
 pub use fence::{Fence, Stale};
 #[cfg(feature = "driver")]
-pub use memory::{MemoryBuilder, MemoryLock};
-#[cfg(feature = "driver")]
 pub use race::{Race, race};
 pub use record::{Holder, Incarnation, MAX_TOKEN, Nonce, RECORD_VERSION, Record, Token};
+#[cfg(feature = "driver")]
+pub use runtime::{
+    BootClock, Builder, Counters, Deadlines, Elector, Finished, Held, Leader, Leading,
+    MemoryBuilder, MemoryLock, Observer, Role, Status, StopReason, Term, host_name, testing,
+};
 pub use small_file::read_small_file;
-#[cfg(feature = "driver")]
-pub use status::{Counters, Leader, Leading, Role, Status};
-#[cfg(feature = "driver")]
-pub use term::{Deadlines, Held, StopReason, Term};
 pub use text::{Printable, is_hidden, printable, redacted};
 pub use time::{Time, Wall};
 pub use timing::{

@@ -4,8 +4,8 @@ use async_trait::async_trait;
 
 use crate::backend::LockBackend;
 use crate::diagnose::{Diagnose, Finding};
-use crate::memory::MemoryLock;
 use crate::race::race;
+use crate::runtime::memory::MemoryLock;
 use crate::timing::Timing;
 
 /// How often two candidates race.

@@ -8,10 +8,11 @@ use std::time::Duration;
 use futures_util::future::join;
 
 use crate::backend::{Change, Expiry, Intent, LockBackend, Observed, Outcome, Version};
-use crate::clock::{BootClock, Clock};
-use crate::driver::random;
+use crate::clock::Clock;
 use crate::error::{Error, ErrorKind};
 use crate::record::{Holder, Incarnation, Nonce, Record};
+use crate::runtime::BootClock;
+use crate::runtime::random::random;
 
 const RACE: &str = "prove that the store compares and swaps";
 
@@ -154,7 +155,7 @@ mod tests {
 
     use super::*;
     use crate::backend::Capabilities;
-    use crate::memory::MemoryLock;
+    use crate::runtime::memory::MemoryLock;
 
     /// How a store may get it wrong.
     #[derive(Clone, Copy, Debug, PartialEq)]

@@ -449,5 +449,4 @@ fn floor_us(duration: Duration) -> Duration {
 }
 
 #[cfg(test)]
-#[path = "timing_tests.rs"]
 mod tests;

@@ -20,7 +20,7 @@ mod election {
 mod time {
     pub(crate) use leasehold_core::Time;
 }
-#[path = "../src/cell.rs"]
+#[path = "../src/runtime/cell.rs"]
 mod cell;
 
 use cell::Cell;

@@ -1,5 +1,11 @@
 //! The lock in a local file.
 
+#[cfg(not(target_os = "linux"))]
+mod elsewhere;
+
+#[cfg(not(target_os = "linux"))]
+pub use elsewhere::*;
+#[cfg(target_os = "linux")]
 pub use leasehold_file::*;
 
 use std::ffi::OsStr;

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
 use leasehold_core::{Error, ErrorKind, redacted};
@@ -127,14 +126,14 @@ impl LockUrl {
     /// The path, percent-decoded.
     #[must_use]
     pub fn path(&self) -> PathBuf {
-        PathBuf::from(OsString::from_vec(self.path.clone()))
+        PathBuf::from(os_string(&self.path))
     }
 
     /// The path as a name, without the slash that it begins with, for stores whose names are text.
     #[cfg(any(feature = "etcd", feature = "kubernetes"))]
     pub(crate) fn name(&self) -> Result<String, Error> {
-        let path = self.path();
-        let path = path.to_str().ok_or_else(|| invalid("the name is not UTF-8".to_owned()))?;
+        let path = std::str::from_utf8(&self.path);
+        let path = path.map_err(|_not_text| invalid("the name is not UTF-8".to_owned()))?;
         Ok(path.strip_prefix('/').unwrap_or(path).to_owned())
     }
 
@@ -186,6 +185,17 @@ impl std::fmt::Debug for LockUrl {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}:…", self.scheme)
     }
+}
+
+#[cfg(unix)]
+fn os_string(bytes: &[u8]) -> OsString {
+    std::os::unix::ffi::OsStringExt::from_vec(bytes.to_vec())
+}
+
+/// Names of files are text here.
+#[cfg(not(unix))]
+fn os_string(bytes: &[u8]) -> OsString {
+    String::from_utf8_lossy(bytes).into_owned().into()
 }
 
 pub(crate) fn invalid(why: String) -> Error {

@@ -1,5 +1,6 @@
 //! What goes into an election and what comes out of it.
 
+use std::fmt;
 use std::time::Duration;
 
 use crate::backend::{Change, Observed, Outcome, Version};
@@ -101,6 +102,23 @@ pub enum Loss {
     /// Its work gave no heartbeat for too long.
     Silent,
 }
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Expired => "the term is over: no renewal succeeded in time",
+            Self::Superseded => "the term is over: another leads",
+            Self::Replaced => "the term is over: another store answers than the one it was won in",
+            Self::Resigned => "the term is over: it was given back",
+            Self::Dropped => "the term is over: its owner was dropped",
+            Self::DriverGone => "the term is over: the task that renewed it is gone",
+            Self::Silent => "the term is over: its work gave no heartbeat for too long",
+        })
+    }
+}
+
+/// So that `term.check()?` does in whatever returns errors.
+impl std::error::Error for Loss {}
 
 /// What may be told of who leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -179,6 +179,10 @@ impl LockBackend for Linked {
         self.store.capabilities()
     }
 
+    fn default_identity(&self) -> Option<String> {
+        self.store.default_identity()
+    }
+
     async fn read(&self) -> Result<Observed, Error> {
         match self.request(Request::Read).await {
             Reply::Read(answer) => answer,

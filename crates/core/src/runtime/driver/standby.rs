@@ -13,7 +13,8 @@ use crate::clock::BoxFuture;
 use crate::error::{Error, ErrorKind};
 use crate::time::Time;
 
-use super::{Driver, timed_out};
+use super::Driver;
+use super::requests::timed_out;
 
 /// How often a standby asks again, unless its lease is longer.
 const AGAIN: Duration = Duration::from_secs(60);

@@ -1,6 +1,5 @@
 //! One term: its owner, its readers and the driver's side, each on a thread of its own.
 
-#[path = "owner.rs"]
 mod owner;
 
 use std::sync::Arc;
@@ -10,7 +9,7 @@ use shuttle::thread;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::handle_tests::{PointedClock, SECOND, explore, explore_all, finds, point};
+use crate::runtime::exploration::{PointedClock, SECOND, explore, explore_all, finds, point};
 
 const BELIEF: Duration = Duration::from_secs(10);
 
@@ -21,7 +20,7 @@ struct Begun {
     clock: PointedClock,
     live: Live,
     held: Held,
-    commands: mpsc::UnboundedReceiver<Command>,
+    commands: mpsc::UnboundedReceiver<Command<Held>>,
 }
 
 fn begin() -> Begun {

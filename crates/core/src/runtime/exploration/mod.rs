@@ -6,7 +6,7 @@
 
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "only tests are here")]
 
-mod driver;
+pub(super) mod atomic;
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,7 +17,7 @@ use shuttle::scheduler::{DfsScheduler, PctScheduler, RandomScheduler, Scheduler}
 use shuttle::{Config, FailurePersistence, MaxSteps, Runner};
 
 use crate::clock::{BoxFuture, Clock};
-use crate::testing::VirtualClock;
+use crate::runtime::testing::VirtualClock;
 use crate::time::{Time, Wall};
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);

@@ -1,4 +1,4 @@
-//! The signals that `leasehold run` receives.
+//! Linux: all that `leasehold run` acts on.
 
 use std::future::poll_fn;
 use std::io;
@@ -9,18 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use rustix::process::Signal as Number;
 
-/// What a signal asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Request {
-    /// Stop: let CMD drain. SIGINT and SIGTERM.
-    Stop(u8),
-    /// Whatever CMD makes of it; a candidate that waits ends. SIGHUP and SIGQUIT.
-    Forward(u8),
-    /// Whatever CMD makes of it; a candidate that waits goes on. SIGUSR1, SIGUSR2 and SIGWINCH.
-    Tell(u8),
-    /// A child has ended. SIGCHLD: also so that it is not ignored, which would swallow exit codes.
-    Reap,
-}
+use super::Request;
 
 /// The signals this process handles from now on.
 #[derive(Debug)]

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use futures_core::Stream;
+use tokio::sync::watch;
+
 use crate::backend::Observed;
 use crate::election::{Election, View};
 use crate::error::Error;
@@ -184,4 +187,16 @@ impl Leader {
             lease_duration: record.lease_duration,
         })
     }
+}
+
+/// The present status and every change of it; renewals are none.
+pub(crate) fn changes(
+    mut status: watch::Receiver<Status>,
+) -> impl Stream<Item = Status> + Send + 'static {
+    status.mark_changed();
+    futures_util::stream::unfold(status, |mut status| async move {
+        status.changed().await.ok()?;
+        let now = status.borrow_and_update().clone();
+        Some((now, status))
+    })
 }

@@ -5,7 +5,7 @@ use std::sync::atomic;
 
 pub(crate) use std::sync::atomic::Ordering;
 
-use super::handle_tests::point;
+use super::point;
 
 #[derive(Debug)]
 pub(crate) struct AtomicU64(atomic::AtomicU64);

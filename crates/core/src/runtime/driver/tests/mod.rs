@@ -1,28 +1,29 @@
 //! What no handle can ask of the driver, and what it must not obey.
 #![expect(clippy::disallowed_methods, reason = "the driver is started here")]
 
+mod orders;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::{Driver, State};
 use crate::backend::LockBackend;
 use crate::clock::Clock;
-use crate::driver::{Command, Driver, State};
 use crate::election::{Candidate, Election};
-use crate::memory::MemoryLock;
 use crate::record::Incarnation;
-use crate::status::{Counters, Status};
-use crate::testing::VirtualClock;
+use crate::runtime::command::Command;
+use crate::runtime::memory::MemoryLock;
+use crate::runtime::status::{Counters, Status};
+use crate::runtime::term::Held;
+use crate::runtime::testing::VirtualClock;
 use crate::timing::Timing;
 
 const SECOND: Duration = Duration::from_secs(1);
 
 /// The driver of a candidate, not yet running.
-pub(crate) fn driver(
-    lock: &MemoryLock,
-    clock: impl Clock,
-) -> (Driver, mpsc::UnboundedSender<Command>) {
+fn driver(lock: &MemoryLock, clock: impl Clock) -> (Driver, mpsc::UnboundedSender<Command<Held>>) {
     let timing = Timing::default();
     let candidate = Candidate {
         identity: "a".to_owned(),

@@ -87,7 +87,7 @@ fn a_resignation_at_the_deadline_ends_the_term_once() {
 }
 
 /// The driver goes, with its commands, while the owner resigns. The owner does not wait for ever.
-fn the_driver_goes_before_it_answers(goes: fn(mpsc::UnboundedReceiver<Command>)) {
+fn the_driver_goes_before_it_answers(goes: fn(mpsc::UnboundedReceiver<Command<Held>>)) {
     let Begun { live, held, mut commands, .. } = begin();
     let term = held.term();
     let driver = thread::spawn(move || {

@@ -1,10 +1,9 @@
 //! The task that drives an election: the only one, and the only place where it meets a clock, a store and
 //! randomness.
 
-#![expect(clippy::disallowed_methods, reason = "nonces and incarnations are drawn here")]
-
+mod requests;
 mod standby;
-mod store;
+mod start;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -19,32 +18,15 @@ use crate::clock::{BoxFuture, Clock};
 use crate::election::{Election, Failure, Input, Loss};
 use crate::error::{Error, ErrorKind};
 use crate::record::{Incarnation, Record, Token};
-use crate::status::{Counters, Status};
-use crate::term::{Held, Live};
+use crate::runtime::command::Command;
+use crate::runtime::random::random;
+use crate::runtime::status::{Counters, Status};
+use crate::runtime::term::{Held, Live};
 use crate::time::Time;
 use crate::timing::Timing;
 
 use standby::Standby;
-use store::timed_out;
-
-/// What the handles ask of the driver.
-#[derive(Debug)]
-pub(crate) enum Command {
-    /// Contend, and answer with the term.
-    Campaign(oneshot::Sender<Result<Held, Error>>),
-    /// A campaign was dropped.
-    Abandoned,
-    /// The work of this term has stopped; answers whether the release was confirmed.
-    Drained { token: Token, reply: Option<oneshot::Sender<bool>> },
-    /// The owner of this term was dropped.
-    Dropped { token: Token },
-    /// Tell the work to stop.
-    Stop,
-    /// Contend no more until told otherwise, or again.
-    Pause(bool),
-    /// Tell the work to stop, and end once it has.
-    Shutdown,
-}
+pub(crate) use start::start;
 
 pub(crate) struct Driver {
     pub(crate) lock: Arc<dyn LockBackend>,
@@ -53,9 +35,9 @@ pub(crate) struct Driver {
     /// How long the work of a term may be silent.
     pub(crate) heartbeat: Option<Duration>,
     pub(crate) election: Election,
-    pub(crate) commands: mpsc::UnboundedReceiver<Command>,
+    pub(crate) commands: mpsc::UnboundedReceiver<Command<Held>>,
     /// For the terms it hands out; weak, so that the driver ends with its last handle.
-    pub(crate) handle: mpsc::WeakUnboundedSender<Command>,
+    pub(crate) handle: mpsc::WeakUnboundedSender<Command<Held>>,
     pub(crate) status: watch::Sender<Status>,
     pub(crate) state: State,
 }
@@ -214,7 +196,7 @@ impl Driver {
         self.state.live.is_some() || self.state.working.is_some()
     }
 
-    fn obey(&mut self, command: Command) {
+    fn obey(&mut self, command: Command<Held>) {
         let now = self.clock.now();
         match command {
             Command::Campaign(reply) if self.state.closing => {
@@ -408,9 +390,5 @@ fn failed(failure: &Failure, store_error: Option<&Error>) -> Error {
     }
 }
 
-/// 128 bits from the kernel, at every call: a generator or a counter would be repeated by a copy.
-pub(crate) fn random() -> u128 {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).expect("the kernel gives random bytes");
-    u128::from_ne_bytes(bytes)
-}
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! The word of one term, on one thread and a few.
 
-use crate::cell::Cell;
 use crate::election::Loss;
+use crate::runtime::cell::Cell;
 use crate::time::Time;
 
 #[test]

@@ -6,9 +6,10 @@ use crate::backend::{Change, Intent, Observed, Outcome, Push};
 use crate::election::{Action, Input};
 use crate::error::{Error, ErrorKind};
 use crate::record::{Nonce, Record};
+use crate::runtime::random::random;
 use crate::time::{Time, Wall};
 
-use super::{Answer, Driver, random};
+use super::{Answer, Driver};
 
 impl Driver {
     pub(super) fn watch(&mut self, now: Time) {

@@ -7,20 +7,20 @@ use shuttle::future::{JoinHandle, block_on, spawn};
 use shuttle::thread;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{PointedClock, SECOND, explore, finds};
+use super::driver;
 use crate::backend::LockBackend;
-use crate::driver::Command;
-use crate::driver_tests::driver;
 use crate::election::Loss;
 use crate::error::Error;
-use crate::memory::MemoryLock;
 use crate::record::Record;
-use crate::term::{Held, StopReason, Term};
+use crate::runtime::command::Command;
+use crate::runtime::exploration::{PointedClock, SECOND, explore, finds};
+use crate::runtime::memory::MemoryLock;
+use crate::runtime::term::{Held, StopReason, Term};
 
 struct Running {
     clock: PointedClock,
     lock: MemoryLock,
-    commands: mpsc::UnboundedSender<Command>,
+    commands: mpsc::UnboundedSender<Command<Held>>,
     driver: JoinHandle<()>,
 }
 

@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::cell::Cell;
 use crate::clock::Clock;
-use crate::driver::Command;
 use crate::election::{Leadership, Loss};
 use crate::error::{Error, ErrorKind};
 use crate::record::Token;
 use crate::time::Time;
+
+use super::cell::Cell;
+use super::command::Command;
 
 /// A read-only view of one term: its token, and whether it still is believed in. Clones may go anywhere and
 /// keep nothing alive.
@@ -29,7 +30,7 @@ pub struct Term {
 #[must_use = "dropping it ends the term"]
 pub struct Held {
     term: Term,
-    commands: mpsc::UnboundedSender<Command>,
+    commands: mpsc::UnboundedSender<Command<Held>>,
     /// Has been handed to the application, so that work may have begun.
     claimed: bool,
     resigned: bool,
@@ -279,7 +280,7 @@ impl Live {
     pub(crate) fn begin(
         leadership: &Leadership,
         clock: Arc<dyn Clock>,
-        commands: mpsc::UnboundedSender<Command>,
+        commands: mpsc::UnboundedSender<Command<Held>>,
     ) -> (Self, Held) {
         let cell = Cell::new(leadership.until);
         let beat = AtomicU64::new(clock.now().0);
@@ -342,5 +343,4 @@ impl Deadlines {
 }
 
 #[cfg(test)]
-#[path = "handle_tests/term.rs"]
 mod tests;

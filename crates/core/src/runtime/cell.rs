@@ -1,9 +1,10 @@
 //! The word that `check()` reads: a deadline, or why the term is over. Atomics only, and they are named through
-//! `crate::atomic`, so that `tests/interleavings.rs` can explore every interleaving of this very file.
+//! `super::atomic`, so that `tests/interleavings.rs` can explore every interleaving of this very file.
 
-use crate::atomic::{AtomicU64, Ordering};
 use crate::election::Loss;
 use crate::time::Time;
+
+use super::atomic::{AtomicU64, Ordering};
 
 /// Words below this are losses; no deadline lies within the first nanoseconds after boot.
 const LOSSES: u64 = 8;
