@@ -1,4 +1,5 @@
-//! What is expected of a backend: `stores/NAME/expected*.toml`, with a line for every case of the catalogue.
+//! What is expected of a backend: `stores/NAME/expected*.toml`, with a line for every case of the
+//! catalogue.
 
 use std::collections::BTreeMap;
 
@@ -54,8 +55,8 @@ impl Expected {
         Self::parse(backend, store.expected)
     }
 
-    /// The expectations of a store that this crate does not know, by its abilities: everything holds that
-    /// can be tested there, and what no store can prevent is demonstrated.
+    /// The expectations of a store that this crate does not know, by its abilities: everything
+    /// holds that can be tested there, and what no store can prevent is demonstrated.
     #[must_use]
     pub fn of_any(capabilities: &Capabilities) -> Self {
         let left_out = |id: &str| match id {

@@ -1,10 +1,12 @@
 //! The conformance suite: the same named cases for every backend, with faults, over real servers.
 //!
-//! A [`Target`](stores::Target) gives candidates for a lock; a [`cases`] function drives them through faults of their [`link`]; one
-//! clock stamps what happens ([`history`]); the [`judge`] checks every history for what must always hold; the
-//! [`runner`] compares each verdict with what is [`expected`] of the backend.
+//! A [`Target`](stores::Target) gives candidates for a lock; a [`cases`] function drives them
+//! through faults of their [`link`]; one clock stamps what happens ([`history`]); the [`judge`]
+//! checks every history for what must always hold; the [`runner`] compares each verdict with what
+//! is [`expected`] of the backend.
 //!
-//! What it does not show: that something never happens. A pass says that it did not happen in these schedules.
+//! What it does not show: that something never happens. A pass says that it did not happen in these
+//! schedules.
 
 mod canary;
 pub mod cases;

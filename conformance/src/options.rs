@@ -17,7 +17,8 @@ pub struct Options {
     pub parallel: usize,
     /// Leave out cases that nobody has built yet; the run counts as filtered.
     pub built_only: bool,
-    /// Ends the run early; cases that did not end by then have no verdict, and the report is not whole.
+    /// Ends the run early; cases that did not end by then have no verdict, and the report is not
+    /// whole.
     pub stop: Stop,
 }
 
@@ -47,7 +48,8 @@ impl Options {
         filter.split(',').find(|part| !known(part))
     }
 
-    /// Whether every part of the filter names a case, and some of them can run. `hint` says which could.
+    /// Whether every part of the filter names a case, and some of them can run. `hint` says which
+    /// could.
     pub(crate) fn check_filter(&self, hint: &str) -> Result<(), Failed> {
         let nothing = || self.filter.as_deref().filter(|_| self.chosen().is_empty());
         match self.unknown_part().or_else(nothing) {

@@ -1,20 +1,23 @@
 //! The suite against a store of your own: one that a URL names, or your own `impl LockBackend`.
 //!
-//! For the latter write a [`Target`]: a name, and a way to open a lock. Whatever else a target can have
-//! (a URL, an administrator, backups, servers) adds cases; those that need what is not there are listed
-//! as not tested. One test is enough, in a crate that depends on this one without default features:
+//! For the latter write a [`Target`]: a name, and a way to open a lock. Whatever else a target can
+//! have (a URL, an administrator, backups, servers) adds cases; those that need what is not there are
+//! listed as not tested. One test is enough, in a crate that depends on this one without default
+//! features:
 //!
 //! ```no_run
 //! use std::sync::Arc;
 //!
-//! use leasehold::{Clock, Error, LockBackend, MemoryLock};
+//! use leasehold::file::FileLock;
+//! use leasehold::{Clock, Error, LockBackend};
 //! use leasehold_conformance::options::Options;
 //! use leasehold_conformance::own;
 //! use leasehold_conformance::stores::Target;
 //!
-//! /// Opens a lock of your store. Every name is that of a lock of its own, and is new to the store.
 //! #[derive(Debug)]
-//! struct Mine;
+//! struct Mine {
+//!     directory: std::path::PathBuf,
+//! }
 //!
 //! #[async_trait::async_trait]
 //! impl Target for Mine {
@@ -27,13 +30,14 @@
 //!         lock: &str,
 //!         _: &Arc<dyn Clock>,
 //!     ) -> Result<Arc<dyn LockBackend>, Error> {
-//!         // Yours here. It must be the same lock for everybody who opens that name.
-//!         Ok(Arc::new(MemoryLock::new(lock)))
+//!         // Your own lock here: the same one for everybody who opens that name, and nobody's yet.
+//!         Ok(Arc::new(FileLock::open(self.directory.join(lock))?))
 //!     }
 //! }
 //!
 //! // In a `#[test]`:
-//! let ran = own::run_target(Arc::new(Mine), &Options::default(), |_| {}).expect("it ran");
+//! let mine = Mine { directory: "/a/new/directory".into() };
+//! let ran = own::run_target(Arc::new(mine), &Options::default(), |_| {}).expect("it ran");
 //! assert!(ran.as_expected, "{}", ran.report.table());
 //! ```
 

@@ -59,10 +59,10 @@ macro_rules! cases {
         $(, fails_if $fails_if:literal)?
         $(, run $group:ident::$case:ident)?
         $(, on_servers $servers:ident::$on_servers:ident)?;)*) => {
-        /// All of them, in the order of the catalogue. A row names the case, its tier, its place in a
-        /// run where that matters, what happens in it, what would make it fail, the function that runs
-        /// it, and the one that runs it where the suite can start servers. A case that nobody has built
-        /// has neither function.
+        /// All of them, in the order of the catalogue. A row names the case, its tier, its place in
+        /// a run where that matters, what happens in it, what would make it fail, the function that
+        /// runs it, and the one that runs it where the suite can start servers. A case that nobody
+        /// has built has neither function.
         pub const CASES: &[Case] = &[$(Case {
             id: stringify!($id),
             tier: Tier::$tier,

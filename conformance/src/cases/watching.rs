@@ -24,8 +24,8 @@ fn told(world: &World, node: &str) -> Vec<u64> {
     tokens
 }
 
-/// Ten hand-overs between two candidates; the tokens in order. Where nothing is pushed, every term lasts
-/// until an observer has read again: it learns of no leader that led for less.
+/// Ten hand-overs between two candidates; the tokens in order. Where nothing is pushed, every term
+/// lasts until an observer has read again: it learns of no leader that led for less.
 async fn ten_hand_overs(world: &World) -> Result<Vec<u64>, Problem> {
     let pause = Duration::from_millis(100);
     let term = if world.pushes() { pause } else { pause + world.observers_read() };
@@ -52,7 +52,8 @@ pub(super) async fn ten_in_order(world: &World) -> Outcome {
     Ok(Finding::Holds)
 }
 
-/// WA2. Where nothing is pushed there is no watch that could be dead, and the follower reads anyway.
+/// WA2. Where nothing is pushed there is no watch that could be dead, and the follower reads
+/// anyway.
 pub(super) async fn half_open(world: &World) -> Outcome {
     world.over_network();
     let [a, b] = [world.candidate("a").await?, world.candidate("b").await?];

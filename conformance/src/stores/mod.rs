@@ -1,5 +1,5 @@
-//! The stores under test, one folder each: how a case gets candidates for its locks, the servers that
-//! the suite starts, and what is expected of every case.
+//! The stores under test, one folder each: how a case gets candidates for its locks, the servers
+//! that the suite starts, and what is expected of every case.
 
 pub mod etcd;
 mod file;

@@ -1,5 +1,5 @@
-//! The parts that a target may have beyond opening locks. A case that needs one which is not there is
-//! not applicable.
+//! The parts that a target may have beyond opening locks. A case that needs one which is not there
+//! is not applicable.
 
 use std::fmt;
 use std::sync::Arc;
@@ -98,8 +98,8 @@ pub trait Coordinator: Send + Sync {
 /// Data in the store that a write can guard by the lock.
 #[async_trait]
 pub trait Guard: Send + Sync {
-    /// For a term of this token that leads now: a way to write data next to the lock, which the store
-    /// lets in only while the lock still is this very term's.
+    /// For a term of this token that leads now: a way to write data next to the lock, which the
+    /// store lets in only while the lock still is this very term's.
     ///
     /// # Errors
     /// The store failed, or no such term leads.
@@ -135,8 +135,8 @@ pub trait Networks: Send + Sync {
         clock: &Arc<dyn Clock>,
     ) -> Result<(Arc<dyn LockBackend>, Network), Error>;
 
-    /// The time for which the store would still keep what is held if nothing came any more: in whole
-    /// seconds, rounded down.
+    /// The time for which the store would still keep what is held if nothing came any more: in
+    /// whole seconds, rounded down.
     ///
     /// # Errors
     /// The store failed.

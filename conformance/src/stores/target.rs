@@ -14,8 +14,8 @@ use super::parts::{Disks, Servers};
 /// A store under test. One value serves a whole run; every case uses lock names of its own.
 ///
 /// A name and a way to open a lock are enough: a case that needs more asks for it, and is not
-/// applicable where the target has no such thing. Whose clock ends a lease, whether changes are pushed
-/// and whether the store may forget, the cases learn from the
+/// applicable where the target has no such thing. Whose clock ends a lease, whether changes are
+/// pushed and whether the store may forget, the cases learn from the
 /// [`capabilities`](LockBackend::capabilities) of the lock.
 #[async_trait]
 pub trait Target: fmt::Debug + Send + Sync {
@@ -46,7 +46,8 @@ pub trait Target: fmt::Debug + Send + Sync {
         Ok(opened)
     }
 
-    /// The lock's URL, for candidates in processes of their own. `None`: only this process reaches it.
+    /// The lock's URL, for candidates in processes of their own. `None`: only this process reaches
+    /// it.
     fn url(&self, lock: &str) -> Option<String> {
         let _ = lock;
         None
@@ -57,7 +58,8 @@ pub trait Target: fmt::Debug + Send + Sync {
         crate::process::command_under_test()
     }
 
-    /// Whether time is simulated: the store and its candidates do nothing outside the case's own thread.
+    /// Whether time is simulated: the store and its candidates do nothing outside the case's own
+    /// thread.
     fn virtual_time(&self) -> bool {
         false
     }

@@ -18,7 +18,8 @@ const LIMIT: Duration = Duration::from_secs(5);
 /// A lock's name that is no case's.
 const PROBE: &str = "probe";
 
-/// Locks beside the one that a URL names: `scheme:path.RUN.CASE?parameters`, with a RUN that no other run has.
+/// Locks beside the one that a URL names: `scheme:path.RUN.CASE?parameters`, with a RUN that no
+/// other run has.
 pub struct UrlTarget {
     backend: String,
     scratch: Scratch,

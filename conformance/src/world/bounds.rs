@@ -1,4 +1,5 @@
-//! The bounds of a case: they follow from the timing of the candidates and the abilities of the store.
+//! The bounds of a case: they follow from the timing of the candidates and the abilities of the
+//! store.
 
 use std::time::Duration;
 
@@ -13,7 +14,8 @@ const SLACK: Duration = Duration::from_millis(600);
 /// The most that two round trips and a few tasks take where nothing has to be waited for.
 pub const AT_ONCE: Duration = Duration::from_millis(200);
 
-/// The most that a store adds that ends leases itself: etcd looks every 500 ms, and grants whole seconds.
+/// The most that a store adds that ends leases itself: etcd looks every 500 ms, and grants whole
+/// seconds.
 const STORE_LOOKS: Duration = Duration::from_millis(700);
 
 impl World {
@@ -54,8 +56,8 @@ impl World {
         AT_ONCE + self.timing().leaderless(self.capabilities.traits()).clean_stop
     }
 
-    /// The longest time until somebody leads on a lock that nobody ever held, or that was deleted: on a
-    /// store that may have forgotten a holder, a lease is waited out first.
+    /// The longest time until somebody leads on a lock that nobody ever held, or that was deleted:
+    /// on a store that may have forgotten a holder, a lease is waited out first.
     #[must_use]
     pub fn fresh(&self) -> Duration {
         LEASE + self.distrust(&self.timing())
@@ -81,8 +83,8 @@ impl World {
         every + timing.request_timeout()
     }
 
-    /// The longest time until an observer reads again where nothing is pushed. It has the store's own
-    /// timing.
+    /// The longest time until an observer reads again where nothing is pushed. It has the store's
+    /// own timing.
     #[must_use]
     pub fn observers_read(&self) -> Duration {
         let timing = self.capabilities.default_timing.build();

@@ -93,8 +93,8 @@ impl World {
         servers.start(wish).await.map_err(Problem::NotApplicable)
     }
 
-    /// The lock over a network of the candidate's own, if the case is about networks and the store has
-    /// any.
+    /// The lock over a network of the candidate's own, if the case is about networks and the store
+    /// has any.
     pub(super) async fn open_apart(
         &self,
         lock: &str,

@@ -69,7 +69,8 @@ impl Target for FileTarget {
         Ok(Arc::new(FileLock::open(self.path(lock))?))
     }
 
-    /// Each in a directory of its own, as README.md advises: whoever watches a directory is woken by every change in it.
+    /// Each in a directory of its own, as README.md advises: whoever watches a directory is woken
+    /// by every change in it.
     async fn open_many(
         &self,
         locks: &[String],

@@ -85,8 +85,8 @@ impl MemoryTarget {
         Self { mode: Mode::Polled, ..Self::new() }
     }
 
-    /// Locks that may go back to an older state, as those of a store that replicates asynchronously. A
-    /// push only hints at a change, and a fresh name is waited out for a lease.
+    /// Locks that may go back to an older state, as those of a store that replicates
+    /// asynchronously. A push only hints at a change, and a fresh name is waited out for a lease.
     #[must_use]
     pub fn forgetful() -> Self {
         Self { mode: Mode::Forgetful, ..Self::new() }
