@@ -2,7 +2,7 @@
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "each test file uses its share")]
 #![allow(clippy::unwrap_used, reason = "only tests are here")]
 
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -31,6 +31,14 @@ pub fn leasehold(words: &[&str]) -> Command {
     command
 }
 
+/// Runs the command to its end. It may not panic, whatever becomes of it.
+pub fn output(command: &mut Command) -> Output {
+    let output = command.output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(!errors.contains("panicked at"), "{errors}");
+    output
+}
+
 /// A process that is killed with this.
 pub struct Running(pub Child);
 
@@ -48,7 +56,7 @@ pub fn lock(etcd: &Etcd, name: &str) -> EtcdLock {
 }
 
 pub fn open(url: &str) -> EtcdLock {
-    leasehold::etcd::open(&LockUrl::parse(url).unwrap()).unwrap()
+    leasehold::etcd::EtcdUrl::try_from(&LockUrl::parse(url).unwrap()).unwrap().lock().unwrap()
 }
 
 pub fn random() -> u128 {

@@ -17,9 +17,11 @@ mod diagnose;
 mod election;
 mod error;
 mod fence;
+mod fit;
 #[cfg(feature = "driver")]
 mod memory_diagnose;
 #[cfg(feature = "model")]
+#[doc(hidden)]
 pub mod model;
 #[cfg(feature = "driver")]
 mod race;
@@ -38,6 +40,7 @@ pub use backend::{
 pub use clock::{BoxFuture, Clock};
 pub use diagnose::{Diagnose, Finding, Level};
 #[cfg(feature = "mutants")]
+#[doc(hidden)]
 pub use election::Mutant;
 pub use election::{Action, Candidate, Election, Failure, Input, Leadership, Loss, View};
 pub use error::{Error, ErrorKind};
@@ -47,7 +50,7 @@ pub use race::{Race, race};
 pub use record::{Holder, Incarnation, MAX_TOKEN, Nonce, RECORD_VERSION, Record, Token};
 #[cfg(feature = "driver")]
 pub use runtime::{
-    BootClock, Builder, Counters, Deadlines, Elector, Finished, Held, Leader, Leading,
+    BootClock, Builder, Counters, Deadlines, Elector, Finished, Held, Leader, LeaderInfo,
     MemoryBuilder, MemoryLock, Observer, Role, Status, StopReason, Term, host_name, testing,
 };
 pub use small_file::read_small_file;
