@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use leasehold::k8s::Form;
 use leasehold::{BootClock, Elector, Held, LockBackend, MemoryLock};
-use leasehold_conformance::fixture::kubernetes::{Kubernetes, Options};
+use leasehold_conformance::stores::kubernetes::{Kubernetes, Options};
 
 /// So many contend at a time when all begin.
 const AT_ONCE: usize = 50;

@@ -9,7 +9,7 @@ use common::{PATIENCE, cluster, elector, identity, lock, take, token};
 use leasehold::etcd::etcd_client::{Client, PutOptions};
 use leasehold::{Contents, LockBackend};
 use leasehold_conformance::fixture::Fixture;
-use leasehold_conformance::fixture::etcd::{Etcd, Options};
+use leasehold_conformance::stores::etcd::{Etcd, Options};
 use tokio::time::{sleep, timeout};
 
 /// Below what etcd takes in one request.

@@ -8,8 +8,8 @@ use leasehold::ErrorKind;
 use leasehold_cli::args::OutputFormat;
 use leasehold_cli::list;
 use leasehold_cli::output::Paint;
-use leasehold_conformance::fixture::etcd::Etcd;
-use leasehold_conformance::fixture::{Access, Fixture, Login, User};
+use leasehold_conformance::fixture::{Access, Fixture, Login, User, Users};
+use leasehold_conformance::stores::etcd::Etcd;
 
 /// A key as Go's candidates and `etcdctl elect` put it.
 async fn stranger(etcd: &Etcd, election: &str, value: &str) {
@@ -80,13 +80,13 @@ async fn more_elections_than_one_answer_holds_are_listed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_may_not_list_is_told_what_to_grant_and_kubernetes_is_left_alone() {
-    let mut etcd = cluster(1).await;
+    let etcd = cluster(1).await;
     etcd.etcdctl(&["put", "/registry/leases/kube-system/x", "object"]).await.unwrap();
     let error = leasehold::list(&etcd.url(&etcd.endpoints(), "")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
     assert!(error.to_string().contains("store of a Kubernetes cluster"), "{error}");
     let user = User { name: "observer".to_owned(), password: "s3cret".to_owned() };
-    etcd.grant(&user, "jobs", Access::Read).await.unwrap().required().unwrap();
+    etcd.grant(&user, "jobs", Access::Read).await.unwrap();
     let login = Login { user: Some(user), ..Login::default() };
     assert_eq!(leasehold::list(&etcd.url_as("jobs", &login).unwrap()).await.unwrap().len(), 0);
     let error = leasehold::list(&etcd.url_as("jobs-of-others", &login).unwrap()).await.unwrap_err();

@@ -16,7 +16,7 @@ use leasehold::{
 };
 use leasehold_conformance::distribution::Distribution;
 use leasehold_conformance::fixture::Fixture;
-use leasehold_conformance::fixture::etcd::Etcd;
+use leasehold_conformance::stores::etcd::Etcd;
 
 const ROUNDS: usize = 30;
 

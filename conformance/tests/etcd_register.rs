@@ -242,7 +242,7 @@ async fn a_take_goes_on_with_the_lease_that_its_first_copy_granted() {
 }
 
 async fn client(
-    etcd: &leasehold_conformance::fixture::etcd::Etcd,
+    etcd: &leasehold_conformance::stores::etcd::Etcd,
 ) -> leasehold::etcd::etcd_client::Client {
     leasehold::etcd::etcd_client::Client::connect(etcd.endpoints(), None).await.unwrap()
 }

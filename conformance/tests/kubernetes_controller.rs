@@ -19,7 +19,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use leasehold::{Elector, Role, Token};
 use leasehold_conformance::fixture::Fixture;
-use leasehold_conformance::fixture::kubernetes::{Admin, Kubernetes, Options};
+use leasehold_conformance::stores::kubernetes::{Admin, Kubernetes, Options};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};

@@ -8,8 +8,8 @@ use futures_util::StreamExt;
 use leasehold::{
     Contents, Elector, ErrorKind, Level, LockBackend, Observed, TimingSettings, examine,
 };
-use leasehold_conformance::fixture::kubernetes::{Admin, Kubernetes, Options};
-use leasehold_conformance::fixture::{Access, Fixture, Login, User};
+use leasehold_conformance::fixture::{Access, Fixture, Login, User, Users};
+use leasehold_conformance::stores::kubernetes::{Admin, Kubernetes, Options};
 use serde_json::{Value, json};
 
 const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/default/leases";
@@ -164,7 +164,7 @@ async fn a_watch_tells_every_state_and_goes_on_after_its_history_is_gone() {
     assert_eq!(holder(&next(&mut watch).await), Some(("three".to_owned(), false)));
     drop(watch);
     // A restarted server remembers nothing of what was.
-    cluster.restart(0).await.unwrap().required().unwrap();
+    cluster.restart(0).await.unwrap();
     let mut resumed = watched.watch(&first);
     assert_eq!(holder(&next(&mut resumed).await), Some(("three".to_owned(), false)));
 }
@@ -172,7 +172,7 @@ async fn a_watch_tells_every_state_and_goes_on_after_its_history_is_gone() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn doctor_says_what_is_missing() {
     let options = Options { strangers: true, ..Options::default() };
-    let mut cluster = Kubernetes::start(options).await.unwrap();
+    let cluster = Kubernetes::start(options).await.unwrap();
     let subjects = |found: &leasehold::Examination, level: fn(Level) -> bool| -> Vec<String> {
         let chosen = found.findings.iter().filter(|finding| level(finding.level));
         chosen.map(|finding| format!("{}: {}", finding.subject, finding.text)).collect()
@@ -191,7 +191,7 @@ async fn doctor_says_what_is_missing() {
         ("candidate", Access::ReadWrite, "compare-and-swap: not tested"),
         ("observer", Access::Read, "permission: create, update is missing"),
     ] {
-        cluster.grant(&user(name), "d", access).await.unwrap().required().unwrap();
+        cluster.grant(&user(name), "d", access).await.unwrap();
         let url = cluster.url_as("d", &login(&cluster, user(name))).unwrap();
         let found = examine(&url, TimingSettings::default()).await;
         let told = subjects(&found, |level| level != Level::Good).join("\n");

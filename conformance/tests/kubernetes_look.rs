@@ -8,8 +8,8 @@ use leasehold::{Elector, ErrorKind, TimingSettings, connect};
 use leasehold_cli::args::OutputFormat;
 use leasehold_cli::list;
 use leasehold_cli::output::Paint;
-use leasehold_conformance::fixture::kubernetes::{Kubernetes, Options};
-use leasehold_conformance::fixture::{Access, Fixture, Login, User};
+use leasehold_conformance::fixture::{Access, Fixture, Login, User, Users};
+use leasehold_conformance::stores::kubernetes::{Kubernetes, Options};
 use serde_json::{Value, json};
 
 const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/default/leases";
@@ -60,7 +60,7 @@ async fn elections_of_a_namespace_are_listed_whoever_leads() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pages_are_put_together_and_who_may_not_list_is_told_what_is_missing() {
     let options = Options { strangers: true, ..Options::default() };
-    let mut cluster = Kubernetes::start(options).await.unwrap();
+    let cluster = Kubernetes::start(options).await.unwrap();
     let admin = cluster.admin().await.unwrap();
     // One page is five hundred.
     for number in 0..503 {
@@ -75,7 +75,7 @@ async fn pages_are_put_together_and_who_may_not_list_is_told_what_is_missing() {
     let of_ours = all.iter().filter(|listed| listed.name.starts_with("k8s://default/n")).count();
     assert_eq!(of_ours, 503);
     let user = User { name: "candidate".to_owned(), password: "candidate-token".to_owned() };
-    cluster.grant(&user, "nightly", Access::ReadWrite).await.unwrap().required().unwrap();
+    cluster.grant(&user, "nightly", Access::ReadWrite).await.unwrap();
     let login = Login { user: Some(user), ..cluster.login() };
     let error = leasehold::list(&cluster.url_as("", &login).unwrap()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Denied);

@@ -14,7 +14,7 @@ use leasehold::{
     Outcome, Version,
 };
 use leasehold_conformance::runner::run_on;
-use leasehold_conformance::target::{MemoryTarget, Wrap};
+use leasehold_conformance::stores::{MemoryTarget, Wrap};
 use leasehold_conformance::verdict::Verdict;
 use leasehold_core::Mutant;
 

@@ -13,8 +13,8 @@ use leasehold::{
     Nonce, Observed, Outcome, Record, TimingSettings, Version, Wall,
 };
 use leasehold_conformance::fixture::Fixture;
-use leasehold_conformance::fixture::etcd::{Etcd, Options};
 use leasehold_conformance::process::command_under_test;
+use leasehold_conformance::stores::etcd::{Etcd, Options};
 
 /// Longer than anything takes, on a slow machine with other work.
 pub const PATIENCE: Duration = Duration::from_secs(40);
