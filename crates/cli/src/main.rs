@@ -44,7 +44,7 @@ fn main() -> ExitCode {
     if let Some(ended) = leasehold_cli::conformance::candidate_if_asked() {
         return ended;
     }
-    ExitCode::from(runtime::guarded(|| command(arguments)))
+    ExitCode::from(runtime::with_stack(|| runtime::guarded(|| command(arguments))))
 }
 
 fn command(arguments: Vec<OsString>) -> u8 {

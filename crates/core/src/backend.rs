@@ -290,9 +290,12 @@ pub enum Push {
 #[derive(Clone)]
 pub struct Version {
     key: Key,
-    reign: Option<Arc<[u8]>>,
+    reign: Option<Reign>,
     cargo: Option<Arc<dyn Any + Send + Sync>>,
 }
+
+/// A stretch of a store's life in which its states never go back; see [`Version::in_reign`].
+pub(crate) type Reign = Arc<[u8]>;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Key {
@@ -336,6 +339,10 @@ impl Version {
     #[must_use]
     pub fn reign(&self) -> Option<&[u8]> {
         self.reign.as_deref()
+    }
+
+    pub(crate) fn shared_reign(&self) -> Option<Reign> {
+        self.reign.clone()
     }
 
     /// The same version, carrying what its backend needs to write again.

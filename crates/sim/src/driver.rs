@@ -256,6 +256,10 @@ impl World<'_> {
             self.cover.copies += 1;
             self.cover.note(Branch::CopyNoticed);
             self.tell(|| format!("{} sees a copy of itself", name(x)));
+            // Where an assertion may come true over absence, it may do so after its sender has given up.
+            if self.case.store == StoreKind::Server && !self.has_been_copied() {
+                self.violate(Rule::Stability, || format!("{} sees a copy where none is", name(x)));
+            }
             self.numbers += 1;
             let incarnation = incarnation(self.case.seed, x, self.numbers);
             let (lineage, at) = (self.numbers, self.now);

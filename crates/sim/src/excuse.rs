@@ -316,6 +316,11 @@ impl World<'_> {
         node.lineage == lineage || node.parted.is_some_and(was)
     }
 
+    /// Whether any process was ever copied.
+    pub(crate) fn has_been_copied(&self) -> bool {
+        !self.excuses.copies.is_empty()
+    }
+
     fn are_copies(&self, x: usize, y: usize) -> bool {
         let now = self.nodes[x].lineage;
         let before = self.nodes[x].parted.map(|(before, _)| before);

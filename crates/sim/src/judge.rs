@@ -212,7 +212,13 @@ impl World<'_> {
                     self.violate(Rule::Release, || "a release of what is not the sender's".into());
                 }
             }
-            Intent::Adopt | Intent::Revoke => {}
+            Intent::Revoke => {
+                let ended = old.held && self.store.state().record.is_none();
+                if ended && old.nonce != Some(change.record.nonce) {
+                    self.violate(Rule::Release, || "a revocation of another Take".into());
+                }
+            }
+            Intent::Adopt => {}
         }
     }
 

@@ -42,6 +42,7 @@ mutants! {
         BeliefIsAFlag, NoMargin, OwnDuration, AcceptsLate, Resurrects, DeadlineFromAnswer,
         WaitsFromSend, TakesAbsent, PushEnds, AdoptedIsRelease, VanishedCountsFromLife, HoldsOnUnavailable, ReleasesForever,
         ToldForEver, WaitsOutReleases, RefusalEnds, ReplacedIsOutage, OldWriteIsCopys,
+        NeverRevokes,
     }
     model {
         /// A restarted process keeps its incarnation, and recognises its record by it.
@@ -68,6 +69,10 @@ mutants! {
         StaleKeepAlive,
         /// A foreign client's record is read as the one it replaced.
         ForeignBelieved,
+        /// A store that went back applies what names a version of an earlier reign.
+        WritesInAnyReign,
+        /// A revocation ends whatever lease is there.
+        RevokesAnything,
     }
 }
 
@@ -87,9 +92,9 @@ impl Mutant {
         let server = store == StoreKind::Server;
         match self {
             Self::BlindRelease | Self::BlindRenew | Self::LocalTokens | Self::EarlyLease => server,
-            Self::StaleKeepAlive => server,
+            Self::StaleKeepAlive | Self::RevokesAnything | Self::NeverRevokes => server,
             Self::ForeignBelieved | Self::SilentRewind => store == StoreKind::Observer,
-            Self::TimerContinues => store == StoreKind::Forgets,
+            Self::TimerContinues | Self::WritesInAnyReign => store == StoreKind::Forgets,
             Self::ToldForEver => store != StoreKind::Observer,
             Self::ReplacedIsOutage => matches!(store, StoreKind::Observer | StoreKind::Server),
             Self::OldWriteIsCopys => matches!(store, StoreKind::Observer | StoreKind::Passed),

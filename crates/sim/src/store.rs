@@ -30,6 +30,8 @@ pub(crate) struct State {
     pub floor: Option<Token>,
     /// An administrator put it back.
     pub put_back: bool,
+    /// How often the store had gone back by then; see [`Version::in_reign`].
+    pub reign: u64,
 }
 
 impl State {
@@ -70,6 +72,8 @@ pub(crate) struct Replaced {
     pub writer: Option<Writer>,
     /// An administrator put it back.
     pub put_back: bool,
+    /// The sign of life that was stored.
+    pub nonce: Option<Nonce>,
 }
 
 impl Replaced {
@@ -85,6 +89,7 @@ impl Replaced {
             token: state.record.as_ref().map_or(0, |record| record.token),
             writer: state.writer,
             put_back: state.put_back,
+            nonce: state.record.as_ref().map(|record| record.nonce),
         }
     }
 }
@@ -151,10 +156,18 @@ impl Store {
         };
         let floor = if index == self.index() { self.floor_at(now) } else { state.floor };
         Observed {
-            version: state.version(),
+            version: self.named_by(state),
             contents,
             expiry: self.expiry(state),
             token_floor: floor,
+        }
+    }
+
+    /// A store that goes back names the reign of a state with its version.
+    fn named_by(&self, state: &State) -> Version {
+        match self.kind {
+            StoreKind::Forgets => state.version().in_reign(&state.reign.to_be_bytes()),
+            _ => state.version(),
         }
     }
 
@@ -192,7 +205,10 @@ impl Store {
             return self.write_leased(now, expected, change);
         }
         let blind = self.mutant == Some(Mutant::BlindPut) && change.intent == Intent::Take;
-        if *expected != self.state().version() && !blind {
+        let present = self.named_by(self.state());
+        let same_reign =
+            expected.reign() == present.reign() || self.mutant == Some(Mutant::WritesInAnyReign);
+        if (*expected != present || !same_reign) && !blind {
             return Outcome::Conflict;
         }
         self.push(now, Some(change.record.clone()), false);
@@ -243,7 +259,8 @@ impl Store {
 
     fn revoke(&mut self, now: Nanos, nonce: Nonce) {
         self.leases.retain(|lease| lease.nonce != nonce);
-        if self.state().record.as_ref().is_some_and(|record| record.nonce == nonce) {
+        let any = self.mutant == Some(Mutant::RevokesAnything);
+        if self.state().record.as_ref().is_some_and(|record| record.nonce == nonce || any) {
             self.push(now, None, false);
         }
     }
@@ -274,7 +291,8 @@ impl Store {
         true
     }
 
-    /// The server starts again. A forgetful one brings back the state `depth` changes ago.
+    /// The server starts again. A forgetful one brings back the state `depth` changes ago, under its old
+    /// version, and begins another reign.
     pub(crate) fn restart(&mut self, now: Nanos, depth: usize) {
         for lease in &mut self.leases {
             lease.ends = now + lease.length;
@@ -282,9 +300,14 @@ impl Store {
         let silently = self.mutant == Some(Mutant::SilentRewind);
         if self.kind == StoreKind::Forgets || silently {
             let index = self.index().saturating_sub(depth);
-            let State { record, writer, unreadable, .. } = self.log[index].clone();
+            let State { record, writer, unreadable, number, .. } = self.log[index].clone();
             self.push(now, record, !silently);
-            self.mark(|state| (state.writer, state.unreadable) = (writer, unreadable));
+            self.mark(|state| {
+                (state.writer, state.unreadable) = (writer, unreadable);
+                if !silently {
+                    (state.number, state.reign) = (number, state.reign + 1);
+                }
+            });
         }
     }
 
@@ -407,6 +430,7 @@ impl Store {
             Floor::Carried => self.state().floor,
         };
         let number = self.revision();
+        let reign = self.log.last().map_or(0, |state| state.reign);
         self.log.push(State {
             number,
             record,
@@ -417,6 +441,7 @@ impl Store {
             late: false,
             floor,
             put_back: false,
+            reign,
         });
     }
 }

@@ -153,7 +153,7 @@ impl Election {
             Intent::Adopt => {}
             Intent::Take | Intent::Renew if by_this_life => {
                 self.own.acknowledge(nonce);
-                self.own.version = Some(version);
+                self.note_stored(version);
                 self.lead(now, attempt.first_sent, token);
             }
             Intent::Take | Intent::Renew => {}

@@ -25,7 +25,7 @@ mod visit;
 
 use std::time::Duration;
 
-use crate::backend::{Capabilities, Contents, Expiry, Intent, Observed, Version};
+use crate::backend::{Capabilities, Contents, Expiry, Intent, Observed, Reign, Version};
 use crate::record::{Holder, Incarnation, Nonce, Token};
 use crate::time::{Time, Wall};
 use crate::timing::Timing;
@@ -75,6 +75,8 @@ pub struct Election {
 
     /// The nonces by which a record is recognised as ours.
     own: Own,
+    /// The reign of the store in which a write of this incarnation was last known to be stored.
+    reign: Option<Reign>,
     /// `ByServer`: a Take that went astray and must be revoked before another.
     ghost: Option<Attempt>,
     /// A copy of this process runs: a new incarnation is needed.
@@ -121,6 +123,7 @@ impl Election {
             refused: None,
             cool_until: Time(0),
             own: Own::default(),
+            reign: None,
             ghost: None,
             copied: false,
             highest: 0,
@@ -362,6 +365,7 @@ impl Election {
         self.me.incarnation = Some(incarnation);
         self.copied = false;
         self.own.forget();
+        self.reign = None;
         // It may be a copy's term by now, and nothing recognises it here: it runs out.
         self.ghost = None;
         self.phase = Phase::Following;

@@ -69,6 +69,10 @@ pub enum Mutant {
     ReplacedIsOutage,
     /// An older write of one's own is taken for a copy's.
     OldWriteIsCopys,
+    /// A lost Take is claimed although the store may have gone back to it.
+    ClaimsInAnyReign,
+    /// A Take that went astray is not revoked.
+    NeverRevokes,
 }
 
 impl Election {

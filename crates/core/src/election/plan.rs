@@ -46,7 +46,7 @@ impl Election {
     fn next_write(&self) -> (Time, Step) {
         const AT_ONCE: Time = Time(0);
         const NOT_NOW: (Time, Step) = (Time::NEVER, Step::Read);
-        if self.ghost.is_some() {
+        if self.ghost.is_some() && !self.is(Mutant::NeverRevokes) {
             return (AT_ONCE, Step::Revoke);
         }
         match self.phase {

@@ -1,6 +1,6 @@
 //! What an observation means: whose record it is, and what that changes.
 
-use crate::backend::{Contents, Expiry, Intent, Observed};
+use crate::backend::{Contents, Expiry, Intent, Observed, Version};
 use crate::record::{Nonce, Record, Token};
 use crate::time::Time;
 
@@ -51,6 +51,7 @@ impl Election {
             Whose::Ours => self.settle_ours(now, &observed),
             Whose::OurTake => {
                 let token = observed.record().map_or(0, |record| record.token);
+                self.note_stored(version.clone());
                 self.own.acknowledge(observed.record().map(|record| record.nonce));
                 if self.is(Mutant::LeadsOnRead) {
                     self.phase =
@@ -78,12 +79,44 @@ impl Election {
         self.own.resolve(|attempt| attempt.expected == version);
     }
 
-    /// Who does not lead now cannot tell from its own record, once the store may have gone back to it, that
-    /// nobody led in between: it waits like everybody else.
+    /// A candidate that does not lead now cannot tell from its own record, once the store may have gone
+    /// back to it, that nobody led in between: it waits like everybody else.
     fn may_have_been_forgotten(&self, observed: &Observed) -> bool {
         let leads = matches!(self.phase, Phase::Leading(_));
-        let restored = self.forgets && self.own.version.as_ref() != Some(&observed.version);
+        let restored = self.forgets && !self.is_unbroken(observed);
         !leads && (restored || observed.expiry == Expiry::Suspended)
+    }
+
+    /// Whether this record of ours is still the state that our write left: the store has not gone back
+    /// since. A write is applied in the reign of the version it names, and in no other.
+    fn is_unbroken(&self, observed: &Observed) -> bool {
+        let nonce = observed.record().map(|record| record.nonce);
+        let attempt = nonce.and_then(|nonce| self.own.attempt(nonce));
+        if self.is(Mutant::ClaimsInAnyReign) && attempt.is_some() {
+            return true;
+        }
+        let written = match attempt {
+            Some(attempt) => attempt.expected.reign(),
+            None => self.own.version.as_ref().and_then(Version::reign),
+        };
+        match (written, observed.version.reign()) {
+            (Some(written), Some(read)) => written == read,
+            _ => self.own.version.as_ref() == Some(&observed.version),
+        }
+    }
+
+    /// A write of ours is known to be what this version names.
+    pub(super) fn note_stored(&mut self, version: Version) {
+        self.reign = version.shared_reign();
+        self.own.version = Some(version);
+    }
+
+    /// Whether a record that names us may be one of our own that the store went back to, although its
+    /// nonce is unknown: a follower forgets the nonces of its past terms. A leader remembers its own, so
+    /// that to it an unknown one is a copy's in any reign: it would otherwise contend with its copy.
+    fn may_be_of_a_past_term(&self, observed: &Observed) -> bool {
+        let went_back = self.reign.is_some() && observed.version.shared_reign() != self.reign;
+        self.phase == Phase::Following && went_back
     }
 
     fn is_of_a_later_term(&self, observed: &Observed) -> bool {
@@ -106,6 +139,9 @@ impl Election {
         }
         if self.own.attempt(nonce).is_some() {
             self.own.recognise(Some(nonce));
+        }
+        if observed.expiry != Expiry::Suspended && self.forgets {
+            self.note_stored(observed.version.clone());
         }
         if let (Phase::Leading(term), Expiry::Suspended) = (&mut self.phase, observed.expiry) {
             term.renew_at = now;
@@ -151,6 +187,7 @@ impl Election {
             _ if self.own.recognises(record.nonce) && !self.is_past(record) => Whose::Ours,
             _ if self.is(Mutant::OwnByIncarnation) && self.names_us(record) => Whose::Ours,
             _ if self.was_ours(record) => Whose::OurPast,
+            _ if self.names_us(record) && self.may_be_of_a_past_term(observed) => Whose::OurPast,
             _ if self.is_copys(record, observed.expiry) => Whose::Copy,
             _ => Whose::Stranger,
         }

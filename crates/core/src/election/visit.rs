@@ -47,9 +47,12 @@ impl Election {
         if self.refused.as_ref().is_some_and(|version| !named(version)) {
             self.refused = None;
         }
-        if !self.forgets {
-            self.own.version = None;
-        }
+        // Of a version in a reign only the reign is compared.
+        self.own.version = match self.own.version.as_ref().map(Version::reign) {
+            _ if !self.forgets => None,
+            Some(Some(reign)) => Some(Version::absent().in_reign(reign)),
+            _ => self.own.version.take(),
+        };
     }
 
     /// The longest that belief rests on a write that was sent.
@@ -99,6 +102,8 @@ impl Visit for Election {
             refused,
             cool_until,
             own,
+            // There are few, and they only grow.
+            reign: _,
             ghost,
             copied: _,
             highest,

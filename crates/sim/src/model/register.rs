@@ -16,10 +16,18 @@ pub(crate) struct Register {
     pub leases: Vec<Lease>,
     /// The greatest token of any term.
     pub greatest: Token,
-    /// What an administrator saved.
+    /// What an administrator saved, or a store that forgets may go back to.
     pub saved: Option<Record>,
+    /// The version under which a store that forgets held that.
+    pub saved_as: Version,
     /// What is stored was put back.
     pub put_back: bool,
+    /// How often the store went back.
+    pub reign: u8,
+    /// What is stored was written before it went back last, and not adopted since.
+    pub suspended: bool,
+    /// It may go back to an earlier term.
+    pub older_terms: bool,
 }
 
 /// A lease that the store keeps, named by the nonce of the Take it was granted for.
@@ -42,7 +50,7 @@ pub(crate) struct Effect {
 }
 
 impl Register {
-    pub(crate) fn new(mode: Mode) -> Self {
+    pub(crate) fn new(mode: Mode, older_terms: bool) -> Self {
         Self {
             mode,
             version: Version::absent(),
@@ -50,20 +58,39 @@ impl Register {
             leases: Vec::new(),
             greatest: 0,
             saved: None,
+            saved_as: Version::absent(),
             put_back: false,
+            reign: 0,
+            suspended: false,
+            older_terms,
         }
     }
 
     pub(crate) fn observe(&self) -> Observed {
         Observed {
-            version: self.version.clone(),
+            version: self.named(),
             contents: self.record.clone().map_or(Contents::Absent, Contents::Record),
             expiry: match self.mode {
                 Mode::ByObserver => Expiry::ByObserver,
                 Mode::ByServer => Expiry::ByServer,
+                Mode::Forgets if self.suspended || self.record.is_none() => Expiry::Suspended,
+                Mode::Forgets => Expiry::ByObserver,
             },
-            token_floor: None,
+            // A clock, which does not go back with the store.
+            token_floor: (self.mode == Mode::Forgets).then_some(self.greatest),
         }
+    }
+
+    fn named(&self) -> Version {
+        match self.mode {
+            Mode::Forgets => self.version.clone().in_reign(&[self.reign]),
+            Mode::ByObserver | Mode::ByServer => self.version.clone(),
+        }
+    }
+
+    /// Whether a write that names this version replaces what is stored now.
+    fn is_present(&self, expected: &Version) -> bool {
+        *expected == self.version && expected.reign() == self.named().reign()
     }
 
     /// A candidate sends this. A store that keeps leases grants one for every Take before it applies it; here at
@@ -84,9 +111,9 @@ impl Register {
     /// another lease.
     pub(crate) fn may_apply(&self, write: &Write, absent_again: bool, sent_again: bool) -> bool {
         let Write { expected, change } = write;
-        let matches = *expected == self.version || expected.is_absent() && absent_again;
+        let matches = self.is_present(expected) || expected.is_absent() && absent_again;
         match (self.mode, change.intent) {
-            (Mode::ByObserver, _) => matches,
+            (Mode::ByObserver | Mode::Forgets, _) => matches,
             (Mode::ByServer, Intent::Take) => sent_again || self.has_lease(change.record.nonce),
             (Mode::ByServer, Intent::Revoke) => self.has_lease(change.record.nonce),
             (Mode::ByServer, Intent::Renew | Intent::Release) => *expected == self.version,
@@ -106,7 +133,7 @@ impl Register {
             self.revoke(change.record.nonce);
             return Some(Effect::default());
         }
-        if *expected != self.version {
+        if !self.is_present(expected) {
             return None;
         }
         let granted = self.has_lease(change.record.nonce);
@@ -122,10 +149,11 @@ impl Register {
             (Mode::ByServer, Intent::Adopt | Intent::Revoke) => return None,
             (Mode::ByServer, Intent::Renew) => self.refresh(),
             (Mode::ByServer, Intent::Release) => self.delete(),
-            (Mode::ByServer, Intent::Take) | (Mode::ByObserver, _) => {
+            (Mode::ByServer, Intent::Take) | (Mode::ByObserver | Mode::Forgets, _) => {
                 self.version = fresh();
                 self.record = Some(record);
                 self.put_back = false;
+                self.suspended = false;
             }
         }
         Some(effect)
@@ -148,11 +176,19 @@ impl Register {
             }
             Intent::Renew => {
                 effect.reasserted = true;
-                let over_another = held.is_some() || stored > record.token;
+                // An older leader's record, which the store went back to, is not another leader.
+                let held = held.is_some() && self.mode != Mode::Forgets;
+                let over_another = held || stored > record.token;
                 effect.broken = over_another.then_some(Rule::Extension);
             }
             Intent::Release => effect.broken = (!is_own).then_some(Rule::Release),
-            Intent::Adopt => effect.broken = held.is_some().then_some(Rule::Release),
+            Intent::Adopt => {
+                let changed = held.is_some_and(|held| {
+                    self.mode != Mode::Forgets
+                        || (held.nonce, held.token) != (record.nonce, record.token)
+                });
+                effect.broken = changed.then_some(Rule::Release);
+            }
             Intent::Revoke => {}
         }
         effect
@@ -161,6 +197,16 @@ impl Register {
     /// An administrator saves what is stored.
     pub(crate) fn save(&mut self) {
         self.saved = self.record.clone();
+        self.saved_as = self.version.clone();
+    }
+
+    /// The store goes back to what it held before, and another reign begins.
+    pub(crate) fn go_back(&mut self) {
+        self.record = self.saved.take();
+        self.version = std::mem::replace(&mut self.saved_as, Version::absent());
+        self.put_back = true;
+        self.suspended = true;
+        self.reign += 1;
     }
 
     /// What was saved is stored again, under a new version.
@@ -172,6 +218,9 @@ impl Register {
 
     /// What was saved of the term that lasts.
     pub(crate) fn saved(&self) -> Option<&Record> {
+        if self.older_terms {
+            return self.saved.as_ref();
+        }
         let held = self.record.as_ref().filter(|record| record.holder.is_some())?;
         self.saved.as_ref().filter(|saved| saved.token == held.token)
     }
@@ -180,6 +229,7 @@ impl Register {
     pub(crate) fn prune(&mut self) {
         if self.saved().is_none() {
             self.saved = None;
+            self.saved_as = Version::absent();
         }
     }
 
@@ -226,10 +276,25 @@ impl Register {
 
 impl Visit for Register {
     fn visit(&mut self, see: &mut dyn FnMut(Atom<'_>)) {
-        let Self { mode: _, version, record, leases, greatest, saved, put_back: _ } = self;
+        let Self {
+            mode,
+            version,
+            record,
+            leases,
+            greatest,
+            saved,
+            saved_as,
+            put_back: _,
+            reign: _,
+            suspended: _,
+            older_terms: _,
+        } = self;
         version.visit(see);
         record.visit(see);
         saved.visit(see);
+        if *mode == Mode::Forgets {
+            saved_as.visit(see);
+        }
         for Lease { nonce, age: _ } in leases {
             nonce.visit(see);
         }

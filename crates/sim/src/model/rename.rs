@@ -98,7 +98,11 @@ impl Names {
             Atom::Nonce(nonce) => *nonce = Nonce(u128::from(number(&mut self.nonces, nonce))),
             Atom::Version(version) if version.is_absent() => {}
             Atom::Version(version) => {
-                *version = Version::number(number(&mut self.versions, version));
+                let name = Version::number(number(&mut self.versions, version));
+                *version = match version.reign() {
+                    Some(reign) => name.in_reign(reign),
+                    None => name,
+                };
             }
             Atom::Incarnation(Incarnation(0)) => {}
             Atom::Incarnation(life) => *life = incarnation(number(&mut self.incarnations, life)),

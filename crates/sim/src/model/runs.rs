@@ -60,6 +60,7 @@ const BASE: Setup = Setup {
     restarts: 0,
     deletes: 0,
     restores: 0,
+    older_terms: false,
     copies: false,
     mutant: None,
 };
@@ -90,6 +91,11 @@ fn safe() -> Vec<Run> {
         run("observer-withdraw", Setup { withdraws: true, ..plain }, OVER),
         // Without zombies: a re-assertion that lands after its term is taken for a copy's, as after a deletion.
         run("observer-restore", Setup { restores: 1, ..plain.clone() }, OLD_COPY),
+        run(
+            "forgets",
+            Setup { mode: Mode::Forgets, lease: 3, rates: &[EQUAL], restores: 1, ..plain.clone() },
+            OLD_COPY,
+        ),
         run("observer-delete", Setup { deletes: 1, copies: true, ..one }, AGAIN),
         run("observer-equal", Setup { lease: 3, rates: &[EQUAL], ..observer }, OVER_LATE),
         run("server-late", Setup { late: true, zombies: 0, ..server.clone() }, OVER),
@@ -118,6 +124,7 @@ pub fn all() -> Vec<Run> {
     let mut runs = safe();
     runs.extend(beyond());
     runs.push(old_copy());
+    runs.push(claimed());
     runs.push(residue());
     runs.extend(mutants());
     runs
@@ -135,6 +142,22 @@ fn residue() -> Run {
         ..BASE
     };
     Run { setup, breaks: &[Rule::Copy], needs: &[] }
+}
+
+/// A lost Take is claimed after the store went back to it, although another leads by then.
+fn claimed() -> Run {
+    let setup = Setup {
+        name: "forgets-mutant-claims-in-any-reign",
+        mode: Mode::Forgets,
+        lease: 3,
+        rates: &[EQUAL],
+        zombies: 0,
+        restores: 1,
+        older_terms: true,
+        mutant: Some(Mutant::ClaimsInAnyReign),
+        ..BASE
+    };
+    Run { setup, breaks: &[Rule::Belief], needs: &[] }
 }
 
 /// An older write of one's own that an administrator puts back is taken for a copy's.

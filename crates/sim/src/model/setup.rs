@@ -14,6 +14,9 @@ pub enum Mode {
     ByObserver,
     /// The store, by its own.
     ByServer,
+    /// The other candidate, by its clock; and the store may go back to an older state, under its old
+    /// version and in another reign.
+    Forgets,
 }
 
 /// Any number of times.
@@ -57,8 +60,10 @@ pub struct Setup {
     /// How often an administrator may delete the record once both candidates saw its holder, if not its last renewal.
     pub deletes: u8,
     /// How often an administrator may save the record of a leader and put it back while the term lasts, once the other
-    /// candidate saw a newer one.
+    /// candidate saw a newer one. How often a store that forgets may go back to such a record.
     pub restores: u8,
+    /// The store may also go back to a record of an earlier term.
+    pub older_terms: bool,
     /// A candidate may take a record of its own for a copy's, and go on under a new incarnation.
     pub copies: bool,
     /// The deliberate defect of the run, if any.
@@ -72,7 +77,7 @@ impl Setup {
     #[must_use]
     pub fn tick(&self) -> Duration {
         match self.mode {
-            Mode::ByObserver => Duration::from_millis(1001),
+            Mode::ByObserver | Mode::Forgets => Duration::from_millis(1001),
             Mode::ByServer => Duration::from_millis(1000),
         }
     }
@@ -106,7 +111,7 @@ impl Setup {
         let within = |rates: &Rates| {
             let [a, b] = rates.candidates.map(f64::from);
             match self.mode {
-                Mode::ByObserver => a.max(b) / a.min(b) <= bounds.clock_rate_ratio,
+                Mode::ByObserver | Mode::Forgets => a.max(b) / a.min(b) <= bounds.clock_rate_ratio,
                 Mode::ByServer => {
                     f64::from(rates.store) / a.min(b) <= bounds.store_clock_rate_ratio
                 }
@@ -130,12 +135,12 @@ impl Setup {
         let capabilities = Capabilities {
             push: Push::None,
             lease_clock: match self.mode {
-                Mode::ByObserver => LeaseClock::Observers,
+                Mode::ByObserver | Mode::Forgets => LeaseClock::Observers,
                 Mode::ByServer => LeaseClock::Store,
             },
             sees_deaths: false,
             floor_is_history: false,
-            forgets: false,
+            forgets: self.mode == Mode::Forgets,
             min_lease_duration: Duration::ZERO,
             lease_duration_step: Duration::from_nanos(1),
             default_timing: TimingSettings::default(),

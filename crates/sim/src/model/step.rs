@@ -2,7 +2,7 @@
 
 use leasehold_core::{Action, ErrorKind, Input, Intent, Nonce, Observed, Outcome, Token, Version};
 
-use super::setup::{ANY, Setup, incarnation};
+use super::setup::{ANY, Mode, Setup, incarnation};
 use super::world::{Node, Reply, Rule, Wire, World, Write};
 
 /// What happens next. Candidates are 0 and 1.
@@ -37,7 +37,7 @@ pub enum Step {
     Delete,
     /// An administrator saves the record.
     Save,
-    /// An administrator puts back what was saved.
+    /// An administrator puts back what was saved, or the store goes back to it.
     PutBack,
 }
 
@@ -111,10 +111,16 @@ impl World {
         if self.deletes > 0 && self.is_holder_known() {
             steps.push(Step::Delete);
         }
-        if self.restores > 0 && self.register.saved().is_none() && self.is_holder_known() {
+        let holder = self.register.record.as_ref().and_then(|record| record.holder.as_ref());
+        let may_save = match setup.older_terms {
+            true => holder.is_some_and(|holder| !holder.is_unknown()),
+            false => self.is_holder_known(),
+        };
+        if self.restores > 0 && self.register.saved().is_none() && may_save {
             steps.push(Step::Save);
         }
-        if self.is_saved_outdated() {
+        let goes_back = setup.mode == Mode::Forgets && self.is_saved_replaced();
+        if goes_back || self.is_saved_outdated() {
             steps.push(Step::PutBack);
         }
     }
@@ -131,6 +137,11 @@ impl World {
             told || node.election.observed().is_some_and(shows)
         });
         !known && stored != nonce
+    }
+
+    /// What was saved is not stored any more.
+    fn is_saved_replaced(&self) -> bool {
+        self.register.saved().is_some() && self.register.saved_as != self.register.version
     }
 
     fn steps_of(&self, x: usize, setup: &Setup, steps: &mut Vec<Step>) {
@@ -230,6 +241,7 @@ impl World {
                 self.restores -= 1;
                 self.register.save();
             }
+            Step::PutBack if setup.mode == Mode::Forgets => self.register.go_back(),
             Step::PutBack => {
                 let version = Version::number(self.fresh.version);
                 self.fresh.version += 1;

@@ -119,7 +119,7 @@ impl World {
         };
         let mut world = Self {
             nodes: [node(1)?, node(2)?],
-            register: Register::new(setup.mode),
+            register: Register::new(setup.mode, setup.older_terms),
             rates,
             fresh: Fresh { nonce: 1, version: 1, incarnation: 3 },
             restarts: setup.restarts,

@@ -5,6 +5,7 @@ mod idle;
 mod pitfalls;
 mod races;
 mod refusals;
+mod reigns;
 mod rules;
 mod table;
 mod waits;
@@ -43,6 +44,8 @@ struct Play {
     contents: Contents,
     expiry: Expiry,
     floor: Option<Token>,
+    /// The reign of a store that names them.
+    reign: Option<u8>,
     nonces: u128,
 }
 
@@ -98,6 +101,7 @@ impl Play {
             contents: Contents::Absent,
             expiry: Expiry::ByObserver,
             floor: None,
+            reign: None,
             nonces: 1,
         }
     }
@@ -147,6 +151,10 @@ impl Play {
             Contents::Absent => Version::absent(),
             _ => Version::number(self.version),
         };
+        let version = match self.reign {
+            Some(reign) => version.in_reign(&[reign]),
+            None => version,
+        };
         let contents = self.contents.clone();
         Observed { version, contents, expiry: self.expiry, token_floor: self.floor }
     }
@@ -156,7 +164,8 @@ impl Play {
         match action {
             Action::Read => Input::Read(Ok(self.observed())),
             Action::Write { expected, change } => {
-                if *expected != self.observed().version {
+                let present = self.observed().version;
+                if *expected != present || expected.reign() != present.reign() {
                     return Input::Wrote(Ok(Outcome::Conflict));
                 }
                 self.store(change.record.clone());

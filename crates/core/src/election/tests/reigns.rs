@@ -1,0 +1,109 @@
+//! A store that goes back to older states, and names the reigns between.
+
+use super::*;
+
+/// A candidate at a store that forgets, over a lock that was released.
+fn forgetful() -> Play {
+    let mut play = Play::with(&Capabilities { forgets: true, ..capabilities() });
+    play.reign = Some(1);
+    play.store(record(None, 1, 1));
+    play.input(Input::Stand);
+    play
+}
+
+/// The store goes back to `record`, and a follower adopts it.
+fn goes_back_to(play: &mut Play, record: &Record) {
+    play.reign = play.reign.map(|reign| reign + 1);
+    play.expiry = Expiry::Suspended;
+    play.store(record.clone());
+}
+
+#[test]
+fn a_take_whose_answer_was_lost_is_claimed_in_the_same_reign() {
+    let mut play = forgetful();
+    play.turn();
+    assert_eq!(intent(&play.lose_answer()), Some(Intent::Take));
+    let taken = play.stored().nonce;
+    play.wait(P);
+    let actions = play.run();
+    assert_eq!(intents(&actions), [None, Some(Intent::Renew)]);
+    assert_eq!(play.leadership().unwrap().token, 2);
+    assert_ne!(play.stored().nonce, taken);
+}
+
+#[test]
+fn a_take_whose_answer_was_lost_is_not_claimed_once_the_store_went_back() {
+    let mut play = forgetful();
+    play.turn();
+    let Action::Write { change: take, .. } = play.lose_answer() else { panic!() };
+    // Another led since, and that was forgotten.
+    goes_back_to(&mut play, &take.record);
+    let actions = play.run_for(L - P);
+    assert!(actions.iter().all(|action| *action == Action::Read), "{actions:?}");
+    assert!(!play.election.copied());
+    play.run_for(3 * P);
+    assert_eq!(play.leadership().unwrap().token, 3);
+}
+
+#[test]
+fn a_renewal_whose_answer_was_lost_keeps_a_claim_in_the_same_reign() {
+    let mut play = forgetful();
+    play.turn();
+    play.lose_answer();
+    play.wait(P);
+    play.turn();
+    assert_eq!(intent(&play.lose_answer()), Some(Intent::Renew));
+    play.wait(P);
+    assert_eq!(intents(&play.run()), [None, Some(Intent::Renew)]);
+    assert_eq!(play.leadership().unwrap().token, 2);
+}
+
+#[test]
+fn a_leader_stays_one_when_the_store_goes_back_by_many_renewals() {
+    let mut play = forgetful();
+    play.run();
+    let old = play.stored().clone();
+    for _ in 0..10 {
+        play.wait(P);
+        play.run();
+    }
+    goes_back_to(&mut play, &old);
+    play.wait(P);
+    play.run();
+    assert_eq!(play.leadership().unwrap().token, old.token);
+    assert_ne!(play.stored().nonce, old.nonce, "it has asserted its record again");
+    assert!(!play.election.copied());
+}
+
+#[test]
+fn a_record_of_a_past_term_is_a_copys_only_in_the_reign_of_that_term() {
+    for (goes_back, copied) in [(true, false), (false, true)] {
+        let mut play = forgetful();
+        play.run();
+        let old = play.stored().clone();
+        play.input(Input::Stop);
+        play.input(Input::Drained);
+        play.run();
+        assert_eq!(play.stored().holder, None, "released");
+        if goes_back {
+            goes_back_to(&mut play, &old);
+        } else {
+            play.store(old.clone());
+        }
+        play.run_for(2 * P);
+        assert_eq!(play.election.copied(), copied);
+    }
+}
+
+/// To a leader an unknown nonce of its own incarnation is a copy's in any reign: it would contend with it.
+#[test]
+fn a_copy_of_a_leader_is_noticed_after_the_store_went_back() {
+    let mut play = forgetful();
+    play.run();
+    let copys = Record { nonce: Nonce(77), ..play.stored().clone() };
+    goes_back_to(&mut play, &copys);
+    play.wait(P);
+    play.run();
+    assert!(play.leadership().is_none());
+    assert!(play.election.copied());
+}
