@@ -56,7 +56,7 @@ pub fn lock(etcd: &Etcd, name: &str) -> EtcdLock {
 }
 
 pub fn open(url: &str) -> EtcdLock {
-    leasehold::etcd::open(&LockUrl::parse(url).unwrap()).unwrap()
+    leasehold::etcd::EtcdUrl::try_from(&LockUrl::parse(url).unwrap()).unwrap().lock().unwrap()
 }
 
 pub fn random() -> u128 {

@@ -12,16 +12,6 @@ use crate::args::ConformanceArgs;
 use crate::exit;
 use crate::signals::{Request, Signals};
 
-/// What its help says behind the flags.
-pub const HELP: &str = "\
-Nothing is done to the servers, and nothing to the lock itself: cases that need that are listed as not tested. A host \
-that is busy with other work makes cases late. A signal ends it, and what the cases made is removed; a second one ends \
-it at once.
-
-Exits with 0 if every case that ran ended as expected and with 78 if one did not; 64 the command line is wrong, 69 the \
-store cannot be reached, or went away meanwhile, 77 it denied access, 78 the URL is wrong, 80 the verdicts cannot be \
-written, 128+n it was ended by signal n.";
-
 /// Runs the cases and prints what each found. Returns the exit code.
 #[must_use]
 pub fn main(args: &ConformanceArgs) -> u8 {

@@ -37,6 +37,8 @@ pub mod run;
 pub mod runtime;
 pub mod signals;
 pub mod status;
+mod timing;
+mod version;
 #[cfg(target_os = "linux")]
 pub mod waiting;
 pub mod watch;

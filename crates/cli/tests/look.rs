@@ -11,7 +11,8 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use common::{PATIENCE, Scene, denied, eventually, freeze, signal, thaw, without_caveat};
-use leasehold::{StoreTraits, Timing, TimingSettings};
+use leasehold::TimingSettings;
+use leasehold::timing::{StoreTraits, Timing};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -228,7 +229,7 @@ fn bench_says_at_once_that_it_may_not_write() {
     assert!(errors.contains("Permission denied") && !errors.contains("left over"), "{errors}");
 }
 
-#[cfg(feature = "kubernetes")]
+#[cfg(feature = "k8s")]
 #[test]
 fn explain_needs_no_cluster() {
     let scene = Scene::new();

@@ -13,7 +13,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::{PATIENCE, Scene, alive, eventually, signal};
-use leasehold::{Change, Intent, LockBackend, Outcome, Record, is_hidden};
+use leasehold::backend::{Change, Intent, LockBackend, Outcome, Record};
+use leasehold::status::is_hidden;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -200,7 +201,7 @@ fn hostile_names_of_files_and_locks_are_shown_on_their_line() {
     let text = String::from_utf8(listed.stdout).unwrap();
     assert_eq!((listed.status.code(), text.lines().count()), (Some(78), 4), "{text}");
     assert_eq!(text.matches("broken: ").count(), 2, "{text}");
-    let escaped = leasehold::LockUrl::escape(name);
+    let escaped = leasehold::url::LockUrl::escape(name);
     let lock = format!("file:{}/{escaped}", scene.dir().display());
     fs::remove_file(scene.path(name)).unwrap();
     for arguments in [
@@ -570,7 +571,7 @@ fn a_foreign_identity_that_changes_all_the_time_fills_no_log() {
     let scene = Scene::new();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let lock = leasehold::file::FileLock::open(scene.path("lock")).unwrap();
-    let mut version = leasehold::Version::absent();
+    let mut version = leasehold::backend::Version::absent();
     let mut write = |count: u64| {
         let object = json!({ "nonce": format!("{count:032x}") });
         let mut fields = record(&format!("node-{count}"));

@@ -50,7 +50,7 @@ pub use race::{Race, race};
 pub use record::{Holder, Incarnation, MAX_TOKEN, Nonce, RECORD_VERSION, Record, Token};
 #[cfg(feature = "driver")]
 pub use runtime::{
-    BootClock, Builder, Counters, Deadlines, Elector, Finished, Held, Leader, Leading,
+    BootClock, Builder, Counters, Deadlines, Elector, Finished, Held, Leader, LeaderInfo,
     MemoryBuilder, MemoryLock, Observer, Role, Status, StopReason, Term, host_name, testing,
 };
 pub use small_file::read_small_file;

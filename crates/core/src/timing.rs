@@ -16,6 +16,9 @@ pub const MAX_LEASE_DURATION: Duration = Duration::from_secs(3600);
 /// The shortest lease duration from which all other durations can be derived.
 const MIN_DERIVED: Duration = Duration::from_secs(1);
 
+/// The longest retry period that is derived: a leader is heard of that often, however long its lease.
+const MAX_DERIVED_PERIOD: Duration = Duration::from_secs(10);
+
 /// The smallest clock margin: covers timer oversleep and the time a kill takes.
 const MIN_MARGIN: Duration = Duration::from_millis(250);
 
@@ -317,12 +320,23 @@ impl TimingSettings {
         Self { lease_duration: Some(duration), ..Self::default() }
     }
 
-    /// These settings, with a store's own defaults for what was not chosen. Once a lease duration is chosen
-    /// the store's defaults no longer fit, and everything else is derived from it.
+    /// These settings, with a store's own defaults for what was not chosen.
+    ///
+    /// Once a lease duration is chosen, the other durations are derived from it and not taken from
+    /// the store, except that the retry period keeps its share of the store's lease duration: a
+    /// store that is polled less often because requests cost money stays so.
     #[must_use]
     pub fn or(self, defaults: &Self) -> Self {
-        if self.lease_duration.is_some() {
-            return self;
+        if let Some(lease_duration) = self.lease_duration {
+            let retry_period = self.retry_period.or_else(|| {
+                let period = defaults.period_for(lease_duration)?;
+                let derived = self.derive(lease_duration);
+                let attempts = derived.request_timeout.saturating_mul(3);
+                let room = derived.renew_deadline.saturating_sub(attempts);
+                // What leaves no room for a lost reply is derived, and judged, as on any store.
+                Some(period.min(room)).filter(|period| !period.is_zero())
+            });
+            return Self { retry_period, ..self };
         }
         Self {
             lease_duration: defaults.lease_duration,
@@ -346,10 +360,19 @@ impl TimingSettings {
                 rule: format!(
                     "lease duration {lease_duration:?} is below 1s, where the other durations are not derived: choose all of them"
                 ),
-                nearest: timing.nearest(),
+                nearest: self.derive(MIN_DERIVED).nearest(),
             });
         }
         timing.check().map_err(|rule| InvalidTiming { rule, nearest: timing.nearest() })
+    }
+
+    /// The retry period that has the same share of this lease duration as it has of the chosen one.
+    fn period_for(&self, lease_duration: Duration) -> Option<Duration> {
+        let (lease, period) = (self.lease_duration?, self.retry_period?);
+        let nanos = period.as_nanos().checked_mul(lease_duration.as_nanos())?;
+        let scaled = u64::try_from(nanos.checked_div(lease.as_nanos())?).ok()?;
+        let longest = period.max(MAX_DERIVED_PERIOD);
+        Some(floor_us(Duration::from_nanos(scaled)).min(longest))
     }
 
     fn derive(&self, lease_duration: Duration) -> Timing {
@@ -363,7 +386,7 @@ impl TimingSettings {
         Timing {
             lease_duration,
             renew_deadline,
-            retry_period: self.retry_period.unwrap_or(period.min(Duration::from_secs(10))),
+            retry_period: self.retry_period.unwrap_or(period.min(MAX_DERIVED_PERIOD)),
             request_timeout: self.request_timeout.unwrap_or(period.min(Duration::from_secs(5))),
             stop_grace: self.stop_grace.unwrap_or(rest.min(Duration::from_secs(30))),
             clock_margin,

@@ -3,13 +3,13 @@
 use std::env;
 use std::path::Path;
 
+use async_trait::async_trait;
+use leasehold_core::{Error, LockBackend, Token, printable, read_small_file};
+pub use leasehold_etcd::*;
 use percent_encoding::percent_decode_str;
 
-use leasehold_core::{printable, read_small_file};
-pub use leasehold_etcd::*;
-
-use crate::url::invalid;
-use crate::{Error, Listed, LockBackend, LockUrl};
+use crate::lock_url::{LockUrl, for_one_lock, invalid};
+use crate::opened::{Listed, Opened, StoreUrl};
 
 const PARAMETERS: &[&str] =
     &["user", "password_env", "password_file", "ca", "cert", "key", "token_floor"];
@@ -17,47 +17,71 @@ const PARAMETERS: &[&str] =
 /// The port of an endpoint that names none.
 const PORT: u16 = 2379;
 
-/// Opens the lock that an `etcd:` or `etcds:` URL names: `etcd://h1:2379,h2:2379/jobs/nightly`.
+/// An `etcd:` or `etcds:` URL, parsed: `etcd://h1:2379,h2:2379/jobs/nightly`.
 ///
-/// The hosts are members of one cluster; name all of them, so that one may fail. The path without its first slash is
-/// the name of the election, as `etcdctl elect` takes it (`etcd://h//jobs` for a name that begins with a slash).
-/// `etcds:` speaks TLS.
+/// The hosts are members of one cluster; name all of them, so that one may fail. The path without
+/// its first slash is the name of the election, as `etcdctl elect` takes it (`etcd://h//jobs` for a
+/// name that begins with a slash). `etcds:` uses TLS.
 ///
 /// | parameter | |
 /// |---|---|
 /// | `user` | log in as this user (or `etcd://user@host/…`) |
 /// | `password_env` | the environment variable with its password |
-/// | `password_file` | the file with its password, without a newline at the end; read at every login |
+/// | `password_file` | the file with its password; a newline at its end is ignored; read at every login |
 /// | `ca` | PEM file: trust only what it signed (else what the system trusts) |
 /// | `cert`, `key` | PEM files: show this certificate |
-/// | `token_floor` | tokens up to this may have been used; nobody contends before the store's revision is there |
-///
-/// # Errors
-/// `Invalid`: an unknown parameter, no host, no name, a file that cannot be read, or options that do not fit together.
-/// Contacts nobody.
-pub fn open(url: &LockUrl) -> Result<EtcdLock, Error> {
-    url.allow_parameters(PARAMETERS)?;
-    let lock = cluster(url)?.lock(&url.name()?)?;
-    match url.token_floor()? {
-        Some(floor) => lock.token_floor(floor),
-        None => Ok(lock),
+/// | `token_floor` | tokens up to this may have been used; nobody contends before the store's revision is above it |
+#[derive(Clone, Debug)]
+pub struct EtcdUrl {
+    members: EtcdOptions,
+    name: String,
+    token_floor: Option<Token>,
+}
+
+impl TryFrom<&LockUrl> for EtcdUrl {
+    type Error = Error;
+
+    /// Reads the files and the variable that the parameters name. Fails with `Invalid` for an
+    /// unknown parameter, no host, a file that cannot be read, or parameters that do not fit
+    /// together.
+    fn try_from(url: &LockUrl) -> Result<Self, Error> {
+        url.allow_parameters(PARAMETERS)?;
+        Ok(Self { members: members(url)?, name: url.name()?, token_floor: url.token_floor()? })
     }
 }
 
-/// The elections whose names begin with the URL's path.
-pub(crate) async fn list(url: &LockUrl) -> Result<Vec<Listed>, Error> {
-    let known: Vec<&str> =
-        PARAMETERS.iter().copied().filter(|known| *known != "token_floor").collect();
-    url.allow_parameters(&known)?;
-    let mut found = Vec::new();
-    for lock in cluster(url)?.elections(&url.name()?).await? {
-        found.push(Listed { name: lock.name().to_owned(), observed: lock.read().await });
+impl EtcdUrl {
+    /// Opens the lock. Contacts nobody.
+    ///
+    /// # Errors
+    /// `Invalid`: the name cannot be an election's, or an option is malformed.
+    pub fn lock(self) -> Result<EtcdLock, Error> {
+        let lock = self.members.build()?.lock(&self.name)?;
+        match self.token_floor {
+            Some(floor) => lock.token_floor(floor),
+            None => Ok(lock),
+        }
     }
-    Ok(found)
+}
+
+#[async_trait]
+impl StoreUrl for EtcdUrl {
+    async fn open(self: Box<Self>) -> Result<Opened, Error> {
+        Ok(Opened::new(self.lock()?))
+    }
+
+    async fn list(self: Box<Self>) -> Result<Vec<Listed>, Error> {
+        for_one_lock("token_floor", self.token_floor.is_some())?;
+        let mut found = Vec::new();
+        for lock in self.members.build()?.elections(&self.name).await? {
+            found.push(Listed { name: lock.name().to_owned(), observed: lock.read().await });
+        }
+        Ok(found)
+    }
 }
 
 /// The members that the URL names, and how to reach them.
-fn cluster(url: &LockUrl) -> Result<Etcd, Error> {
+fn members(url: &LockUrl) -> Result<EtcdOptions, Error> {
     let authority = url.authority().unwrap_or_default();
     let (login, hosts) = match authority.rsplit_once('@') {
         Some((login, hosts)) => (Some(login), hosts),
@@ -90,7 +114,7 @@ fn cluster(url: &LockUrl) -> Result<Etcd, Error> {
             None => options.user(user, password),
         };
     }
-    with_tls(url, options)?.build()
+    with_tls(url, options)
 }
 
 /// Whether what stands in the place of hosts holds an escaped '@', which no host does.
@@ -191,7 +215,7 @@ mod tests {
     use super::*;
 
     fn opened(url: &str) -> Result<EtcdLock, Error> {
-        open(&LockUrl::parse(url)?)
+        EtcdUrl::try_from(&LockUrl::parse(url)?)?.lock()
     }
 
     #[test]

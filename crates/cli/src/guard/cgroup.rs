@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use leasehold::printable;
+use leasehold::status::printable;
 use leasehold_guard::Cgroup;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;

@@ -50,7 +50,7 @@ pub use leasehold_guard::{Event, Exit, Instants, Outcome};
 
 use std::time::Duration;
 
-use leasehold::printable;
+use leasehold::status::printable;
 use leasehold_guard::{Depth, Process};
 
 /// Orphans of others, which end up with a subreaper and with the first process of a container.

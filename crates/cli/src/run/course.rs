@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use leasehold::{Loss, Time, printable};
+use leasehold::Loss;
+use leasehold::status::printable;
+use leasehold::timing::Time;
 use leasehold_guard::Process;
 use tracing::{debug, error, info, warn};
 

@@ -28,5 +28,5 @@ pub use elector::{Elector, Finished};
 pub use identity::host_name;
 pub use memory::{MemoryBuilder, MemoryLock};
 pub use observer::Observer;
-pub use status::{Counters, Leader, Leading, Role, Status};
+pub use status::{Counters, Leader, LeaderInfo, Role, Status};
 pub use term::{Deadlines, Held, StopReason, Term};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::{
+use leasehold_core::{
     Capabilities, Change, Clock, Diagnose, Error, ErrorKind, Finding, LockBackend, Observed,
     Outcome, Timing, Token, Version,
 };

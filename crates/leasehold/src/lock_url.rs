@@ -7,6 +7,9 @@ use std::path::PathBuf;
 use leasehold_core::{Error, ErrorKind, redacted};
 use percent_encoding::percent_decode_str;
 
+/// The longest name that every store takes, in bytes: that of an object in Kubernetes.
+const LONGEST_NAME: usize = 253;
+
 /// A parsed lock URL. Its parts are percent-decoded; `Debug` shows no password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct LockUrl {
@@ -95,7 +98,8 @@ impl LockUrl {
         Cow::Owned(if known { format!("{scheme}://…") } else { "…".to_owned() })
     }
 
-    /// The URL of a lock beside the one that `url` names: its path goes on with a dot and `name`, which is escaped.
+    /// The URL of a lock next to the one that `url` names: its path goes on with a dot and `name`,
+    /// which is escaped. A name that gets too long for some store is cut first.
     #[must_use]
     pub fn beside(url: &str, name: &str) -> String {
         let (path, query) = match url.split_once('?') {
@@ -103,10 +107,9 @@ impl LockUrl {
             None => (url, String::new()),
         };
         let name = Self::escape(name);
-        // Of an object in Kubernetes, at most so much is a name.
-        let room = 253_usize.saturating_sub(name.len() + 1);
+        let room = LONGEST_NAME.saturating_sub(name.len() + 1);
         let (before, last) = path.rsplit_once('/').unwrap_or(("", path));
-        if path.starts_with("k8s") && last.len() > room && last.is_ascii() {
+        if last.len() > room && last.is_ascii() && !last.contains('%') {
             let kept = last[..room].trim_end_matches(['.', '-']);
             return format!("{before}/{kept}.{name}{query}");
         }
@@ -130,8 +133,10 @@ impl LockUrl {
     }
 
     /// The path as a name, without the slash that it begins with, for stores whose names are text.
-    #[cfg(any(feature = "etcd", feature = "kubernetes"))]
-    pub(crate) fn name(&self) -> Result<String, Error> {
+    ///
+    /// # Errors
+    /// `Invalid`: it is not UTF-8.
+    pub fn name(&self) -> Result<String, Error> {
         let path = std::str::from_utf8(&self.path);
         let path = path.map_err(|_not_text| invalid("the name is not UTF-8".to_owned()))?;
         Ok(path.strip_prefix('/').unwrap_or(path).to_owned())
@@ -200,6 +205,17 @@ fn os_string(bytes: &[u8]) -> OsString {
 
 pub(crate) fn invalid(why: String) -> Error {
     Error::new(ErrorKind::Invalid, "use the lock URL", why)
+}
+
+/// A parameter that has no meaning where locks are listed.
+#[cfg(any(feature = "file", feature = "etcd", feature = "k8s"))]
+pub(crate) fn for_one_lock(parameter: &str, is_given: bool) -> Result<(), Error> {
+    if is_given {
+        return Err(invalid(format!(
+            "the parameter {parameter:?} is for one lock: leave it out to list"
+        )));
+    }
+    Ok(())
 }
 
 /// Schemes whose URLs name no host: there an `@` is a character like others.
