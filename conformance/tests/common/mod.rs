@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
-use leasehold::etcd::EtcdLock;
+use leasehold::etcd::{EtcdLock, EtcdUrl};
 use leasehold::{
     BoxStream, Change, Contents, Elector, Error, Holder, Incarnation, Intent, LockBackend, LockUrl,
     Nonce, Observed, Outcome, Record, TimingSettings, Version, Wall,
@@ -47,8 +47,14 @@ pub fn lock(etcd: &Etcd, name: &str) -> EtcdLock {
     open(&etcd.url(&etcd.endpoints(), name))
 }
 
+/// Nothing is contacted, so any runtime will do.
 pub fn open(url: &str) -> EtcdLock {
-    leasehold::etcd::EtcdUrl::try_from(&LockUrl::parse(url).unwrap()).unwrap().lock().unwrap()
+    let url = LockUrl::parse(url).unwrap();
+    let opening = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(EtcdUrl::try_from(&url).unwrap().lock()).unwrap()
+    };
+    std::thread::spawn(opening).join().unwrap()
 }
 
 pub fn random() -> u128 {

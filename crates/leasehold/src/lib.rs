@@ -194,7 +194,7 @@ pub mod doctor {
     //! Looks at locks and their stores from outside, without contending: which locks there are, and
     //! whether one can be relied on. `leasehold list` and `leasehold doctor` print what these return.
 
-    pub use leasehold_core::{Diagnose, Finding, Level, Race, race};
+    pub use leasehold_backend::{Diagnose, Finding, Level, Race, race};
 
     pub use crate::examine::{Examination, examine};
     pub use crate::list::list;
