@@ -2,7 +2,7 @@
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "each test file uses its share")]
 #![allow(clippy::unwrap_used, reason = "only tests are here")]
 
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -29,6 +29,14 @@ pub fn leasehold(words: &[&str]) -> Command {
     let mut command = Command::new(program);
     command.args(words).stdin(Stdio::null());
     command
+}
+
+/// Runs the command to its end. It may not panic, whatever becomes of it.
+pub fn output(command: &mut Command) -> Output {
+    let output = command.output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(!errors.contains("panicked at"), "{errors}");
+    output
 }
 
 /// A process that is killed with this.

@@ -7,8 +7,8 @@
 //! uninterruptible sleep, or one that this user may not signal. The resource that CMD writes to should check
 //! the fencing token.
 //!
-//! Linux only: `run`, its guard, and the conformance suite. Everything else only looks, and builds on macOS and Windows
-//! too.
+//! Linux only: `run`, its guard, and the conformance suite. Everything else only looks, and builds
+//! on macOS and Windows too.
 
 #[cfg(all(feature = "conformance", not(target_os = "linux")))]
 compile_error!("the conformance suite needs Linux: it freezes, kills and cuts off servers");

@@ -129,7 +129,8 @@ impl Candidate {
     async fn open(args: RunArgs) -> Result<Self, Error> {
         let lock = Lock::connect(&args.lock.lock).await?;
         let clock = BootClock::new();
-        // A pod's host is named as the pod, which is what its owner knows it by, whatever the store.
+        // A pod's host is named as the pod, which is what its owner knows it by, whatever the
+        // store.
         let in_pod = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
         let identity = args.identity.clone().or_else(|| in_pod.then(host_name));
         let mut builder = Elector::builder(lock.backend());

@@ -102,7 +102,7 @@ fn a_store_in_which_nobody_can_lead_has_no_story() {
         let lock = format!("file:{}", directory.join(name).display());
         let mut demo = denied(&scene, &directory);
         demo.args(["demo", "--plain", "--lease-duration", "1s", "--lock", &lock]);
-        let output = demo.output().unwrap();
+        let output = common::output(&mut demo);
         let errors = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(expected), "{name}: {errors}");
         assert!(errors.contains(says), "{errors}");
@@ -114,7 +114,7 @@ fn what_cannot_be_is_said_before_the_story() {
     let scene = Scene::new();
     let ran = |more: &[&str]| {
         let mut demo = command(Path::new(env!("CARGO_BIN_EXE_leasehold")), &scene);
-        let output = demo.args(["demo", "--plain"]).args(more).output().unwrap();
+        let output = common::output(demo.args(["demo", "--plain"]).args(more));
         let text = |bytes| String::from_utf8(bytes).unwrap();
         (text(output.stdout), text(output.stderr), output.status.code().unwrap())
     };

@@ -58,6 +58,7 @@ fn ended(command: &mut Command) -> Output {
         output
     });
     assert!(waited.status.code().is_some(), "it did not end by itself: {waited:?}");
+    common::no_panic(&waited.stderr);
     waited
 }
 
@@ -156,6 +157,7 @@ fn for_a_while(command: &mut Command) -> Output {
     }
     let status = child.0.wait().unwrap();
     let read = |file: &tempfile::NamedTempFile| fs::read(file.path()).unwrap();
+    common::no_panic(&read(&errors));
     Output { stdout: read(&file), stderr: read(&errors), status }
 }
 
@@ -410,7 +412,7 @@ fn a_leader_whose_record_is_replaced_by_a_poisoned_one_ends_with_a_documented_co
         (json!({ "token": -1 }), Some(78)),
     ] {
         let scene = Scene::new();
-        let log = scene.path("log");
+        let log = scene.path("run.log");
         let mut command = leasehold(&scene);
         command.args(["run", "--lock", &url(&scene, "lock"), "--lease-duration", "2s"]);
         command.args(["--", "sh", "-c", "echo $$ >> $PIDS; exec sleep 60"]);
@@ -583,7 +585,7 @@ fn a_foreign_identity_that_changes_all_the_time_fills_no_log() {
     };
     write(0);
     write(1);
-    let log = scene.path("log");
+    let log = scene.path("run.log");
     let mut command = leasehold(&scene);
     command.args(["run", "--lock", &url(&scene, "lock"), "--", "true"]);
     command.stderr(fs::File::create(&log).unwrap());

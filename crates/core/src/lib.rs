@@ -16,7 +16,9 @@ mod clock;
 mod election;
 mod error;
 mod fence;
+mod fit;
 #[cfg(feature = "model")]
+#[doc(hidden)]
 pub mod model;
 mod record;
 #[cfg(feature = "driver")]
@@ -32,6 +34,7 @@ pub use backend::{
 };
 pub use clock::{BoxFuture, Clock};
 #[cfg(feature = "mutants")]
+#[doc(hidden)]
 pub use election::Mutant;
 pub use election::{Action, Candidate, Election, Failure, Input, Leadership, Loss, View};
 pub use error::{Error, ErrorKind};

@@ -180,7 +180,6 @@ mod memory;
 mod opened;
 mod schemes;
 mod scratch;
-mod scratch_name;
 pub mod testing;
 
 use std::sync::Arc;

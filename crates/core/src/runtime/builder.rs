@@ -110,6 +110,7 @@ impl Builder {
 
     /// A deliberate defect, for tests that must find it.
     #[cfg(feature = "mutants")]
+    #[doc(hidden)]
     pub fn mutant(mut self, mutant: crate::election::Mutant) -> Self {
         self.mutant = Some(mutant);
         self

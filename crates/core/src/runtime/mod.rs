@@ -1,5 +1,6 @@
-//! Everything that needs tokio: the handles that programs hold, the driver between them and the election, the
-//! clock of the machine, the store in memory and the clock of tests. The rest of the crate is pure.
+//! Everything that needs tokio: the handles that programs hold, the driver between them and the
+//! election, the clock of the machine, the store in memory and the clock of tests. The rest of the
+//! crate is pure.
 
 mod atomic;
 mod boot_clock;

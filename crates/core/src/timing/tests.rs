@@ -1,7 +1,7 @@
 //! The rules of timing, its bounds, and the nearest valid set.
 
 use super::*;
-use crate::backend::{LeaseClock, Push};
+use crate::backend::{Capabilities, LeaseClock, Push};
 
 const fn s(seconds: u64) -> Duration {
     Duration::from_secs(seconds)

@@ -13,8 +13,9 @@ use leasehold_core::{
     Version,
 };
 
-const WHY: &str = "a lock in a local file needs Linux: it rests on locks of open files that end with \
-    their process, on notifications of a directory, and on file systems that are known to be local";
+const WHY: &str = "a lock in a local file needs Linux: it rests on locks of open files that \
+    end with their process, on notifications of a directory, and on file systems that are known \
+    to be local";
 
 /// A lock in a local file. There is none on this system: every way to open one fails.
 #[derive(Clone, Debug)]
