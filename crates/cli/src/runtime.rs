@@ -32,7 +32,7 @@ const STACK: usize = 2 * 1024 * 1024;
 /// process (`ulimit -s`) gives its first thread less. The limit itself stays as it is, for CMD.
 #[must_use]
 pub fn with_stack(command: impl FnOnce() -> u8 + Send + 'static) -> u8 {
-    let limit = getrlimit(Resource::Stack).current;
+    let limit = stack_limit();
     let enough = u64::try_from(STACK).unwrap_or(u64::MAX);
     if limit.is_none_or(|limit| limit >= enough) {
         return command();
@@ -48,6 +48,17 @@ pub fn with_stack(command: impl FnOnce() -> u8 + Send + 'static) -> u8 {
             exit::CONFIG
         }
     }
+}
+
+#[cfg(target_os = "linux")]
+fn stack_limit() -> Option<u64> {
+    rustix::process::getrlimit(rustix::process::Resource::Stack).current
+}
+
+/// Other systems give the first thread what a command needs.
+#[cfg(not(target_os = "linux"))]
+fn stack_limit() -> Option<u64> {
+    None
 }
 
 /// Makes sure that so many descriptors, and so many threads, are to be had, before anything begins: where none is left,
