@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use common::{Running, leasehold, output};
 use leasehold_conformance::fixture::Fixture;
-use leasehold_conformance::fixture::kubernetes::{Kubernetes, Options};
+use leasehold_conformance::stores::kubernetes::{Kubernetes, Options};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// Far below the plugin's own minutes, on a slow machine.

@@ -8,7 +8,7 @@ use std::process::Stdio;
 use std::sync::mpsc::{self, Receiver};
 
 use common::{PATIENCE, Running, eventually, leasehold, output};
-use leasehold_conformance::fixture::kubernetes::{Kubernetes, Options};
+use leasehold_conformance::stores::kubernetes::{Kubernetes, Options};
 use serde_json::Value;
 
 /// `leasehold watch`.

@@ -7,14 +7,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
-use leasehold::etcd::{EtcdLock, EtcdUrl};
-use leasehold::{
-    BoxStream, Change, Contents, Elector, Error, Holder, Incarnation, Intent, LockBackend, LockUrl,
-    Nonce, Observed, Outcome, Record, TimingSettings, Version, Wall,
+use leasehold::backend::{
+    BoxStream, Change, Contents, Holder, Incarnation, Intent, LockBackend, Nonce, Observed,
+    Outcome, Record, Version,
 };
+use leasehold::etcd::{EtcdLock, EtcdUrl};
+use leasehold::timing::Wall;
+use leasehold::url::LockUrl;
+use leasehold::{Elector, Error, TimingSettings};
 use leasehold_conformance::fixture::Fixture;
-use leasehold_conformance::fixture::etcd::{Etcd, Options};
 use leasehold_conformance::process::command_under_test;
+use leasehold_conformance::stores::etcd::{Etcd, Options};
 
 /// Longer than anything takes, on a slow machine with other work.
 pub const PATIENCE: Duration = Duration::from_secs(40);

@@ -237,15 +237,6 @@ pub mod url {
     pub use crate::schemes::schemes;
 }
 
-#[doc(hidden)]
-pub use doctor::*;
-#[doc(hidden)]
-pub use leasehold_core::*;
-#[doc(hidden)]
-pub use timing::*;
-#[doc(hidden)]
-pub use url::*;
-
 /// Opens the lock that `url` names.
 ///
 /// | URL | feature | what |

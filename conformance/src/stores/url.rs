@@ -5,9 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use leasehold::{Clock, Error, ErrorKind, LockBackend, LockUrl, Push, Scratch};
+use leasehold::backend::{LockBackend, Push};
+use leasehold::doctor::Scratch;
+use leasehold::timing::Clock;
+use leasehold::url::LockUrl;
+use leasehold::{Error, ErrorKind};
 
-use super::Target;
+use super::parts::WatchHistory;
+use super::target::Target;
 
 const REMOVE: &str = "remove a scratch lock";
 
@@ -17,11 +22,11 @@ const LIMIT: Duration = Duration::from_secs(5);
 /// A lock's name that is no case's.
 const PROBE: &str = "probe";
 
-/// Locks beside the one that a URL names: `scheme:path.RUN.CASE?parameters`, with a RUN that no other run has.
+/// Locks beside the one that a URL names: `scheme:path.RUN.CASE?parameters`, with a RUN that no
+/// other run has.
 pub struct UrlTarget {
     backend: String,
     scratch: Scratch,
-    by_server: bool,
     /// Its watches go on where they ended.
     resumes: bool,
     command: Option<PathBuf>,
@@ -42,24 +47,16 @@ impl UrlTarget {
         drop(leasehold::connect(url).await?);
         let scratch = Scratch::beside(url, "conformance");
         let lock = leasehold::connect(&scratch.lock(PROBE)).await?;
-        let by_server = lock.read().await?.expiry == leasehold::Expiry::ByServer;
+        lock.read().await?;
         let resumes = lock.capabilities().push == Push::Resumable;
         let backend = backend(&scheme).to_owned();
-        Ok(Self { backend, scratch, by_server, resumes, command: None })
+        Ok(Self { backend, scratch, resumes, command: None })
     }
 
     /// With this command for cases about processes, if it is known.
     #[must_use]
     pub fn with_command(self, command: Option<PathBuf>) -> Self {
         Self { command, ..self }
-    }
-
-    /// A lock that no case uses, to see whether the store answers.
-    ///
-    /// # Errors
-    /// It cannot be opened.
-    pub async fn probe(&self) -> Result<Arc<dyn LockBackend>, Error> {
-        leasehold::connect(&self.scratch.lock(PROBE)).await
     }
 
     /// What every lock of this run has in its name.
@@ -105,14 +102,6 @@ impl Target for UrlTarget {
         &self.backend
     }
 
-    fn knows_deaths(&self) -> bool {
-        self.backend == "file"
-    }
-
-    fn by_server(&self) -> bool {
-        self.by_server
-    }
-
     async fn open(&self, lock: &str, _: &Arc<dyn Clock>) -> Result<Arc<dyn LockBackend>, Error> {
         leasehold::connect(&self.scratch.lock(lock)).await
     }
@@ -121,11 +110,11 @@ impl Target for UrlTarget {
         Some(self.scratch.lock(lock))
     }
 
-    async fn forget_history(&self, _: &str) -> Result<(), String> {
-        if self.resumes {
-            return Err("nothing here compacts a store of yours".to_owned());
+    fn watch_history(&self) -> WatchHistory<'_> {
+        match self.resumes {
+            true => WatchHistory::Kept("nothing here compacts a store of yours"),
+            false => WatchHistory::Short,
         }
-        Ok(())
     }
 
     fn command(&self) -> Option<PathBuf> {

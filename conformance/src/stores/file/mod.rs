@@ -5,12 +5,27 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use leasehold::backend::LockBackend;
 use leasehold::file::FileLock;
-use leasehold::{Clock, Error, ErrorKind, LockBackend};
+use leasehold::timing::Clock;
+use leasehold::{Error, ErrorKind};
 
-use super::{Restore, Target};
+#[cfg(feature = "servers")]
+use super::parts::Disks;
+use super::parts::{Administrator, Backups, Bytes, Restore};
+use super::target::Target;
+use super::{Store, started};
 #[cfg(feature = "servers")]
 use crate::fixture::Disk;
+
+pub(super) const STORES: &[Store] = &[Store {
+    backend: "file",
+    names: &["file"],
+    by_default: true,
+    expected: include_str!("expected.toml"),
+    leaves_out: None,
+    start: || started(FileTarget::new(), "no temporary directory"),
+}];
 
 /// Locks in a directory that goes with this value.
 #[derive(Debug)]
@@ -52,15 +67,12 @@ impl Target for FileTarget {
         "file"
     }
 
-    fn knows_deaths(&self) -> bool {
-        true
-    }
-
     async fn open(&self, lock: &str, _: &Arc<dyn Clock>) -> Result<Arc<dyn LockBackend>, Error> {
         Ok(Arc::new(FileLock::open(self.path(lock))?))
     }
 
-    /// Each in a directory of its own, as README.md advises: whoever watches a directory is woken by every change in it.
+    /// Each in a directory of its own, as README.md advises: whoever watches a directory is woken
+    /// by every change in it.
     async fn open_many(
         &self,
         locks: &[String],
@@ -80,19 +92,33 @@ impl Target for FileTarget {
         Some(format!("file:{}", self.path(lock).display()))
     }
 
-    #[cfg(feature = "servers")]
-    fn on_disk(&self, lock: &str) -> Result<(Disk, String), String> {
-        let at = self.directory.path().join(format!("{lock}.disk"));
-        fs::create_dir(&at).map_err(said)?;
-        let disk = Disk::start(&at, 32).map_err(|failure| failure.to_string())?;
-        let url = format!("file:{}", disk.path().join(lock).display());
-        Ok((disk, url))
+    fn admin(&self) -> Option<&dyn Administrator> {
+        Some(self)
     }
 
+    fn bytes(&self) -> Option<&dyn Bytes> {
+        Some(self)
+    }
+
+    fn backups(&self) -> Option<&dyn Backups> {
+        Some(self)
+    }
+
+    #[cfg(feature = "servers")]
+    fn disks(&self) -> Option<&dyn Disks> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Administrator for FileTarget {
     async fn delete(&self, lock: &str) -> Result<(), String> {
         fs::remove_file(self.path(lock)).map_err(said)
     }
+}
 
+#[async_trait]
+impl Bytes for FileTarget {
     async fn overwrite(&self, lock: &str, bytes: &[u8]) -> Result<(), String> {
         for file in self.files(lock).map_err(said)? {
             fs::remove_file(file).map_err(said)?;
@@ -103,7 +129,10 @@ impl Target for FileTarget {
     async fn show(&self, lock: &str) -> Result<String, String> {
         fs::read_to_string(self.path(lock)).map_err(said)
     }
+}
 
+#[async_trait]
+impl Backups for FileTarget {
     async fn back_up(&self, lock: &str) -> Result<Restore, String> {
         let mut kept: Vec<(PathBuf, Vec<u8>)> = Vec::new();
         for file in self.files(lock).map_err(said)? {
@@ -113,6 +142,17 @@ impl Target for FileTarget {
         let directory = self.directory.path().to_owned();
         let lock = lock.to_owned();
         Ok(Box::new(move || put_back(&directory, &lock, &kept)))
+    }
+}
+
+#[cfg(feature = "servers")]
+impl Disks for FileTarget {
+    fn on_disk(&self, lock: &str) -> Result<(Disk, String), String> {
+        let at = self.directory.path().join(format!("{lock}.disk"));
+        fs::create_dir(&at).map_err(said)?;
+        let disk = Disk::start(&at, 32).map_err(|failure| failure.to_string())?;
+        let url = format!("file:{}", disk.path().join(lock).display());
+        Ok((disk, url))
     }
 }
 

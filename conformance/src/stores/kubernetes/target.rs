@@ -5,15 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use leasehold::backend::LockBackend;
 use leasehold::k8s::Form;
-use leasehold::{Clock, Error, ErrorKind, LockBackend, LockUrl};
+use leasehold::timing::Clock;
+use leasehold::url::LockUrl;
+use leasehold::{Error, ErrorKind};
 use serde_json::{Value, json};
 
-use super::Target;
-use crate::fixture::kubernetes::{Admin, Kubernetes, NAMESPACE, Options};
+use super::fixture::{Admin, Kubernetes, NAMESPACE, Options};
 use crate::fixture::{Failure, Fixture, Tls, Wish};
 use crate::link::Network;
 use crate::proxy::Protocol;
+use crate::stores::parts::{Administrator, Bytes, Coordinator, Networks, Servers, WatchHistory};
+use crate::stores::target::Target;
 
 const OPEN: &str = "open the lock over proxies";
 
@@ -84,40 +88,45 @@ impl Target for KubernetesTarget {
         leasehold::connect(&self.lock_url(lock)).await
     }
 
-    async fn open_apart(
-        &self,
-        lock: &str,
-        _: &Arc<dyn Clock>,
-    ) -> Result<(Arc<dyn LockBackend>, Option<Network>), Error> {
-        let refused = |error: String| Error::new(ErrorKind::Unavailable, OPEN, error);
-        let server = &self.cluster.endpoints()[0];
-        let server: SocketAddr = server.parse().map_err(|_no| refused(server.clone()))?;
-        // What a request is for cannot be read from outside: it is encrypted.
-        let network = Network::start(&[server], Protocol::Bytes, |_| None);
-        let network = network.map_err(|error| refused(error.to_string()))?;
-        let through: Vec<String> = network.addresses().map(|one| one.to_string()).collect();
-        let lock = leasehold::connect(&self.cluster.url(&through, &LockUrl::escape(lock))).await?;
-        Ok((lock, Some(network)))
-    }
-
-    /// By what the record says: the store counts nothing, and holder and suite have one wall clock.
-    async fn left(&self, lock: &str) -> Result<Duration, String> {
-        let ours: Value =
-            serde_json::from_str(&self.show(lock).await?).map_err(|error| error.to_string())?;
-        let of = |name: &str| ours["record"][name].as_u64().ok_or_else(|| format!("no {name}"));
-        let end = of("renewed_ms")? + of("lease_duration_ms")?;
-        let now = leasehold::BootClock::new().wall();
-        Ok(Duration::from_millis(end.saturating_sub(now.0)))
-    }
-
     fn url(&self, lock: &str) -> Option<String> {
         Some(self.lock_url(lock))
     }
 
+    fn admin(&self) -> Option<&dyn Administrator> {
+        Some(self)
+    }
+
+    fn bytes(&self) -> Option<&dyn Bytes> {
+        Some(self)
+    }
+
+    fn watch_history(&self) -> WatchHistory<'_> {
+        WatchHistory::UntilRestart
+    }
+
+    /// Only a Lease can be coordinated.
+    fn coordinator(&self) -> Option<&dyn Coordinator> {
+        (self.form == Form::Lease).then_some(self as &dyn Coordinator)
+    }
+
+    fn networks(&self) -> Option<&dyn Networks> {
+        Some(self)
+    }
+
+    fn servers(&self) -> Option<&dyn Servers> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Administrator for KubernetesTarget {
     async fn delete(&self, lock: &str) -> Result<(), String> {
         self.ask("DELETE", &self.object(lock), None).await.map(drop)
     }
+}
 
+#[async_trait]
+impl Bytes for KubernetesTarget {
     /// In the place of our own data, beside a claim that says nothing.
     async fn overwrite(&self, lock: &str, bytes: &[u8]) -> Result<(), String> {
         let bytes = &bytes[..bytes.len().min(MOST)];
@@ -142,11 +151,11 @@ impl Target for KubernetesTarget {
         let text = object["metadata"]["annotations"][ANNOTATION].as_str();
         text.map(str::to_owned).ok_or_else(|| "there is nothing of ours".to_owned())
     }
+}
 
+#[async_trait]
+impl Coordinator for KubernetesTarget {
     async fn coordinate(&self, lock: &str) -> Result<(), String> {
-        if self.form != Form::Lease {
-            return Err("only a Lease can be coordinated".to_owned());
-        }
         let mut object = self.ask("GET", &self.object(lock), None).await?;
         object["spec"]["strategy"] = "OldestEmulationVersion".into();
         let stored = self.ask("PUT", &self.object(lock), Some(&object)).await?;
@@ -155,17 +164,41 @@ impl Target for KubernetesTarget {
             None => Err("this API server has no coordinator: its feature is off".to_owned()),
         }
     }
+}
 
-    fn forgets_by_restart(&self) -> bool {
-        true
+#[async_trait]
+impl Networks for KubernetesTarget {
+    async fn open_apart(
+        &self,
+        lock: &str,
+        _: &Arc<dyn Clock>,
+    ) -> Result<(Arc<dyn LockBackend>, Network), Error> {
+        let refused = |error: String| Error::new(ErrorKind::Unavailable, OPEN, error);
+        let server = &self.cluster.endpoints()[0];
+        let server: SocketAddr = server.parse().map_err(|_no| refused(server.clone()))?;
+        // What a request is for cannot be read from outside: it is encrypted.
+        let network = Network::start(&[server], Protocol::Bytes, |_| None);
+        let network = network.map_err(|error| refused(error.to_string()))?;
+        let through: Vec<String> = network.addresses().map(|one| one.to_string()).collect();
+        let lock = leasehold::connect(&self.cluster.url(&through, &LockUrl::escape(lock))).await?;
+        Ok((lock, network))
     }
 
-    fn has_servers(&self) -> bool {
-        true
+    /// By what the record says: the store counts nothing, and holder and suite have one wall clock.
+    async fn left(&self, lock: &str) -> Result<Duration, String> {
+        let ours: Value =
+            serde_json::from_str(&self.show(lock).await?).map_err(|error| error.to_string())?;
+        let of = |name: &str| ours["record"][name].as_u64().ok_or_else(|| format!("no {name}"));
+        let end = of("renewed_ms")? + of("lease_duration_ms")?;
+        let now = leasehold::timing::BootClock::new().wall();
+        Ok(Duration::from_millis(end.saturating_sub(now.0)))
     }
+}
 
+#[async_trait]
+impl Servers for KubernetesTarget {
     /// One API server, however many are wished, unless these are to stand for one another: clients know one address.
-    async fn servers(&self, wish: Wish) -> Result<Box<dyn Fixture>, String> {
+    async fn start(&self, wish: Wish) -> Result<Box<dyn Fixture>, String> {
         let Wish { members, tls, can_cut, disk, quota, moves_clock, one_address, seats } = wish;
         let servers = if can_cut || one_address { members } else { 1 };
         let options = Options {

@@ -8,19 +8,26 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use leasehold::backend::LockBackend;
 use leasehold::etcd::etcd_client::{self, Client};
 use leasehold::etcd::etcd_client::{
     Certificate, Compare, CompareOp, ConnectOptions, GetOptions, Identity, Permission, PutOptions,
     TlsOptions, Txn, TxnOp, UserAddOptions,
 };
-use leasehold::{Clock, Error, ErrorKind, Intent, LockBackend, LockUrl, Token};
+use leasehold::timing::Clock;
+use leasehold::url::LockUrl;
+use leasehold::{Error, ErrorKind, Token};
 
-use super::{Guarded, Target};
+use super::fixture::{self, Etcd, Options};
+use super::wire::on_the_wire;
 use crate::fixture::certificates::Validity;
-use crate::fixture::etcd::{self, Etcd, Options};
-use crate::fixture::{Access, Failure, Fixture, Login, Tls, User, Wish};
+use crate::fixture::{Access, Failure, Fixture, Login, Tls, User, Users, Wish};
 use crate::link::Network;
 use crate::proxy::Protocol;
+use crate::stores::parts::{
+    Administrator, Bytes, Compaction, Guard, Guarded, Networks, Servers, WatchHistory,
+};
+use crate::stores::target::Target;
 
 /// Locks in a cluster that goes with this value.
 #[derive(Debug)]
@@ -62,11 +69,10 @@ impl EtcdTarget {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.expect("the kernel gives an event queue");
         runtime.block_on(async {
-            let mut cluster =
-                Etcd::start(Options { tls: Tls::Mutual, ..Options::default() }).await?;
+            let cluster = Etcd::start(Options { tls: Tls::Mutual, ..Options::default() }).await?;
             // From then on strangers may do nothing.
             let nobody = User { name: "nobody".to_owned(), password: "of-a-test".to_owned() };
-            cluster.grant(&nobody, "nothing", Access::Read).await?.required()?;
+            cluster.grant(&nobody, "nothing", Access::Read).await?;
             let mut target = Self { cluster, least: None };
             let logins = target.logins().await?;
             target.least = Some(Least { logins, known: Mutex::default() });
@@ -137,10 +143,6 @@ impl Target for EtcdTarget {
         if self.least.is_some() { "etcd-least" } else { "etcd" }
     }
 
-    fn by_server(&self) -> bool {
-        true
-    }
-
     async fn open(&self, lock: &str, _: &Arc<dyn Clock>) -> Result<Arc<dyn LockBackend>, Error> {
         let plain = self.cluster.url(&self.cluster.endpoints(), &LockUrl::escape(lock));
         // What is no name of a lock is refused before anybody is asked.
@@ -166,57 +168,45 @@ impl Target for EtcdTarget {
         Ok(opened)
     }
 
-    async fn open_apart(
-        &self,
-        lock: &str,
-        clock: &Arc<dyn Clock>,
-    ) -> Result<(Arc<dyn LockBackend>, Option<Network>), Error> {
-        if self.least.is_some() {
-            // The proxies read no TLS.
-            return Ok((self.open(lock, clock).await?, None));
-        }
-        let servers: Vec<SocketAddr> =
-            self.cluster.endpoints().iter().filter_map(|one| one.parse().ok()).collect();
-        let network = Network::start(&servers, Protocol::Http2, on_the_wire);
-        let network = network.map_err(|error| Error::new(ErrorKind::Unavailable, OPEN, error))?;
-        let endpoints: Vec<String> = network.addresses().map(|one| one.to_string()).collect();
-        let lock =
-            leasehold::connect(&self.cluster.url(&endpoints, &LockUrl::escape(lock))).await?;
-        Ok((lock, Some(network)))
-    }
-
-    async fn left(&self, lock: &str) -> Result<Duration, String> {
-        let prefix = self.prefix(lock)?;
-        let left = async {
-            let mut client = self.admin().await?;
-            let options = GetOptions::new().with_prefix();
-            let got = client.get(prefix.as_str(), Some(options)).await?;
-            let lease = got.kvs().first().map_or(0, etcd_client::KeyValue::lease);
-            Ok(client.lease_client().time_to_live(lease, None).await?.ttl())
-        };
-        let left = left.await.map_err(|error: etcd_client::Error| error.to_string())?;
-        Ok(Duration::from_secs(u64::try_from(left).unwrap_or(0)))
-    }
-
     fn url(&self, lock: &str) -> Option<String> {
         self.lock_url(lock).ok()
     }
 
+    fn admin(&self) -> Option<&dyn Administrator> {
+        Some(self)
+    }
+
+    fn bytes(&self) -> Option<&dyn Bytes> {
+        Some(self)
+    }
+
+    fn watch_history(&self) -> WatchHistory<'_> {
+        WatchHistory::Compacted(self)
+    }
+
+    fn guard(&self) -> Option<&dyn Guard> {
+        Some(self)
+    }
+
+    /// The proxies read no TLS, which everybody speaks who may use one lock only.
+    fn networks(&self) -> Option<&dyn Networks> {
+        self.least.is_none().then_some(self as &dyn Networks)
+    }
+
+    fn servers(&self) -> Option<&dyn Servers> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Administrator for EtcdTarget {
     async fn delete(&self, lock: &str) -> Result<(), String> {
         self.etcdctl(&["del", "--prefix", &self.prefix(lock)?]).await.map(drop)
     }
+}
 
-    async fn forget_history(&self, lock: &str) -> Result<(), String> {
-        let prefix = self.prefix(lock)?;
-        let get = async {
-            let mut client = self.admin().await?;
-            let got = client.get(prefix.as_str(), None).await?;
-            let revision = got.header().map_or(0, etcd_client::ResponseHeader::revision);
-            client.compact(revision, None).await
-        };
-        get.await.map(drop).map_err(|error: etcd_client::Error| error.to_string())
-    }
-
+#[async_trait]
+impl Bytes for EtcdTarget {
     /// Without a lease, as a program that knows nothing of elections does.
     async fn overwrite(&self, lock: &str, bytes: &[u8]) -> Result<(), String> {
         self.delete(lock).await?;
@@ -239,20 +229,67 @@ impl Target for EtcdTarget {
         let first = got.kvs().first().ok_or("there is nothing")?;
         Ok(String::from_utf8_lossy(first.value()).into_owned())
     }
+}
 
-    fn has_servers(&self) -> bool {
-        true
+#[async_trait]
+impl Compaction for EtcdTarget {
+    async fn compact(&self, lock: &str) -> Result<(), String> {
+        let prefix = self.prefix(lock)?;
+        let get = async {
+            let mut client = self.admin().await?;
+            let got = client.get(prefix.as_str(), None).await?;
+            let revision = got.header().map_or(0, etcd_client::ResponseHeader::revision);
+            client.compact(revision, None).await
+        };
+        get.await.map(drop).map_err(|error: etcd_client::Error| error.to_string())
+    }
+}
+
+#[async_trait]
+impl Networks for EtcdTarget {
+    async fn open_apart(
+        &self,
+        lock: &str,
+        _: &Arc<dyn Clock>,
+    ) -> Result<(Arc<dyn LockBackend>, Network), Error> {
+        let servers: Vec<SocketAddr> =
+            self.cluster.endpoints().iter().filter_map(|one| one.parse().ok()).collect();
+        let network = Network::start(&servers, Protocol::Http2, on_the_wire);
+        let network = network.map_err(|error| Error::new(ErrorKind::Unavailable, OPEN, error))?;
+        let endpoints: Vec<String> = network.addresses().map(|one| one.to_string()).collect();
+        let lock =
+            leasehold::connect(&self.cluster.url(&endpoints, &LockUrl::escape(lock))).await?;
+        Ok((lock, network))
     }
 
-    async fn servers(&self, wish: Wish) -> Result<Box<dyn Fixture>, String> {
+    async fn left(&self, lock: &str) -> Result<Duration, String> {
+        let prefix = self.prefix(lock)?;
+        let left = async {
+            let mut client = self.admin().await?;
+            let options = GetOptions::new().with_prefix();
+            let got = client.get(prefix.as_str(), Some(options)).await?;
+            let lease = got.kvs().first().map_or(0, etcd_client::KeyValue::lease);
+            Ok(client.lease_client().time_to_live(lease, None).await?.ttl())
+        };
+        let left = left.await.map_err(|error: etcd_client::Error| error.to_string())?;
+        Ok(Duration::from_secs(u64::try_from(left).unwrap_or(0)))
+    }
+}
+
+#[async_trait]
+impl Servers for EtcdTarget {
+    async fn start(&self, wish: Wish) -> Result<Box<dyn Fixture>, String> {
         let Wish { members, tls, can_cut, disk, quota, moves_clock, one_address: _, seats: _ } =
             wish;
-        let extra = quota.map(etcd::quota).into_iter().collect();
+        let extra = quota.map(fixture::quota).into_iter().collect();
         let options = Options { members, tls, can_cut, disk, moves_clock, extra };
         let cluster = Etcd::start(options).await.map_err(|failure| failure.to_string())?;
         Ok(Box::new(cluster))
     }
+}
 
+#[async_trait]
+impl Guard for EtcdTarget {
     async fn guarded(&self, lock: &str, token: Token) -> Result<Box<dyn Guarded>, String> {
         let (prefix, data) = (self.prefix(lock)?, format!("{lock}-data"));
         let created = i64::try_from(token).map_err(|error| error.to_string())?;
@@ -283,19 +320,6 @@ async fn grant(admin: &Client, user: &str, election: &str) -> Result<(), etcd_cl
 }
 
 const OPEN: &str = "open the lock over proxies";
-
-/// The path of the request, in the code that HTTP/2 packs strings with: a transaction takes, and a revocation releases.
-fn on_the_wire(intent: Intent) -> Option<&'static [u8]> {
-    match intent {
-        Intent::Take => Some(
-            b"\x60\xa9\x24\x88\x2d\x9d\xcb\x65\x71\xaf\x9b\x8b\x1b\xfc\xd5",
-        ),
-        Intent::Release | Intent::Revoke => Some(
-            b"\x60\xa9\x24\x88\x2d\x9d\xcb\x65\x71\xaf\x9c\xa3\x41\x58\xce\x51\xa0\xbb\x4b\xdc\xfd\x4b",
-        ),
-        Intent::Adopt | Intent::Renew => None,
-    }
-}
 
 /// The guard that docs/ETCD.md tells of: this key, created at this revision, is there and is the oldest.
 struct Transaction {
