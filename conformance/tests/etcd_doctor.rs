@@ -6,7 +6,7 @@ mod common;
 use std::ffi::OsString;
 
 use common::{change, cluster, elector, lock, open};
-use leasehold::{Intent, LockBackend};
+use leasehold::backend::{Intent, LockBackend};
 use leasehold_cli::args::{self, Action};
 use leasehold_cli::doctor::{self, Report};
 use leasehold_conformance::fixture::certificates::{Authority, Validity};

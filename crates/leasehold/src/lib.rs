@@ -180,7 +180,6 @@ mod memory;
 mod opened;
 mod schemes;
 mod scratch;
-mod scratch_name;
 pub mod testing;
 
 use std::sync::Arc;
@@ -237,15 +236,6 @@ pub mod url {
     pub use crate::opened::Opened;
     pub use crate::schemes::schemes;
 }
-
-#[doc(hidden)]
-pub use doctor::*;
-#[doc(hidden)]
-pub use leasehold_core::*;
-#[doc(hidden)]
-pub use timing::*;
-#[doc(hidden)]
-pub use url::*;
 
 /// Opens the lock that `url` names.
 ///
