@@ -9,13 +9,15 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::future::join_all;
+use leasehold::Elector;
 use leasehold::k8s::Form;
-use leasehold::{BootClock, Clock, Elector, Leader, Time};
+use leasehold::status::Leader;
+use leasehold::timing::{BootClock, Clock, Time};
 use leasehold_conformance::distribution::Distribution;
-use leasehold_conformance::fixture::kubernetes::{Admin, ClientGo, Kubernetes, Options};
 use leasehold_conformance::fixture::{Fixture, Peer};
 use leasehold_conformance::history::{Event, History, What};
 use leasehold_conformance::process::{Process, candidate_if_asked};
+use leasehold_conformance::stores::kubernetes::{Admin, ClientGo, Kubernetes, Options};
 use serde_json::json;
 
 /// How often each kind is measured, at least.

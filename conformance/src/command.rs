@@ -1,29 +1,28 @@
 //! The suite's command line, shared by the project's command and the tests.
 
-use std::fmt::{self, Display};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use leasehold::Error;
-
-use crate::cases;
-use crate::catalogue::{CASES, Tier};
+use crate::cases::{CASES, Tier};
 use crate::expected::{Expectation, Expected};
+use crate::failed::Failed;
+use crate::options::Options;
 use crate::own::{self, Own, Says};
 use crate::report::{Line, Report};
-use crate::runner::{self, Options};
+use crate::runner;
 use crate::stop::Stop;
-use crate::target::{FileTarget, MemoryTarget, Target};
+use crate::stores::{self, Store, Target};
 use crate::timeline;
 
 /// How it is called.
 pub const USAGE: &str = "\
 Usage: leasehold-conformance [OPTION...] [BACKEND [FILTER]]
 
-  BACKEND            memory, memory-server, file, etcd, etcd-least (everybody may use one lock and nothing else), k8s
-                     (k8s+lease and k8s+endpoints), or the URL of a lock beside which locks may be made; without one,
-                     those that need no server
+  BACKEND            memory, memory-server (whose clock ends leases), memory-poll (without push), memory-forgets (may
+                     go back), file, etcd, etcd-least (everybody may use one lock and nothing else), k8s (k8s+lease and
+                     k8s+endpoints), or the URL of a lock beside which locks may be made; without one, those that need
+                     no server
   FILTER             cases by name (EX4), group (EX) or words of their title, several by commas
 
   --list             name the cases, and what would make each fail; runs none
@@ -46,29 +45,6 @@ struct Request {
     json: Option<PathBuf>,
     junit: Option<PathBuf>,
     histories: Option<PathBuf>,
-}
-
-/// Why a run did not come to verdicts, or nobody was told of them.
-#[derive(Debug)]
-pub enum Failed {
-    /// It was called wrongly.
-    Usage(String),
-    /// The store cannot be used, or went away.
-    Store(Error),
-    /// A file cannot be written, or servers cannot be started.
-    Other(String),
-    /// It was stopped by this signal; what it made is removed.
-    Stopped(u8),
-}
-
-impl Display for Failed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Usage(why) | Self::Other(why) => f.write_str(why),
-            Self::Store(error) => error.fmt(f),
-            Self::Stopped(signal) => write!(f, "stopped by signal {signal}"),
-        }
-    }
 }
 
 /// Runs the command; whether everything was as expected.
@@ -98,15 +74,10 @@ pub fn run(
         keep(&request, &[ran.report]).map_err(Failed::Other)?;
         return Ok(ran.as_expected);
     }
-    check_filter(&request.options, "")?;
-    let backends = match &request.backend {
-        Some(backend) if backend == "k8s" => vec!["k8s+lease", "k8s+endpoints"],
-        Some(backend) => vec![backend.as_str()],
-        None => vec!["memory", "memory-server", "file"],
-    };
+    request.options.check_filter("")?;
     let mut reports = Vec::new();
-    for backend in backends {
-        let target = target(backend)?;
+    for store in named(request.backend.as_deref())? {
+        let target = (store.start)().map_err(Failed::Other)?;
         reports.push(one(&target, &request, &mut say_verdict).map_err(Failed::Other)?);
         if let Some(signal) = stop.asked() {
             return Err(Failed::Stopped(signal));
@@ -164,17 +135,6 @@ fn one(
     Ok(report)
 }
 
-/// Whether every part of the filter names a case, and some of them can run. `hint` says which could.
-pub(crate) fn check_filter(options: &Options, hint: &str) -> Result<(), Failed> {
-    let nothing = || options.filter.as_deref().filter(|_| options.chosen().is_empty());
-    match options.unknown_part().or_else(nothing) {
-        Some(filter) => Err(Failed::Usage(format!(
-            "no case that can run is named by {filter:?}: write a name (EX4), a group (EX) or words of a title{hint}"
-        ))),
-        None => Ok(()),
-    }
-}
-
 /// Keeps every history, as a machine, a reader and a browser take it.
 fn histories(directory: &Path, report: &Report) -> Result<(), String> {
     let failed = |error: std::io::Error| format!("cannot make {}: {error}", directory.display());
@@ -195,48 +155,28 @@ fn write(file: &Path, text: &str) -> Result<(), String> {
     fs::write(file, text).map_err(|error| format!("cannot write {}: {error}", file.display()))
 }
 
-fn target(backend: &str) -> Result<Arc<dyn Target>, Failed> {
-    match backend {
-        "memory" => Ok(Arc::new(MemoryTarget::new())),
-        "memory-server" => Ok(Arc::new(MemoryTarget::with_server_expiry())),
-        "file" => started(FileTarget::new(), "no temporary directory"),
-        #[cfg(feature = "servers")]
-        "etcd-least" => started(crate::target::EtcdTarget::start_least(), "cannot start etcd"),
-        #[cfg(feature = "servers")]
-        "etcd" => started(crate::target::EtcdTarget::start(), "cannot start etcd"),
-        #[cfg(feature = "servers")]
-        "k8s+lease" => kubernetes(leasehold::k8s::Form::Lease),
-        #[cfg(feature = "servers")]
-        "k8s+endpoints" => kubernetes(leasehold::k8s::Form::Endpoints),
-        other => Err(Failed::Usage(format!(
+/// The stores of that name, or those that need no server.
+fn named(backend: Option<&str>) -> Result<Vec<&'static Store>, Failed> {
+    let is_named = |store: &&Store| match backend {
+        Some(backend) => store.names.contains(&backend),
+        None => store.by_default,
+    };
+    let named: Vec<_> = stores::all().filter(is_named).collect();
+    match backend.filter(|_| named.is_empty()) {
+        None => Ok(named),
+        Some(other) => Err(Failed::Usage(format!(
             "there is no backend {other:?}; a URL names a store of yours"
         ))),
-    }
-}
-
-#[cfg(feature = "servers")]
-fn kubernetes(form: leasehold::k8s::Form) -> Result<Arc<dyn Target>, Failed> {
-    started(crate::target::KubernetesTarget::start(form), "cannot start Kubernetes")
-}
-
-fn started<T: Target + 'static, E: Display>(
-    target: Result<T, E>,
-    why: &str,
-) -> Result<Arc<dyn Target>, Failed> {
-    match target {
-        Ok(target) => Ok(Arc::new(target)),
-        Err(error) => Err(Failed::Other(format!("{why}: {error}"))),
     }
 }
 
 fn list(backend: Option<&str>, say: &mut impl FnMut(&str)) -> Result<(), String> {
     let expected = backend.map(Expected::of).transpose()?;
     for case in CASES {
-        let built = cases::implementation(case.id);
         let tier = if case.tier == Tier::Fast { "" } else { " (slow)" };
         say(&format!("{:5}{tier} {}", case.id, case.title));
-        match built {
-            Some(built) => say(&format!("        fails if {}", built.fails_if)),
+        match case.fails_if {
+            Some(fails_if) => say(&format!("        fails if {fails_if}")),
             None => say("        not built yet"),
         }
         match expected.as_ref().map(|expected| expected.case(case.id)) {

@@ -1,10 +1,13 @@
-//! What is expected of a backend: `expected/<backend>.toml`, with a line for every case of the catalogue.
+//! What is expected of a backend: `stores/NAME/expected*.toml`, with a line for every case of the
+//! catalogue.
 
 use std::collections::BTreeMap;
 
+use leasehold::backend::Capabilities;
 use serde::Deserialize;
 
-use crate::catalogue::{CASES, case};
+use crate::cases::{CASES, case};
+use crate::stores;
 use crate::verdict::Verdict;
 
 /// What is expected of one case.
@@ -36,22 +39,10 @@ struct Reasoned {
     reason: String,
 }
 
-/// The files of this crate, by backend.
-const FILES: &[(&str, &str)] = &[
-    ("memory", include_str!("../expected/memory.toml")),
-    ("memory-server", include_str!("../expected/memory-server.toml")),
-    ("file", include_str!("../expected/file.toml")),
-    ("etcd", include_str!("../expected/etcd.toml")),
-    // The same store, used by whoever may do no more than a candidate must.
-    ("etcd-least", include_str!("../expected/etcd.toml")),
-    ("k8s", include_str!("../expected/k8s.toml")),
-    ("k8s+endpoints", include_str!("../expected/k8s+endpoints.toml")),
-];
-
 impl Expected {
     /// The backends that have expectations.
     pub fn backends() -> impl Iterator<Item = &'static str> {
-        FILES.iter().map(|(backend, _)| *backend)
+        stores::all().map(|store| store.backend)
     }
 
     /// What this crate expects of a backend.
@@ -59,26 +50,48 @@ impl Expected {
     /// # Errors
     /// There is no such backend, or its file is wrong; says where.
     pub fn of(backend: &str) -> Result<Self, String> {
-        let file = FILES.iter().find(|(name, _)| *name == backend);
-        let (_, text) = file.ok_or_else(|| format!("nothing is expected of {backend:?}"))?;
-        Self::parse(backend, text)
+        let store = stores::of(backend);
+        let store = store.ok_or_else(|| format!("nothing is expected of {backend:?}"))?;
+        Self::parse(backend, store.expected)
+    }
+
+    /// The expectations of a store that this crate does not know, by its abilities: everything
+    /// holds that can be tested there, and what no store can prevent is demonstrated.
+    #[must_use]
+    pub fn of_any(capabilities: &Capabilities) -> Self {
+        let left_out = |id: &str| match id {
+            "EX4" if capabilities.ends_leases() => Some("its own clock counts the lease"),
+            "RN5" | "RN6" if capabilities.ends_leases() => Some("a renewal stores nothing"),
+            "RN6" if capabilities.forgets => Some("every new version begins the wait anew"),
+            _ => None,
+        };
+        let expectation = |id: &str| match (left_out(id), id) {
+            (Some(why), _) => Expectation::NotApplicable(why.to_owned()),
+            (None, "FE2" | "FE5" | "CK2" | "SE5") => {
+                Expectation::Demonstrated("only the resource can refuse".to_owned())
+            }
+            (None, _) => Expectation::Pass,
+        };
+        Self(CASES.iter().map(|case| (case.id, expectation(case.id))).collect())
     }
 
     /// Reads the lines `CASE = "pass"` and `CASE = { verdict = "…", reason = "…" }`.
     ///
     /// # Errors
-    /// A case is missing, unknown, without a reason, or left out although the catalogue does not allow it.
+    /// A case is missing, unknown, without a reason, or left out although the store may not do so.
     pub fn parse(backend: &str, text: &str) -> Result<Self, String> {
-        let wrong = |what: String| format!("expected/{backend}.toml: {what}");
+        let wrong = |what: String| format!("expected of {backend}: {what}");
         let lines: BTreeMap<String, Line> =
             toml::from_str(text).map_err(|error| wrong(error.to_string()))?;
+        let leaves_out = stores::of(backend).and_then(|store| store.leaves_out);
+        let may_be_left_out = |id| leaves_out.is_none_or(|left_out| left_out.contains(&id));
         let mut expected = BTreeMap::new();
         for (id, line) in lines {
             let case = case(&id).ok_or_else(|| wrong(format!("there is no case {id}")))?;
             let expectation = expectation(line).map_err(|why| wrong(format!("{id}: {why}")))?;
             let left_out = matches!(expectation, Expectation::NotApplicable(_));
-            if left_out && !case.may_be_left_out(backend) {
-                return Err(wrong(format!("{id}: the catalogue has it apply to {backend}")));
+            if left_out && !may_be_left_out(case.id) {
+                return Err(wrong(format!("{id}: it is not among what {backend} may leave out")));
             }
             expected.insert(case.id, expectation);
         }
@@ -161,7 +174,7 @@ mod tests {
             (all_pass().replace("BA1 = \"pass\"\n", ""), "no line for BA1"),
             (all_pass() + "XX9 = \"pass\"\n", "no case XX9"),
             (all_pass().replace("BA1 = \"pass\"", "BA1 = \"fail\""), "no verdict"),
-            (left_out("BA1"), "BA1: the catalogue has it apply"),
+            (left_out("BA1"), "BA1: it is not among what etcd may leave out"),
             (left_out("UP4").replace("it has none of that", ""), "says nothing"),
         ] {
             let error = parse(&text).unwrap_err();

@@ -4,13 +4,15 @@ use std::cell::Cell;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 
-use leasehold::{
-    Change, Elector, Holder, Incarnation, Intent, Leader, LockBackend, Nonce, Observed,
-    Outcome as Written, Record, Token, Version, Wall,
+use leasehold::backend::{
+    Capabilities, Change, Holder, Incarnation, Intent, LockBackend, Nonce, Observed,
+    Outcome as Written, Record, Version,
 };
+use leasehold::status::Leader;
+use leasehold::timing::Wall;
+use leasehold::{Elector, Token};
 
 use crate::history::{History, What};
-use crate::target::Target;
 use crate::verdict::{Problem, must};
 use crate::world::{LEASE, World};
 
@@ -66,10 +68,11 @@ pub fn record_of(identity: &str, token: Token) -> Record {
     }
 }
 
-/// How a lock that is not there is first written: only a store that ends leases itself lets it be taken at once.
+/// The intent of the first write of a lock that is not there: only a store that ends leases itself lets
+/// it be taken at once.
 #[must_use]
-pub fn first_intent(target: &dyn Target) -> Intent {
-    if target.by_server() { Intent::Take } else { Intent::Adopt }
+pub fn first_intent(capabilities: &Capabilities) -> Intent {
+    if capabilities.ends_leases() { Intent::Take } else { Intent::Adopt }
 }
 
 /// Frees by hand what is stored.
@@ -102,9 +105,9 @@ pub async fn put(
 /// Waits until what is stored names this holder, or none: the store's own word, whoever heard an answer.
 ///
 /// # Errors
-/// It does not within a lease, or the store fails.
+/// It does not within the time that a fresh lock may take, or the store fails.
 pub async fn until_held_by(world: &World, holder: Option<&str>) -> Result<(), Problem> {
-    let end = world.now() + LEASE;
+    let end = world.now() + world.fresh();
     loop {
         let record = world.record().await?;
         let stored = record.as_ref().and_then(|record| record.holder.as_ref());

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use leasehold_conformance::command::{self, USAGE};
+use leasehold_conformance::failed::Failed;
 use leasehold_conformance::stop::Stop;
 use leasehold_conformance::{process, told};
 use tokio::signal::unix::{SignalKind, signal};
@@ -16,11 +17,15 @@ fn main() -> ExitCode {
         std::env::args_os().map(|word| word.to_string_lossy().into_owned()).skip(1).collect();
     let stop = Stop::default();
     stop.obey(signals);
-    let code = told::tell("leasehold-conformance", |say| command::run(&arguments, &stop, say));
-    if code == told::USAGE {
-        let _ = writeln!(std::io::stderr(), "\n{}", USAGE.trim_end());
+    match told::tell("leasehold-conformance", |say| command::run(&arguments, &stop, say)) {
+        Ok(true) => ExitCode::SUCCESS,
+        Err(Failed::Usage(_)) => {
+            let _ = writeln!(std::io::stderr(), "\n{}", USAGE.trim_end());
+            ExitCode::from(2)
+        }
+        Err(Failed::Stopped(signal)) => ExitCode::from(128_u8.saturating_add(signal)),
+        Ok(false) | Err(_) => ExitCode::FAILURE,
     }
-    ExitCode::from(code)
 }
 
 /// The number of the next one that asks to end.

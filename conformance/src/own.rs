@@ -1,21 +1,66 @@
-//! The cases that need no hand on the servers, against a user's own store.
+//! The suite against a store of your own: one that a URL names, or your own `impl LockBackend`.
+//!
+//! For the latter write a [`Target`]: a name, and a way to open a lock. Whatever else a target can
+//! have (a URL, an administrator, backups, servers) adds cases; those that need what is not there are
+//! listed as not tested. One test is enough, in a crate that depends on this one without default
+//! features:
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//!
+//! use leasehold::file::FileLock;
+//! use leasehold::Error;
+//! use leasehold::backend::LockBackend;
+//! use leasehold::timing::Clock;
+//! use leasehold_conformance::options::Options;
+//! use leasehold_conformance::own;
+//! use leasehold_conformance::stores::Target;
+//!
+//! #[derive(Debug)]
+//! struct Mine {
+//!     directory: std::path::PathBuf,
+//! }
+//!
+//! #[async_trait::async_trait]
+//! impl Target for Mine {
+//!     fn backend(&self) -> &str {
+//!         "mine"
+//!     }
+//!
+//!     async fn open(
+//!         &self,
+//!         lock: &str,
+//!         _: &Arc<dyn Clock>,
+//!     ) -> Result<Arc<dyn LockBackend>, Error> {
+//!         // Your own lock here: the same one for everybody who opens that name, and nobody's yet.
+//!         Ok(Arc::new(FileLock::open(self.directory.join(lock))?))
+//!     }
+//! }
+//!
+//! // In a `#[test]`:
+//! let mine = Mine { directory: "/a/new/directory".into() };
+//! let ran = own::run_target(Arc::new(mine), &Options::default(), |_| {}).expect("it ran");
+//! assert!(ran.as_expected, "{}", ran.report.table());
+//! ```
 
 use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use leasehold::timing::{BootClock, Clock};
 use leasehold::{Error, ErrorKind};
+use tokio::runtime::Runtime;
 
-use crate::cases;
-use crate::catalogue::CASES;
-use crate::command::{Failed, check_filter};
+use crate::cases::{CASES, Case};
 use crate::expected::Expected;
+use crate::failed::Failed;
+use crate::options::Options;
 use crate::pulse::Pulse;
 use crate::report::{Line, Report};
-use crate::runner::{self, Options};
+use crate::runner;
 use crate::stop::Stop;
-use crate::target::{Target, UrlTarget};
+use crate::stores::{Target, UrlTarget};
 use crate::verdict::Verdict;
 
 /// A store that does not answer for so long is gone, and what is left to run with it.
@@ -23,6 +68,9 @@ const GONE: Duration = Duration::from_secs(15);
 
 /// How often it is said that something still runs.
 const REMINDER: Duration = Duration::from_secs(10);
+
+/// A lock that no case uses, to see whether the store answers.
+const PROBE: &str = "probe";
 
 /// How often the store's pulse is looked at.
 const TURN: Duration = Duration::from_millis(200);
@@ -70,21 +118,13 @@ pub struct Ran {
 pub fn run(own: &Own, mut say: impl FnMut(Says<'_>)) -> Result<Ran, Failed> {
     let (filter, slow, seed) = (own.filter.clone(), own.slow, own.seed);
     let stop = own.stop.clone();
-    let options = Options { filter, slow, seed, built_only: true, stop, ..Options::default() };
+    let options = Options { filter, slow, seed, stop, ..Options::default() };
     check_choice(&options)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| {
-        Failed::Store(Error::new(ErrorKind::Unavailable, "start a runtime", error))
-    })?;
-    let opened = runtime.block_on(async {
-        let store = UrlTarget::open(&own.url).await?.with_command(own.command.clone());
-        let probe = store.probe().await?;
-        Ok((Arc::new(store), probe))
-    });
-    let (store, probe) = opened.map_err(Failed::Store)?;
+    let runtime = runtime()?;
+    let store = runtime.block_on(UrlTarget::open(&own.url)).map_err(Failed::Store)?;
+    let store = Arc::new(store.with_command(own.command.clone()));
     say(Says::Verdict(&format!("locks beside this one, all with {} in their names", store.run())));
-    let pulse = Pulse::start(probe);
-    let ran = watched(&store, options, &pulse, &mut say);
+    let ran = run_in(&runtime, store.clone(), &options, &mut say);
     if own.stop.asked().is_some() {
         // What was under way when the cases were dropped may land yet.
         thread::sleep(TURN);
@@ -92,18 +132,59 @@ pub fn run(own: &Own, mut say: impl FnMut(Says<'_>)) -> Result<Ran, Failed> {
     if let Err(error) = runtime.block_on(store.remove()) {
         say(Says::Verdict(&format!("cannot remove what was made beside the lock: {error}")));
     }
-    if let Some(signal) = own.stop.asked() {
+    ran
+}
+
+/// The same, on a [`Target`] of your own. The names of the locks are the same in every run: let the store
+/// be empty, or have the target add to each what no other run has.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_target(
+    target: Arc<dyn Target>,
+    options: &Options,
+    mut say: impl FnMut(Says<'_>),
+) -> Result<Ran, Failed> {
+    check_choice(options)?;
+    run_in(&runtime()?, target, options, &mut say)
+}
+
+fn runtime() -> Result<Runtime, Failed> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
+        Failed::Store(Error::new(ErrorKind::Unavailable, "start a runtime", error))
+    })
+}
+
+fn run_in(
+    runtime: &Runtime,
+    target: Arc<dyn Target>,
+    options: &Options,
+    say: &mut impl FnMut(Says<'_>),
+) -> Result<Ran, Failed> {
+    let options = Options { built_only: true, ..options.clone() };
+    let clock: Arc<dyn Clock> = Arc::new(BootClock::new());
+    let probe = runtime.block_on(async {
+        let probe = target.open(PROBE, &clock).await?;
+        probe.read().await.map(|_present| probe)
+    });
+    let probe = probe.map_err(Failed::Store)?;
+    let known = Expected::of(target.backend());
+    let expected = known.unwrap_or_else(|_none| Expected::of_any(&probe.capabilities()));
+    let (stop, filtered) = (options.stop.clone(), options.filter.is_some());
+    let pulse = Pulse::start(probe);
+    let ran = watched(target, expected, options, &pulse, say);
+    if let Some(signal) = stop.asked() {
         return Err(Failed::Stopped(signal));
     }
     let mut report = ran?;
-    if own.filter.is_some() && !report.lines.iter().any(is_tested) {
+    if filtered && !report.lines.iter().any(is_tested) {
         return Err(Failed::Usage(nothing_tested(&report.lines)));
     }
     // What an administrator would have to do is not ours to do on a store of theirs.
     let (tested, untested) = report.lines.into_iter().partition(is_tested);
     report.lines = tested;
     let faults = report.faults();
-    conclude(&report, &untested, &faults, &mut say);
+    conclude(&report, &untested, &faults, say);
     report.lines.extend(untested);
     say(Says::Verdict(&format!("\n{}", report.closing())));
     Ok(Ran { report, as_expected: faults.is_empty() })
@@ -112,9 +193,9 @@ pub fn run(own: &Own, mut say: impl FnMut(Says<'_>)) -> Result<Ran, Failed> {
 /// Whether the filter names something that can run on a store of the user's own.
 fn check_choice(options: &Options) -> Result<(), Failed> {
     let choice = format!(". On a store of your own you can choose of: {}", choosable().join(" "));
-    check_filter(options, &choice)?;
+    options.check_filter(&choice)?;
     let chosen = options.chosen();
-    if chosen.iter().all(|case| cases::needs_servers(case.id)) {
+    if chosen.iter().all(|case| case.needs_servers()) {
         let ids: Vec<&str> = chosen.iter().map(|case| case.id).collect();
         return Err(Failed::Usage(format!(
             "{} kills, freezes or replaces servers, and those of your store are left alone{choice}",
@@ -126,8 +207,8 @@ fn check_choice(options: &Options) -> Result<(), Failed> {
 
 /// The cases that leave servers alone.
 fn choosable() -> Vec<&'static str> {
-    let ids = CASES.iter().map(|case| case.id);
-    ids.filter(|id| cases::implementation(id).is_some() && !cases::needs_servers(id)).collect()
+    let choosable = |case: &&Case| case.is_built() && !case.needs_servers();
+    CASES.iter().filter(choosable).map(|case| case.id).collect()
 }
 
 /// Why none of the cases that were asked for could be tested, and which could.
@@ -145,14 +226,12 @@ fn nothing_tested(lines: &[Line]) -> String {
 
 /// Runs the cases while the store answers.
 fn watched(
-    store: &Arc<UrlTarget>,
+    target: Arc<dyn Target>,
+    expected: Expected,
     options: Options,
     pulse: &Pulse,
     say: &mut impl FnMut(Says<'_>),
 ) -> Result<Report, Failed> {
-    let target: Arc<dyn Target> = store.clone();
-    let expected = Expected::of(target.backend()).or_else(|_none| Expected::of("file"));
-    let expected = expected.expect("this crate's own expectations are in order");
     let (began, chosen) = (Instant::now(), options.chosen().len());
     let (sender, lines) = mpsc::channel();
     let running = thread::spawn(move || {
@@ -217,8 +296,8 @@ fn conclude(report: &Report, untested: &[Line], faults: &[String], say: &mut imp
     for line in untested {
         say(&format!("  {:5} {}: {}", line.case.id, line.case.title, line.verdict.text()));
     }
-    let is_missing = |id| cases::implementation(id).is_none();
-    let missing: Vec<&str> = CASES.iter().map(|case| case.id).filter(|id| is_missing(id)).collect();
+    let is_missing = |case: &&Case| case.on(false).is_none();
+    let missing: Vec<&str> = CASES.iter().filter(is_missing).map(|case| case.id).collect();
     if !missing.is_empty() {
         say(&format!("  not built yet, or for servers of the suite's own: {}", missing.join(" ")));
     }
@@ -236,5 +315,54 @@ fn conclude(report: &Report, untested: &[Line], faults: &[String], say: &mut imp
 impl std::fmt::Debug for Own {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Own").field("filter", &self.filter).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use leasehold::backend::LockBackend;
+    use leasehold::testing::MemoryLock;
+
+    use super::*;
+
+    /// A name and a way to open a lock, and nothing else.
+    #[derive(Debug, Default)]
+    struct Mine(std::sync::Mutex<std::collections::HashMap<String, MemoryLock>>);
+
+    #[async_trait]
+    impl Target for Mine {
+        fn backend(&self) -> &str {
+            "mine"
+        }
+
+        async fn open(
+            &self,
+            lock: &str,
+            _: &Arc<dyn Clock>,
+        ) -> Result<Arc<dyn LockBackend>, Error> {
+            let mut locks = self.0.lock().unwrap();
+            let lock = locks.entry(lock.to_owned()).or_insert_with(|| MemoryLock::new(lock));
+            Ok(Arc::new(lock.clone()))
+        }
+    }
+
+    #[test]
+    fn a_name_and_a_way_to_open_a_lock_are_enough() {
+        let filter = Some("Q1,Q2,Q3,BA1,FE1,FE7,SE5".to_owned());
+        let options = Options { filter, ..Options::default() };
+        let ran = run_target(Arc::new(Mine::default()), &options, |_| {}).unwrap();
+        assert!(ran.as_expected, "{}", ran.report.table());
+        let untested: Vec<&str> = ran
+            .report
+            .lines
+            .iter()
+            .filter(|line| !is_tested(line))
+            .map(|line| line.case.id)
+            .collect();
+        assert_eq!(untested, ["Q2", "FE7"], "no administrator, and no other process reaches it");
+        let needs_more = Options { filter: Some("SV1".to_owned()), ..Options::default() };
+        let refused = run_target(Arc::new(Mine::default()), &needs_more, |_| {});
+        assert!(matches!(refused, Err(Failed::Usage(_))));
     }
 }

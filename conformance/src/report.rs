@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use leasehold::printable;
+use leasehold::status::printable;
 use leasehold_testing::timeline::escape;
 
-use crate::catalogue::Case;
+use crate::cases::Case;
 use crate::expected::Expectation;
 use crate::history::Event;
 use crate::verdict::Verdict;
@@ -205,7 +205,7 @@ impl Expectation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalogue::CASES;
+    use crate::cases::CASES;
 
     fn report(verdicts: &[Verdict], filtered: bool) -> Report {
         let lines = verdicts

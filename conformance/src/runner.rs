@@ -6,19 +6,18 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use leasehold::Clock;
 use leasehold::testing::VirtualClock;
+use leasehold::timing::Clock;
 use tokio::task::LocalSet;
 
 use crate::canary::Canary;
-use crate::cases::{self, Run};
-use crate::catalogue::{CASES, Case, Tier, Turn};
+use crate::cases::{self, CASES, Case, Run, Turn};
 use crate::expected::{Expectation, Expected};
 use crate::history::{Event, History};
 use crate::judge::{Property, Rules, judge};
+use crate::options::Options;
 use crate::report::{Line, Report};
-use crate::stop::Stop;
-use crate::target::{MemoryTarget, Target};
+use crate::stores::{MemoryTarget, Target};
 use crate::verdict::{Finding, Outcome, Problem, Verdict};
 use crate::world::World;
 
@@ -37,74 +36,6 @@ const STOPPED: &str = "it was stopped";
 
 /// How much virtual time passes in one go; whoever sleeps wakes at the very moment.
 const STEP: Duration = Duration::from_secs(1);
-
-/// What to run, and how.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Only cases whose name begins with this, or whose title contains it; several by commas.
-    pub filter: Option<String>,
-    /// The slow and the random tier too.
-    pub slow: bool,
-    /// Where randomness begins.
-    pub seed: u64,
-    /// How many cases run at one time.
-    pub parallel: usize,
-    /// Leave out cases that nobody has built yet; the run counts as filtered.
-    pub built_only: bool,
-    /// Ends the run early; cases that did not end by then have no verdict, and the report is not whole.
-    pub stop: Stop,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        let (built_only, stop) = (false, Stop::default());
-        Self { filter: None, slow: false, seed: 1, parallel: 16, built_only, stop }
-    }
-}
-
-impl Options {
-    /// The cases that are chosen.
-    #[must_use]
-    pub fn chosen(&self) -> Vec<&'static Case> {
-        CASES.iter().filter(|case| self.chooses(case)).collect()
-    }
-
-    /// A part of the filter that names no case.
-    #[must_use]
-    pub fn unknown_part(&self) -> Option<&str> {
-        let filter = self.filter.as_deref()?;
-        let known =
-            |part: &str| CASES.iter().any(|case| case.id == part || is_group(case.id, part));
-        if !filter.is_empty() && CASES.iter().any(|case| case.title.contains(filter)) {
-            return None;
-        }
-        filter.split(',').find(|part| !known(part))
-    }
-
-    fn chooses(&self, case: &Case) -> bool {
-        let named = |filter: &str| {
-            filter.split(',').any(|part| case.id == part || is_group(case.id, part))
-                || case.title.contains(filter)
-        };
-        let by_name = self.filter.as_deref().is_none_or(named);
-        // Who names a slow case wants it.
-        let exactly =
-            self.filter.as_deref().is_some_and(|filter| filter.split(',').any(|id| id == case.id));
-        let tier = case.tier == Tier::Fast || self.slow || exactly;
-        by_name && tier && !(self.built_only && cases::implementation(case.id).is_none())
-    }
-
-    /// Whether some case of the chosen tiers was left out by hand.
-    #[must_use]
-    pub fn is_filtered(&self) -> bool {
-        self.filter.is_some() || self.built_only
-    }
-}
-
-/// `EX` names all of EX1 to EX6.
-fn is_group(id: &str, part: &str) -> bool {
-    !part.is_empty() && id.trim_end_matches(|c: char| c.is_ascii_digit()) == part
-}
 
 /// Runs the chosen cases against the target, telling of each as it ends.
 pub fn run(
@@ -187,13 +118,13 @@ fn one(
         let took = began.elapsed();
         Line { case, expectation, verdict, took, notes, events, crowded: false }
     };
-    let run = match (&expectation, cases::implementation(case.id)) {
+    let run = match (&expectation, case.on(has_servers(target.as_ref()))) {
         (Expectation::NotApplicable(reason), _) => {
             let verdict = Verdict::NotApplicable(reason.clone());
             return Some(without(expectation, verdict));
         }
         (_, None) => return Some(without(expectation, Verdict::Missing)),
-        (_, Some(implementation)) => implementation.run,
+        (_, Some(run)) => run,
     };
     let mut attempt = first;
     loop {
@@ -219,6 +150,17 @@ fn one(
             );
         let took = began.elapsed();
         return Some(Line { case, expectation, verdict, took, notes, events, crowded });
+    }
+}
+
+/// Whether it has servers that the suite starts.
+fn has_servers(target: &dyn Target) -> bool {
+    #[cfg(feature = "servers")]
+    return target.servers().is_some();
+    #[cfg(not(feature = "servers"))]
+    {
+        let _ = target;
+        false
     }
 }
 
@@ -303,7 +245,11 @@ fn world(target: &Arc<dyn Target>, run: Run, lock: String, options: &Options) ->
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("the kernel gives an event queue");
     let simulated = target.virtual_time().then(VirtualClock::new);
-    let world = World::new(target.clone(), lock, simulated.clone(), options);
+    let world = World::new(target.clone(), lock, simulated.clone(), options.seed, options.slow);
+    let world = match runtime.block_on(world) {
+        Ok(world) => world,
+        Err(error) => return Ended::early(Verdict::Inconclusive(format!("no lock: {error}"))),
+    };
     let local = LocalSet::new();
     let outcome = local.block_on(&runtime, async {
         let limit = async {
@@ -374,7 +320,7 @@ fn judged(outcome: Outcome, events: &[Event], rules: &Rules) -> Found {
 #[must_use]
 pub fn run_on(target: MemoryTarget, id: &str, seed: u64) -> Verdict {
     let target: Arc<dyn Target> = Arc::new(target);
-    let run = cases::implementation(id).expect("the case is built").run;
+    let run = cases::case(id).and_then(|case| case.on(false)).expect("the case is built");
     let lock = format!("{}-{seed}-1", id.to_lowercase());
     let options = Options { seed, ..Options::default() };
     excuse(isolated(&target, run, lock, &options).found, false)

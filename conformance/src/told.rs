@@ -1,18 +1,20 @@
-//! A run told to people, and its exit code: for the project's command and for `leasehold conformance`.
+//! A run reported to people: for the project's command and for `leasehold conformance`.
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
 
-use leasehold::{printable, redacted};
+use leasehold::status::{printable, redacted};
 
-use crate::command::Failed;
+use crate::failed::Failed;
 use crate::own::Says;
 
-/// Runs, prints the verdicts, and why it failed, as `program`. Returns the exit code: that of the command `leasehold` for
-/// the same.
+/// Runs, prints the verdicts, and why it failed, as `program`. The exit code is the caller's.
+///
+/// # Errors
+/// Those of the run, or the verdicts cannot be written.
 pub fn tell(
     program: &str,
     run: impl FnOnce(&mut (dyn FnMut(Says<'_>) + Send)) -> Result<bool, Failed>,
-) -> u8 {
+) -> Result<bool, Failed> {
     let mut unwritten = None;
     let for_people = io::stderr().is_terminal();
     let ran = run(&mut |says| match says {
@@ -33,39 +35,12 @@ pub fn tell(
         }
     }
     if let Some(error) = unwritten {
-        let _ = writeln!(io::stderr(), "{program}: cannot write the verdicts: {error}");
-        return INTERNAL;
+        let why = format!("cannot write the verdicts: {error}");
+        let _ = writeln!(io::stderr(), "{program}: {why}");
+        return Err(Failed::Other(why));
     }
-    code(&ran)
+    ran
 }
 
 /// The longest line of an error, in characters.
 const LONGEST: usize = 4_000;
-
-/// The command line is wrong.
-pub const USAGE: u8 = 64;
-const UNAVAILABLE: u8 = 69;
-const DENIED: u8 = 77;
-const CONFIG: u8 = 78;
-const INTERNAL: u8 = 80;
-
-/// The exit code of a run.
-#[must_use]
-pub fn code(ran: &Result<bool, Failed>) -> u8 {
-    use leasehold::ErrorKind;
-    match ran {
-        Ok(true) => 0,
-        Ok(false) => CONFIG,
-        Err(Failed::Usage(_)) => USAGE,
-        Err(Failed::Other(_)) => INTERNAL,
-        Err(Failed::Stopped(signal)) => 128_u8.saturating_add(*signal),
-        Err(Failed::Store(error)) => match error.kind() {
-            ErrorKind::Unavailable | ErrorKind::Throttled { .. } => UNAVAILABLE,
-            ErrorKind::Denied => DENIED,
-            ErrorKind::Corrupt | ErrorKind::Invalid | ErrorKind::Rewound | ErrorKind::Replaced => {
-                CONFIG
-            }
-            _ => INTERNAL,
-        },
-    }
-}

@@ -104,6 +104,14 @@ impl From<crate::fixture::Failure> for Problem {
     }
 }
 
+/// Servers without a part that the case is about.
+#[cfg(feature = "servers")]
+impl From<crate::fixture::Lacks> for Problem {
+    fn from(lacks: crate::fixture::Lacks) -> Self {
+        Self::NotApplicable(lacks.to_string())
+    }
+}
+
 /// Fails the case unless the condition holds, which is about behaviour: [`Problem::Violated`].
 ///
 /// # Errors

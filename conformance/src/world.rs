@@ -1,40 +1,41 @@
 //! Where one case runs: its lock, its candidates, its time.
 
+mod bounds;
+mod parts;
 mod waiting;
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::time::Duration;
 
+use leasehold::backend::{Capabilities, Intent, LockBackend, Record};
+use leasehold::status::Leader;
 use leasehold::testing::VirtualClock;
-use leasehold::{
-    BootClock, Clock, Intent, Leader, LockBackend, Observer, Record, Time, Timing, TimingSettings,
-};
+use leasehold::timing::{BootClock, Clock, Time, Timing};
+use leasehold::{Observer, TimingSettings};
 
 use crate::candidate::{Candidate, Setup};
 use crate::clock::Gate;
-#[cfg(feature = "servers")]
-use crate::fixture::{Fixture, Tls, Wish};
 use crate::history::{Event, History, What};
 use crate::judge::{Exemption, Property, Span};
 use crate::link::{Latency, Ledger, Link, Network};
 use crate::mortal::Mortal;
 use crate::process::Process;
-use crate::runner::Options;
-use crate::target::Target;
+use crate::stores::Target;
 use crate::verdict::Problem;
-use waiting::LOOK;
+pub use bounds::AT_ONCE;
+
+/// A lock that no case uses, to ask for the store's capabilities.
+const PROBE: &str = "capabilities";
 
 /// The lease duration of the fast cases.
 pub const LEASE: Duration = Duration::from_secs(3);
-
-/// What a slow host may add to any bound, where time is real.
-const SLACK: Duration = Duration::from_millis(600);
 
 /// Where one case runs.
 #[derive(Debug)]
 pub struct World {
     target: Arc<dyn Target>,
+    capabilities: Capabilities,
     lock: String,
     clock: Arc<dyn Clock>,
     /// The clock again, where time is simulated.
@@ -52,35 +53,40 @@ pub struct World {
 }
 
 impl World {
-    pub(crate) fn new(
+    /// # Errors
+    /// A lock cannot be opened.
+    pub(crate) async fn new(
         target: Arc<dyn Target>,
         lock: String,
         simulated: Option<VirtualClock>,
-        options: &Options,
-    ) -> Self {
+        seed: u64,
+        slow: bool,
+    ) -> Result<Self, leasehold::Error> {
         let clock: Arc<dyn Clock> = match &simulated {
             Some(clock) => Arc::new(clock.clone()),
             None => Arc::new(BootClock::new()),
         };
+        let capabilities = target.open(PROBE, &clock).await?.capabilities();
         let ledger = Ledger::new(History::new(clock.clone()));
         let (exempt, notes) = (RefCell::default(), RefCell::default());
         let (networked, draws) = (Cell::new(false), Cell::new(0));
         let timeout = settings().build().expect("as in timing()").request_timeout();
         let timeout = Cell::new(timeout);
-        Self {
+        Ok(Self {
             target,
+            capabilities,
             lock,
             clock,
             simulated,
             ledger,
-            seed: options.seed,
-            slow: options.slow,
+            seed,
+            slow,
             exempt,
             notes,
             networked,
             timeout,
             draws,
-        }
+        })
     }
 
     /// The store under test.
@@ -158,10 +164,7 @@ impl World {
         name: &str,
         setup: Setup,
     ) -> Result<Candidate, leasehold::Error> {
-        let (store, network) = match self.networked.get() {
-            true => self.target.open_apart(lock, &self.clock).await?,
-            false => (self.target.open(lock, &self.clock).await?, None),
-        };
+        let (store, network) = self.open_apart(lock).await?;
         self.candidate_over(store, network, name, setup)
     }
 
@@ -210,24 +213,6 @@ impl World {
         let timeout = candidate.elector().timing().request_timeout();
         self.timeout.set(self.timeout.get().max(timeout));
         Ok(candidate)
-    }
-
-    /// Servers of the case's own.
-    ///
-    /// # Errors
-    /// The target has none, or they do not start.
-    #[cfg(feature = "servers")]
-    pub async fn servers(&self, members: usize, tls: Tls) -> Result<Box<dyn Fixture>, Problem> {
-        self.servers_as(Wish { members, tls, ..Wish::default() }).await
-    }
-
-    /// The same, of this kind.
-    ///
-    /// # Errors
-    /// As [`servers`](Self::servers).
-    #[cfg(feature = "servers")]
-    pub async fn servers_as(&self, wish: Wish) -> Result<Box<dyn Fixture>, Problem> {
-        self.target.servers(wish).await.map_err(Problem::NotApplicable)
     }
 
     /// Adds a line to what the report says of this case.
@@ -359,20 +344,6 @@ impl World {
     #[must_use]
     pub fn now(&self) -> Time {
         self.clock.now()
-    }
-
-    /// The longest time from a crash until another leads, beside what the host may add.
-    #[must_use]
-    pub fn failover(&self) -> Duration {
-        let step = Duration::from_millis(500);
-        let granularity = if self.target.by_server() { step } else { Duration::ZERO };
-        self.timing().bounds().crash + granularity
-    }
-
-    /// What a slow host may add to a bound.
-    #[must_use]
-    pub fn slack(&self) -> Duration {
-        if self.target.virtual_time() { 2 * LOOK } else { SLACK }
     }
 
     /// Many where time is virtual, few where it is real.

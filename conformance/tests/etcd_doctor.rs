@@ -6,12 +6,12 @@ mod common;
 use std::ffi::OsString;
 
 use common::{change, cluster, elector, lock, open};
-use leasehold::{Intent, LockBackend};
+use leasehold::backend::{Intent, LockBackend};
 use leasehold_cli::args::{self, Action};
 use leasehold_cli::doctor::{self, Report};
 use leasehold_conformance::fixture::certificates::{Authority, Validity};
-use leasehold_conformance::fixture::etcd::{Etcd, Options, Tls};
-use leasehold_conformance::fixture::{Access, Fixture, User};
+use leasehold_conformance::fixture::{Access, Fixture, User, Users};
+use leasehold_conformance::stores::etcd::{Etcd, Options, Tls};
 use serde_json::Value;
 
 /// What the command prints, and its exit code.
@@ -78,7 +78,7 @@ async fn members_are_counted_and_losses_named() {
     shows(&unnamed, 0, &says);
 
     let leader = etcd.leader().await.unwrap();
-    let _ = etcd.kill(leader).unwrap();
+    etcd.kill(leader).unwrap();
     etcd.leader().await.unwrap();
     let one_gone = doctor(&url(&etcd), &[]).await;
     shows(
@@ -93,7 +93,7 @@ async fn members_are_counted_and_losses_named() {
         ],
     );
 
-    let _ = etcd.kill((leader + 1) % 3).unwrap();
+    etcd.kill((leader + 1) % 3).unwrap();
     let two_gone = doctor(&url(&etcd), &["-o", "json"]).await;
     let json: Value = serde_json::from_str(&two_gone.text).unwrap();
     assert_eq!((two_gone.code, &json["exit_code"]), (69, &Value::from(69)));
@@ -158,7 +158,7 @@ async fn the_store_of_a_kubernetes_cluster_is_refused() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_missing_permission_is_named_with_what_grants_it() {
-    let mut etcd = cluster(1).await;
+    let etcd = cluster(1).await;
     let file = etcd.directory().join("password");
     std::fs::write(&file, "secret").unwrap();
     let with = |user: &str| format!("{}?user={user}&password_file={}", url(&etcd), file.display());
@@ -167,7 +167,7 @@ async fn each_missing_permission_is_named_with_what_grants_it() {
     for ((name, _), access) in users.iter().zip(access) {
         let user = User { name: (*name).to_owned(), password: "secret".to_owned() };
         let lock = if *name == "stranger" { "elsewhere" } else { "jobs/nightly" };
-        etcd.grant(&user, lock, access).await.unwrap().required().unwrap();
+        etcd.grant(&user, lock, access).await.unwrap();
     }
     let grants = "-> etcdctl role grant-permission ROLE readwrite 'jobs/nightly/' --prefix=true";
     for ((name, url), (code, says)) in users.iter().zip([

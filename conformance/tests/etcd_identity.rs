@@ -12,9 +12,10 @@ use common::{
     take, written,
 };
 use futures_util::StreamExt;
-use leasehold::{Contents, ErrorKind, Intent, LockBackend};
-use leasehold_conformance::fixture::Fixture;
-use leasehold_conformance::fixture::etcd::Etcd;
+use leasehold::ErrorKind;
+use leasehold::backend::{Contents, Intent, LockBackend};
+use leasehold_conformance::fixture::{Cluster, Fixture};
+use leasehold_conformance::stores::etcd::Etcd;
 use tokio::time::timeout;
 
 /// Read, write and watch say so, whether one member was asked or three.
@@ -24,7 +25,7 @@ async fn a_cluster_that_was_replaced_is_another_store() {
         let mut etcd = cluster(members).await;
         let ours = lock(&etcd, "jobs");
         let taken = take(&ours, "a", 60).await;
-        etcd.supplant().await.unwrap().required().unwrap();
+        etcd.supplant().await.unwrap();
         eventually("a read says so", || async {
             let read = ours.read().await;
             assert!(read.is_err(), "another store's answer was taken: {read:?}");
@@ -58,11 +59,11 @@ async fn a_leader_of_a_replaced_cluster_stops_at_once() {
     let follower = elector(lock(&etcd, "jobs"), "b", 30);
     let waiting = follower.clone();
     let waiting = tokio::spawn(async move { waiting.campaign().await.map(drop) });
-    let sees = || matches!(follower.status().leader, leasehold::Leader::Held(_));
+    let sees = || matches!(follower.status().leader, leasehold::status::Leader::Held(_));
     eventually("it waits", || async { sees() }).await;
     let until = held.term().remaining();
     let began = Instant::now();
-    etcd.supplant().await.unwrap().required().unwrap();
+    etcd.supplant().await.unwrap();
     let down = began.elapsed();
     let bound = leader.timing().retry_period() + 2 * leader.timing().request_timeout();
     timeout(bound, held.term().lost()).await.expect("it believes on beside its successor");
@@ -93,7 +94,7 @@ async fn one_foreign_endpoint_of_three_ends_nothing() {
         tokio::time::sleep(Duration::from_secs(2)).await;
         // One of the two that are right is gone: the third member of theirs, which nobody named, keeps the majority.
         if round == 2 {
-            etcd.kill(1).unwrap().required().unwrap();
+            etcd.kill(1).unwrap();
             tokio::time::sleep(Duration::from_secs(3)).await;
         }
         assert!(held.check().is_ok(), "round {round}: {:?}", candidate.status());
@@ -115,10 +116,10 @@ async fn endpoints_of_two_clusters_are_refused() {
         assert!(error.to_string().contains(endpoint.as_str()), "{error}");
     }
     // Who comes while one is away learns of it when it is back.
-    two.kill(0).unwrap().required().unwrap();
+    two.kill(0).unwrap();
     let ours = open(&one.url(&both, "jobs"));
     ours.read().await.unwrap();
-    two.restart(0).await.unwrap().required().unwrap();
+    two.restart(0).await.unwrap();
     eventually("the other one is heard", || async {
         ours.read().await.is_err_and(|error| error.kind() == ErrorKind::Replaced)
     })

@@ -9,9 +9,11 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use common::{PATIENCE, cluster, elector, eventually, lock, spread};
-use leasehold::{Elector, ErrorKind, Held, Leader, LockBackend, Loss, Term};
-use leasehold_conformance::fixture::Fixture;
-use leasehold_conformance::fixture::etcd::{Etcd, Options};
+use leasehold::backend::LockBackend;
+use leasehold::status::Leader;
+use leasehold::{Elector, ErrorKind, Held, Loss, Term};
+use leasehold_conformance::fixture::{Cuts, Fixture};
+use leasehold_conformance::stores::etcd::{Etcd, Options};
 
 /// A leader that never loses its term for as long as this is watched, and a follower that sees no other.
 struct Pair {
@@ -56,40 +58,40 @@ async fn a_leader_rides_through_a_frozen_member() {
     let pair = Pair::on(&etcd, 15).await;
     for round in 0..2 {
         let member = etcd.leader().await.unwrap();
-        etcd.freeze(member).unwrap().required().unwrap();
+        etcd.freeze(member).unwrap();
         let least = pair.rides_for(12).await;
         println!(
             "round {round}: member {member}, which led etcd, frozen: {least:?} of belief left at the least"
         );
-        etcd.thaw(member).unwrap().required().unwrap();
+        etcd.thaw(member).unwrap();
         pair.rides_for(3).await;
     }
     for member in 0..3 {
-        etcd.freeze(member).unwrap().required().unwrap();
+        etcd.freeze(member).unwrap();
         pair.rides_for(5).await;
-        etcd.thaw(member).unwrap().required().unwrap();
+        etcd.thaw(member).unwrap();
         pair.rides_for(2).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_rides_through_a_member_that_is_cut_off() {
-    let mut etcd = Etcd::start(Options { can_cut: true, ..Options::default() }).await.unwrap();
+    let etcd = Etcd::start(Options { can_cut: true, ..Options::default() }).await.unwrap();
     let pair = Pair::on(&etcd, 15).await;
     for round in 0..2 {
         let member = etcd.leader().await.unwrap();
-        etcd.cut_off(member).unwrap().required().unwrap();
+        etcd.cut_off(member).unwrap();
         let least = pair.rides_for(12).await;
         println!(
             "round {round}: member {member}, which led etcd, cut off: {least:?} of belief left at the least"
         );
-        etcd.rejoin(member).unwrap().required().unwrap();
+        etcd.rejoin(member).unwrap();
         pair.rides_for(3).await;
     }
     for member in 0..3 {
-        etcd.cut_off(member).unwrap().required().unwrap();
+        etcd.cut_off(member).unwrap();
         pair.rides_for(5).await;
-        etcd.rejoin(member).unwrap().required().unwrap();
+        etcd.rejoin(member).unwrap();
         pair.rides_for(2).await;
     }
 }
@@ -109,7 +111,7 @@ async fn a_request_to_a_frozen_member_is_answered_by_another_in_time() {
     // Requests go on to the member that answered last: from the second round on that is the one that freezes.
     for round in 0..6 {
         let frozen = followers[round % 2];
-        etcd.freeze(frozen).unwrap().required().unwrap();
+        etcd.freeze(frozen).unwrap();
         let (renewal, read) = (Instant::now(), ours.read());
         let renewing = async {
             let renewed = common::renew(&ours, &taken.version, LEASE).await;
@@ -122,7 +124,7 @@ async fn a_request_to_a_frozen_member_is_answered_by_another_in_time() {
         };
         let both = async { tokio::join!(renewing, reading) };
         let both = tokio::time::timeout(timeout, both).await;
-        etcd.thaw(frozen).unwrap().required().unwrap();
+        etcd.thaw(frozen).unwrap();
         let (renewed, read) = both.expect("nobody else was asked within the request timeout");
         println!("member {frozen} frozen: renewed after {renewed:?}, read after {read:?}");
     }
@@ -138,14 +140,14 @@ async fn nothing_is_told_from_one_members_memory() {
     assert_eq!(ours.read().await.unwrap().version, taken.version);
     let others: Vec<usize> = (0..3).filter(|member| *member != alone).collect();
     for member in &others {
-        etcd.freeze(*member).unwrap().required().unwrap();
+        etcd.freeze(*member).unwrap();
     }
     // A stopped process may still finish what a core has in hand; for a second the member takes itself for the leader.
     tokio::time::sleep(Duration::from_millis(200)).await;
     let told = ours.read().await;
     let renewed = common::renew(&ours, &taken.version, 15).await;
     for member in others {
-        etcd.thaw(member).unwrap().required().unwrap();
+        etcd.thaw(member).unwrap();
     }
     let error = told.expect_err("a read that no majority confirmed");
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
@@ -239,10 +241,10 @@ async fn a_member_that_leads_etcd_and_is_frozen_for_longer_than_a_lease_makes_no
     let led = || async { belief.terms.lock().unwrap().iter().all(|terms| !terms.is_empty()) };
     eventually("each has a leader", led).await;
     let member = etcd.leader().await.unwrap();
-    etcd.freeze(member).unwrap().required().unwrap();
+    etcd.freeze(member).unwrap();
     tokio::time::sleep(lease + Duration::from_secs(1)).await;
     let before = losses.lock().unwrap().len();
-    etcd.thaw(member).unwrap().required().unwrap();
+    etcd.thaw(member).unwrap();
     tokio::time::sleep(lease).await;
     let losses = losses.lock().unwrap().clone();
     let seen = belief.end();
@@ -267,7 +269,7 @@ async fn without_a_majority_the_leader_ends_by_its_deadline_and_later_somebody_l
     let first = held.check().unwrap();
     let follower = elector(lock(&etcd, "jobs"), "b", 5);
     for member in [0, 1] {
-        etcd.kill(member).unwrap().required().unwrap();
+        etcd.kill(member).unwrap();
     }
     let lost_majority = Instant::now();
     let waiting = follower.clone();

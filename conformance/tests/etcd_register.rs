@@ -6,8 +6,9 @@ mod common;
 use std::time::{Duration, Instant};
 
 use common::{change, cluster, identity, lock, next, renew, take, token, written};
+use leasehold::ErrorKind;
+use leasehold::backend::{Contents, Intent, LockBackend, Outcome, Version};
 use leasehold::etcd::EtcdLock;
-use leasehold::{Contents, ErrorKind, Intent, LockBackend, Outcome, Version};
 use leasehold_conformance::fixture::Fixture;
 
 #[tokio::test]
@@ -242,7 +243,7 @@ async fn a_take_goes_on_with_the_lease_that_its_first_copy_granted() {
 }
 
 async fn client(
-    etcd: &leasehold_conformance::fixture::etcd::Etcd,
+    etcd: &leasehold_conformance::stores::etcd::Etcd,
 ) -> leasehold::etcd::etcd_client::Client {
     leasehold::etcd::etcd_client::Client::connect(etcd.endpoints(), None).await.unwrap()
 }

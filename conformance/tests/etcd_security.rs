@@ -7,16 +7,17 @@ use std::path::Path;
 use std::time::Duration;
 
 use common::{change, elector, open, renew, take, written};
-use leasehold::{ErrorKind, Holder, Intent, LockBackend};
+use leasehold::ErrorKind;
+use leasehold::backend::{Holder, Intent, LockBackend};
 use leasehold_conformance::fixture::certificates::{Authority, Validity};
-use leasehold_conformance::fixture::etcd::{Etcd, Options, Tls};
-use leasehold_conformance::fixture::{Access, Fixture, User};
+use leasehold_conformance::fixture::{Access, Fixture, User, Users};
+use leasehold_conformance::stores::etcd::{Etcd, Options, Tls};
 
 const PASSWORD: &str = "p@ss/word?1";
 
 async fn user(etcd: &mut Etcd, name: &str, access: Access) -> User {
     let user = User { name: name.to_owned(), password: PASSWORD.to_owned() };
-    etcd.grant(&user, "jobs", access).await.unwrap().required().unwrap();
+    etcd.grant(&user, "jobs", access).await.unwrap();
     user
 }
 
@@ -39,7 +40,7 @@ async fn a_leader_logs_in_again() {
     let leader = elector(open(&url_of(&etcd, &candidate, "jobs")), "a", 15);
     let held = leader.campaign().await.unwrap();
     for member in 0..3 {
-        etcd.restart(member).await.unwrap().required().unwrap();
+        etcd.restart(member).await.unwrap();
         // A change of anybody's rights makes older logins void.
         user(&mut etcd, &format!("another{member}"), Access::Read).await;
         tokio::time::sleep(Duration::from_secs(4)).await;

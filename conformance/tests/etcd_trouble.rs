@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use common::{change, cluster, elector, eventually, lock, take, token, written};
-use leasehold::etcd::EtcdLock;
-use leasehold::{
-    Capabilities, Change, Contents, Elector, Error, ErrorKind, Intent, LockBackend, Observed,
-    Outcome, Version,
+use leasehold::backend::{
+    Capabilities, Change, Contents, Intent, LockBackend, Observed, Outcome, Version,
 };
+use leasehold::etcd::EtcdLock;
+use leasehold::{Elector, Error, ErrorKind};
 use leasehold_conformance::fixture::Fixture;
 
 /// A watch that never tells anything.
@@ -65,11 +65,11 @@ async fn a_take_that_was_given_up_is_not_applied_later() {
     let ours = lock(&etcd, "jobs");
     for _ in 0..5 {
         let seen = ours.read().await.unwrap();
-        etcd.freeze(0).unwrap().required().unwrap();
+        etcd.freeze(0).unwrap();
         let given_up = change(Intent::Take, "a", 5);
         let writing = ours.write(&seen.version, &given_up);
         assert!(tokio::time::timeout(Duration::from_millis(300), writing).await.is_err());
-        etcd.thaw(0).unwrap().required().unwrap();
+        etcd.thaw(0).unwrap();
         // Whatever is still in the server's queue comes before this read is answered.
         tokio::time::sleep(Duration::from_millis(200)).await;
         assert_eq!(ours.read().await.unwrap().contents, Contents::Absent);
@@ -88,9 +88,9 @@ async fn a_candidate_takes_a_lock_whose_server_hung_at_the_take() {
     written(
         lock(&etcd, "jobs").write(&blocking.version, &change(Intent::Release, "first", 30)).await,
     );
-    etcd.freeze(0).unwrap().required().unwrap();
+    etcd.freeze(0).unwrap();
     tokio::time::sleep(Duration::from_secs(1)).await;
-    etcd.thaw(0).unwrap().required().unwrap();
+    etcd.thaw(0).unwrap();
     let held = tokio::time::timeout(common::PATIENCE, waiting).await.unwrap().unwrap().unwrap();
     let seen = lock(&etcd, "jobs").read().await.unwrap();
     assert_eq!(held.check().unwrap(), token(&seen));

@@ -3,7 +3,7 @@
 
 use leasehold::k8s::Form;
 use leasehold_conformance::fixture::Fixture;
-use leasehold_conformance::fixture::kubernetes::{Admin, Kubernetes, Options};
+use leasehold_conformance::stores::kubernetes::{Admin, Kubernetes, Options};
 use serde_json::{Value, json};
 
 const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/default/leases";
@@ -94,6 +94,6 @@ async fn two_api_servers_show_one_state() {
     });
     let [one, other] =
         [leasehold::connect(&one).await.unwrap(), leasehold::connect(&other).await.unwrap()];
-    let raced = leasehold::race(&[one.as_ref(), other.as_ref()], 20).await.unwrap();
+    let raced = leasehold::doctor::race(&[one.as_ref(), other.as_ref()], 20).await.unwrap();
     assert_eq!(raced.writes, 21);
 }

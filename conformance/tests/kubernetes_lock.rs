@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use leasehold::{
-    Contents, Elector, ErrorKind, Level, LockBackend, Observed, TimingSettings, examine,
-};
-use leasehold_conformance::fixture::kubernetes::{Admin, Kubernetes, Options};
-use leasehold_conformance::fixture::{Access, Fixture, Login, User};
+use leasehold::backend::{Contents, LockBackend, Observed};
+use leasehold::doctor::{Level, examine};
+use leasehold::{Elector, ErrorKind, TimingSettings};
+use leasehold_conformance::fixture::{Access, Fixture, Login, User, Users};
+use leasehold_conformance::stores::kubernetes::{Admin, Kubernetes, Options};
 use serde_json::{Value, json};
 
 const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/default/leases";
@@ -54,7 +54,7 @@ fn holder(observed: &Observed) -> Option<(String, bool)> {
 
 /// The next state that the watch tells; it must come.
 async fn next(
-    watch: &mut leasehold::BoxStream<'static, Result<Observed, leasehold::Error>>,
+    watch: &mut leasehold::backend::BoxStream<'static, Result<Observed, leasehold::Error>>,
 ) -> Observed {
     let next = tokio::time::timeout(PATIENCE, watch.next()).await;
     next.expect("nothing came").expect("it ended").unwrap()
@@ -164,7 +164,7 @@ async fn a_watch_tells_every_state_and_goes_on_after_its_history_is_gone() {
     assert_eq!(holder(&next(&mut watch).await), Some(("three".to_owned(), false)));
     drop(watch);
     // A restarted server remembers nothing of what was.
-    cluster.restart(0).await.unwrap().required().unwrap();
+    cluster.restart(0).await.unwrap();
     let mut resumed = watched.watch(&first);
     assert_eq!(holder(&next(&mut resumed).await), Some(("three".to_owned(), false)));
 }
@@ -172,11 +172,12 @@ async fn a_watch_tells_every_state_and_goes_on_after_its_history_is_gone() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn doctor_says_what_is_missing() {
     let options = Options { strangers: true, ..Options::default() };
-    let mut cluster = Kubernetes::start(options).await.unwrap();
-    let subjects = |found: &leasehold::Examination, level: fn(Level) -> bool| -> Vec<String> {
-        let chosen = found.findings.iter().filter(|finding| level(finding.level));
-        chosen.map(|finding| format!("{}: {}", finding.subject, finding.text)).collect()
-    };
+    let cluster = Kubernetes::start(options).await.unwrap();
+    let subjects =
+        |found: &leasehold::doctor::Examination, level: fn(Level) -> bool| -> Vec<String> {
+            let chosen = found.findings.iter().filter(|finding| level(finding.level));
+            chosen.map(|finding| format!("{}: {}", finding.subject, finding.text)).collect()
+        };
     let is_problem = |level| matches!(level, Level::Problem(_));
     let all = examine(&cluster.url(&cluster.endpoints(), "d"), TimingSettings::default()).await;
     assert_eq!(subjects(&all, is_problem), Vec::<String>::new());
@@ -191,7 +192,7 @@ async fn doctor_says_what_is_missing() {
         ("candidate", Access::ReadWrite, "compare-and-swap: not tested"),
         ("observer", Access::Read, "permission: create, update is missing"),
     ] {
-        cluster.grant(&user(name), "d", access).await.unwrap().required().unwrap();
+        cluster.grant(&user(name), "d", access).await.unwrap();
         let url = cluster.url_as("d", &login(&cluster, user(name))).unwrap();
         let found = examine(&url, TimingSettings::default()).await;
         let told = subjects(&found, |level| level != Level::Good).join("\n");

@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use common::{Running, leasehold};
+use common::{Running, leasehold, output};
 use leasehold_conformance::fixture::Fixture;
-use leasehold_conformance::fixture::kubernetes::{Kubernetes, Options};
+use leasehold_conformance::stores::kubernetes::{Kubernetes, Options};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// Far below the plugin's own minutes, on a slow machine.
@@ -40,7 +40,7 @@ fn is_running(seconds: u32) -> bool {
 
 fn ended(words: &[&str]) -> (Output, Duration) {
     let began = Instant::now();
-    let output = leasehold(words).output().unwrap();
+    let output = output(&mut leasehold(words));
     println!("{words:?}: {output:?}");
     (output, began.elapsed())
 }
@@ -122,7 +122,7 @@ async fn proxies_and_lists_of_kubeconfigs_are_used_as_kubectl_uses_them() {
     // A proxy for the environment's taste, which this host is not for.
     let status = |url: &str, variables: &[(&str, &str)]| {
         let mut status = leasehold(&["status", "--lock", url]);
-        let output = status.envs(variables.iter().copied()).output().unwrap();
+        let output = output(status.envs(variables.iter().copied()));
         println!("{output:?}");
         output.status.code()
     };

@@ -12,10 +12,11 @@ use std::time::{Duration, Instant};
 
 use common::{PATIENCE, Running, eventually, leasehold};
 use leasehold::k8s::Form;
-use leasehold::{Elector, Leader, Token};
+use leasehold::status::Leader;
+use leasehold::{Elector, Token};
 use leasehold_conformance::distribution::Distribution;
 use leasehold_conformance::fixture::Fixture;
-use leasehold_conformance::fixture::kubernetes::{Admin, Kubernetes, Options};
+use leasehold_conformance::stores::kubernetes::{Admin, Kubernetes, Options};
 use serde_json::json;
 
 const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/default/leases";

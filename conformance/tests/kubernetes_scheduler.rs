@@ -7,8 +7,8 @@ use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 use std::sync::mpsc::{self, Receiver};
 
-use common::{PATIENCE, Running, eventually, leasehold};
-use leasehold_conformance::fixture::kubernetes::{Kubernetes, Options};
+use common::{PATIENCE, Running, eventually, leasehold, output};
+use leasehold_conformance::stores::kubernetes::{Kubernetes, Options};
 use serde_json::Value;
 
 /// `leasehold watch`.
@@ -48,7 +48,7 @@ impl Watch {
 
 /// The answer of `leasehold status`, and its exit code.
 fn status(url: &str) -> (Value, Option<i32>) {
-    let output = leasehold(&["status", "--lock", url, "-o", "json"]).output().unwrap();
+    let output = output(&mut leasehold(&["status", "--lock", url, "-o", "json"]));
     (serde_json::from_slice(&output.stdout).unwrap(), output.status.code())
 }
 
@@ -69,9 +69,8 @@ async fn status_shows_who_schedules_and_watch_sees_the_hand_over() {
     assert_eq!((&answer["state"], &leader["token"]), (&"held".into(), &Value::Null));
     assert!(leader["since_ms"].is_u64() && leader["renewed_ms"].is_u64(), "{leader}");
     let before = leader["identity"].as_str().unwrap().to_owned();
-    let listed =
-        leasehold(&["list", &format!("k8s://kube-system/?kubeconfig={kubeconfig}")]).output();
-    let listed = String::from_utf8(listed.unwrap().stdout).unwrap();
+    let mut listed = leasehold(&["list", &format!("k8s://kube-system/?kubeconfig={kubeconfig}")]);
+    let listed = String::from_utf8(output(&mut listed).stdout).unwrap();
     println!("{listed}");
     assert!(listed.contains("k8s://kube-system/kube-scheduler") && listed.contains(&before));
 

@@ -6,10 +6,11 @@ mod common;
 use std::path::Path;
 
 use common::{eventually, next};
+use leasehold::Error;
+use leasehold::backend::{BoxStream, Contents, LockBackend, Observed};
 use leasehold::k8s::{Form, Kubernetes as Client};
-use leasehold::{BoxStream, Contents, Error, LockBackend, Observed};
-use leasehold_conformance::fixture::kubernetes::{Admin, Kubernetes, Options};
-use leasehold_conformance::fixture::{Access, Fixture, Login, User};
+use leasehold_conformance::fixture::{Access, Fixture, Login, User, Users};
+use leasehold_conformance::stores::kubernetes::{Admin, Kubernetes, Options};
 use serde_json::{Value, json};
 
 const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/default/leases";
@@ -95,13 +96,13 @@ async fn locks_of_a_namespace_share_a_watch() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_may_watch_names_only_has_a_watch_for_each() {
     let options = Options { strangers: true, ..Options::default() };
-    let mut cluster = Kubernetes::start(options).await.unwrap();
+    let cluster = Kubernetes::start(options).await.unwrap();
     let admin = cluster.admin().await.unwrap();
     for number in 0..LOCKS {
         admin.do_it("POST", LEASES, Some(&lease(&name(number), "nobody"))).await.unwrap();
     }
     let user = User { name: "candidate".to_owned(), password: "candidate-token".to_owned() };
-    cluster.grant(&user, &name(0), Access::ReadWrite).await.unwrap().required().unwrap();
+    cluster.grant(&user, &name(0), Access::ReadWrite).await.unwrap();
     let path = "/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles/candidate";
     let mut role = admin.do_it("GET", path, None).await.unwrap();
     let names: Vec<String> = (0..LOCKS).map(name).collect();

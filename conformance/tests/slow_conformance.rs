@@ -9,9 +9,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use leasehold_conformance::expected::Expected;
+use leasehold_conformance::options::Options;
 use leasehold_conformance::process::candidate_if_asked;
-use leasehold_conformance::runner::{self, Options};
-use leasehold_conformance::target::{FileTarget, MemoryTarget, Target};
+use leasehold_conformance::runner;
+use leasehold_conformance::stores::{FileTarget, MemoryTarget, Target};
 
 fn main() -> ExitCode {
     if let Some(ended) = candidate_if_asked() {
@@ -27,9 +28,11 @@ fn main() -> ExitCode {
     let filter = (!words.is_empty()).then(|| words.join(","));
     let options = Options { filter, parallel: 24, ..Options::default() };
     let file = FileTarget::new().expect("there is room for a temporary directory");
-    let targets: [Arc<dyn Target>; 3] = [
+    let targets: [Arc<dyn Target>; 5] = [
         Arc::new(MemoryTarget::new()),
         Arc::new(MemoryTarget::with_server_expiry()),
+        Arc::new(MemoryTarget::polled()),
+        Arc::new(MemoryTarget::forgetful()),
         Arc::new(file),
     ];
     let failed = targets.iter().map(|target| one(target, &options)).sum::<usize>();

@@ -76,7 +76,7 @@ fn try_with(feature: &str, project: &Path) -> Result<(), String> {
     let urls = [
         ("file", format!("file:{at}/jobs.lock")),
         ("etcd", "etcd://127.0.0.1:1/jobs".to_owned()),
-        ("kubernetes", format!("k8s://default/jobs?kubeconfig={at}/kubeconfig")),
+        ("k8s", format!("k8s://default/jobs?kubeconfig={at}/kubeconfig")),
     ];
     let mut run = cargo(["run", "--quiet", "--offline", "--manifest-path"]);
     run.arg(project.join("Cargo.toml")).arg("--").args(urls.iter().map(|(_, url)| url));
@@ -102,9 +102,7 @@ fn try_with(feature: &str, project: &Path) -> Result<(), String> {
 fn manifest_with(feature: &str) -> String {
     let facade = root().join(FACADE);
     let kubernetes = match feature {
-        "kubernetes" | "full" => {
-            "k8s-openapi = { version = \"0.29\", features = [\"earliest\"] }\n"
-        }
+        "k8s" | "full" => "k8s-openapi = { version = \"0.29\", features = [\"earliest\"] }\n",
         _ => "",
     };
     format!(

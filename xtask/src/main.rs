@@ -19,9 +19,11 @@
 
 mod cargo;
 mod conformance;
+mod defects;
 mod fresh;
 mod model;
 mod mutants;
+mod other_systems;
 mod safety;
 mod scratch;
 mod servers;

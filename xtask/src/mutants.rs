@@ -28,12 +28,13 @@ simulation must find.
 const SOURCES: &str = "crates/core/src";
 
 /// What is changed: the pure part. `mutant.rs` is a switch for tests.
-const FILES: [&str; 6] = [
+const FILES: [&str; 7] = [
     "election/answers.rs",
     "election/mod.rs",
     "election/plan.rs",
     "election/settle.rs",
     "election/state.rs",
+    "fit.rs",
     "timing.rs",
 ];
 

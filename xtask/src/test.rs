@@ -7,7 +7,9 @@ use std::process::Command;
 
 use crate::cargo::{self, Counts, capture, cargo, count_tests, root};
 use crate::steps::{self, Step};
-use crate::{Outcome, conformance, fresh, model, servers, sim, size, tools};
+use crate::{
+    Outcome, conformance, defects, fresh, model, other_systems, servers, sim, size, tools,
+};
 
 /// In the order they run: what fails fast comes first.
 const STEPS: &[Step] = &[
@@ -16,6 +18,8 @@ const STEPS: &[Step] = &[
     quick("clippy", clippy),
     full("core-alone", core_without_driver),
     full("facade-alone", facade_without_backends),
+    quick("no-defects", defects::step),
+    full("other-systems", other_systems::step),
     quick("tests", tests),
     quick("doc-tests", doc_tests),
     full("fresh-project", fresh::step),

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use leasehold::{Change, Intent, Outcome as Written, TimingSettings};
+use leasehold::TimingSettings;
+use leasehold::backend::{Change, Intent, Outcome as Written};
 
 use crate::candidate::Setup;
 use crate::hand::{free, grows, record_of, until_held_by};
@@ -91,7 +92,7 @@ pub(super) async fn sent_twice(world: &World) -> Outcome {
         // Kept until they strike: the guards go with the case.
         std::mem::forget(a.link().fault_next(1, Requests::Only(intent), Fault::Double));
     }
-    let first = world.within("a leads", LEASE, a.campaign()).await??;
+    let first = world.within("a leads", world.fresh(), a.campaign()).await??;
     for _ in 0..3 {
         let double = a.link().fault_next(1, Requests::Only(Intent::Renew), Fault::Double);
         world.sleep(LEASE / 2).await;
@@ -122,7 +123,7 @@ pub(super) async fn request_timeouts(world: &World) -> Outcome {
         let b =
             world.candidate_for(&lock, &format!("{round}/b"), Setup { timing, ..setup() }).await?;
         let _running = [a.run(), b.run()];
-        world.until_some_leads(&format!("{round}/"), LEASE).await?;
+        world.until_some_leads(&format!("{round}/"), world.fresh()).await?;
         for _ in 0..world.rounds(20, 3) {
             let one = if world.draw(2) == 0 { &a } else { &b };
             let delay = Duration::from_millis(world.draw(2500));
@@ -145,11 +146,7 @@ pub(super) async fn request_timeouts(world: &World) -> Outcome {
 /// LA4. A request whose answer is cut off is neither done nor refused: whoever sent it does not know.
 pub(super) async fn cut_answers(world: &World) -> Outcome {
     let (lock, clock) = (world.lock(), world.clock());
-    let (store, network) = world.target().open_apart(lock, clock).await?;
-    let Some(network) = network else {
-        let why = "there is no network between a candidate and this store";
-        return Err(Problem::NotApplicable(why.to_owned()));
-    };
+    let (store, network) = world.networks()?.open_apart(lock, clock).await?;
     let plain = world.store().await?;
     // How many answers came whole in succession, and what became of the takes whose answer did not.
     let (mut whole, mut bytes, mut applied, mut lost) = (0, 0, 0, 0);

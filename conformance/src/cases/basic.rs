@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use leasehold::{ErrorKind, Intent, LockBackend, Loss, Term, TimingSettings};
+use leasehold::backend::{Intent, LockBackend};
+use leasehold::{ErrorKind, Loss, Term, TimingSettings};
 
 use crate::candidate::Setup;
 use crate::hand::{first_intent, put, record_of, says_leader};
@@ -24,7 +25,8 @@ pub(super) async fn leads_alone(world: &World) -> Outcome {
     must(holder.is_some_and(|holder| holder.identity == "a"), || format!("stored is {record:?}"))?;
     let token = record.map(|record| record.token);
     must(token == Some(lead.token()), || format!("{} is stored as {token:?}", lead.token()))?;
-    if let Ok(shown) = world.target().show(world.lock()).await {
+    if let Some(bytes) = world.target().bytes() {
+        let shown = bytes.show(world.lock()).await.map_err(Problem::Violated)?;
         must(shown.contains("\"a\""), || format!("the store's own tool shows {shown}"))?;
     }
     Ok(Finding::Holds)
@@ -100,7 +102,7 @@ pub(super) async fn strange_names(world: &World) -> Outcome {
         }
     }
     world.happened("name that is taken", stores.len())?;
-    let intent = first_intent(world.target());
+    let intent = first_intent(world.capabilities());
     for (name, store) in &stores {
         let observed = store.read().await?;
         must(observed.version.is_absent(), || format!("{name:?} names another's lock"))?;
@@ -165,7 +167,7 @@ async fn panics(world: &World) -> Result<(), Problem> {
         };
         elector.run(bug).await
     });
-    let ended = world.within("the panic reaches the caller", LEASE, work).await?;
+    let ended = world.within("the panic reaches the caller", world.fresh(), work).await?;
     must(ended.is_err_and(|error| error.is_panic()), || "a panic was swallowed".to_owned())?;
     let term = terms.recv().await.ok_or_else(|| Problem::Vacuous("no term began".to_owned()))?;
     must(term.check().is_err(), || "belief outlives a panic".to_owned())?;
@@ -176,6 +178,8 @@ async fn panics(world: &World) -> Result<(), Problem> {
 /// A campaign is dropped at every moment of a slow acquisition: whatever it got by then is given back.
 async fn cancelled(world: &World) -> Outcome {
     let step = Duration::from_millis(30);
+    // The acquisition begins once a store that may forget was waited out, without the jitter.
+    let waits = world.distrust(&world.timing()).saturating_sub(world.timing().max_jitter());
     let mut given_back = 0;
     for round in 0..u32::try_from(world.rounds(20, 6)).unwrap_or(1) {
         let (lock, node) = (format!("{}-c{round}", world.lock()), format!("c{round}/c"));
@@ -188,7 +192,7 @@ async fn cancelled(world: &World) -> Outcome {
         tokio::select! {
             biased;
             lead = c.campaign() => drop(lead?),
-            () = world.sleep(after) => {}
+            () = world.sleep(waits + after) => {}
         }
         world.sleep(Duration::from_millis(1500)).await;
         must(c.leads().is_none(), || "a campaign that was dropped leads".to_owned())?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use leasehold::Timing;
+use leasehold::timing::Timing;
 
 use crate::candidate::{Setup, Stop};
 use crate::history::{Event, What};
@@ -15,7 +15,7 @@ const MILLION: f64 = 1_000_000.0;
 /// How much slower a holder's clock may run than what ends its lease, until two could believe at once.
 fn bound(world: &World) -> f64 {
     let lease = world.timing().lease_duration();
-    let waited = if world.target().by_server() { lease } else { Timing::wait(lease) };
+    let waited = if world.by_server() { lease } else { Timing::wait(lease) };
     waited.as_secs_f64() / world.timing().renew_deadline().as_secs_f64()
 }
 
@@ -37,7 +37,7 @@ async fn under_partition(
     let a = world.candidate_for(&lock, &format!("{round}/a"), slow).await?;
     let b = world.candidate_for(&lock, &format!("{round}/b"), setup()).await?;
     let running = a.run_until(stop);
-    world.until_leads(&format!("{round}/a"), LEASE).await?;
+    world.until_leads(&format!("{round}/a"), world.fresh()).await?;
     let other = b.run();
     // At another phase of the renewals every time.
     world.sleep(LEASE / 2 + Duration::from_millis(world.draw(400))).await;

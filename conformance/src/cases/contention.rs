@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use leasehold::Intent;
+use leasehold::backend::Intent;
 
 use crate::history::{Event, What};
 use crate::link::{Fault, Requests};
@@ -25,7 +25,7 @@ pub(super) async fn all_at_once(world: &World) -> Outcome {
         }
         let standing: Vec<_> = candidates.iter().map(|candidate| candidate.stand()).collect();
         let ups = || world.count(|event| is_up(event) && event.node.starts_with(&prefix));
-        world.until("one of sixteen leads", LEASE, || ups() > 0).await?;
+        world.until("one of sixteen leads", world.fresh(), || ups() > 0).await?;
         world.sleep(Duration::from_millis(600)).await;
         must(ups() == 1, || format!("{} of sixteen lead", ups()))?;
         standing.iter().for_each(tokio::task::JoinHandle::abort);

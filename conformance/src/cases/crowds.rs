@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use leasehold::{Error, Loss, Observed};
+use leasehold::backend::Observed;
+use leasehold::{Error, Loss};
 
 use crate::fixture::{Access, Fixture, Login, User, Wish};
 use crate::verdict::{Finding, Outcome, Problem, must};
@@ -21,13 +22,10 @@ const NOTICE: Duration = Duration::from_secs(20);
 
 /// OV2. Once as it comes, and once as the documentation says.
 pub(super) async fn starved(world: &World) -> Outcome {
-    let mut servers = world.servers_as(Wish { seats: Some(SEATS), ..Wish::default() }).await?;
-    let accounts = servers.accounts();
-    let [preferred, other] = &accounts[..] else {
-        return Err(Problem::NotApplicable("nobody is preferred here".to_owned()));
-    };
-    let url = granted(servers.as_mut(), preferred).await?;
-    let others = granted(servers.as_mut(), other).await?;
+    let servers = world.servers_as(Wish { seats: Some(SEATS), ..Wish::default() }).await?;
+    let [preferred, other] = servers.crowds()?.accounts();
+    let url = granted(servers.as_ref(), &preferred).await?;
+    let others = granted(servers.as_ref(), &other).await?;
     let a = world.candidate_at(&url, "a", setup()).await?;
     let b = world.candidate_at(&url, "b", setup()).await?;
     let lead = world.led(&a).await?;
@@ -36,7 +34,7 @@ pub(super) async fn starved(world: &World) -> Outcome {
     world.sleep(LEASE).await;
     must(lead.check(), || "a term ends on a quiet server".to_owned())?;
     world.disturb("a crowd comes");
-    let crowd = servers.crowd(CROWD).await?;
+    let crowd = servers.crowds()?.crowd(CROWD).await?;
     let came = world.now();
     // By its deadline after the last renewal that got through; the first of the crowd find free seats.
     let bound = NOTICE + world.timing().renew_deadline();
@@ -47,7 +45,7 @@ pub(super) async fn starved(world: &World) -> Outcome {
     let again = a.stand();
     let starves = asks(world, &others).await;
     world.sleep(LEASE).await;
-    servers.prefer().await?.required()?;
+    servers.crowds()?.prefer().await?;
     let preferred_at = world.now();
     let up = world.until_some_leads("", NOTICE + world.failover()).await?;
     crate::hand::grows(token, up.token)?;
@@ -75,10 +73,11 @@ pub(super) async fn starved(world: &World) -> Outcome {
     Ok(Finding::Holds)
 }
 
-async fn granted(servers: &mut dyn Fixture, user: &User) -> Result<String, Problem> {
-    servers.grant(user, LOCK, Access::ReadWrite).await?.required()?;
-    let login = Login { user: Some(user.clone()), pair: None, tls: true, ..servers.login() };
-    Ok(servers.url_as(LOCK, &login)?)
+async fn granted(servers: &dyn Fixture, user: &User) -> Result<String, Problem> {
+    let users = servers.users()?;
+    users.grant(user, LOCK, Access::ReadWrite).await?;
+    let login = Login { user: Some(user.clone()), pair: None, tls: true, ..users.login() };
+    Ok(users.url_as(LOCK, &login)?)
 }
 
 /// One read, which may take as long as a term lasts; `None`: it takes longer.

@@ -1,6 +1,7 @@
 //! The disk under the store: it is full, or its power fails.
 
-use leasehold::{Change, Loss, Version};
+use leasehold::Loss;
+use leasehold::backend::{Change, Version};
 
 use crate::fixture::{Disk, Failure, Fixture, Wish};
 use crate::hand::{first_intent, grows, record_of};
@@ -23,12 +24,12 @@ enum Store {
 impl Store {
     /// A store on a disk of its own, with servers like this, and the URLs of two locks there.
     async fn on_disk(world: &World, wish: Wish) -> Result<(Self, [String; 2]), Problem> {
-        if world.target().has_servers() {
+        if world.target().servers().is_some() {
             let servers = world.servers_as(wish).await?;
             let urls = ["jobs", "others"].map(|lock| servers.url(&servers.endpoints(), lock));
             return Ok((Self::Servers(servers), urls));
         }
-        let (disk, url) = world.target().on_disk(world.lock()).map_err(Problem::NotApplicable)?;
+        let (disk, url) = world.disks()?.on_disk(world.lock()).map_err(Problem::NotApplicable)?;
         let other = format!("{url}-other");
         Ok((Self::Files(disk), [url, other]))
     }
@@ -36,14 +37,14 @@ impl Store {
     /// Whoever served serves again afterwards.
     async fn lose_power(&mut self) -> Result<(), Failure> {
         match self {
-            Self::Servers(servers) => servers.lose_power().await?.required(),
+            Self::Servers(servers) => servers.storage()?.lose_power().await,
             Self::Files(disk) => disk.lose_power(),
         }
     }
 
     async fn fill(&mut self) -> Result<(), Failure> {
         match self {
-            Self::Servers(servers) => servers.fill().await?.required(),
+            Self::Servers(servers) => servers.storage()?.fill().await,
             Self::Files(disk) => disk.fill().await,
         }
     }
@@ -51,7 +52,7 @@ impl Store {
     /// What an operator does.
     async fn make_room(&mut self) -> Result<(), Failure> {
         match self {
-            Self::Servers(servers) => servers.make_room().await?.required(),
+            Self::Servers(servers) => servers.storage()?.make_room().await,
             Self::Files(disk) => disk.free(),
         }
     }
@@ -88,7 +89,7 @@ pub(super) async fn power_fails(world: &World) -> Outcome {
 /// Without room nobody takes another lock; else the store was not full. What it says of that.
 async fn refuses(world: &World, other: &str) -> Result<String, Problem> {
     let other = leasehold::connect(other).await?;
-    let intent = first_intent(world.target());
+    let intent = first_intent(world.capabilities());
     let take = Change { intent, record: record_of("other", 1) };
     match tokio::time::timeout(LEASE, other.write(&Version::absent(), &take)).await {
         Ok(Ok(written)) => Err(Problem::Vacuous(format!("a full store took it: {written:?}"))),
@@ -103,7 +104,7 @@ pub(super) async fn full(world: &World) -> Outcome {
         Store::on_disk(world, Wish { quota: Some(QUOTA), ..Wish::default() }).await?;
     let a = world.candidate_at(&url, "a", setup()).await?;
     let b = world.candidate_at(&url, "b", setup()).await?;
-    let lead = world.within("a leads", LEASE, a.campaign()).await??;
+    let lead = world.within("a leads", world.fresh(), a.campaign()).await??;
     let token = lead.token();
     let waiting = b.stand();
     world.sleep(LEASE).await;

@@ -56,7 +56,7 @@ pub(super) async fn stopped_before_its_effect(world: &World) -> Outcome {
 /// FE3.
 pub(super) async fn restarts_under_its_name(world: &World) -> Outcome {
     let mut old = world.mortal("a", "a").await?;
-    let first = world.until_leads("a", LEASE).await?;
+    let first = world.until_leads("a", world.fresh()).await?;
     world.sleep(LEASE / 2).await;
     old.kill();
     let killed = world.now();
@@ -64,8 +64,8 @@ pub(super) async fn restarts_under_its_name(world: &World) -> Outcome {
     let new = world.candidate_with("b", again).await?;
     let lead = world.within("it leads again", world.failover(), new.campaign()).await??;
     grows(first.token, lead.token())?;
-    let knows = world.target().knows_deaths();
-    let least = if knows || world.target().by_server() { Duration::ZERO } else { LEASE };
+    let knows = world.capabilities().sees_deaths;
+    let least = if knows || world.by_server() { Duration::ZERO } else { LEASE };
     must(world.now() >= killed + least, || "it took itself for its former self".to_owned())?;
     Ok(Finding::Holds)
 }
@@ -76,19 +76,19 @@ pub(super) async fn deleted(world: &World) -> Outcome {
     let first = world.led(&a).await?;
     let token = first.token();
     must(first.resign().await?, || "a release is not confirmed".to_owned())?;
-    world.target().delete(world.lock()).await.map_err(Problem::NotApplicable)?;
+    world.admin()?.delete(world.lock()).await.map_err(Problem::NotApplicable)?;
     let b = world.candidate("b").await?;
     let second = world.led(&b).await?;
     grows(token, second.token())?;
     let token = second.token();
     world.disturb("an operator deletes the lock");
     // While somebody leads: asserted again, or over, but never two.
-    world.target().delete(world.lock()).await.map_err(Problem::NotApplicable)?;
+    world.admin()?.delete(world.lock()).await.map_err(Problem::NotApplicable)?;
     let timing = world.timing();
     world.sleep(timing.retry_period() + timing.request_timeout()).await;
     let asserted = second.check();
     // Where the store's own clock ends leases, absence is its word.
-    must(asserted || world.target().by_server(), || "its term ended with its record".to_owned())?;
+    must(asserted || world.by_server(), || "its term ended with its record".to_owned())?;
     let c = world.candidate("c").await?;
     let waiting = c.stand();
     world.sleep(LEASE).await;
@@ -103,7 +103,8 @@ pub(super) async fn deleted(world: &World) -> Outcome {
     deleted_unseen(world).await
 }
 
-/// The leader's watch is dead, and a newcomer takes what was deleted: both believe until the next renewal.
+/// The leader's watch is dead, and a newcomer takes what was deleted: both believe until the next
+/// renewal. Where a fresh lock is waited out, the leader asserts its record again before anybody takes.
 async fn deleted_unseen(world: &World) -> Outcome {
     let timing = world.timing();
     let bound = timing.retry_period() + timing.request_timeout();
@@ -113,8 +114,14 @@ async fn deleted_unseen(world: &World) -> Outcome {
     let first = world.led(&a).await?;
     let _deaf = a.link().fault(crate::link::Requests::All, crate::link::Fault::Deafen);
     world.sleep(LEASE / 2).await;
-    world.target().delete(&lock).await.map_err(Problem::NotApplicable)?;
+    world.admin()?.delete(&lock).await.map_err(Problem::NotApplicable)?;
     let b = world.candidate_for(&lock, "deaf/b", setup()).await?;
+    if world.capabilities().forgets {
+        let _waiting = b.stand();
+        world.sleep(2 * LEASE).await;
+        must(first.check() && b.leads().is_none(), || "its term ended with its record".to_owned())?;
+        return Ok(Finding::Holds);
+    }
     let second = world.led(&b).await?;
     grows(first.token(), second.token())?;
     world.within("the old term ends", bound, first.lost()).await?;
@@ -127,13 +134,9 @@ async fn deleted_unseen(world: &World) -> Outcome {
 
 /// FE5. Servers are restored whole, so a case has its own.
 pub(super) async fn restored(world: &World) -> Outcome {
-    #[cfg(feature = "servers")]
-    if world.target().has_servers() {
-        return super::servers::restored(world).await;
-    }
     let fenced = Resource::new(world, true);
     let mut last = one_term(world, &world.candidate("a").await?, &fenced).await?;
-    let backup = world.target().back_up(world.lock()).await.map_err(Problem::NotApplicable)?;
+    let backup = world.backups()?.back_up(world.lock()).await.map_err(Problem::NotApplicable)?;
     for name in ["b", "c", "d"] {
         last = one_term(world, &world.candidate(name).await?, &fenced).await?;
     }
@@ -178,8 +181,8 @@ pub(super) async fn one_term(
 pub(super) async fn guarded_write(world: &World) -> Outcome {
     let [a, b] = [world.candidate("a").await?, world.candidate("b").await?];
     let first = world.led(&a).await?;
-    let (target, lock) = (world.target(), world.lock());
-    let by_a = target.guarded(lock, first.token()).await.map_err(Problem::NotApplicable)?;
+    let (guard, lock) = (world.guard()?, world.lock());
+    let by_a = guard.guarded(lock, first.token()).await.map_err(Problem::NotApplicable)?;
     let stored = Problem::Violated;
     must(by_a.write("a1").await.map_err(stored)?, || "a leader's write is refused".to_owned())?;
     let waiting = b.stand();
@@ -191,7 +194,7 @@ pub(super) async fn guarded_write(world: &World) -> Outcome {
     must_ever(!by_a.write("a3").await.map_err(stored)?, || {
         "a stale leader's write is let in".to_owned()
     })?;
-    let by_b = target.guarded(lock, second.token()).await.map_err(Problem::Violated)?;
+    let by_b = guard.guarded(lock, second.token()).await.map_err(Problem::Violated)?;
     must(by_b.write("b1").await.map_err(stored)?, || "a leader's write is refused".to_owned())?;
     // Between two terms too: nobody leads, and nobody's write is let in.
     must(second.resign().await?, || "a release is not confirmed".to_owned())?;
@@ -232,7 +235,8 @@ pub(super) async fn token_of_a_child(world: &World) -> Outcome {
     let mut told = vec![0; 64];
     let output = child.stdout.as_mut().expect("it is piped");
     let read = tokio::io::AsyncReadExt::read(output, &mut told);
-    let count = world.within("the child tells its token", 2 * LEASE, read).await?;
+    let bound = 2 * LEASE + world.distrust(&world.timing());
+    let count = world.within("the child tells its token", bound, read).await?;
     told.truncate(count.map_err(Problem::violated)?);
     let told: Option<Token> = String::from_utf8_lossy(&told).trim().parse().ok();
     let stored = world.record().await?.map(|record| record.token);

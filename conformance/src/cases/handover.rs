@@ -2,20 +2,18 @@
 
 use std::time::Duration;
 
-use leasehold::{Intent, Loss, Token};
+use leasehold::backend::Intent;
+use leasehold::{Loss, Token};
 
 use crate::candidate::{Lead, Stop};
 use crate::hand::{Resource, grows};
 use crate::history::{Event, What};
 use crate::link::{Fault, Outage, Requests};
 use crate::verdict::{Finding, Outcome, Problem, must};
-use crate::world::{LEASE, World};
+use crate::world::{AT_ONCE, LEASE, World};
 
 const RELEASES: Requests = Requests::Only(Intent::Release);
 const RENEWALS: Requests = Requests::Only(Intent::Renew);
-
-/// What a release costs at most where a watch tells of it.
-const AT_ONCE: Duration = Duration::from_millis(200);
 
 fn of<'a>(node: &'a str, is: impl Fn(&What) -> bool + 'a) -> impl Fn(&Event) -> bool + 'a {
     move |event| &*event.node == node && is(&event.what)
@@ -26,12 +24,12 @@ pub(super) async fn asked_to_stop(world: &World) -> Outcome {
     let [a, b] = [world.candidate("a").await?, world.candidate("b").await?];
     let drain = Duration::from_millis(300);
     let _a = a.run_until(Stop::After(drain));
-    world.until_leads("a", LEASE).await?;
+    world.until_leads("a", world.fresh()).await?;
     let _b = b.run();
     world.sleep(LEASE / 2).await;
     let asked = world.now();
     a.elector().shutdown();
-    let up = world.until_leads("b", drain + AT_ONCE).await?;
+    let up = world.until_leads("b", drain + world.hand_over()).await?;
     let stopped = world.last(of("a", |what| matches!(what, What::WorkStopped { .. })));
     let is_release = |what: &What| matches!(what, What::Sent { intent: Some(Intent::Release), .. });
     let released = world.last(of("a", is_release));
@@ -98,7 +96,7 @@ pub(super) async fn deposed(world: &World) -> Outcome {
     world.over_network();
     let [a, b] = [world.candidate("a").await?, world.candidate("b").await?];
     let running = a.run();
-    world.until_leads("a", LEASE).await?;
+    world.until_leads("a", world.fresh()).await?;
     let waiting = b.stand();
     world.sleep(LEASE / 2).await;
     let cut = a.link().strike(Outage::Cut);
@@ -129,10 +127,10 @@ pub(super) async fn answer_lost(world: &World) -> Outcome {
     let resigned = tokio::task::spawn_local(lead.resign());
     // The store tells of the release by its successor, while its own answer is still awaited.
     let applied = || waiting.is_finished();
-    world.until("the release is applied", AT_ONCE, applied).await?;
+    world.until("the release is applied", world.hand_over(), applied).await?;
     world.happened("release without an answer", usize::from(!resigned.is_finished()))?;
     must(term.check() == Err(Loss::Resigned), || "belief outlives the release".to_owned())?;
-    let second = world.within("b leads", AT_ONCE, waiting).await?;
+    let second = world.within("b leads", world.hand_over(), waiting).await?;
     let second = second.map_err(Problem::violated)??;
     resigned_in_time(world, resigned).await?;
     must(second.check(), || "the successor lost its term".to_owned())?;
@@ -194,7 +192,7 @@ pub(super) async fn stays_back(world: &World) -> Outcome {
     must(alone.resign().await?, || "the release is not confirmed".to_owned())?;
     let _again = a.stand();
     let second: Lead =
-        world.within("b leads", AT_ONCE, waiting).await?.map_err(Problem::violated)??;
+        world.within("b leads", world.hand_over(), waiting).await?.map_err(Problem::violated)??;
     world.sleep(LEASE).await;
     must(second.check() && a.leads().is_none(), || "who resigned came back".to_owned())?;
     Ok(Finding::Holds)
@@ -208,7 +206,7 @@ pub(super) async fn unfenced_work(world: &World) -> Outcome {
     let resource = Resource::new(world, false);
     let mut last: Token = 0;
     for _ in 0..world.rounds(100, 30) {
-        let up = world.until_some_leads("c", LEASE).await?;
+        let up = world.until_some_leads("c", world.fresh()).await?;
         grows(last, up.token)?;
         last = up.token;
         for _ in 0..3 {

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use leasehold::{LockBackend, Time, Token};
+use leasehold::Token;
+use leasehold::backend::LockBackend;
+use leasehold::timing::Time;
 
 use crate::candidate::Candidate;
 use crate::fixture::{Fixture, Foreign, Peer, Tls};
@@ -83,7 +85,7 @@ async fn contends(
     kind: Foreign,
     lock: &str,
 ) -> Result<Peer, Problem> {
-    let mut peer = servers.peer(kind, &servers.endpoints(), lock, "theirs")?;
+    let mut peer = servers.peers()?.peer(kind, &servers.endpoints(), lock, "theirs")?;
     if kind == Foreign::Library {
         hears(world, &mut peer, "campaigning").await?;
     }
@@ -240,7 +242,7 @@ async fn queues(world: &World, servers: &dyn Fixture) -> Result<(), Problem> {
     let second = world.candidate_at(&url, "queue/b", setup()).await?;
     let lead = world.within("a leads", LEASE, first.campaign()).await??;
     let waiting = second.stand();
-    let mut peer = servers.peer(Foreign::Library, &endpoints, "queue", "library")?;
+    let mut peer = servers.peers()?.peer(Foreign::Library, &endpoints, "queue", "library")?;
     hears(world, &mut peer, "campaigning").await?;
     // A key that waits behind it is no reason to lose a term.
     world.sleep(2 * LEASE).await;
@@ -260,7 +262,7 @@ async fn queues(world: &World, servers: &dyn Fixture) -> Result<(), Problem> {
 async fn by_command(world: &World, servers: &dyn Fixture) -> Result<(), Problem> {
     let endpoints = servers.endpoints();
     let url = servers.url(&endpoints, "command");
-    let mut peer = servers.peer(Foreign::Command, &endpoints, "command", "by hand")?;
+    let mut peer = servers.peers()?.peer(Foreign::Command, &endpoints, "command", "by hand")?;
     let key = world.within("it is elected", START, peer.line()).await?.unwrap_or_default();
     must(key.starts_with("command/"), || format!("it says {key:?}"))?;
     let seen = leasehold::connect(&url).await?.read().await?;
@@ -274,7 +276,7 @@ async fn by_command(world: &World, servers: &dyn Fixture) -> Result<(), Problem>
     must_ever(!waiting.is_finished(), || "both lead".to_owned())?;
     peer.ask_to_end();
     let lead = world.within("ours leads", LEASE, waiting).await?.map_err(Problem::violated)??;
-    let mut peer = servers.peer(Foreign::Command, &endpoints, "command", "by hand")?;
+    let mut peer = servers.peers()?.peer(Foreign::Command, &endpoints, "command", "by hand")?;
     let early = tokio::time::timeout(LEASE, peer.line()).await;
     must(early.is_err(), || format!("it says {early:?} while ours leads"))?;
     must(lead.resign().await?, || "a release is not confirmed".to_owned())?;

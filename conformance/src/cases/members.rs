@@ -5,11 +5,13 @@ mod thaw;
 
 use std::time::Duration;
 
-use leasehold::{Change, Leader, Loss, Outcome as Written, Version};
+use leasehold::Loss;
+use leasehold::backend::{Change, Outcome as Written, Version};
+use leasehold::status::Leader;
 
 use super::partitions::last_sign;
 use crate::candidate::{Candidate, Lead, Setup};
-use crate::fixture::{Fixture, Tls, Wish};
+use crate::fixture::{Failure, Fixture, Tls, Wish};
 use crate::hand::{first_intent, record_of, says_leader};
 use crate::verdict::{Finding, Outcome, Problem, must, must_ever};
 use crate::world::{LEASE, World, setup};
@@ -27,8 +29,8 @@ const fn seconds(count: u64) -> Duration {
 /// How a member is away for a while.
 struct Away {
     word: &'static str,
-    begin: fn(&mut dyn Fixture, usize) -> crate::fixture::Outcome,
-    end: fn(&mut dyn Fixture, usize) -> crate::fixture::Outcome,
+    begin: fn(&mut dyn Fixture, usize) -> Result<(), Failure>,
+    end: fn(&mut dyn Fixture, usize) -> Result<(), Failure>,
 }
 
 const FROZEN: Away = Away {
@@ -39,8 +41,8 @@ const FROZEN: Away = Away {
 
 const CUT_OFF: Away = Away {
     word: "cut off",
-    begin: |servers, member| servers.cut_off(member),
-    end: |servers, member| servers.rejoin(member),
+    begin: |servers, member| servers.cuts()?.cut_off(member),
+    end: |servers, member| servers.cuts()?.rejoin(member),
 };
 
 /// A leader that must never lose its term, and a follower that must see no other.
@@ -57,7 +59,7 @@ impl Pair {
         let timing = leasehold::TimingSettings::lease_duration(LONG);
         let leader = world.candidate_at(&url, "a", Setup { timing, ..setup() }).await?;
         let follower = world.candidate_at(&url, "b", Setup { timing, ..setup() }).await?;
-        let lead = world.within("a leads", LEASE, leader.campaign()).await??;
+        let lead = world.within("a leads", world.fresh(), leader.campaign()).await??;
         let _waiting = follower.stand();
         let mut pair = Self { lead, follower, wrote: 0 };
         world.until("the follower sees the leader", LEASE, || pair.is_seen()).await?;
@@ -84,15 +86,15 @@ impl Pair {
         let Away { word, begin, end } = away;
         for _ in 0..2 {
             let member = servers.leader().await?;
-            begin(servers, member)?.required()?;
+            begin(servers, member)?;
             self.rides(world, &format!("the store's leader {word}"), seconds(12)).await?;
-            end(servers, member)?.required()?;
+            end(servers, member)?;
             self.rides(world, "it is back", seconds(3)).await?;
         }
         for member in 0..servers.members() {
-            begin(servers, member)?.required()?;
+            begin(servers, member)?;
             self.rides(world, &format!("member {member} {word}"), seconds(5)).await?;
-            end(servers, member)?.required()?;
+            end(servers, member)?;
             self.rides(world, "it is back", seconds(2)).await?;
         }
         Ok(())
@@ -123,19 +125,19 @@ pub(super) async fn the_stores_own_leader(world: &World) -> Outcome {
     let pair = Pair::on(world, servers.as_ref()).await?;
     for _ in 0..2 {
         let member = servers.leader().await?;
-        servers.kill(member)?.required()?;
+        servers.kill(member)?;
         pair.rides(world, "the store's leader killed", seconds(8)).await?;
-        servers.restart(member).await?.required()?;
+        servers.restart(member).await?;
     }
     for member in 0..servers.members() {
-        servers.kill(member)?.required()?;
+        servers.kill(member)?;
         pair.rides(world, &format!("member {member} killed"), seconds(4)).await?;
-        servers.restart(member).await?.required()?;
+        servers.restart(member).await?;
     }
-    servers.fail_over().await?.required()?;
+    servers.cluster()?.fail_over().await?;
     pair.rides(world, "the store's leader moved", seconds(4)).await?;
     let member = servers.leader().await?;
-    servers.replace(member).await?.required()?;
+    servers.cluster()?.replace(member).await?;
     pair.rides(world, "the store's leader replaced", seconds(4)).await?;
     both_crash(world, servers.as_mut()).await?;
     Ok(Finding::Holds)
@@ -146,12 +148,12 @@ async fn both_crash(world: &World, servers: &mut dyn Fixture) -> Result<(), Prob
     let url = servers.url(&servers.endpoints(), "crash");
     let c = world.candidate_at(&url, "crash/c", setup()).await?;
     let d = world.candidate_at(&url, "crash/d", setup()).await?;
-    let _lead = world.within("c leads", LEASE, c.campaign()).await??;
+    let _lead = world.within("c leads", world.fresh(), c.campaign()).await??;
     let waiting = d.stand();
     world.sleep(LEASE).await;
     let member = servers.leader().await?;
     c.kill();
-    servers.kill(member)?.required()?;
+    servers.kill(member)?;
     let crashed = world.now();
     let bound = world.failover() + ELECTION + LEASE;
     let second = world.within("d leads", bound, waiting).await?.map_err(Problem::violated)??;
@@ -161,7 +163,7 @@ async fn both_crash(world: &World, servers: &mut dyn Fixture) -> Result<(), Prob
     let took = world.now().since(crashed);
     world.say(format!("both leaders killed: the next one leads after {took:?}, bound {bound:?}"));
     must(second.resign().await?, || "a release is not confirmed".to_owned())?;
-    servers.restart_all().await?.required()?;
+    servers.restart_all().await?;
     Ok(())
 }
 
@@ -182,14 +184,14 @@ async fn all_stopped(world: &World, servers: &mut dyn Fixture) -> Result<(), Pro
     let url = servers.url(&servers.endpoints(), "stopped");
     let a = world.candidate_at(&url, "stopped/a", setup()).await?;
     let b = world.candidate_at(&url, "stopped/b", setup()).await?;
-    let lead = world.within("a leads", LEASE, a.campaign()).await??;
+    let lead = world.within("a leads", world.fresh(), a.campaign()).await??;
     let token = lead.token();
     let waiting = b.stand();
     world.sleep(LEASE / 2).await;
     world.disturb_lock("stopped", "every server is frozen");
     let frozen = world.now();
     for member in 0..servers.members() {
-        servers.freeze(member)?.required()?;
+        servers.freeze(member)?;
     }
     let deadline = world.timing().renew_deadline();
     let loss = world.within("the leader's term ends", deadline, lead.lost()).await?;
@@ -197,13 +199,14 @@ async fn all_stopped(world: &World, servers: &mut dyn Fixture) -> Result<(), Pro
     drop(lead);
     let again = a.stand();
     let store = leasehold::connect(&url).await?;
-    let take = Change { intent: first_intent(world.target()), record: record_of("of the past", 1) };
+    let take =
+        Change { intent: first_intent(world.capabilities()), record: record_of("of the past", 1) };
     let given_up = tokio::time::timeout(LEASE / 10, store.write(&Version::absent(), &take)).await;
     must(given_up.is_err(), || "a frozen store answers".to_owned())?;
     world.sleep_until(frozen + 2 * LEASE).await;
     must(world.leader().is_none(), || "somebody leads without a server".to_owned())?;
     for member in 0..servers.members() {
-        servers.thaw(member)?.required()?;
+        servers.thaw(member)?;
     }
     let returned = world.now();
     let bound = world.failover() + ELECTION + LEASE;
@@ -244,11 +247,11 @@ async fn alone_with(
     let names = [format!("{member}/a"), format!("{member}/b")];
     let a = world.candidate_at(&alone, &names[0], setup()).await?;
     let b = world.candidate_at(&others, &names[1], setup()).await?;
-    let lead = world.within("a leads", LEASE, a.campaign()).await??;
+    let lead = world.within("a leads", world.fresh(), a.campaign()).await??;
     let waiting = b.stand();
     world.sleep(LEASE / 2).await;
     world.disturb_lock(&member.to_string(), "one member is isolated");
-    servers.isolate(member)?.required()?;
+    servers.cuts()?.isolate(member)?;
     let deadline = world.timing().renew_deadline();
     let loss = world.within("the leader's term ends", deadline, lead.lost()).await?;
     must(loss == Loss::Expired, || format!("it ended as {loss:?}"))?;
@@ -259,7 +262,7 @@ async fn alone_with(
     let second = world.within("b leads", bound, waiting).await?.map_err(Problem::violated)??;
     says_nothing(world, &alone).await?;
     must_ever(!again.is_finished() && second.check(), || "it leads in the minority".to_owned())?;
-    servers.rejoin(member)?.required()?;
+    servers.cuts()?.rejoin(member)?;
     let hears = || says_leader(a.elector(), &names[1], second.token());
     // The member must be taken in again before it answers.
     world.until("it hears of its successor", ELECTION + 2 * LEASE, hears).await?;
@@ -281,8 +284,10 @@ fn sides(servers: &dyn Fixture, member: usize, lock: &str) -> [String; 2] {
 /// A side without a majority tells nothing from memory, and acknowledges nothing.
 async fn says_nothing(world: &World, url: &str) -> Result<(), Problem> {
     let store = leasehold::connect(url).await?;
-    let take =
-        Change { intent: first_intent(world.target()), record: record_of("of the minority", 1) };
+    let take = Change {
+        intent: first_intent(world.capabilities()),
+        record: record_of("of the minority", 1),
+    };
     let absent = Version::absent();
     let asked = async { (store.read().await, store.write(&absent, &take).await) };
     if let Ok((read, written)) = tokio::time::timeout(LEASE / 2, asked).await {
@@ -301,7 +306,7 @@ async fn says_nothing(world: &World, url: &str) -> Result<(), Problem> {
 /// NP7. The store's leader is on one side with one half of us, and the majority with the other.
 pub(super) async fn split(world: &World) -> Outcome {
     let wish = Wish { can_cut: true, ..Wish::default() };
-    let mut servers = world.servers_as(wish).await?;
+    let servers = world.servers_as(wish).await?;
     for round in 0..4 {
         let old = servers.leader().await?;
         let [alone, others] = sides(servers.as_ref(), old, &format!("split{round}"));
@@ -313,18 +318,18 @@ pub(super) async fn split(world: &World) -> Outcome {
         // The split meets the takes themselves: before, among and after them.
         let delay = Duration::from_millis(world.draw(12));
         let running = if round % 2 == 0 {
-            servers.isolate(old)?.required()?;
+            servers.cuts()?.isolate(old)?;
             [few.run(), many.run()]
         } else {
             let both = [few.run(), many.run()];
             world.sleep(delay).await;
-            servers.isolate(old)?.required()?;
+            servers.cuts()?.isolate(old)?;
             both
         };
         let bound = world.failover() + ELECTION + LEASE;
         world.until_leads(many.name(), bound).await?;
         says_nothing(world, &alone).await?;
-        servers.rejoin(old)?.required()?;
+        servers.cuts()?.rejoin(old)?;
         world.sleep(LEASE).await;
         let leads = || few.leads().is_some() || many.leads().is_some();
         world.until("somebody leads after the split", bound, leads).await?;

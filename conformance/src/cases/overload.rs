@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use leasehold::{ErrorKind, Intent, Loss};
+use leasehold::backend::Intent;
+use leasehold::{ErrorKind, Loss};
 
 use crate::history::{Event, What};
 use crate::link::{Fault, Outage, Requests};
@@ -55,7 +56,7 @@ pub(super) async fn refused_for_an_hour(world: &World) -> Outcome {
     world.over_network();
     let [a, b] = [world.candidate("a").await?, world.candidate("b").await?];
     let _running = [a.run(), b.run()];
-    world.until("somebody leads", LEASE, || world.leader().is_some()).await?;
+    world.until("somebody leads", world.fresh(), || world.leader().is_some()).await?;
     let refusals = [&a, &b].map(|one| one.link().strike(Outage::Refused));
     // Real time is dear: two minutes stand for the hour, and the report says so.
     let hour = Duration::from_secs(if world.target().virtual_time() { 3600 } else { 120 });
@@ -77,10 +78,6 @@ pub(super) async fn refused_for_an_hour(world: &World) -> Outcome {
 
 /// SE4.
 pub(super) async fn revoked(world: &World) -> Outcome {
-    #[cfg(feature = "servers")]
-    if world.target().has_servers() {
-        return super::security::revoked(world).await;
-    }
     let [a, b] = [world.candidate("a").await?, world.candidate("b").await?];
     let lead = world.led(&a).await?;
     let waiting = b.stand();
@@ -131,10 +128,6 @@ pub(super) async fn replayed(world: &World) -> Outcome {
 
 /// SV9. Where there are no servers to replace, the way to the store says it.
 pub(super) async fn replaced(world: &World) -> Outcome {
-    #[cfg(feature = "servers")]
-    if world.target().has_servers() {
-        return super::servers::replaced(world).await;
-    }
     let [a, b] = [world.candidate("a").await?, world.candidate("b").await?];
     let lead = world.led(&a).await?;
     let waiting = b.stand();

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use leasehold::{Intent, Loss, Time};
+use leasehold::Loss;
+use leasehold::backend::Intent;
+use leasehold::timing::Time;
 
 use crate::history::{Event, What};
 use crate::link::{Fault, Guard, Outage, Requests};
@@ -26,7 +28,7 @@ async fn struck(world: &World, outage: Outage, bound: Duration) -> Outcome {
     let mut sign = last_sign(world, "a").unwrap_or(from);
     if outage == Outage::AnswersLost && a.link().network().is_some() {
         // Nobody heard of them: the store tells that renewals were applied after the last one that was answered.
-        let left = world.target().left(world.lock()).await.map_err(Problem::Vacuous)?;
+        let left = world.networks()?.left(world.lock()).await.map_err(Problem::Vacuous)?;
         let kept = world.now().since(sign) + left;
         must(kept > LEASE, || format!("no renewal was applied without an answer: {left:?} left"))?;
         sign = sign + (kept - LEASE);

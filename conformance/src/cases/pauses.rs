@@ -3,7 +3,8 @@
 use std::process::{Child, Command};
 use std::time::Duration;
 
-use leasehold::{Clock, Intent};
+use leasehold::backend::Intent;
+use leasehold::timing::Clock;
 
 use crate::cgroup::Cgroup;
 use crate::history::{Event, What};
@@ -16,7 +17,7 @@ use crate::world::{LEASE, World, setup};
 /// PA1.
 pub(super) async fn stopped_leader(world: &World) -> Outcome {
     let a = world.mortal("a", "a").await?;
-    let first = world.until_leads("a", LEASE).await?;
+    let first = world.until_leads("a", world.fresh()).await?;
     let b = world.candidate("b").await?;
     let waiting = b.stand();
     world.sleep(LEASE).await;
@@ -48,7 +49,7 @@ async fn late_answer(world: &World, round: usize) -> Result<(), Problem> {
     let held = a.link().fault_next(1, Requests::Only(Intent::Take), Fault::HoldAnswer);
     let first = a.stand();
     let taken = || world.applied(&names[0], Intent::Take) > 0;
-    world.until("the take is applied", LEASE, taken).await?;
+    world.until("the take is applied", world.fresh(), taken).await?;
     a.freeze();
     held.lift();
     let waiting = b.stand();
@@ -84,7 +85,7 @@ pub(super) async fn stopped_follower(world: &World) -> Outcome {
 pub(super) async fn random_pauses(world: &World) -> Outcome {
     let candidates = world.candidates("c", 3).await?;
     let _running: Vec<_> = candidates.iter().map(|candidate| candidate.run()).collect();
-    world.until_some_leads("c", LEASE).await?;
+    world.until_some_leads("c", world.fresh()).await?;
     let longest = u64::try_from(2 * LEASE.as_millis()).unwrap_or(u64::MAX);
     for _ in 0..world.rounds(200, 15) {
         let one = &candidates[usize::try_from(world.draw(3)).unwrap_or(0)];
@@ -106,7 +107,7 @@ pub(super) async fn starved(world: &World) -> Outcome {
         return Err(Problem::NotApplicable("no other process reaches this store".to_owned()));
     };
     group.take_in(a.id()).map_err(no_group)?;
-    world.until_leads("a", LEASE).await?;
+    world.until_leads("a", world.fresh()).await?;
     let b = world.candidate("b").await?;
     let waiting = b.stand();
     world.sleep(LEASE).await;
@@ -121,7 +122,7 @@ pub(super) async fn starved(world: &World) -> Outcome {
     world.sleep(LEASE).await;
     must(second.check(), || "the one that goes on disturbs its successor".to_owned())?;
     must(second.resign().await?, || "a release is not confirmed".to_owned())?;
-    world.until_leads("a", LEASE).await?;
+    world.until_leads("a", world.fresh()).await?;
     b.run();
     // A starved process tells late of what it was granted in time; what it believes then, the judge counts.
     world.exempt(Property::NoResurrection);

@@ -10,11 +10,11 @@ use std::rc::Rc;
 use leasehold::Token;
 
 use crate::candidate::Candidate;
-use crate::fixture::kubernetes::ClientGo;
 use crate::fixture::{Fixture, Foreign, Peer, Tls};
 use crate::judge::spans;
 use crate::link::{Network, Outage};
 use crate::proxy::Protocol;
+use crate::stores::kubernetes::ClientGo;
 use crate::verdict::{Finding, Outcome, Problem, must};
 use crate::world::{LEASE, World, setup};
 use listener::{Told, listen};
@@ -124,7 +124,7 @@ impl Fleet<'_> {
         let network = Network::start(&[server], Protocol::Bytes, |_| None);
         let network = network.map_err(Problem::violated)?;
         let through: Vec<String> = network.addresses().map(|one| one.to_string()).collect();
-        let mut peer = self.servers.peer(Foreign::Library, &through, "fleet", &name)?;
+        let mut peer = self.servers.peers()?.peer(Foreign::Library, &through, "fleet", &name)?;
         let told = listen(&name, peer.lines(), self.world.history(), ClientGo::FAST.bound());
         self.theirs.push(Theirs { peer, network, told });
         Ok(())

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use leasehold::{Change, Contents, Intent, LockBackend, Outcome as Written, Version};
+use leasehold::backend::{Change, Contents, Intent, LockBackend, Outcome as Written, Version};
 use tokio::sync::Barrier;
 
 use crate::hand::{first_intent, free, put, record_of};
@@ -31,10 +31,11 @@ pub(super) async fn one_winner(world: &World) -> Outcome {
                     let store = target.open(&lock, &clock).await;
                     stores.push(store.map_err(|error| error.to_string())?);
                 }
-                let first = first_intent(target.as_ref());
-                let version = winner(&stores, &Version::absent(), first).await?;
+                let capabilities = stores[0].capabilities();
+                let absent = stores[0].read().await.map_err(|error| error.to_string())?.version;
+                let version = winner(&stores, &absent, first_intent(&capabilities)).await?;
                 // Where the store ends leases, nobody takes what is there.
-                if !target.by_server() {
+                if !capabilities.ends_leases() {
                     winner(&stores, &version, Intent::Take).await?;
                 }
             }
@@ -83,17 +84,17 @@ async fn winner(
 /// Q2.
 pub(super) async fn wrong_versions(world: &World) -> Outcome {
     let store = world.store().await?;
-    let absent = Version::absent();
-    let intent = first_intent(world.target());
+    let absent = store.read().await?.version;
+    let intent = first_intent(world.capabilities());
     let first = put(&store, &absent, intent, record_of("a", 1)).await?;
     refused(&store, &absent, intent, "a creation over what is there").await?;
-    let gone = if world.target().by_server() {
+    let gone = if world.by_server() {
         free(&store, &first).await?;
         first
     } else {
         let second = put(&store, &first.version, Intent::Take, record_of("a", 2)).await?;
         refused(&store, &first.version, Intent::Take, "a write over an old version").await?;
-        if let Err(why) = world.target().delete(world.lock()).await {
+        if let Err(why) = world.admin()?.delete(world.lock()).await {
             return Err(Problem::NotApplicable(why));
         }
         second
@@ -126,8 +127,8 @@ async fn refused(
 pub(super) async fn identical_writes(world: &World) -> Outcome {
     let store = world.store().await?;
     let record = record_of("a", 1);
-    let absent = Version::absent();
-    let (first, second) = if world.target().by_server() {
+    let absent = store.read().await?.version;
+    let (first, second) = if world.by_server() {
         let first = put(&store, &absent, Intent::Take, record.clone()).await?;
         free(&store, &first).await?;
         (first, put(&store, &absent, Intent::Take, record).await?)
@@ -157,7 +158,7 @@ pub(super) async fn reads_are_fresh(world: &World) -> Outcome {
         (1..=u64::try_from(world.rounds(1000, 200)).unwrap_or(1)).zip(readers.iter().cycle())
     {
         let record = record_of("a", number);
-        if world.target().by_server() {
+        if world.by_server() {
             let taken = put(&writer, &Version::absent(), Intent::Take, record.clone()).await?;
             let read = reader.read().await?;
             must_ever(read.version == taken.version, || format!("read {number} misses a take"))?;
@@ -183,8 +184,8 @@ pub(super) async fn versions_never_repeat(world: &World) -> Outcome {
     let store = world.store().await?;
     let mut seen: Vec<Version> = Vec::new();
     for cycle in 1..=5 {
-        let absent = Version::absent();
-        let first = first_intent(world.target());
+        let absent = store.read().await?.version;
+        let first = first_intent(world.capabilities());
         let one = put(&store, &absent, first, record_of("a", cycle)).await?;
         must_ever(!seen.contains(&one.version), || format!("version {:?} came back", one.version))?;
         for old in &seen {
@@ -192,7 +193,7 @@ pub(super) async fn versions_never_repeat(world: &World) -> Outcome {
                 .await?;
         }
         seen.push(one.version.clone());
-        if world.target().by_server() {
+        if world.by_server() {
             free(&store, &one).await?;
         } else {
             let two = put(&store, &one.version, Intent::Take, record_of("a", cycle)).await?;
@@ -200,7 +201,7 @@ pub(super) async fn versions_never_repeat(world: &World) -> Outcome {
                 format!("version {:?} came back", two.version)
             })?;
             seen.push(two.version);
-            world.target().delete(world.lock()).await.map_err(Problem::NotApplicable)?;
+            world.admin()?.delete(world.lock()).await.map_err(Problem::NotApplicable)?;
         }
     }
     Ok(Finding::Holds)

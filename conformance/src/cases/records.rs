@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use leasehold::{ErrorKind, Intent, Leader, MAX_TOKEN, Record, Version};
+use leasehold::ErrorKind;
+use leasehold::backend::{Intent, MAX_TOKEN, Record, Version};
+use leasehold::status::Leader;
 use serde_json::json;
 
 use crate::hand::{Resource, free, put, record_of};
@@ -23,7 +25,7 @@ pub(super) async fn forged(world: &World) -> Outcome {
     let store = world.store().await?;
     world.disturb("an intruder writes");
     let mut now = store.read().await?;
-    if world.target().by_server() {
+    if world.by_server() {
         // Its key, and not what a challenger could reach: an administrator's hand.
         free(&store, &now).await?;
         now.version = Version::absent();
@@ -37,7 +39,7 @@ pub(super) async fn forged(world: &World) -> Outcome {
     let blocked = a.leads().is_none() && b.leads().is_none();
     let told =
         matches!(&b.elector().status().leader, Leader::Held(who) if who.identity == "intruder");
-    if world.target().by_server() {
+    if world.by_server() {
         // A key of so long a lease would stay where nobody resets the store.
         free(&store, &forged).await?;
     }
@@ -60,7 +62,7 @@ pub(super) async fn no_record(world: &World) -> Outcome {
     let good = {
         let a = world.candidate("a").await?;
         let lead = world.led(&a).await?;
-        let shown = world.target().show(world.lock()).await.map_err(Problem::NotApplicable)?;
+        let shown = world.bytes()?.show(world.lock()).await.map_err(Problem::NotApplicable)?;
         must(lead.resign().await?, || "a release is not confirmed".to_owned())?;
         shown
     };
@@ -84,9 +86,10 @@ pub(super) async fn no_record(world: &World) -> Outcome {
 
 /// Whoever finds these bytes says that they are no record, and leaves them.
 async fn untouched(world: &World, round: usize, bytes: &[u8]) -> Result<(), Problem> {
-    world.target().overwrite(world.lock(), bytes).await.map_err(Problem::NotApplicable)?;
+    let stored = world.bytes()?;
+    stored.overwrite(world.lock(), bytes).await.map_err(Problem::NotApplicable)?;
     // The tool of a store may show less than was written: its text, or the beginning.
-    let before = world.target().show(world.lock()).await.ok();
+    let before = stored.show(world.lock()).await.ok();
     let name = format!("{round}/c");
     let candidate = world.candidate_for(world.lock(), &name, crate::world::setup()).await?;
     let campaign = candidate.campaign();
@@ -98,7 +101,7 @@ async fn untouched(world: &World, round: usize, bytes: &[u8]) -> Result<(), Prob
     let wrote =
         world.count(|event| *event.node == *name && matches!(event.what, What::Applied { .. }));
     must(wrote == 0, || format!("bytes {round} were overwritten"))?;
-    let after = world.target().show(world.lock()).await.ok();
+    let after = stored.show(world.lock()).await.ok();
     must(after == before, || format!("bytes {round} became {after:.60?}"))
 }
 
@@ -108,7 +111,7 @@ pub(super) async fn coordinated(world: &World) -> Outcome {
     let lead = world.led(&a).await?;
     must(lead.resign().await?, || "a release is not confirmed".to_owned())?;
     drop(a);
-    world.target().coordinate(world.lock()).await.map_err(Problem::NotApplicable)?;
+    world.coordinator()?.coordinate(world.lock()).await.map_err(Problem::NotApplicable)?;
     let before = world.store().await?.read().await?;
     let b = world.candidate("b").await?;
     let ended = world.within("it says why it stays out", LEASE, b.campaign()).await?;
@@ -141,7 +144,7 @@ pub(super) async fn absurd_fields(world: &World) -> Outcome {
     let long = Record { lease_duration: forever, ..record_of("long", 1) };
     // An identity that is empty, a token beyond all, and a lease that never ends.
     let highest = record_of("highest", MAX_TOKEN);
-    let by_server = world.target().by_server();
+    let by_server = world.by_server();
     for (round, record) in [base, long, highest].into_iter().enumerate() {
         let observed = store.read().await?;
         let mut record = record;
@@ -244,7 +247,7 @@ pub(super) async fn random_bytes(world: &World) -> Outcome {
 /// UP1. The newer version writes a field that ours does not know.
 pub(super) async fn unknown_fields(world: &World) -> Outcome {
     let candidates = world.candidates("c", 3).await?;
-    if world.target().by_server() {
+    if world.by_server() {
         return after_a_newer_version(world, &candidates).await;
     }
     let first = world.led(&candidates[0]).await?;

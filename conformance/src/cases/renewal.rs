@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use leasehold::{ErrorKind, Intent, LockBackend, Loss, Time, TimingSettings};
+use leasehold::backend::{Intent, LockBackend};
+use leasehold::timing::Time;
+use leasehold::{ErrorKind, Loss, TimingSettings};
 use serde_json::json;
 
 use crate::candidate::{Candidate, Setup, Stop};
@@ -65,7 +67,7 @@ fn counts_from_the_send(world: &World, node: &str) -> Result<Time, Problem> {
 pub(super) async fn all_fail(world: &World) -> Outcome {
     let a = world.candidate("a").await?;
     let _running = a.run_until(Stop::After(Duration::from_millis(200)));
-    world.until_leads("a", LEASE).await?;
+    world.until_leads("a", world.fresh()).await?;
     let slow = a.link().fault(Requests::All, Fault::DelayAnswer(Duration::from_millis(150)));
     world.sleep(LEASE / 2).await;
     let _fails = a.link().fault(RENEWALS, Fault::Refuse(ErrorKind::Unavailable));
@@ -286,7 +288,7 @@ const REFUSED: Duration = Duration::from_secs(6);
 /// RN8. A refusal proves nothing about who leads: whatever its class, the term goes on to its deadline.
 pub(super) async fn refused(world: &World) -> Outcome {
     #[cfg(feature = "servers")]
-    if world.target().has_servers() {
+    if world.target().servers().is_some() {
         super::security::refused(world).await?;
     }
     let timing = TimingSettings::lease_duration(REFUSED);
@@ -294,7 +296,8 @@ pub(super) async fn refused(world: &World) -> Outcome {
         world.candidate_with("a", Setup { timing, ..setup() }).await?,
         world.candidate_with("b", Setup { timing, ..setup() }).await?,
     ];
-    let lead = world.within("a leads", REFUSED, a.campaign()).await??;
+    let fresh = REFUSED + world.distrust(&a.elector().timing());
+    let lead = world.within("a leads", fresh, a.campaign()).await??;
     let waiting = b.stand();
     world.sleep(REFUSED / 4).await;
     let timing = a.elector().timing();

@@ -3,7 +3,8 @@
 use std::fs;
 use std::time::Duration;
 
-use leasehold::{Leader, TimingSettings};
+use leasehold::TimingSettings;
+use leasehold::status::Leader;
 
 use crate::candidate::{Candidate, Setup};
 use crate::history::{Event, What};
@@ -115,8 +116,9 @@ pub(super) async fn soak(world: &World) -> Outcome {
     }
     let (_link, _observer) = world.observer("o").await?;
     let _running: Vec<_> = candidates.iter().map(Candidate::run).collect();
-    world.until_some_leads("c", lease).await?;
-    let bound = candidates[0].elector().timing().bounds().crash + LEASE;
+    let timing = candidates[0].elector().timing();
+    world.until_some_leads("c", lease + world.distrust(&timing)).await?;
+    let bound = world.failover_of(&timing) + LEASE;
     let mut tasks = Vec::new();
     for _ in 0..faults {
         let begins = world.now();
@@ -195,15 +197,15 @@ async fn after_a_standstill(world: &World, leases: usize) -> Result<Duration, Pr
     let names = [format!("{leases}/a"), format!("{leases}/b")];
     let a = world.candidate_at(&url, &names[0], Setup { timing, ..setup() }).await?;
     let b = world.candidate_at(&url, &names[1], Setup { timing, ..setup() }).await?;
-    servers.abandon(leases, lease.as_secs()).await?.required()?;
-    let _lead = world.within("a leads", LEASE, a.campaign()).await??;
+    servers.leases()?.abandon(leases, lease.as_secs()).await?;
+    let _lead = world.within("a leads", world.fresh(), a.campaign()).await??;
     let waiting = b.stand();
     world.sleep(Duration::from_secs(1)).await;
     world.disturb("the server stands still");
     a.kill();
-    servers.freeze(0)?.required()?;
+    servers.freeze(0)?;
     world.sleep(lease + Duration::from_secs(1)).await;
-    servers.thaw(0)?.required()?;
+    servers.thaw(0)?;
     let from = world.now();
     let second =
         world.within("b leads", 3 * lease, waiting).await?.map_err(Problem::violated)??;

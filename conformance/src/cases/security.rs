@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::process::Stdio;
 
 use futures_util::future::try_join_all;
-use leasehold::{Change, Error, ErrorKind, Intent, Loss, Record, TimingSettings, Version};
+use leasehold::backend::{Change, Intent, Record, Version};
+use leasehold::{Error, ErrorKind, Loss, TimingSettings};
 
 use crate::candidate::Setup;
 use crate::fixture::certificates::{Authority, Validity};
@@ -26,19 +27,19 @@ fn user(name: &str) -> User {
 
 /// A user who may do that, and the URL that names it.
 async fn granted(
-    servers: &mut dyn Fixture,
+    servers: &dyn Fixture,
     name: &str,
     access: Access,
 ) -> Result<(User, String), Problem> {
     let user = user(name);
-    servers.grant(&user, LOCK, access).await?.required()?;
+    servers.users()?.grant(&user, LOCK, access).await?;
     let url = url_of(servers, &user)?;
     Ok((user, url))
 }
 
 fn url_of(servers: &dyn Fixture, user: &User) -> Result<String, Problem> {
-    let login = Login { user: Some(user.clone()), ..servers.login() };
-    Ok(servers.url_as(LOCK, &login)?)
+    let users = servers.users()?;
+    Ok(users.url_as(LOCK, &Login { user: Some(user.clone()), ..users.login() })?)
 }
 
 fn denied<T: std::fmt::Debug>(
@@ -60,12 +61,12 @@ fn denied<T: std::fmt::Debug>(
 
 /// SE1.
 pub(super) async fn smallest_credential(world: &World) -> Outcome {
-    let mut servers = world.servers(1, Tls::Off).await?;
-    let nobody = leasehold::connect(&servers.url_as(LOCK, &Login::default())?).await?;
+    let servers = world.servers(1, Tls::Off).await?;
+    let nobody = leasehold::connect(&servers.users()?.url_as(LOCK, &Login::default())?).await?;
     nobody.read().await?;
-    let (candidate, enough) = granted(servers.as_mut(), "candidate", Access::ReadWrite).await?;
-    let (_, reading) = granted(servers.as_mut(), "observer", Access::Read).await?;
-    let (_, writing) = granted(servers.as_mut(), "writer", Access::Write).await?;
+    let (candidate, enough) = granted(servers.as_ref(), "candidate", Access::ReadWrite).await?;
+    let (_, reading) = granted(servers.as_ref(), "observer", Access::Read).await?;
+    let (_, writing) = granted(servers.as_ref(), "writer", Access::Write).await?;
     // With it everything works: to take, to renew, to watch and to release.
     let [a, b] = [
         world.candidate_at(&enough, "a", setup()).await?,
@@ -78,18 +79,18 @@ pub(super) async fn smallest_credential(world: &World) -> Outcome {
     must(lead.check(), || "the smallest credential is not enough to renew".to_owned())?;
     must(lead.resign().await?, || "it is not enough to release".to_owned())?;
     let second = world.within("b leads", LEASE, waiting).await?.map_err(Problem::violated)??;
-    let told = |status: leasehold::Status| match status.leader {
-        leasehold::Leader::Held(leading) => leading.token == Some(second.token()),
+    let told = |status: leasehold::status::Status| match status.leader {
+        leasehold::status::Leader::Held(leading) => leading.token == Some(second.token()),
         _ => false,
     };
     let seen = || told(observer.status());
-    world.until("an observer that may only read is told", LEASE / 3, seen).await?;
+    world.until("an observer that may only read is told", world.told(), seen).await?;
     // Without any part of it: what the documentation says.
     let held = leasehold::connect(&reading).await?.read().await?;
     let seeing = leasehold::connect(&reading).await?;
-    let says = servers.refusals();
+    let says = servers.users()?.refusals();
     // Where the store ends leases, absent is taken; elsewhere what was read.
-    let by_server = world.target().by_server();
+    let by_server = world.by_server();
     let taken_over = if by_server { Version::absent() } else { held.version.clone() };
     for intent in [Intent::Take, Intent::Renew, Intent::Release] {
         let record = held.record().cloned().unwrap_or_else(|| record_of("o", 1));
@@ -104,8 +105,8 @@ pub(super) async fn smallest_credential(world: &World) -> Outcome {
     let change = Change { intent: Intent::Take, record: record_of("w", 1) };
     let wrote = blind.write(&taken_over, &change).await;
     denied("a take with permission to write", wrote, says.write)?;
-    let elsewhere = Login { user: Some(candidate.clone()), ..servers.login() };
-    let elsewhere = leasehold::connect(&servers.url_as("other", &elsewhere)?).await?;
+    let elsewhere = Login { user: Some(candidate.clone()), ..servers.users()?.login() };
+    let elsewhere = leasehold::connect(&servers.users()?.url_as("other", &elsewhere)?).await?;
     denied("a read of another lock", elsewhere.read().await, says.read)?;
     denied("a read by nobody", nobody.read().await, says.nobody)?;
     let wrong = User { password: "wrong".to_owned(), name: "observer".to_owned() };
@@ -136,6 +137,7 @@ pub(super) async fn certificates(world: &World) -> Outcome {
     let failed = |error: std::io::Error| Problem::Vacuous(format!("no directory: {error}"));
     let directory = tempfile::tempdir().map_err(failed)?;
     let authority = Authority::new(directory.path(), "stranger")?;
+    let mutual = mutual.users()?;
     let good = mutual.login();
     leasehold::connect(&mutual.url_as(LOCK, &good)?).await?.read().await?;
     let theirs = authority.client("theirs", Validity::Valid)?;
@@ -154,9 +156,13 @@ pub(super) async fn certificates(world: &World) -> Outcome {
     for (what, login, ours) in cases {
         strangers.push(stranger(what, with(login)?, "certificate", ours));
     }
-    let own = |servers: &dyn Fixture| servers.url_as(LOCK, &servers.login());
+    let own = |servers: &dyn Fixture| {
+        let users = servers.users()?;
+        Ok::<_, Problem>(users.url_as(LOCK, &users.login())?)
+    };
     strangers.push(stranger("an expired server", own(expired.as_ref())?, "xpired", true));
     strangers.push(stranger("a server of another name", own(other.as_ref())?, "certificate", true));
+    let (tls, plain) = (tls.users()?, plain.users()?);
     let in_plain = tls.url_as(LOCK, &Login::default())?;
     strangers.push(stranger("plain text to TLS", in_plain, "TLS", false));
     let in_tls =
@@ -194,17 +200,17 @@ async fn kept_out(world: &World, number: usize, stranger: &Stranger) -> Result<(
 
 /// SE3. At a longer lease: a server may make a login slow on purpose.
 pub(super) async fn rotated(world: &World) -> Outcome {
-    let mut servers = world.servers(3, Tls::Off).await?;
-    let (user, url) = granted(servers.as_mut(), "candidate", Access::ReadWrite).await?;
+    let servers = world.servers(3, Tls::Off).await?;
+    let (user, url) = granted(servers.as_ref(), "candidate", Access::ReadWrite).await?;
     let timing = TimingSettings::lease_duration(5 * LEASE);
     let a = world.candidate_at(&url, "a", Setup { timing, ..setup() }).await?;
     let b = world.candidate_at(&url, "b", Setup { timing, ..setup() }).await?;
-    let lead = world.within("a leads", LEASE, a.campaign()).await??;
+    let lead = world.within("a leads", world.fresh(), a.campaign()).await??;
     let waiting = b.stand();
     world.sleep(LEASE / 2).await;
     world.disturb("the password is changed");
     let rotated = User { password: format!("{PASSWORD}-2"), ..user.clone() };
-    servers.change_password(&rotated).await?.required()?;
+    servers.users()?.change_password(&rotated).await?;
     // The operator's next step: the file that the URL names.
     let same = url_of(servers.as_ref(), &rotated)?;
     must(same == url, || "the URL names another file".to_owned())?;
@@ -219,24 +225,28 @@ pub(super) async fn rotated(world: &World) -> Outcome {
     must(second.check(), || "b lost its term".to_owned())?;
     drop(second);
     // That it was rotated at all: the old one opens nothing.
-    let refused = leasehold::connect(&servers.url_as(LOCK, &old)?).await?;
-    denied("a read with the old password", refused.read().await, servers.refusals().password)?;
+    let refused = leasehold::connect(&servers.users()?.url_as(LOCK, &old)?).await?;
+    denied(
+        "a read with the old password",
+        refused.read().await,
+        servers.users()?.refusals().password,
+    )?;
     Ok(Finding::Holds)
 }
 
 /// SE4, on servers that know users.
 pub(super) async fn revoked(world: &World) -> Outcome {
-    let mut servers = world.servers(1, Tls::Off).await?;
-    let (user, url) = granted(servers.as_mut(), "revoked", Access::ReadWrite).await?;
-    let (_, other) = granted(servers.as_mut(), "other", Access::ReadWrite).await?;
+    let servers = world.servers(1, Tls::Off).await?;
+    let (user, url) = granted(servers.as_ref(), "revoked", Access::ReadWrite).await?;
+    let (_, other) = granted(servers.as_ref(), "other", Access::ReadWrite).await?;
     let a = world.candidate_at(&url, "a", setup()).await?;
     let b = world.candidate_at(&other, "b", setup()).await?;
-    let lead = world.within("a leads", LEASE, a.campaign()).await??;
+    let lead = world.within("a leads", world.fresh(), a.campaign()).await??;
     let waiting = b.stand();
     world.sleep(LEASE / 2).await;
     let before = world.sent("a");
     world.disturb("a's permission is taken away");
-    servers.revoke(&user).await?.required()?;
+    servers.users()?.revoke(&user).await?;
     let deadline = world.timing().renew_deadline();
     let loss = world.within("its term ends", deadline, lead.lost()).await?;
     must(loss == Loss::Expired, || format!("it ended as {loss:?}"))?;
@@ -260,16 +270,18 @@ const LONG: std::time::Duration = std::time::Duration::from_secs(15);
 
 /// RN8, on servers that refuse.
 pub(super) async fn refused(world: &World) -> Result<(), Problem> {
-    let mut servers = world.servers(1, Tls::Off).await?;
-    let (user, url) = granted(servers.as_mut(), "refused", Access::ReadWrite).await?;
+    let servers = world.servers(1, Tls::Off).await?;
+    let (user, url) = granted(servers.as_ref(), "refused", Access::ReadWrite).await?;
     let timing = TimingSettings::lease_duration(LONG);
     let a = world.candidate_at(&url, "s/a", Setup { timing, ..setup() }).await?;
     let b = world.candidate_at(&url, "s/b", Setup { timing, ..setup() }).await?;
-    let lead = world.within("a leads", LONG, a.campaign()).await??;
+    let lead = world
+        .within("a leads", LONG + world.distrust(&a.elector().timing()), a.campaign())
+        .await??;
     let waiting = b.stand();
     world.sleep(LEASE).await;
     let until = lead.term().deadlines().until;
-    servers.refuse(&user, LOCK).await?.required()?;
+    servers.users()?.refuse(&user, LOCK).await?;
     let refused = || {
         let error = a.elector().status().store_error;
         error.is_some_and(|error| error.kind() != ErrorKind::Unavailable)
@@ -279,7 +291,7 @@ pub(super) async fn refused(world: &World) -> Result<(), Problem> {
     happened.map_err(|_late| Problem::Vacuous("nothing was refused".to_owned()))?;
     let why = a.elector().status().store_error.map(|error| error.to_string());
     must(lead.check(), || format!("a refusal ends a term: {why:?}"))?;
-    servers.allow(&user, LOCK).await?.required()?;
+    servers.users()?.allow(&user, LOCK).await?;
     let renewed = || lead.term().deadlines().until > until;
     let left = until.since(world.now());
     let happened = world.until("it is renewed again", left, renewed).await;
@@ -295,9 +307,9 @@ pub(super) async fn refused(world: &World) -> Result<(), Problem> {
 
 /// WA5, with a credential that may only read.
 pub(super) async fn read_only(world: &World) -> Outcome {
-    let mut servers = world.servers(1, Tls::Off).await?;
-    let (_, enough) = granted(servers.as_mut(), "candidate", Access::ReadWrite).await?;
-    let (_, reading) = granted(servers.as_mut(), "observer", Access::Read).await?;
+    let servers = world.servers(1, Tls::Off).await?;
+    let (_, enough) = granted(servers.as_ref(), "candidate", Access::ReadWrite).await?;
+    let (_, reading) = granted(servers.as_ref(), "observer", Access::Read).await?;
     let (_link, observer) = world.observer_of("o", leasehold::connect(&reading).await?)?;
     let candidates = [
         world.candidate_at(&enough, "a", setup()).await?,
@@ -308,10 +320,10 @@ pub(super) async fn read_only(world: &World) -> Outcome {
         let lead = world.within("it leads", LEASE, candidates[round % 2].campaign()).await??;
         last = lead.token();
         let told = || match observer.status().leader {
-            leasehold::Leader::Held(leading) => leading.token == Some(last),
+            leasehold::status::Leader::Held(leading) => leading.token == Some(last),
             _ => false,
         };
-        world.until("the observer is told", LEASE / 3, told).await?;
+        world.until("the observer is told", world.told(), told).await?;
         must(lead.resign().await?, || "a release is not confirmed".to_owned())?;
     }
     world.happened("term", usize::try_from(last).unwrap_or(1))?;
@@ -321,20 +333,20 @@ pub(super) async fn read_only(world: &World) -> Outcome {
     must(world.count(wrote) == 0, || format!("it wrote {} times", world.count(wrote)))?;
     let store = leasehold::connect(&reading).await?;
     let change = Change { intent: Intent::Take, record: record_of("o", 1) };
-    let by_server = world.target().by_server();
+    let by_server = world.by_server();
     let over = if by_server { Version::absent() } else { store.read().await?.version };
     let wrote = store.write(&over, &change).await;
-    denied("a take by the observer", wrote, servers.refusals().write)?;
+    denied("a take by the observer", wrote, servers.users()?.refusals().write)?;
     Ok(Finding::Holds)
 }
 
 /// SE6. Everything that is printed or can be looked at, at the most talkative.
 pub(super) async fn no_secret(world: &World) -> Outcome {
-    let mut servers = world.servers(1, Tls::Off).await?;
+    let servers = world.servers(1, Tls::Off).await?;
     // No other run prints it.
     let secret = format!("{PASSWORD}{:016x}", RandomState::new().build_hasher().finish());
     let known = User { name: "candidate".to_owned(), password: secret.clone() };
-    servers.grant(&known, LOCK, Access::ReadWrite).await?.required()?;
+    servers.users()?.grant(&known, LOCK, Access::ReadWrite).await?;
     let url = url_of(servers.as_ref(), &known)?;
     let program = world.target().command().ok_or_else(|| {
         let why = "the command leasehold is not built; LEASEHOLD_PROGRAM may name it";
@@ -352,7 +364,7 @@ pub(super) async fn no_secret(world: &World) -> Outcome {
     let error = error.ok_or_else(|| Problem::Violated("a wrong password opens it".to_owned()))?;
     seen.push(("an error", format!("{error} {error:?}")));
     let (url, in_environment) = (url_of(servers.as_ref(), &known)?, "SE6_PASSWORD");
-    let base = servers.url_as(LOCK, &Login::default())?;
+    let base = servers.users()?.url_as(LOCK, &Login::default())?;
     let by_environment = format!("{base}?user=candidate&password_env={in_environment}");
     let escaped = secret.replace('@', "%40").replace('/', "%2F").replace('?', "%3F");
     let in_url = base.replacen("://", &format!("://candidate:{escaped}@"), 1);
@@ -362,7 +374,7 @@ pub(super) async fn no_secret(world: &World) -> Outcome {
         std::process::id()
     );
     // Nobody leads any more when the status is asked for.
-    let in_urls = servers.has_passwords_in_urls();
+    let in_urls = servers.users()?.has_passwords_in_urls();
     let runs = [
         ("run, password in a file", &url, &["-vvv", "run", "--once"][..], 0),
         ("run, password in the environment", &by_environment, &["-vvv", "run", "--once"], 0),

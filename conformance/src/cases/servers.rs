@@ -19,7 +19,7 @@ const LONG: Duration = Duration::from_secs(15);
 
 async fn kill_all(servers: &mut dyn Fixture) -> Result<(), Problem> {
     for member in 0..servers.members() {
-        servers.kill(member)?.required()?;
+        servers.kill(member)?;
     }
     Ok(())
 }
@@ -42,7 +42,7 @@ pub(super) async fn back_in_time(world: &World) -> Outcome {
     must(leasehold::connect(&reached).await?.read().await.is_err(), || {
         "a killed server answers".to_owned()
     })?;
-    servers.restart_all().await?.required()?;
+    servers.restart_all().await?;
     let down = world.now().since(killed);
     let rides = a.elector().timing().bounds().ride_through;
     if down > rides {
@@ -80,7 +80,7 @@ pub(super) async fn back_too_late(world: &World) -> Outcome {
     let again = a.stand();
     world.sleep_until(killed + 2 * LEASE).await;
     must(world.leader().is_none(), || "somebody leads without a server".to_owned())?;
-    servers.restart_all().await?.required()?;
+    servers.restart_all().await?;
     let returned = world.now();
     // A store that ends leases itself begins them anew when it returns, and looks a moment later.
     let bound = LEASE + world.failover();
@@ -110,7 +110,7 @@ pub(super) async fn replaced(world: &World) -> Outcome {
     world.sleep(LEASE).await;
     let until = lead.term().deadlines().until;
     world.disturb("every server is replaced");
-    servers.supplant().await?.required()?;
+    servers.cluster()?.supplant().await?;
     let serving = world.now();
     let timing = a.elector().timing();
     let bound = timing.retry_period() + timing.request_timeout() + world.slack();
@@ -125,7 +125,7 @@ pub(super) async fn replaced(world: &World) -> Outcome {
     world.exempt(crate::judge::Property::TokensGrow);
     world.exempt(crate::judge::Property::Identity);
     let c = world.candidate_at(&url, "c", setup()).await?;
-    let second = world.within("a newcomer leads", LEASE, c.campaign()).await??;
+    let second = world.within("a newcomer leads", world.fresh(), c.campaign()).await??;
     must(second.check() && a.leads().is_none(), || "two lead".to_owned())?;
     refuses_another(world, a.stand(), bound).await?;
     world.say(format!(
@@ -142,11 +142,11 @@ pub(super) async fn restored(world: &World) -> Outcome {
     let candidate = async |name: &str| world.candidate_at(&url, name, setup()).await;
     let fenced = Resource::new(world, true);
     let mut last = one_term(world, &candidate("a").await?, &fenced).await?;
-    servers.back_up().await?.required()?;
+    servers.snapshots()?.back_up().await?;
     for name in ["b", "c", "d"] {
         last = one_term(world, &candidate(name).await?, &fenced).await?;
     }
-    servers.put_back().await?.required()?;
+    servers.snapshots()?.put_back().await?;
     begins_anew(world, &candidate("e").await?, &fenced, last).await
 }
 
@@ -165,15 +165,15 @@ pub(super) async fn wall_clock(world: &World) -> Outcome {
         let names = [format!("a{round}"), format!("b{round}")];
         let a = world.candidate_at(&url, &names[0], setup()).await?;
         let b = world.candidate_at(&url, &names[1], setup()).await?;
-        let lead = world.within("a leads", LEASE, a.campaign()).await??;
+        let lead = world.within("a leads", world.fresh(), a.campaign()).await??;
         let waiting = b.stand();
         world.sleep(LEASE / 2).await;
-        servers.move_clock(leading).await?.required()?;
+        servers.wall_clock()?.move_clock(leading).await?;
         world.sleep(2 * LEASE).await;
         must(lead.check(), || format!("a step to {leading} s ends the term"))?;
         must(!waiting.is_finished(), || format!("a step to {leading} s makes two leaders"))?;
         a.kill();
-        servers.move_clock(dead).await?.required()?;
+        servers.wall_clock()?.move_clock(dead).await?;
         let second = world.within("b leads", world.failover(), waiting).await?;
         let second = second.map_err(Problem::violated)??;
         let sign = last_sign(world, &names[0]).ok_or_else(|| Problem::violated("it never led"))?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use leasehold::Time;
+use leasehold::timing::Time;
 
 use super::World;
 use crate::candidate::{Candidate, Lead};
@@ -105,7 +105,8 @@ impl World {
     /// It does not get one at once.
     pub async fn led(&self, candidate: &Candidate) -> Result<Lead, Problem> {
         let what = format!("{} leads", candidate.name());
-        Ok(self.within(&what, Duration::from_secs(1), candidate.campaign()).await??)
+        let limit = Duration::from_secs(1) + self.distrust(&candidate.elector().timing());
+        Ok(self.within(&what, limit, candidate.campaign()).await??)
     }
 }
 

@@ -2,19 +2,22 @@
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "each test file uses its share")]
 #![allow(clippy::unwrap_used, reason = "only tests are here")]
 
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
-use leasehold::etcd::EtcdLock;
-use leasehold::{
-    BoxStream, Change, Contents, Elector, Error, Holder, Incarnation, Intent, LockBackend, LockUrl,
-    Nonce, Observed, Outcome, Record, TimingSettings, Version, Wall,
+use leasehold::backend::{
+    BoxStream, Change, Contents, Holder, Incarnation, Intent, LockBackend, Nonce, Observed,
+    Outcome, Record, Version,
 };
+use leasehold::etcd::{EtcdLock, EtcdUrl};
+use leasehold::timing::Wall;
+use leasehold::url::LockUrl;
+use leasehold::{Elector, Error, TimingSettings};
 use leasehold_conformance::fixture::Fixture;
-use leasehold_conformance::fixture::etcd::{Etcd, Options};
 use leasehold_conformance::process::command_under_test;
+use leasehold_conformance::stores::etcd::{Etcd, Options};
 
 /// Longer than anything takes, on a slow machine with other work.
 pub const PATIENCE: Duration = Duration::from_secs(40);
@@ -29,6 +32,14 @@ pub fn leasehold(words: &[&str]) -> Command {
     let mut command = Command::new(program);
     command.args(words).stdin(Stdio::null());
     command
+}
+
+/// Runs the command to its end. It may not panic, whatever becomes of it.
+pub fn output(command: &mut Command) -> Output {
+    let output = command.output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(!errors.contains("panicked at"), "{errors}");
+    output
 }
 
 /// A process that is killed with this.
@@ -52,7 +63,7 @@ pub fn open(url: &str) -> EtcdLock {
     let url = LockUrl::parse(url).unwrap();
     let opening = move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(leasehold::etcd::open(&url)).unwrap()
+        runtime.block_on(EtcdUrl::try_from(&url).unwrap().lock()).unwrap()
     };
     std::thread::spawn(opening).join().unwrap()
 }

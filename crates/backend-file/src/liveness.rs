@@ -207,6 +207,8 @@ fn linger(clock: Arc<dyn Clock>, mut kept: Vec<(Time, File)>) {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::{Cell, RefCell};
+    use std::ffi::OsStr;
     use std::os::unix::fs::PermissionsExt;
 
     use leasehold_core::BootClock;
@@ -253,6 +255,67 @@ mod tests {
         flock(&probe, FlockOperation::NonBlockingLockShared).unwrap();
         liveness.hold(&directory, INCARNATION).unwrap();
         assert_eq!(free(&directory, &liveness), Some(false));
+    }
+
+    /// A disk on which a reader locks so many new files before their maker does.
+    struct Readers {
+        directory: Directory,
+        faster: Cell<u32>,
+        files: RefCell<Vec<File>>,
+    }
+
+    impl Disk for Readers {
+        fn directory(&self) -> &Directory {
+            &self.directory
+        }
+        fn create(&self, name: &OsStr, mode: u32) -> Result<File, Errno> {
+            let made = self.directory.create(name, mode)?;
+            if self.faster.get() > 0 {
+                self.faster.set(self.faster.get() - 1);
+                let reader = self.directory.file(name, OFlags::RDONLY)?.expect("it was made");
+                flock(&reader, FlockOperation::NonBlockingLockShared)?;
+                self.files.borrow_mut().push(reader);
+            }
+            Ok(made)
+        }
+        fn write(&self, name: &OsStr, file: &File, bytes: &[u8]) -> Result<(), Errno> {
+            self.directory.write(name, file, bytes)
+        }
+        fn sync(&self, name: &OsStr, file: &File) -> Result<(), Errno> {
+            self.directory.sync(name, file)
+        }
+        fn sync_directory(&self) -> Result<(), Errno> {
+            self.directory.sync_directory()
+        }
+        fn link(&self, name: &OsStr, second: &OsStr) -> Result<(), Errno> {
+            self.directory.link(name, second)
+        }
+        fn rename(&self, from: &OsStr, to: &OsStr) -> Result<(), Errno> {
+            self.directory.rename(from, to)
+        }
+        fn unlink(&self, name: &OsStr) -> Result<(), Errno> {
+            self.directory.unlink(name)
+        }
+        fn overwrite(&self, name: &OsStr, file: &File, at: u64, bytes: &[u8]) -> Result<(), Errno> {
+            self.directory.overwrite(name, file, at, bytes)
+        }
+    }
+
+    #[test]
+    fn a_new_file_that_a_reader_has_locked_is_made_anew_and_not_without_end() {
+        for (faster, left) in [(TRIES - 1, 1), (TRIES, 0)] {
+            let (dir, directory, liveness) = setup();
+            let readers =
+                Readers { directory, faster: Cell::new(faster), files: RefCell::default() };
+            let held = liveness.hold(&readers, INCARNATION);
+            assert_eq!(held.is_ok(), left == 1, "{faster}: {held:?}");
+            assert_eq!(readers.files.borrow().len(), faster as usize);
+            // Nothing of what was given up stays.
+            assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), left);
+            if left == 1 {
+                assert_eq!(free(&readers.directory, &liveness), Some(false));
+            }
+        }
     }
 
     #[test]

@@ -85,12 +85,11 @@ async fn a_reader_that_locks_every_liveness_file_hides_no_death() {
 }
 
 #[tokio::test]
-async fn a_new_liveness_file_that_a_reader_has_locked_is_made_anew() {
+async fn a_reader_cannot_lock_the_liveness_file_of_a_holder() {
     let dir = directory();
     let path = dir.path().join("jobs");
     let lock = FileLock::open(&path).unwrap();
     grab(&lock, 7).await;
-    // Locked by somebody else, it is the holder's all the same.
     let file = fs::File::open(the(&path, ".alive")).unwrap();
     assert!(flock(&file, FlockOperation::NonBlockingLockExclusive).is_err());
     assert_eq!(lock.read().await.unwrap().expiry, Expiry::ByObserver);

@@ -52,7 +52,8 @@ impl Choice {
     }
 }
 
-/// The name of the pod that this process runs in, if it does: that of its host (with `hostNetwork`, the node's).
+/// The name of the pod that this process runs in, if it does: that of its host (with
+/// `hostNetwork`, the node's).
 pub(crate) fn pod() -> Option<String> {
     std::env::var_os(IN_CLUSTER[0]).map(|_| host_name())
 }

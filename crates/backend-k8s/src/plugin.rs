@@ -140,7 +140,6 @@ impl Plugin {
             Some(status) => status,
             None => running.child.wait().await,
         };
-        running.has_ended = true;
         match status {
             Ok(status) if !status.success() => Err(self.failed(&format!("failed ({status})"))),
             // Somebody else waited for it: its answer must do.
@@ -161,7 +160,8 @@ impl Plugin {
         };
         let mut child = command.kill_on_drop(true).spawn().map_err(cannot)?;
         let output = child.stdout.take().expect("its output was asked for as a pipe");
-        Ok((Running { child, has_ended: false }, output))
+        let group = child.id().and_then(|pid| i32::try_from(pid).ok());
+        Ok((Running { child, group }, output))
     }
 
     fn failed(&self, how: &str) -> Failure {
@@ -220,20 +220,21 @@ pub(crate) fn bearer(token: &str) -> Result<HeaderValue, &'static str> {
     Ok(header)
 }
 
-/// A plugin that is killed with this, and what it started in its process group with it.
+/// A plugin that is killed with this, and what it started in its process group with it, also if the
+/// plugin itself has ended.
 struct Running {
     child: Child,
-    has_ended: bool,
+    #[cfg_attr(not(unix), expect(dead_code, reason = "only unix has groups of processes"))]
+    group: Option<i32>,
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Its number is its own until it is waited for.
+        // The number of a group is nobody else's while it has a member. Of one without any that was
+        // waited for just now, the kernel gives it out again only after all others.
         #[cfg(unix)]
-        if let Some(pid) = self.child.id().filter(|_| !self.has_ended)
-            && let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw)
-        {
-            let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
+        if let Some(group) = self.group.and_then(rustix::process::Pid::from_raw) {
+            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
         }
     }
 }

@@ -62,6 +62,33 @@ async fn a_plugin_gives_a_token_or_a_certificate() {
 }
 
 #[tokio::test]
+async fn what_a_plugin_leaves_behind_ends_with_it_and_a_session_of_its_own_lives_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    let (left, own) = (path("left"), path("own"));
+    let script = format!(
+        "sleep 1000 >/dev/null & echo $! >{left}; setsid sh -c 'echo $$ >{own}; exec sleep 30' >/dev/null & while ! test -s {own}; do sleep 0.01; done; {}",
+        answer("{\"token\":\"abc\"}")
+    );
+    assert!(plugin(&script).run().await.is_ok());
+    let lives = |path: &str| {
+        let pid = std::fs::read_to_string(path).unwrap();
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
+        stat.is_ok_and(|stat| !stat.contains(") Z "))
+    };
+    let began = std::time::Instant::now();
+    while lives(&left) {
+        assert!(began.elapsed() < DEADLINE, "what the plugin left behind lives on");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // As an agent that is meant to stay does it.
+    assert!(lives(&own));
+    let pid = std::fs::read_to_string(&own).unwrap().trim().parse().unwrap();
+    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+}
+
+#[tokio::test]
 async fn a_plugin_is_told_what_kubectl_tells() {
     let mut exec = exec(
         "test \"$REGION\" = one && echo \"$KUBERNETES_EXEC_INFO\" | sed 's/\"spec\":.*/\"status\":{\"token\":\"abc\"}}/'",

@@ -39,6 +39,22 @@ pub fn scratch_name(tool: &str) -> Result<String, Failure> {
     Ok(format!("{tool}-{:016x}", random()?))
 }
 
+/// The tools whose scratch locks may be removed.
+const TOOLS: [&str; 3] = ["bench", "conformance", "leasehold-doctor"];
+
+/// Whether a lock of this name was made by a tool for itself: a part of the name, between dots, is
+/// a [`scratch_name`] of a tool of this project. No other lock is ever removed by this project.
+#[must_use]
+pub fn is_scratch_name(name: &str) -> bool {
+    name.split('.').any(|part| {
+        part.rsplit_once('-').is_some_and(|(tool, number)| {
+            TOOLS.contains(&tool)
+                && number.len() == 16
+                && number.bytes().all(|byte| byte.is_ascii_hexdigit())
+        })
+    })
+}
+
 impl Race {
     /// That the store withstood it; `lock` says what was raced for, such as
     /// `"a scratch lock beside this one"`.
@@ -125,6 +141,19 @@ mod tests {
         assert_eq!((finding.level, finding.subject), (Level::Good, "latency"));
         assert!(finding.text.contains("median of 10"), "{}", finding.text);
         assert!(two.medians().0 < Duration::from_secs(1));
+    }
+
+    #[test]
+    fn a_scratch_name_is_told_from_the_name_of_a_lock() {
+        let name = scratch_name("bench").unwrap();
+        for scratch in [&name, &format!("jobs.{name}.x"), &format!(".{name}")] {
+            assert!(is_scratch_name(scratch), "{scratch}");
+        }
+        for lock in
+            ["", "jobs", "jobs.x", "bench-1", "jobs.bench-0123456789abcdeg", "x-0123456789abcdef"]
+        {
+            assert!(!is_scratch_name(lock), "{lock}");
+        }
     }
 
     #[test]

@@ -105,6 +105,10 @@ impl Finding {
             }
             return Self::good(SUBJECT, format!("it is free; the last token was {}", record.token));
         };
+        if holder.is_unknown() {
+            let text = "nobody is known to hold it: the store may have forgotten who led";
+            return Self::warning(SUBJECT, text, ADOPTED);
+        }
         let token = observed.holders_token();
         let token = token.map(|token| format!(" with token {token}")).unwrap_or_default();
         let (who, lease) = (&holder.identity, record.lease_duration);
@@ -173,7 +177,7 @@ impl Finding {
 
 #[cfg(test)]
 mod tests {
-    use leasehold_core::Version;
+    use leasehold_core::{Holder, Nonce, Record, Version, Wall};
 
     use super::*;
 
@@ -198,6 +202,28 @@ mod tests {
         let finding = Finding::of_error("permission", &error.with_cure("ask; somebody"));
         assert_eq!(finding.text, "cannot read: no; not today");
         assert_eq!(finding.cure.as_deref(), Some("ask; somebody"));
+    }
+
+    #[test]
+    fn the_placeholder_of_an_adoption_is_nobody() {
+        let record = Record {
+            holder: Some(Holder::unknown()),
+            token: 7,
+            lease_duration: Duration::from_secs(15),
+            nonce: Nonce(1),
+            acquired: Wall(1),
+            renewed: Wall(1),
+            extra: Default::default(),
+        };
+        let observed = Observed {
+            version: Version::number(1),
+            contents: Contents::Record(record),
+            expiry: Expiry::ByObserver,
+            token_floor: None,
+        };
+        let finding = Finding::of_lock(&observed);
+        assert_eq!(finding.level, Level::Warning);
+        assert!(finding.text.contains("nobody is known to hold it"), "{finding:?}");
     }
 
     #[test]

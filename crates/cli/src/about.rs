@@ -1,23 +1,13 @@
-//! What is generated from the definition of the command line: completions, the manual, the version.
-
-use std::sync::OnceLock;
+//! What is generated from the definition of the command line: completions, the manual.
 
 use clap::CommandFactory;
 use clap_complete::Shell;
-use leasehold::{LockUrl, printable};
+use leasehold::status::printable;
+use leasehold::url::LockUrl;
 
 use crate::args::Cli;
 use crate::exit;
 use crate::output::{answer, print_error};
-
-/// In a line: what `-V` prints behind the name.
-pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("LEASEHOLD_COMMIT"), ")");
-
-/// With the schemes of this build: what `--version` prints.
-pub fn long_version() -> &'static str {
-    static TEXT: OnceLock<String> = OnceLock::new();
-    TEXT.get_or_init(|| format!("{VERSION}\nlocks: {}", leasehold::SCHEMES.join(", ")))
-}
 
 /// Prints the completions of this shell. Returns the exit code.
 #[must_use]
@@ -50,17 +40,5 @@ pub fn manual(subcommand: Option<&str>) -> u8 {
             print_error(&format!("cannot write the manual: {error}"));
             exit::INTERNAL
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_version_names_the_commit_and_every_scheme() {
-        let text = long_version();
-        assert!(text.contains(env!("LEASEHOLD_COMMIT")), "{text}");
-        assert!(leasehold::SCHEMES.iter().all(|scheme| text.contains(scheme)), "{text}");
     }
 }

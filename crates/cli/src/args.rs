@@ -11,7 +11,9 @@ use clap::builder::BoolishValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
-use leasehold::{LockUrl, TimingSettings, printable};
+use leasehold::TimingSettings;
+use leasehold::status::printable;
+use leasehold::url::LockUrl;
 
 #[cfg(target_os = "linux")]
 use crate::guard::cgroup;
@@ -24,8 +26,8 @@ pub use look::{BenchArgs, ExplainArgs, ListArgs, OutputArgs, WatchArgs};
 #[derive(Debug, Parser)]
 #[command(
     name = "leasehold",
-    version = crate::about::VERSION,
-    long_version = crate::about::long_version(),
+    version = crate::version::VERSION,
+    long_version = crate::version::long_version(),
     arg_required_else_help = true,
     disable_help_subcommand = true
 )]
@@ -49,37 +51,30 @@ pub enum Action {
     /// Say who leads: exit 0 if somebody does, 75 if nobody does, 69 if it is unknown
     Status(StatusArgs),
     /// Say who leads, and every change as it happens
-    #[command(after_help = crate::watch::HELP)]
     Watch(WatchArgs),
-    /// Say what a timing comes to: when what stops, how long nobody may lead, what it costs
-    #[command(after_help = crate::explain::HELP)]
+    /// Explain a timing: when work is stopped, the longest gap without a leader, and the request cost
     Explain(ExplainArgs),
     /// Say whether the lock can be relied on: the store, permissions, latency, timing
-    #[command(after_help = crate::doctor::HELP)]
     Doctor(DoctorArgs),
-    /// Measure what the store makes of taking, renewing, releasing and handing over
-    #[command(after_help = crate::bench::HELP)]
+    /// Measure how long taking, renewing, releasing and handing over take
     Bench(BenchArgs),
     /// Show the locks in a directory, under a prefix or in a namespace, and who holds each
-    #[command(after_help = crate::list::HELP)]
     List(ListArgs),
     /// Print completions for a shell
     Completions {
         /// Which
         shell: clap_complete::Shell,
     },
-    /// Print the page of the manual, for man -l -
+    /// Print the manual page, for man -l -
     Man {
         /// On this subcommand
         subcommand: Option<String>,
     },
     /// Watch three candidates in this terminal, and kill, freeze and cut them off
     #[cfg(feature = "demo")]
-    #[command(after_help = crate::demo::HELP)]
     Demo(DemoArgs),
     /// Run the conformance cases against your own store, on scratch locks beside the one that is named
     #[cfg(feature = "conformance")]
-    #[command(after_help = crate::conformance::HELP)]
     Conformance(ConformanceArgs),
 }
 
@@ -137,7 +132,7 @@ pub enum LogFormat {
 /// Which lock.
 #[derive(Clone, Args)]
 pub struct LockArgs {
-    /// The lock, such as file:/var/lock/nightly; a password belongs in LEASEHOLD_LOCK
+    /// The lock, such as file:/var/lock/nightly; put a URL with a password in LEASEHOLD_LOCK
     #[arg(long, env = "LEASEHOLD_LOCK", value_name = "URL", hide_env_values = true)]
     pub lock: String,
 }
@@ -158,6 +153,9 @@ pub struct RunArgs {
     /// The name of this candidate [default: host name and process id, in a pod its name]
     #[arg(long, env = "LEASEHOLD_IDENTITY", value_name = "ID", hide_env = true)]
     pub identity: Option<String>,
+    /// The address at which others reach this candidate while it leads; observers read it
+    #[arg(long, env = "LEASEHOLD_ADVERTISE", value_name = "URL", hide_env = true)]
+    pub advertise: Option<String>,
     /// The timing.
     #[command(flatten)]
     pub timing: TimingArgs,
@@ -188,7 +186,7 @@ pub struct RunArgs {
     /// Exit if the lock is held by another
     #[arg(long = "try", env = "LEASEHOLD_TRY", value_parser = BoolishValueParser::new(), hide_env = true)]
     pub give_up: bool,
-    /// Exit if the lock could not be had for so long
+    /// Give up after this long
     #[arg(long, env = "LEASEHOLD_TIMEOUT", value_name = "TIME", value_parser = duration, allow_hyphen_values = true, conflicts_with = "give_up", hide_env = true)]
     pub timeout: Option<Duration>,
     /// The exit code for a lock held by another, with --try and --timeout
@@ -208,7 +206,7 @@ pub struct TimingArgs {
     /// When CMD is told to stop if no renewal succeeds [default: 2/3 of the lease duration]
     #[arg(long, env = "LEASEHOLD_RENEW_DEADLINE", value_name = "TIME", value_parser = duration, allow_hyphen_values = true, hide_env = true)]
     pub renew_deadline: Option<Duration>,
-    /// How often to renew [default: 2/15 of the lease duration, at most 10s]
+    /// How often to renew [default: 2/15 of the lease duration, or the store's own share, at most 10s]
     #[arg(long, env = "LEASEHOLD_RETRY_PERIOD", value_name = "TIME", value_parser = duration, allow_hyphen_values = true, hide_env = true)]
     pub retry_period: Option<Duration>,
     /// How long one request may take [default: 2/15 of the lease duration, at most 5s]
@@ -256,8 +254,18 @@ pub struct StatusArgs {
     pub output: OutputFormat,
 }
 
+const DOCTOR: &str = "\
+Give the durations that `run` will be given: each rule is shown with its numbers.
+
+The lock itself is only read. Two candidates race for a scratch lock beside it, which proves that the store compares \
+and swaps, and which is removed.
+
+Exits with 0 if all is ok or a warning; else the first problem decides: 69 the store, or a majority of it, cannot be \
+reached, 77 it denied access, 78 the configuration or the store is not fit.";
+
 /// `leasehold doctor`.
 #[derive(Clone, Debug, Args)]
+#[command(after_help = DOCTOR)]
 pub struct DoctorArgs {
     /// Which lock.
     #[command(flatten)]
@@ -277,9 +285,20 @@ pub struct DoctorArgs {
     pub output: OutputFormat,
 }
 
+#[cfg(feature = "conformance")]
+const CONFORMANCE: &str = "\
+Nothing is done to the servers, and nothing to the lock itself: cases that need that are listed as not tested. A host \
+that is busy with other work makes cases late. A signal ends it, and what the cases made is removed; a second one ends \
+it at once.
+
+Exits with 0 if every case that ran ended as expected and with 78 if one did not; 64 the command line is wrong, 69 the \
+store cannot be reached, or went away meanwhile, 77 it denied access, 78 the URL is wrong, 80 the verdicts cannot be \
+written, 128+n it was ended by signal n.";
+
 /// `leasehold conformance`.
 #[cfg(feature = "conformance")]
 #[derive(Clone, Args)]
+#[command(after_help = CONFORMANCE)]
 pub struct ConformanceArgs {
     /// A lock, and cases by name, group or words of their title; without either LEASEHOLD_LOCK, and all cases
     #[arg(value_names = ["URL", "CASES"], num_args = 0..=2)]
@@ -387,6 +406,9 @@ fn typed_flags(arguments: &[OsString]) -> Vec<&str> {
 /// A duration, as a flag takes it.
 fn duration(text: &str) -> Result<Duration, String> {
     const FORM: &str = "write a number and its unit, such as 15s, 200ms, 2m or 1m30s";
+    if text.contains(char::is_control) {
+        return Err(format!("it has a control character in it, such as a newline; {FORM}"));
+    }
     match humantime::parse_duration(text) {
         Ok(duration) => Ok(duration),
         Err(humantime::DurationError::NumberOverflow) if text.contains('.') => {
@@ -537,6 +559,14 @@ mod tests {
         assert!(words.unwrap_err().contains("one word too many"));
         let error = parsed("leasehold conformance redis://u:secret@h/k").unwrap_err().to_string();
         assert!(error.contains("LEASEHOLD_LOCK") && !error.contains("secret"), "{error}");
+    }
+
+    #[test]
+    fn a_duration_is_one_line() {
+        assert_eq!(duration("1m 30s"), Ok(Duration::from_secs(90)));
+        for text in ["15s\n", "\n15s", "1m\n30s", "15s\u{7}"] {
+            assert!(duration(text).unwrap_err().contains("control character"), "{text:?}");
+        }
     }
 
     #[test]

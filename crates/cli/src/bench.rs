@@ -7,21 +7,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use leasehold::{
-    BootClock, BoxStream, Capabilities, Change, Clock, Elector, Error, ErrorKind, Held, Holder,
-    LockBackend, Observed, Outcome, Scratch, TimingSettings, Version,
+use leasehold::backend::{
+    BoxStream, Capabilities, Change, Holder, LockBackend, Observed, Outcome, Version,
 };
+use leasehold::doctor::Scratch;
+use leasehold::timing::{BootClock, Clock};
+use leasehold::{Elector, Error, ErrorKind, Held, TimingSettings};
 use serde_json::{Map, Value, json};
 
 use crate::args::{BenchArgs, OutputFormat};
 use crate::lock::Lock;
 use crate::output::{answer, json as json_line, print_error};
 use crate::{exit, notice, runtime};
-
-/// What its help says behind the flags.
-pub const HELP: &str = "\
-Two candidates in this process hand a lock to each other that is made beside the one named, and removed. Times are \
-those of this host and this moment; a store that others use at the time shows their load too.";
 
 /// How long one leads before it hands over: some renewals, and the other's watch is on.
 const LEADS: Duration = Duration::from_millis(150);

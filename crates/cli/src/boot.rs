@@ -8,8 +8,8 @@ use rustix::time::{
     timerfd_settime,
 };
 
-pub use leasehold::Time;
-use leasehold::{BootClock, Clock};
+pub use leasehold::timing::Time;
+use leasehold::timing::{BootClock, Clock};
 
 /// Now, on the clock that counts suspend and that nobody can step.
 #[must_use]

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use leasehold_conformance::failed::Failed;
 use leasehold_conformance::own::{self, Own};
 use leasehold_conformance::stop::Stop;
 use leasehold_conformance::told;
@@ -11,16 +12,6 @@ pub use leasehold_conformance::process::candidate_if_asked;
 use crate::args::ConformanceArgs;
 use crate::exit;
 use crate::signals::{Request, Signals};
-
-/// What its help says behind the flags.
-pub const HELP: &str = "\
-Nothing is done to the servers, and nothing to the lock itself: cases that need that are listed as not tested. A host \
-that is busy with other work makes cases late. A signal ends it, and what the cases made is removed; a second one ends \
-it at once.
-
-Exits with 0 if every case that ran ended as expected and with 78 if one did not; 64 the command line is wrong, 69 the \
-store cannot be reached, or went away meanwhile, 77 it denied access, 78 the URL is wrong, 80 the verdicts cannot be \
-written, 128+n it was ended by signal n.";
 
 /// Runs the cases and prints what each found. Returns the exit code.
 #[must_use]
@@ -42,7 +33,18 @@ pub fn main(args: &ConformanceArgs) -> u8 {
         stop: Stop::default(),
     };
     own.stop.obey(signals);
-    told::tell("leasehold", |say| own::run(&own, say).map(|ran| ran.as_expected))
+    code(&told::tell("leasehold", |say| own::run(&own, say).map(|ran| ran.as_expected)))
+}
+
+fn code(ran: &Result<bool, Failed>) -> u8 {
+    match ran {
+        Ok(true) => 0,
+        Ok(false) => exit::CONFIG,
+        Err(Failed::Usage(_)) => exit::USAGE,
+        Err(Failed::Store(error)) => exit::of_error(error),
+        Err(Failed::Other(_)) => exit::INTERNAL,
+        Err(Failed::Stopped(signal)) => exit::by_signal(*signal),
+    }
 }
 
 /// The number of the next one that asks to end.
@@ -55,33 +57,4 @@ fn signals() -> Option<impl AsyncFnMut() -> u8> {
             }
         }
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use leasehold::{Error, ErrorKind};
-    use leasehold_conformance::command::Failed;
-
-    use super::*;
-
-    #[test]
-    fn exit_codes_are_those_of_the_command() {
-        for kind in [
-            ErrorKind::Unavailable,
-            ErrorKind::Throttled { retry_after: None },
-            ErrorKind::Denied,
-            ErrorKind::Corrupt,
-            ErrorKind::Invalid,
-            ErrorKind::Rewound,
-            ErrorKind::Replaced,
-            ErrorKind::Stopped,
-        ] {
-            let error = Error::new(kind, "test", "x");
-            assert_eq!(told::code(&Err(Failed::Store(error))), exit::of_kind(kind), "{kind:?}");
-        }
-        assert_eq!(told::code(&Ok(false)), exit::CONFIG);
-        assert_eq!(told::code(&Err(Failed::Usage(String::new()))), exit::USAGE);
-        assert_eq!(told::code(&Err(Failed::Other(String::new()))), exit::INTERNAL);
-        assert_eq!(told::code(&Err(Failed::Stopped(15))), exit::by_signal(15));
-    }
 }

@@ -3,26 +3,15 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use leasehold::{
-    BootClock, Clock, ErrorKind, Examination, Finding, Level, Timing, TimingSettings, examine,
-    printable, redacted,
-};
+use leasehold::doctor::{Examination, Finding, Level, examine};
+use leasehold::status::{printable, redacted};
+use leasehold::timing::{BootClock, Clock};
+use leasehold::{ErrorKind, TimingSettings};
 use serde_json::{Value, json};
 
 use crate::args::{Colour, DoctorArgs, OutputFormat};
-use crate::explain::flags;
 use crate::output::{Paint, answer, json as json_line};
-use crate::{exit, runtime};
-
-/// What its help says behind the flags.
-pub const HELP: &str = "\
-Give the durations that `run` will be given: each rule is shown with its numbers.
-
-The lock itself is only read. Two candidates race for a scratch lock beside it, which proves that the store compares \
-and swaps, and which is removed.
-
-Exits with 0 if all is ok or a warning; else the first problem decides: 69 the store, or a majority of it, cannot be \
-reached, 77 it denied access, 78 the configuration or the store is not fit.";
+use crate::{exit, runtime, timing};
 
 /// The end of an examination, should the store keep it waiting.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -75,7 +64,8 @@ async fn painted(args: &DoctorArgs, paint: Paint) -> Report {
     };
     if let Some(invalid) = &found.invalid {
         // As flags, to be typed.
-        let nearest = flags(invalid.nearest()).split_whitespace().collect::<Vec<_>>().join(" ");
+        let nearest =
+            timing::flags(invalid.nearest()).split_whitespace().collect::<Vec<_>>().join(" ");
         let refused = |finding: &&mut Finding| finding.subject == "timing" && finding.is_problem();
         for finding in found.findings.iter_mut().filter(refused) {
             finding.cure = Some(format!("the nearest valid set: {nearest}"));
@@ -151,24 +141,8 @@ fn json(found: &Examination, code: u8) -> Value {
         "v": 1,
         "lock": found.name,
         "exit_code": code,
-        "timing": found.timing.as_ref().map(timing),
+        "timing": found.timing.as_ref().map(timing::to_json),
         "findings": findings,
-    })
-}
-
-/// In milliseconds, as everywhere in our JSON.
-pub(crate) fn timing(timing: &Timing) -> Value {
-    let ms = |duration: Duration| u64::try_from(duration.as_millis()).ok();
-    let bounds = timing.bounds();
-    json!({
-        "lease_duration_ms": ms(timing.lease_duration()),
-        "renew_deadline_ms": ms(timing.renew_deadline()),
-        "retry_period_ms": ms(timing.retry_period()),
-        "request_timeout_ms": ms(timing.request_timeout()),
-        "stop_grace_ms": ms(timing.stop_grace()),
-        "clock_margin_ms": ms(timing.clock_margin()),
-        "crash_ms": ms(bounds.crash),
-        "ride_through_ms": ms(bounds.ride_through),
     })
 }
 

@@ -15,7 +15,7 @@ pub const HELD: u8 = 75;
 pub const LOST: u8 = 76;
 /// The store refused these credentials.
 pub const DENIED: u8 = 77;
-/// The configuration is invalid, or what is stored is no record of ours.
+/// The configuration is invalid, or what is stored is not a record of ours.
 pub const CONFIG: u8 = 78;
 /// CMD, or something it started, outlived the lease: two may have run at once.
 pub const OVERRUN: u8 = 79;

@@ -5,21 +5,14 @@ mod drawing;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use leasehold::{
-    Explanation, InvalidTiming, NotExplained, RequestRate, Timing, TimingSettings, printable,
-    slower_by_percent,
-};
+use leasehold::TimingSettings;
+use leasehold::status::printable;
+use leasehold::timing::{Explanation, NotExplained, RequestRate, Timing, slower_by_percent};
 use serde_json::{Value, json};
 
 use crate::args::{Colour, ExplainArgs, OutputFormat};
-use crate::output::{Paint, answer, flag, json as json_line, print_error};
-use crate::{doctor, exit, runtime};
-
-/// What its help says behind the flags.
-pub const HELP: &str = "\
-Give the durations that `run` is given. Nothing is contacted: with --lock, what matters is what kind of store it names.
-
-Exits with 0, or with 78 if the timing breaks a rule; then the rule and the nearest valid set are printed.";
+use crate::output::{Paint, answer, json as json_line, print_error};
+use crate::{exit, runtime, timing};
 
 /// Where the words behind a moment begin.
 const MOMENT: usize = 12;
@@ -32,7 +25,7 @@ pub fn main(args: &ExplainArgs, colour: Colour) -> u8 {
         Err(code) => return code,
     };
     let settings = TimingSettings::from(&args.timing);
-    let explained = runtime.block_on(leasehold::explain(args.lock.as_deref(), settings));
+    let explained = runtime.block_on(leasehold::timing::explain(args.lock.as_deref(), settings));
     let (json, paint) = (args.output.output == OutputFormat::Json, Paint::stdout(colour));
     match explained {
         Ok(found) if json => {
@@ -40,11 +33,13 @@ pub fn main(args: &ExplainArgs, colour: Colour) -> u8 {
         }
         Ok(found) => answer(&text(&found, args.candidates, paint), 0),
         Err(NotExplained::Timing(invalid)) if json => {
-            let (rule, nearest) = (invalid.rule(), doctor::timing(invalid.nearest()));
+            let (rule, nearest) = (invalid.rule(), timing::to_json(invalid.nearest()));
             let object = json!({ "v": 1, "valid": false, "rule": rule, "nearest": nearest });
             answer(&format!("{}\n", json_line(&object)), exit::CONFIG)
         }
-        Err(NotExplained::Timing(invalid)) => answer(&refused(&invalid, paint), exit::CONFIG),
+        Err(NotExplained::Timing(invalid)) => {
+            answer(&timing::refused(&invalid, paint), exit::CONFIG)
+        }
         Err(NotExplained::Lock(error)) => {
             print_error(&error);
             exit::of_error(&error)
@@ -54,29 +49,6 @@ pub fn main(args: &ExplainArgs, colour: Colour) -> u8 {
             exit::INTERNAL
         }
     }
-}
-
-/// The rule, and what to type instead.
-pub(crate) fn refused(invalid: &InvalidTiming, paint: Paint) -> String {
-    format!(
-        "{} {}\n\nThe nearest valid set:\n  {}\n",
-        paint.bad("invalid:"),
-        invalid.rule(),
-        paint.good(&flags(invalid.nearest()))
-    )
-}
-
-/// As they are typed, in two lines.
-pub(crate) fn flags(timing: &Timing) -> String {
-    format!(
-        "--lease-duration {} --renew-deadline {} --retry-period {}\n  --request-timeout {} --stop-grace {} --clock-margin {}",
-        flag(timing.lease_duration()),
-        flag(timing.renew_deadline()),
-        flag(timing.retry_period()),
-        flag(timing.request_timeout()),
-        flag(timing.stop_grace()),
-        flag(timing.clock_margin())
-    )
 }
 
 fn text(found: &Explanation, candidates: u64, paint: Paint) -> String {
@@ -203,7 +175,7 @@ fn to_json(found: &Explanation, candidates: u64) -> Value {
         "valid": true,
         "lock": found.name,
         "store": { "push": found.store.push, "ends_leases": found.store.by_server },
-        "timing": doctor::timing(timing),
+        "timing": timing::to_json(timing),
         "told_to_stop_ms": ms(timing.renew_deadline()),
         "killed_ms": ms(timing.renew_deadline() + timing.stop_grace()),
         "may_pass_ms": ms(timing.lease_duration()),

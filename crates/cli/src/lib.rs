@@ -7,8 +7,8 @@
 //! uninterruptible sleep, or one that this user may not signal. The resource that CMD writes to should check
 //! the fencing token.
 //!
-//! Linux only: `run`, its guard, and the conformance suite. Everything else only looks, and builds on macOS and Windows
-//! too.
+//! Linux only: `run`, its guard, and the conformance suite. Everything else only looks, and builds
+//! on macOS and Windows too.
 
 #[cfg(all(feature = "conformance", not(target_os = "linux")))]
 compile_error!("the conformance suite needs Linux: it freezes, kills and cuts off servers");
@@ -37,6 +37,8 @@ pub mod run;
 pub mod runtime;
 pub mod signals;
 pub mod status;
+mod timing;
+mod version;
 #[cfg(target_os = "linux")]
 pub mod waiting;
 pub mod watch;

@@ -1,23 +1,11 @@
 //! `leasehold list`: the locks in a place, and who holds each.
 
-use leasehold::{Listed, list, printable};
+use leasehold::doctor::{Listed, list};
+use leasehold::status::printable;
 
 use crate::args::{Colour, ListArgs, OutputFormat};
 use crate::output::{Paint, answer, json, print_error};
 use crate::{exit, runtime, status};
-
-/// What its help says behind the flags.
-pub const HELP: &str = "\
-What is listed:
-  file:DIRECTORY               the files in it, but for those of tools and hidden ones
-  etcd://host:2379/jobs        the elections whose names begin with jobs/, and jobs itself
-  k8s://namespace/             every Lease there
-  k8s+endpoints://namespace/   the Endpoints there with an election
-
-One read of each lock, which says what `leasehold status` says. Elections of other programs are shown too. Needs the \
-right to read all of the prefix, or the verb list, which no candidate needs.
-
-Exits with 0 if each could be read, 78 if one is broken, and else with 69 or 77 if one could not be read.";
 
 /// Prints them. Returns the exit code.
 #[must_use]

@@ -25,8 +25,9 @@ const MANY_DESCRIPTORS: usize = 128;
 
 /// Why `leasehold run` begins nothing here.
 #[cfg(not(target_os = "linux"))]
-const RUN_NEEDS_LINUX: &str = "leasehold run needs Linux: only there can its guard find and kill all that CMD \
-    started before the lease passes on; let a program on this system use the library, whose work stops itself";
+const RUN_NEEDS_LINUX: &str = "leasehold run needs Linux: only there can its guard \
+    find and kill all that CMD started before the lease passes on; let a program on this system \
+    use the library, whose work stops itself";
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
@@ -43,7 +44,7 @@ fn main() -> ExitCode {
     if let Some(ended) = leasehold_cli::conformance::candidate_if_asked() {
         return ended;
     }
-    ExitCode::from(runtime::guarded(|| command(arguments)))
+    ExitCode::from(runtime::with_stack(|| runtime::guarded(|| command(arguments))))
 }
 
 fn command(arguments: Vec<OsString>) -> u8 {

@@ -4,7 +4,10 @@ use std::pin::Pin;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::{Stream, future::poll_fn};
-use leasehold::{Error, ErrorKind, Leader, MAX_LEASE_DURATION, Status, Time, Wall, printable};
+use leasehold::status::printable;
+use leasehold::status::{Leader, Status};
+use leasehold::timing::{MAX_LEASE_DURATION, Time, Wall};
+use leasehold::{Error, ErrorKind};
 
 /// Who holds the lock, since when, and why we wait.
 #[must_use]
@@ -38,6 +41,14 @@ pub fn why_we_wait(status: &Status) -> String {
             )
         }
     }
+}
+
+/// Nobody is known to lead, although the store answers: it may have forgotten who did, and whoever
+/// that was may believe yet. A candidate adopts the lock and leads when a lease is over.
+#[must_use]
+pub fn waits_for_the_forgotten(status: &Status, forgets: bool) -> bool {
+    let is_unknown = status.leader == Leader::Unknown && status.store_error.is_none();
+    is_unknown && forgets && status.counters.writes > 0
 }
 
 /// A lease is honoured whatever its length, and one that no candidate may ask for needs somebody to look.

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
-use leasehold::{is_hidden, printable, redacted};
+use leasehold::status::{is_hidden, printable, redacted};
 use serde_json::Value;
 
 use crate::args::Colour;

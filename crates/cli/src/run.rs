@@ -23,9 +23,10 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use leasehold::{
-    BootClock, Clock, Deadlines, Elector, Error, ErrorKind, Held, Leader, LockUrl, Loss, Term, Time,
-};
+use leasehold::backend::host_name;
+use leasehold::status::Leader;
+use leasehold::timing::{BootClock, Clock, Deadlines, Time};
+use leasehold::{Elector, Error, ErrorKind, Held, Loss, Term};
 use nix::sys::signal::{SigSet, Signal};
 use tracing::{debug, error, info, warn};
 
@@ -87,8 +88,8 @@ async fn run(args: RunArgs) -> u8 {
         }
     };
     let code = loop {
-        let Candidate { elector, args, clock, .. } = &candidate;
-        match waiting::for_leadership(elector, args, clock, &mut signals).await {
+        let Candidate { elector, lock, args, clock } = &candidate;
+        match waiting::for_leadership(elector, lock, args, clock, &mut signals).await {
             Waited::Leads(held) => {
                 if let Some(code) = candidate.lead(held, &mut signals).await {
                     break code;
@@ -128,13 +129,17 @@ impl Candidate {
     async fn open(args: RunArgs) -> Result<Self, Error> {
         let lock = Lock::connect(&args.lock.lock).await?;
         let clock = BootClock::new();
-        // A pod's host is named as the pod, which is what its owner knows it by, whatever the store.
+        // A pod's host is named as the pod, which is what its owner knows it by, whatever the
+        // store.
         let in_pod = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
-        let identity = args.identity.clone().or_else(|| in_pod.then(leasehold::host_name));
-        let builder = match identity {
-            Some(identity) => Elector::builder(lock.backend()).identity(identity),
-            None => Elector::builder(lock.backend()),
-        };
+        let identity = args.identity.clone().or_else(|| in_pod.then(host_name));
+        let mut builder = Elector::builder(lock.backend());
+        if let Some(identity) = identity {
+            builder = builder.identity(identity);
+        }
+        if let Some(address) = &args.advertise {
+            builder = builder.advertise(address);
+        }
         let elector = builder
             .timing((&args.timing).into())
             .clock(clock.clone())
@@ -370,18 +375,11 @@ impl Candidate {
                 variable("LEASEHOLD_HELD_IDENTITY", self.elector.identity().to_owned()),
                 variable("LEASEHOLD_FENCING_TOKEN", term.token().to_string()),
             ],
-            env_remove: [args::variables(), secrets(&self.args.lock.lock)].concat(),
+            env_remove: [args::variables(), self.lock.secret().into_iter().collect()].concat(),
             grace: self.elector.timing().stop_grace(),
             cgroup: self.args.cgroup,
         }
     }
-}
-
-/// The variable that holds the password, if the URL names one: it is no business of CMD's.
-fn secrets(url: &str) -> Vec<OsString> {
-    let url = LockUrl::parse(url).ok();
-    let name = url.as_ref().and_then(|url| url.parameter("password_env"));
-    name.map(OsString::from).into_iter().collect()
 }
 
 /// What was read instead of this term's record.
@@ -407,12 +405,5 @@ mod tests {
     fn nobody_is_accused_where_a_record_is_gone() {
         assert!(whose(&Leader::Nobody).contains("gone from the store"));
         assert!(!whose(&Leader::Unknown).contains("another leader"));
-    }
-
-    #[test]
-    fn the_variable_of_a_password_is_kept_from_the_command() {
-        let named = secrets("etcd://127.0.0.1:1/jobs?user=u&password_env=PW");
-        assert_eq!(named, [OsString::from("PW")]);
-        assert!(secrets("file:/tmp/x").is_empty());
     }
 }

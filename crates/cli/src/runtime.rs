@@ -11,7 +11,7 @@ use tokio::runtime::{Builder, Runtime};
 use crate::exit;
 use crate::output::print_error;
 
-use leasehold::{printable, redacted};
+use leasehold::status::{printable, redacted};
 
 /// The runtime of a command.
 ///
@@ -22,6 +22,43 @@ pub fn new() -> Result<Runtime, u8> {
         print_error(&format!("cannot start: {error}"));
         exit::INTERNAL
     })
+}
+
+/// What a command has room in: reading a command line alone takes some 300 KiB where nothing is
+/// optimized, and the libraries of the stores have their share.
+const STACK: usize = 2 * 1024 * 1024;
+
+/// Runs a command where its stack is large enough: on a thread of its own if the limit of this
+/// process (`ulimit -s`) gives its first thread less. The limit itself stays as it is, for CMD.
+#[must_use]
+pub fn with_stack(command: impl FnOnce() -> u8 + Send + 'static) -> u8 {
+    let limit = stack_limit();
+    let enough = u64::try_from(STACK).unwrap_or(u64::MAX);
+    if limit.is_none_or(|limit| limit >= enough) {
+        return command();
+    }
+    let thread = thread::Builder::new().name("main".to_owned()).stack_size(STACK).spawn(command);
+    match thread.map(thread::JoinHandle::join) {
+        Ok(ended) => ended.unwrap_or(exit::INTERNAL),
+        Err(error) => {
+            print_error(&format!(
+                "cannot start: the stack of this process is limited to {} bytes, and a thread with a larger one is not to be had: {error}; raise the limit (ulimit -s)",
+                limit.unwrap_or_default()
+            ));
+            exit::CONFIG
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn stack_limit() -> Option<u64> {
+    rustix::process::getrlimit(rustix::process::Resource::Stack).current
+}
+
+/// Other systems give the first thread what a command needs.
+#[cfg(not(target_os = "linux"))]
+fn stack_limit() -> Option<u64> {
+    None
 }
 
 /// Makes sure that so many descriptors, and so many threads, are to be had, before anything begins: where none is left,

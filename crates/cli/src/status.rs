@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use leasehold::{
-    BootClock, Clock, Contents, Error, ErrorKind, Expiry, Observed, Record, Token, Wall, printable,
-};
+use leasehold::backend::{Contents, Expiry, Observed, Record};
+use leasehold::status::printable;
+use leasehold::timing::{BootClock, Clock, Wall};
+use leasehold::{Error, ErrorKind, Token};
 use serde_json::{Value, json};
 
 use crate::args::{Colour, OutputFormat, StatusArgs};
@@ -16,6 +17,10 @@ use crate::runtime;
 
 /// How much is repeated of why a record cannot be read, in characters.
 const LONGEST: usize = 1_000;
+
+/// The reason where the store may have gone back to a state in which somebody else led.
+const FORGOTTEN: &str =
+    "the store may have forgotten who led; the next candidate waits a lease out before it leads";
 
 /// What one read says about leadership.
 #[derive(Debug)]
@@ -89,15 +94,24 @@ fn judge(observed: &Observed) -> Answer<'_> {
         reason: reason.map(str::to_owned),
     };
     let record = match &observed.contents {
-        Contents::Absent => return nobody(Some("there is no record")),
         Contents::Unreadable(what) => {
             let what = printable(what).at_most(LONGEST);
-            let reason = Some(format!("what is stored is no record: {what}"));
+            let reason = Some(format!("what is stored is not a record: {what}"));
             let code = exit::CONFIG;
             return Answer { state: "corrupt", code, reason, ..nobody(None) };
         }
-        Contents::Record(record) if record.holder.is_none() => return nobody(None),
-        Contents::Record(record) => record,
+        Contents::Absent => None,
+        Contents::Record(record) => Some(record),
+    };
+    let leads = record.filter(|record| record.holder.as_ref().is_some_and(|it| !it.is_unknown()));
+    let Some(record) = leads else {
+        // Whoever led before the store forgot may believe yet.
+        let is_adopted = record.is_some_and(|record| record.holder.is_some());
+        if is_adopted || observed.expiry == Expiry::Suspended {
+            let (code, reason) = (exit::UNAVAILABLE, Some(FORGOTTEN.to_owned()));
+            return Answer { state: "unknown", code, reason, ..nobody(None) };
+        }
+        return nobody(record.is_none().then_some("there is no record"));
     };
     let (token, renewed) = (observed.holders_token(), observed.renewed());
     let held =
@@ -226,7 +240,8 @@ pub(crate) fn leader_json(
 
 #[cfg(test)]
 mod tests {
-    use leasehold::{Holder, Nonce, Version};
+    use leasehold::backend::{Change, Holder, Intent, LockBackend, Nonce, Push, Version};
+    use leasehold::testing::MemoryLock;
 
     use super::*;
 
@@ -254,6 +269,29 @@ mod tests {
         assert!(!judge(&elsewhere).text(Paint(false)).contains("token"), "no store minted it");
         assert!(!judge(&elsewhere).text(Paint(false)).contains("1970"));
         assert!(judge(&observed).text(Paint(true)).starts_with("\u{1b}[32mhost-7\u{1b}[0m leads"));
+    }
+
+    /// The first candidate adopts what is there under the holder `unknown`, which is nobody.
+    #[tokio::test]
+    async fn a_store_that_may_have_forgotten_who_led_is_not_free() {
+        let lock = MemoryLock::builder("jobs").push(Push::Hint).forgets().build();
+        let told = async || {
+            let observed = lock.read().await.unwrap();
+            let answer = judge(&observed);
+            assert_eq!(answer.code, exit::UNAVAILABLE);
+            assert_eq!(answer.json("jobs")["state"], "unknown");
+            assert_eq!(answer.json("jobs")["leader"], Value::Null);
+            answer.text(Paint(false))
+        };
+        let absent = told().await;
+        assert!(absent.starts_with("unknown who leads: the store may have forgotten"), "{absent}");
+        let holder = Some(Holder::unknown());
+        let Contents::Record(placeholder) = foreign(Expiry::ByObserver).contents else { panic!() };
+        let record = Record { holder, ..placeholder };
+        let adopted = Change { intent: Intent::Adopt, record };
+        let version = lock.read().await.unwrap().version;
+        lock.write(&version, &adopted).await.unwrap();
+        assert_eq!(told().await, absent);
     }
 
     #[test]

@@ -3,13 +3,16 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use leasehold::{BootClock, Clock, Elector, Error, ErrorKind, Held, Leader, Status, Time};
+use leasehold::status::{Leader, Status};
+use leasehold::timing::{BootClock, Clock, Time};
+use leasehold::{Elector, Error, ErrorKind, Held};
 use tracing::{debug, error, info};
 
 use crate::args::RunArgs;
 use crate::exit;
 use crate::guard::Orphans;
-use crate::notice::{Pace, denied, left_out, next, why_we_wait};
+use crate::lock::Lock;
+use crate::notice::{Pace, denied, left_out, next, waits_for_the_forgotten, why_we_wait};
 use crate::signals::{Request, Signals};
 
 /// When a waiting candidate says again why it waits; the next pause is twice as long.
@@ -30,10 +33,13 @@ pub enum Waited {
 /// Contends until this candidate leads or should no longer, and says meanwhile why it waits.
 pub async fn for_leadership(
     elector: &Elector,
+    lock: &Lock,
     args: &RunArgs,
     clock: &BootClock,
     signals: &mut Signals,
 ) -> Waited {
+    let forgets = lock.backend().capabilities().forgets;
+    let why = |status: &Status| why(status, elector, forgets);
     let mut campaign = pin!(elector.campaign());
     let mut changes = pin!(elector.changes());
     // A timeout that passes while nobody is known to hold the lock leaves time to find out, or to take it.
@@ -67,8 +73,8 @@ pub async fn for_leadership(
                 }
             },
             status = next(&mut changes) => {
-                let why = why(&status, elector);
-                if why != said && is_known(&status) {
+                let why = why(&status);
+                if why != said && is_known(&status, forgets) {
                     match pace.admit(clock.now()) {
                         Ok(count) => {
                             info!("{why}{}", left_out(count));
@@ -91,7 +97,7 @@ pub async fn for_leadership(
                 reap_at = if more { clock.now() + Orphans::PAUSE } else { Time::NEVER };
             }
             () = clock.sleep_until(remind_at) => {
-                let why = why(&elector.status(), elector);
+                let why = why(&elector.status());
                 let count = left_out(pace.admit(clock.now()).unwrap_or_default());
                 if why == said {
                     info!("still waiting: {why}{count}");
@@ -122,7 +128,7 @@ pub async fn for_leadership(
                     None if status.leader == Leader::Unknown => exit::UNAVAILABLE,
                     None => args.conflict_exit_code,
                 };
-                error!("gave up: {}", why(&status, elector));
+                error!("gave up: {}", why(&status));
                 return Waited::Exit(code);
             }
         }
@@ -130,12 +136,20 @@ pub async fn for_leadership(
 }
 
 /// Something was read, or could not be.
-fn is_known(status: &Status) -> bool {
-    status.leader != Leader::Unknown || status.store_error.is_some()
+fn is_known(status: &Status, forgets: bool) -> bool {
+    status.leader != Leader::Unknown
+        || status.store_error.is_some()
+        || waits_for_the_forgotten(status, forgets)
 }
 
 /// Why we wait, and when a store is asked again that named a time.
-fn why(status: &Status, elector: &Elector) -> String {
+fn why(status: &Status, elector: &Elector, forgets: bool) -> String {
+    if waits_for_the_forgotten(status, forgets) {
+        return format!(
+            "the store cannot vouch for the past: leading in about {}, unless another is first",
+            humantime::format_duration(elector.timing().lease_duration())
+        );
+    }
     let why = why_we_wait(status);
     let kind = status.store_error.as_ref().map(Error::kind);
     let Some(ErrorKind::Throttled { retry_after: Some(named) }) = kind else { return why };
@@ -182,5 +196,41 @@ fn give_up(status: &Status, args: &RunArgs) -> Option<u8> {
             Some(exit::of_error(error))
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+    use std::sync::Arc;
+
+    use leasehold::backend::Push;
+    use leasehold::testing::{MemoryLock, in_virtual_time};
+
+    use super::*;
+    use crate::args::{Action, parse};
+
+    #[test]
+    fn a_store_that_may_have_forgotten_is_waited_for_and_nobody_is_blamed() {
+        let line = "leasehold run --try --lock file:x -- true";
+        let Action::Run(args) = parse(line.split(' ').map(OsString::from)).unwrap().action else {
+            panic!("it is another command");
+        };
+        in_virtual_time(async |clock| {
+            let lock = MemoryLock::builder("jobs").push(Push::Hint).forgets().build();
+            let elector = Elector::builder(Arc::new(lock)).clock(clock.clone()).build().unwrap();
+            let campaign = tokio::spawn({
+                let elector = elector.clone();
+                async move { elector.campaign().await }
+            });
+            clock.advance(Duration::from_secs(2)).await;
+            let status = elector.status();
+            assert!(is_known(&status, true), "{status:?}");
+            let why = why(&status, &elector, true);
+            assert!(why.contains("cannot vouch for the past: leading in about 15s"), "{why}");
+            assert_eq!(give_up(&status, &args), None);
+            clock.advance(Duration::from_secs(14)).await;
+            assert!(campaign.await.unwrap().unwrap().check().is_ok());
+        });
     }
 }

@@ -1,9 +1,11 @@
 //! `leasehold watch`: who leads, and every change.
 
 use futures_util::StreamExt;
-use leasehold::{
-    BootClock, Clock, Error, Leader, Leading, LockBackend, Observer, Status, printable,
-};
+use leasehold::backend::LockBackend;
+use leasehold::status::printable;
+use leasehold::status::{Leader, LeaderInfo, Status};
+use leasehold::timing::{BootClock, Clock};
+use leasehold::{Error, Observer};
 use serde_json::{Value, json};
 
 use crate::args::{Colour, OutputFormat, WatchArgs};
@@ -13,13 +15,6 @@ use crate::output::{Paint, json as json_line, print_error, write};
 use crate::signals::{Request, Signals};
 use crate::status::leader_json;
 use crate::{exit, runtime};
-
-/// What its help says behind the flags.
-pub const HELP: &str = "\
-It only reads, so permission to read is enough, and it tells the truth or nothing: when the last sign of life is too old \
-to vouch for anybody, the leader is unknown, and not nobody.
-
-Ends on a signal, and quietly when nobody reads its output any more.";
 
 /// Prints changes until nobody reads them. Returns the exit code.
 #[must_use]
@@ -166,7 +161,7 @@ impl Seen {
             Leader::Unknown => ("unknown", None),
             Leader::Nobody => ("nobody", None),
             Leader::Held(leading) => {
-                let Leading { identity, token, since, lease_duration, .. } = leading;
+                let LeaderInfo { identity, token, since, lease_duration, .. } = leading;
                 let advertise = leading.advertise.as_deref();
                 let leader = leader_json(identity, advertise, *token, *since, *lease_duration);
                 ("held", Some(leader))

@@ -96,12 +96,13 @@ fn a_store_in_which_nobody_can_lead_has_no_story() {
     let directory = scene.path("shared");
     std::fs::create_dir(&directory).unwrap();
     std::fs::write(directory.join("foreign"), "hello").unwrap();
-    for (name, expected, says) in [("foreign", 78, "no record"), ("lock", 77, "Permission denied")]
+    for (name, expected, says) in
+        [("foreign", 78, "not a record"), ("lock", 77, "Permission denied")]
     {
         let lock = format!("file:{}", directory.join(name).display());
         let mut demo = denied(&scene, &directory);
         demo.args(["demo", "--plain", "--lease-duration", "1s", "--lock", &lock]);
-        let output = demo.output().unwrap();
+        let output = common::output(&mut demo);
         let errors = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(expected), "{name}: {errors}");
         assert!(errors.contains(says), "{errors}");
@@ -113,7 +114,7 @@ fn what_cannot_be_is_said_before_the_story() {
     let scene = Scene::new();
     let ran = |more: &[&str]| {
         let mut demo = command(Path::new(env!("CARGO_BIN_EXE_leasehold")), &scene);
-        let output = demo.args(["demo", "--plain"]).args(more).output().unwrap();
+        let output = common::output(demo.args(["demo", "--plain"]).args(more));
         let text = |bytes| String::from_utf8(bytes).unwrap();
         (text(output.stdout), text(output.stderr), output.status.code().unwrap())
     };
@@ -126,4 +127,16 @@ fn what_cannot_be_is_said_before_the_story() {
     let proposed: Vec<&str> = proposed.split_whitespace().collect();
     let (_, errors, code) = ran(&proposed);
     assert_eq!((errors.as_str(), code), ("", 0), "{proposed:?}");
+}
+
+#[test]
+fn a_story_that_cannot_be_written_is_a_failure() {
+    let scene = Scene::new();
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut demo = command(Path::new(env!("CARGO_BIN_EXE_leasehold")), &scene);
+    demo.args(["demo", "--plain", "--seconds", "1"]).stdout(full);
+    let output = demo.output().unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(80), "{errors}");
+    assert_eq!(errors.matches("cannot write the answer").count(), 1, "{errors}");
 }

@@ -17,7 +17,7 @@ fn leasehold(scene: &Scene) -> Command {
 
 /// What a command prints, and its exit code.
 fn ran(command: &mut Command) -> (String, i32) {
-    let output = command.output().unwrap();
+    let output = common::output(command);
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(without_caveat(&String::from_utf8_lossy(&output.stderr)), "");
     (text, output.status.code().unwrap())
@@ -86,7 +86,7 @@ fn who_leads_is_shown_and_notices_nothing() {
         .args(["run", "--lock", &url(&scene), "--identity", "node-a", "--lease-duration", "5s"])
         .args(["--", "sh", "-c", "echo $$ >> $PIDS; exec sleep 60"])
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
+        .stderr(scene.log("leader"))
         .spawn()
         .unwrap();
     scene.wait_for_pids(1);

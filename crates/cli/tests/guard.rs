@@ -96,6 +96,7 @@ fn print_event(event: Event) {
         Event::Exited { exit: Exit::Signal(number), .. } => println!("\nexited signal {number}"),
         Event::LeftBehind { count, one } => println!("\nleft behind {count} {one}"),
         Event::Stopped(number) => println!("\nstopped {number}"),
+        Event::GuardSilent => println!("\nsilent"),
         Event::GuardLost => println!("\nlost"),
         Event::StopRenewing => println!("\nstop renewing"),
         Event::Left(left) => println!("\nleft {}", names(&left)),

@@ -11,7 +11,8 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use common::{PATIENCE, Scene, denied, eventually, freeze, signal, thaw, without_caveat};
-use leasehold::{StoreTraits, Timing, TimingSettings};
+use leasehold::TimingSettings;
+use leasehold::timing::{StoreTraits, Timing};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -22,7 +23,7 @@ fn leasehold(scene: &Scene, arguments: &[&str]) -> Command {
 }
 
 fn ran(scene: &Scene, arguments: &[&str]) -> (String, String, i32) {
-    let output = leasehold(scene, arguments).output().unwrap();
+    let output = common::output(&mut leasehold(scene, arguments));
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (text(output.stdout), text(output.stderr), output.status.code().unwrap())
 }
@@ -111,7 +112,8 @@ impl Running {
 
 fn watch(scene: &Scene) -> (Running, Receiver<Value>) {
     let mut command = leasehold(scene, &["watch", "--lock", &url(scene), "-o", "json"]);
-    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    command.stdout(Stdio::piped()).stderr(scene.log("watch"));
+    let mut child = command.spawn().unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let (sender, receiver) = channel();
     std::thread::spawn(move || {
@@ -128,7 +130,7 @@ fn leader(scene: &Scene, name: &str) -> Running {
     let lock = url(scene);
     let mut command = leasehold(scene, &["run", "--lock", &lock, "--identity", name]);
     command.args(["--lease-duration", "1s", "--", "sh", "-c", "echo $$ >> $PIDS; exec sleep 60"]);
-    Running(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+    Running(command.stdout(Stdio::null()).stderr(scene.log(name)).spawn().unwrap())
 }
 
 #[test]
@@ -221,19 +223,20 @@ fn bench_says_at_once_that_it_may_not_write() {
     let directory = scene.path("shared");
     std::fs::create_dir(&directory).unwrap();
     let lock = format!("file:{}", directory.join("lock").display());
-    let output = denied(&scene, &directory).args(["bench", "--lock", &lock]).output().unwrap();
+    let output = common::output(denied(&scene, &directory).args(["bench", "--lock", &lock]));
     let errors = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(77), "{errors}");
     assert!(errors.contains("Permission denied") && !errors.contains("left over"), "{errors}");
 }
 
-#[cfg(feature = "kubernetes")]
+#[cfg(feature = "k8s")]
 #[test]
 fn explain_needs_no_cluster() {
     let scene = Scene::new();
     for lock in ["k8s://ns/x", "k8s+endpoints://ns/x"] {
         let mut command = leasehold(&scene, &["explain", "--lock", lock]);
-        let output = command.env("HOME", scene.dir()).env_remove("KUBECONFIG").output().unwrap();
+        let command = command.env("HOME", scene.dir()).env_remove("KUBECONFIG");
+        let output = common::output(command);
         let text = String::from_utf8(output.stdout).unwrap();
         assert_eq!(output.status.code(), Some(0), "{:?}", output.stderr);
         assert!(text.starts_with(&format!("{lock}: it tells of changes")), "{text}");

@@ -96,7 +96,30 @@ fn output(command: &mut Command) -> Output {
         }
         thread::sleep(Duration::from_millis(2));
     }
-    child.wait_with_output().unwrap()
+    let output = child.wait_with_output().unwrap();
+    common::no_panic(&output.stderr);
+    output
+}
+
+#[test]
+fn a_panic_of_a_process_under_test_fails_its_test() {
+    let told = "echo 'leasehold: thread main panicked at x.rs:1:1: no' >&2";
+    let fails = |test: &dyn Fn(&Scene)| {
+        let run = || test(&Scene::new());
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err()
+    };
+    let shell = |scene: &Scene, line: &str| {
+        let mut command = common::command("sh".as_ref(), scene);
+        command.args(["-c", line]);
+        command
+    };
+    assert!(fails(&|scene| drop(output(&mut shell(scene, told)))));
+    assert!(fails(&|scene| drop(common::output(&mut shell(scene, told)))));
+    let logged = |scene: &Scene, line: &str| {
+        assert!(shell(scene, line).stderr(scene.log("it")).status().unwrap().success());
+    };
+    assert!(fails(&|scene| logged(scene, told)));
+    assert!(!fails(&|scene| logged(scene, "echo fine >&2")));
 }
 
 fn code_and_error(command: &mut Command) -> (Option<i32>, String) {

@@ -187,6 +187,31 @@ fn status_without_descriptors_or_threads_ends_with_a_sentence() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// `ulimit -s 64`: the command finds room, and CMD has what its user set.
+#[test]
+fn a_small_stack_is_enough_for_the_command_and_for_its_guard() {
+    let _one = serially();
+    let host = Host::new();
+    for bytes in ["65536", "131072", "393216"] {
+        let limit = format!("--stack={bytes}:{bytes}");
+        let answer = host.run(&World::Here, &["prlimit", &limit]);
+        assert_eq!(answer.code, Some(5), "{bytes}: {}", answer.text);
+        for arguments in [["--version"].as_slice(), &["run", "--help"], &["status", "--nothing"]] {
+            let mut command =
+                World::Here.command(&["prlimit".to_owned(), limit.clone()], host.dir.path());
+            let output = command.args(arguments).stdin(Stdio::null()).output().unwrap();
+            let code = if arguments.contains(&"--nothing") { 64 } else { 0 };
+            assert_eq!(output.status.code(), Some(code), "{bytes}: {arguments:?}: {output:?}");
+        }
+    }
+    let lock = format!("file:{}", host.lock().display());
+    let prefix = ["prlimit".to_owned(), "--stack=65536:65536".to_owned()];
+    let mut command = World::Here.command(&prefix, host.dir.path());
+    command.args(["run", "--lock", &lock, "--", "sh", "-c", "ulimit -s"]).stdin(Stdio::null());
+    let output = command.output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "64\n", "{output:?}");
+}
+
 /// A leader whose descriptors and processes run out while it leads: nothing outlives the lease,
 /// nobody panics, and it leads again once there are some.
 #[test]

@@ -13,7 +13,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::{PATIENCE, Scene, alive, eventually, signal};
-use leasehold::{Change, Intent, LockBackend, Outcome, Record, is_hidden};
+use leasehold::backend::{Change, Intent, LockBackend, Outcome, Record};
+use leasehold::status::is_hidden;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -57,6 +58,7 @@ fn ended(command: &mut Command) -> Output {
         output
     });
     assert!(waited.status.code().is_some(), "it did not end by itself: {waited:?}");
+    common::no_panic(&waited.stderr);
     waited
 }
 
@@ -155,6 +157,7 @@ fn for_a_while(command: &mut Command) -> Output {
     }
     let status = child.0.wait().unwrap();
     let read = |file: &tempfile::NamedTempFile| fs::read(file.path()).unwrap();
+    common::no_panic(&read(&errors));
     Output { stdout: read(&file), stderr: read(&errors), status }
 }
 
@@ -198,7 +201,7 @@ fn hostile_names_of_files_and_locks_are_shown_on_their_line() {
     let text = String::from_utf8(listed.stdout).unwrap();
     assert_eq!((listed.status.code(), text.lines().count()), (Some(78), 4), "{text}");
     assert_eq!(text.matches("broken: ").count(), 2, "{text}");
-    let escaped = leasehold::LockUrl::escape(name);
+    let escaped = leasehold::url::LockUrl::escape(name);
     let lock = format!("file:{}/{escaped}", scene.dir().display());
     fs::remove_file(scene.path(name)).unwrap();
     for arguments in [
@@ -409,7 +412,7 @@ fn a_leader_whose_record_is_replaced_by_a_poisoned_one_ends_with_a_documented_co
         (json!({ "token": -1 }), Some(78)),
     ] {
         let scene = Scene::new();
-        let log = scene.path("log");
+        let log = scene.path("run.log");
         let mut command = leasehold(&scene);
         command.args(["run", "--lock", &url(&scene, "lock"), "--lease-duration", "2s"]);
         command.args(["--", "sh", "-c", "echo $$ >> $PIDS; exec sleep 60"]);
@@ -568,7 +571,7 @@ fn a_foreign_identity_that_changes_all_the_time_fills_no_log() {
     let scene = Scene::new();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let lock = leasehold::file::FileLock::open(scene.path("lock")).unwrap();
-    let mut version = leasehold::Version::absent();
+    let mut version = leasehold::backend::Version::absent();
     let mut write = |count: u64| {
         let object = json!({ "nonce": format!("{count:032x}") });
         let mut fields = record(&format!("node-{count}"));
@@ -582,7 +585,7 @@ fn a_foreign_identity_that_changes_all_the_time_fills_no_log() {
     };
     write(0);
     write(1);
-    let log = scene.path("log");
+    let log = scene.path("run.log");
     let mut command = leasehold(&scene);
     command.args(["run", "--lock", &url(&scene, "lock"), "--", "true"]);
     command.stderr(fs::File::create(&log).unwrap());

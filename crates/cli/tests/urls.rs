@@ -2,7 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-use leasehold::{LockUrl, TimingSettings};
+use leasehold::TimingSettings;
+use leasehold::url::LockUrl;
 use proptest::prelude::*;
 
 const SECRET: &str = "S3CRET";
@@ -19,10 +20,11 @@ fn said(url: &str) -> String {
         Ok(lock) => text.push_str(&format!("{lock:?} {}", lock.name())),
         Err(error) => text.push_str(&format!("{error} {error:?}")),
     }
-    if let Err(error) = runtime.block_on(leasehold::list(url)) {
+    if let Err(error) = runtime.block_on(leasehold::doctor::list(url)) {
         text.push_str(&format!("{error} {error:?}"));
     }
-    let explained = runtime.block_on(leasehold::explain(Some(url), TimingSettings::default()));
+    let explained =
+        runtime.block_on(leasehold::timing::explain(Some(url), TimingSettings::default()));
     text.push_str(&format!("{explained:?} {}", LockUrl::shown(url)));
     text
 }

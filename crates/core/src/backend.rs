@@ -34,8 +34,8 @@ pub trait LockBackend: fmt::Debug + Send + Sync + 'static {
     /// The abilities of the store, fixed for its life.
     fn capabilities(&self) -> Capabilities;
 
-    /// The identity of a candidate that nobody named, if the store expects a certain one. `None`: host
-    /// name and process id will do.
+    /// The identity of a candidate that nobody named, if the store expects a certain one. `None`:
+    /// host name and process id will do.
     fn default_identity(&self) -> Option<String> {
         None
     }

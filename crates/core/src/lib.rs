@@ -16,7 +16,9 @@ mod clock;
 mod election;
 mod error;
 mod fence;
+mod fit;
 #[cfg(feature = "model")]
+#[doc(hidden)]
 pub mod model;
 mod record;
 #[cfg(feature = "driver")]
@@ -32,6 +34,7 @@ pub use backend::{
 };
 pub use clock::{BoxFuture, Clock};
 #[cfg(feature = "mutants")]
+#[doc(hidden)]
 pub use election::Mutant;
 pub use election::{Action, Candidate, Election, Failure, Input, Leadership, Loss, View};
 pub use error::{Error, ErrorKind};
@@ -39,7 +42,7 @@ pub use fence::{Fence, Stale};
 pub use record::{Holder, Incarnation, MAX_TOKEN, Nonce, RECORD_VERSION, Record, Token};
 #[cfg(feature = "driver")]
 pub use runtime::{
-    BootClock, Builder, Counters, Deadlines, Elector, Finished, Held, Leader, Leading,
+    BootClock, Builder, Counters, Deadlines, Elector, Finished, Held, Leader, LeaderInfo,
     MemoryBuilder, MemoryLock, Observer, Role, Status, StopReason, Term, host_name, testing,
 };
 pub use small_file::read_small_file;

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::backend::Capabilities;
 use crate::record::Incarnation;
 use crate::time::Time;
 
@@ -16,6 +15,9 @@ pub const MAX_LEASE_DURATION: Duration = Duration::from_secs(3600);
 
 /// The shortest lease duration from which all other durations can be derived.
 const MIN_DERIVED: Duration = Duration::from_secs(1);
+
+/// The longest retry period that is derived: a leader is heard of that often, however long its lease.
+const MAX_DERIVED_PERIOD: Duration = Duration::from_secs(10);
 
 /// The smallest clock margin: covers timer oversleep and the time a kill takes.
 const MIN_MARGIN: Duration = Duration::from_millis(250);
@@ -318,12 +320,23 @@ impl TimingSettings {
         Self { lease_duration: Some(duration), ..Self::default() }
     }
 
-    /// These settings, with a store's own defaults for what was not chosen. Once a lease duration is chosen
-    /// the store's defaults no longer fit, and everything else is derived from it.
+    /// These settings, with a store's own defaults for what was not chosen.
+    ///
+    /// Once a lease duration is chosen, the other durations are derived from it and not taken from
+    /// the store, except that the retry period keeps its share of the store's lease duration: a
+    /// store that is polled less often because requests cost money stays so.
     #[must_use]
     pub fn or(self, defaults: &Self) -> Self {
-        if self.lease_duration.is_some() {
-            return self;
+        if let Some(lease_duration) = self.lease_duration {
+            let retry_period = self.retry_period.or_else(|| {
+                let period = defaults.period_for(lease_duration)?;
+                let derived = self.derive(lease_duration);
+                let attempts = derived.request_timeout.saturating_mul(3);
+                let room = derived.renew_deadline.saturating_sub(attempts);
+                // What leaves no room for a lost reply is derived, and judged, as on any store.
+                Some(period.min(room)).filter(|period| !period.is_zero())
+            });
+            return Self { retry_period, ..self };
         }
         Self {
             lease_duration: defaults.lease_duration,
@@ -347,37 +360,19 @@ impl TimingSettings {
                 rule: format!(
                     "lease duration {lease_duration:?} is below 1s, where the other durations are not derived: choose all of them"
                 ),
-                nearest: timing.nearest(),
+                nearest: self.derive(MIN_DERIVED).nearest(),
             });
         }
         timing.check().map_err(|rule| InvalidTiming { rule, nearest: timing.nearest() })
     }
 
-    /// The timing on this store: with its defaults, its shortest lease duration and its granularity. A lease duration is
-    /// rounded up; the other durations stay as they are, which is the safe side.
-    ///
-    /// # Errors
-    /// What is wrong, in a sentence: a rule is broken, or the lease duration is too short for the store.
-    pub fn fit(self, capabilities: &Capabilities) -> Result<Timing, String> {
-        let settings = self.or(&capabilities.default_timing);
-        let timing = settings.build().map_err(|error| error.to_string())?;
-        let (lease, min) = (timing.lease_duration(), capabilities.min_lease_duration);
-        if lease < min {
-            return Err(format!(
-                "lease duration {lease:?} is below {min:?}, the shortest that this store keeps"
-            ));
-        }
-        let step = capabilities.lease_duration_step.as_nanos().max(1);
-        let steps = u64::try_from(lease.as_nanos().div_ceil(step) * step).unwrap_or(u64::MAX);
-        let rounded = Self {
-            lease_duration: Some(Duration::from_nanos(steps)),
-            renew_deadline: Some(timing.renew_deadline()),
-            retry_period: Some(timing.retry_period()),
-            request_timeout: Some(timing.request_timeout()),
-            stop_grace: Some(timing.stop_grace()),
-            clock_margin: Some(timing.clock_margin()),
-        };
-        rounded.build().map_err(|error| error.to_string())
+    /// The retry period that has the same share of this lease duration as it has of the chosen one.
+    fn period_for(&self, lease_duration: Duration) -> Option<Duration> {
+        let (lease, period) = (self.lease_duration?, self.retry_period?);
+        let nanos = period.as_nanos().checked_mul(lease_duration.as_nanos())?;
+        let scaled = u64::try_from(nanos.checked_div(lease.as_nanos())?).ok()?;
+        let longest = period.max(MAX_DERIVED_PERIOD);
+        Some(floor_us(Duration::from_nanos(scaled)).min(longest))
     }
 
     fn derive(&self, lease_duration: Duration) -> Timing {
@@ -391,7 +386,7 @@ impl TimingSettings {
         Timing {
             lease_duration,
             renew_deadline,
-            retry_period: self.retry_period.unwrap_or(period.min(Duration::from_secs(10))),
+            retry_period: self.retry_period.unwrap_or(period.min(MAX_DERIVED_PERIOD)),
             request_timeout: self.request_timeout.unwrap_or(period.min(Duration::from_secs(5))),
             stop_grace: self.stop_grace.unwrap_or(rest.min(Duration::from_secs(30))),
             clock_margin,

@@ -314,8 +314,25 @@ fn a_drain_that_takes_too_long_releases_nothing() {
         clock.advance(29 * SECOND).await;
         assert!(!finished.is_finished(), "the term is kept while it drains");
         clock.advance(2 * SECOND).await;
-        assert_eq!(finished.await.unwrap().unwrap(), Finished::Aborted);
+        assert_eq!(finished.await.unwrap().unwrap(), Finished::Unfinished);
         assert!(lock.read().await.unwrap().record().unwrap().holder.is_some());
+    });
+}
+
+#[test]
+fn a_job_that_never_led_did_not_run() {
+    in_virtual_time(async |clock| {
+        let lock = MemoryLock::new("m");
+        let (a, b) = (elector(&lock, "a", &clock), elector(&lock, "b", &clock));
+        let _held = a.campaign().await.unwrap();
+        let finished = spawn_local({
+            let b = b.clone();
+            async move { b.run_once(async |_| panic!("it does not lead")).await }
+        });
+        clock.advance(SECOND).await;
+        b.shutdown();
+        clock.advance(SECOND).await;
+        assert_eq!(finished.await.unwrap().unwrap(), Finished::<()>::NeverLed);
     });
 }
 
@@ -432,8 +449,6 @@ fn bad_settings_are_errors_before_any_request() {
             let built = Elector::builder(lock.clone()).identity(name).clock(clock.clone()).build();
             assert_eq!(kind(built), ErrorKind::Invalid);
         }
-        let jitter = Elector::builder(lock.clone()).hand_over_jitter(Duration::MAX);
-        assert_eq!(kind(jitter.clock(clock.clone()).build()), ErrorKind::Invalid);
         let settings = TimingSettings { renew_deadline: Some(L), ..Default::default() };
         let built = Elector::builder(lock.clone()).timing(settings).clock(clock.clone()).build();
         assert!(built.unwrap_err().to_string().contains("nearest valid set"));

@@ -29,6 +29,8 @@ pub enum Defect {
     NeverGivesUp,
     /// A guard that says nothing is waited for.
     WaitsForGuard,
+    /// Only the guard is asked whether CMD has ended.
+    TrustsSilentGuard,
     /// A guard that fell silent is trusted beyond the end of the lease.
     BeatOutlastsLease,
     /// The end is dated by when it was noticed.

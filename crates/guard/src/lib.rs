@@ -18,6 +18,8 @@
 //! - At the second instant everything is killed. What is not dead at the last one is reported by name.
 //! - Renewals must stop ([`Event::StopRenewing`]) when a kill took longer than [`KILL_GRACE`].
 //! - A closed channel, a silent guard, an empty list are no deaths. A closed channel makes the guard kill at once.
+//! - A guard that does nothing is not trusted to say that CMD has ended, nor waited for to start
+//!   it.
 //! - Every loop ends, and what the clock demands comes before everything that waits.
 
 mod defect;
@@ -37,5 +39,5 @@ pub use guard::{Guard, GuardAction, GuardInput, Verdict};
 pub use leasehold_core::Time;
 pub use messages::{Exit, Instants, Order, Report, ends_by_default, signal};
 pub use process::{Cgroup, Children, Depth, Evidence, Listing, Process, Seen, Target, Targets};
-pub use sweep::{KILL_GRACE, KILL_NOW};
+pub use sweep::{KILL_GRACE, KILL_NOW, SILENT, STARTING};
 pub use watch::{Event, Outcome, Watch, WatchAction, WatchInput};

@@ -13,6 +13,12 @@ pub const KILL_GRACE: Duration = Duration::from_secs(2);
 /// place.
 pub const KILL_NOW: Duration = Duration::from_millis(500);
 
+/// How long the guard may do nothing after CMD has ended before it is taken for stopped or frozen.
+pub const SILENT: Duration = Duration::from_secs(5);
+
+/// The same before it has started CMD, which takes longer on a busy host.
+pub const STARTING: Duration = Duration::from_secs(30);
+
 /// The pauses between the first rounds of killing.
 const PAUSES: [u64; 5] = [1, 2, 5, 10, 20];
 

@@ -13,7 +13,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Router, serve};
-use leasehold::{Elector, Leader, Role, Term};
+use leasehold::status::{Leader, Role};
+use leasehold::{Elector, Term};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 

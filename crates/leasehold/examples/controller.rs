@@ -1,6 +1,6 @@
 //! An operator whose replicas all serve the webhook, and one of which reconciles.
 //!
-//! `cargo run -p leasehold --features kubernetes --example controller -- k8s:///example-operator 8080` runs a replica by
+//! `cargo run -p leasehold --features k8s --example controller -- k8s:///example-operator 8080` runs a replica by
 //! the kubeconfig. It marks every ConfigMap of the label `example=managed` with the fencing token of the term that
 //! reconciled it. The API server calls webhooks over TLS, which something in front of this port would end.
 
@@ -17,7 +17,8 @@ use kube::api::{Api, Patch, PatchParams, ResourceExt};
 use kube::runtime::controller::{Action, Controller};
 use kube::runtime::watcher;
 use kube::{Client, Config};
-use leasehold::{Elector, LockBackend, Loss, Term, Token};
+use leasehold::backend::LockBackend;
+use leasehold::{Elector, Loss, Term, Token};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 

@@ -23,7 +23,7 @@ pub async fn main() -> Result<(), Box<dyn std::error::Error>> {
             Finished::Done(Err(loss)) | Finished::Lost(loss, _) => {
                 panic!("somebody else may have started: {loss:?}")
             }
-            Finished::Aborted => panic!("nobody asked it to stop"),
+            other => panic!("nobody asked it to stop: {other:?}"),
         }
     };
     let (a, b) = futures_util::join!(candidate("node-a"), candidate("node-b"));

@@ -1,13 +1,14 @@
 //! The lock in etcd.
 
-use percent_encoding::percent_decode_str;
-
+use async_trait::async_trait;
 use leasehold_backend::tls::TlsFiles;
 use leasehold_backend::{Login, LoginParts};
+use leasehold_core::{Error, LockBackend, Token};
 pub use leasehold_etcd::*;
+use percent_encoding::percent_decode_str;
 
-use crate::url::invalid;
-use crate::{Error, Listed, LockBackend, LockUrl};
+use crate::lock_url::{LockUrl, for_one_lock, invalid};
+use crate::opened::{Listed, Opened, StoreUrl};
 
 const PARAMETERS: &[&str] =
     &["user", "password_env", "password_file", "ca", "cert", "key", "token_floor"];
@@ -18,47 +19,94 @@ const USE: &str = "use the lock URL";
 /// The port of an endpoint that names none.
 const PORT: u16 = 2379;
 
-/// Opens the lock that an `etcd:` or `etcds:` URL names: `etcd://h1:2379,h2:2379/jobs/nightly`.
+/// An `etcd:` or `etcds:` URL, parsed: `etcd://h1:2379,h2:2379/jobs/nightly`.
 ///
-/// The hosts are members of one cluster; name all of them, so that one may fail. The path without its first slash is
-/// the name of the election, as `etcdctl elect` takes it (`etcd://h//jobs` for a name that begins with a slash).
-/// `etcds:` speaks TLS.
+/// The hosts are members of one cluster; name all of them, so that one may fail. The path without
+/// its first slash is the name of the election, as `etcdctl elect` takes it (`etcd://h//jobs` for a
+/// name that begins with a slash). `etcds:` uses TLS.
 ///
 /// | parameter | |
 /// |---|---|
 /// | `user` | log in as this user (or `etcd://user@host/…`) |
 /// | `password_env` | the environment variable with its password |
-/// | `password_file` | the file with its password, without a newline at the end; read at every login |
+/// | `password_file` | the file with its password; a newline at its end is ignored; read at every login |
 /// | `ca` | PEM file: trust only what it signed (else what the system trusts) |
 /// | `cert`, `key` | PEM files: show this certificate |
-/// | `token_floor` | tokens up to this may have been used; nobody contends before the store's revision is there |
-///
-/// # Errors
-/// `Invalid`: an unknown parameter, no host, no name, a file that cannot be read, or options that do not fit together.
-/// `Unavailable`: a file could not be read in time. Contacts nobody. Call it inside a tokio runtime.
-pub async fn open(url: &LockUrl) -> Result<EtcdLock, Error> {
-    url.allow_parameters(PARAMETERS)?;
-    let lock = cluster(url).await?.lock(&url.name()?)?;
-    match url.token_floor()? {
-        Some(floor) => lock.token_floor(floor),
-        None => Ok(lock),
+/// | `token_floor` | tokens up to this may have been used; nobody contends before the store's revision is above it |
+#[derive(Clone, Debug)]
+pub struct EtcdUrl {
+    members: Vec<String>,
+    login: Option<Login>,
+    tls: Option<TlsFiles>,
+    name: String,
+    token_floor: Option<Token>,
+}
+
+impl TryFrom<&LockUrl> for EtcdUrl {
+    type Error = Error;
+
+    /// Reads no file. Fails with `Invalid` for an unknown parameter, no host, or parameters that do
+    /// not fit together.
+    fn try_from(url: &LockUrl) -> Result<Self, Error> {
+        url.allow_parameters(PARAMETERS)?;
+        let (login, members) = authority(url)?;
+        Ok(Self {
+            members,
+            login: credentials(url, login)?,
+            tls: tls(url)?,
+            name: url.name()?,
+            token_floor: url.token_floor()?,
+        })
     }
 }
 
-/// The elections whose names begin with the URL's path.
-pub(crate) async fn list(url: &LockUrl) -> Result<Vec<Listed>, Error> {
-    let known: Vec<&str> =
-        PARAMETERS.iter().copied().filter(|known| *known != "token_floor").collect();
-    url.allow_parameters(&known)?;
-    let mut found = Vec::new();
-    for lock in cluster(url).await?.elections(&url.name()?).await? {
-        found.push(Listed { name: lock.name().to_owned(), observed: lock.read().await });
+impl EtcdUrl {
+    /// Opens the lock. Contacts nobody. Call it inside a tokio runtime.
+    ///
+    /// # Errors
+    /// `Invalid`: the name cannot be an election's, a file or a variable that the URL names cannot
+    /// be read, or an option is malformed. `Unavailable`: a file could not be read in time.
+    pub async fn lock(self) -> Result<EtcdLock, Error> {
+        let lock = self.cluster().await?.lock(&self.name)?;
+        match self.token_floor {
+            Some(floor) => lock.token_floor(floor),
+            None => Ok(lock),
+        }
     }
-    Ok(found)
+
+    async fn cluster(&self) -> Result<Etcd, Error> {
+        let mut options = Etcd::options(self.members.iter().map(String::as_str));
+        if let Some(login) = self.login.clone() {
+            // It is read again at every login, and must be there now.
+            login.password().await.map_err(|failure| failure.during(USE))?;
+            options = options.login(login);
+        }
+        if let Some(files) = &self.tls {
+            let material = files.read().await.map_err(|failure| failure.during(USE))?;
+            options = options.tls_with(material);
+        }
+        options.build()
+    }
 }
 
-/// The members that the URL names, and how to reach them.
-async fn cluster(url: &LockUrl) -> Result<Etcd, Error> {
+#[async_trait]
+impl StoreUrl for EtcdUrl {
+    async fn open(self: Box<Self>) -> Result<Opened, Error> {
+        Ok(Opened::new(self.lock().await?))
+    }
+
+    async fn list(self: Box<Self>) -> Result<Vec<Listed>, Error> {
+        for_one_lock("token_floor", self.token_floor.is_some())?;
+        let mut found = Vec::new();
+        for lock in self.cluster().await?.elections(&self.name).await? {
+            found.push(Listed { name: lock.name().to_owned(), observed: lock.read().await });
+        }
+        Ok(found)
+    }
+}
+
+/// The login before the hosts, and the hosts.
+fn authority(url: &LockUrl) -> Result<(Option<&str>, Vec<String>), Error> {
     let authority = url.authority().unwrap_or_default();
     let (login, hosts) = match authority.rsplit_once('@') {
         Some((login, hosts)) => (Some(login), hosts),
@@ -81,11 +129,7 @@ async fn cluster(url: &LockUrl) -> Result<Etcd, Error> {
     if hosts.is_empty() {
         return Err(invalid("it names no host; write etcd://host:2379/jobs/nightly".to_owned()));
     }
-    let mut options = Etcd::options(hosts.into_iter().map(with_port));
-    if let Some(login) = credentials(url, login).await? {
-        options = options.login(login);
-    }
-    with_tls(url, options).await?.build()
+    Ok((login, hosts.into_iter().map(with_port).collect()))
 }
 
 /// Whether what stands in the place of hosts holds an escaped '@', which no host does.
@@ -102,7 +146,7 @@ fn with_port(host: &str) -> String {
 }
 
 /// Who logs in, and with what. A password is never repeated in a message.
-async fn credentials(url: &LockUrl, login: Option<&str>) -> Result<Option<Login>, Error> {
+fn credentials(url: &LockUrl, login: Option<&str>) -> Result<Option<Login>, Error> {
     let decoded = |text: &str, what: &str| {
         let decoded = percent_decode_str(text).decode_utf8();
         decoded.map(String::from).map_err(|_error| invalid(format!("the {what} is not UTF-8")))
@@ -122,23 +166,19 @@ async fn credentials(url: &LockUrl, login: Option<&str>) -> Result<Option<Login>
         password_file: url.parameter("password_file"),
         default_user: None,
     };
-    let login = Login::of_url(parts).map_err(|failure| failure.during(USE))?;
-    if let Some(login) = &login {
-        login.password().await.map_err(|failure| failure.during(USE))?;
-    }
-    Ok(login)
+    Login::of_url(parts).map_err(|failure| failure.during(USE))
 }
 
-async fn with_tls(url: &LockUrl, options: EtcdOptions) -> Result<EtcdOptions, Error> {
+/// The files for TLS; `None` without TLS.
+fn tls(url: &LockUrl) -> Result<Option<TlsFiles>, Error> {
     let [ca, cert, key] = ["ca", "cert", "key"].map(|name| url.parameter(name));
     if url.scheme() == "etcds" {
         let files = TlsFiles::new(ca, cert, key).map_err(|failure| failure.during(USE))?;
-        let material = files.read().await.map_err(|failure| failure.during(USE))?;
-        return Ok(options.tls_with(material));
+        return Ok(Some(files));
     }
     match ca.or(cert).or(key) {
         Some(_) => Err(invalid("ca, cert and key are for TLS: write etcds://".to_owned())),
-        None => Ok(options),
+        None => Ok(None),
     }
 }
 
@@ -147,7 +187,7 @@ mod tests {
     use super::*;
 
     async fn opened(url: &str) -> Result<EtcdLock, Error> {
-        open(&LockUrl::parse(url)?).await
+        EtcdUrl::try_from(&LockUrl::parse(url)?)?.lock().await
     }
 
     #[tokio::test]

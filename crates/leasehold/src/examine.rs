@@ -1,9 +1,13 @@
 //! What there is to know of a lock before a program relies on it.
 
-use crate::{
-    BootClock, Clock as _, Diagnose, Error, ErrorKind, Finding, Holder, InvalidTiming, Level,
-    LockUrl, Timing, TimingSettings, slower_by_percent, url,
+use leasehold_backend::{Diagnose, Finding, Level};
+use leasehold_core::{
+    BootClock, Clock as _, Error, ErrorKind, Holder, InvalidTiming, Timing, TimingSettings,
+    slower_by_percent,
 };
+
+use crate::lock_url::LockUrl;
+use crate::opened::Opened;
 
 /// The subject of what a store says of the time without a leader.
 const FAIL_OVER: &str = "fail-over";
@@ -26,13 +30,14 @@ pub struct Examination {
 /// Two candidates race for a scratch lock beside it, which proves that the store compares and swaps; it is removed. The
 /// lock itself is only read. What fails is a finding, so this has no error.
 pub async fn examine(url: &str, settings: TimingSettings) -> Examination {
-    let lock = match open(url).await {
-        Ok(lock) => lock,
+    let opened = match open(url).await {
+        Ok(opened) => opened,
         Err(error) => {
             let findings = vec![Finding::of_error("lock", &error)];
             return Examination { name: None, timing: None, invalid: None, findings };
         }
     };
+    let lock = opened.diagnose();
     let capabilities = lock.capabilities();
     let by_server = capabilities.ends_leases();
     let chosen = settings.or(&capabilities.default_timing);
@@ -49,7 +54,7 @@ pub async fn examine(url: &str, settings: TimingSettings) -> Examination {
     // Of a store that cannot be reached enough is said.
     let unreachable = Level::Problem(ErrorKind::Unavailable);
     if !findings.iter().any(|finding| finding.level == unreachable) {
-        findings.push(of_permission(lock.as_ref(), timing.unwrap_or_default()).await);
+        findings.push(of_permission(lock, timing.unwrap_or_default()).await);
     }
     if timing.is_none() {
         // It says how long nobody leads, which the timing decides.
@@ -75,18 +80,9 @@ async fn of_permission(lock: &dyn Diagnose, timing: Timing) -> Finding {
     Finding::of_permission(&answer)
 }
 
-async fn open(text: &str) -> Result<Box<dyn Diagnose>, Error> {
-    let url = LockUrl::parse(text)?;
-    match url.scheme() {
-        #[cfg(feature = "etcd")]
-        "etcd" | "etcds" => Ok(Box::new(crate::etcd::open(&url).await?)),
-        #[cfg(feature = "file")]
-        "file" => Ok(Box::new(crate::file::opened(&url)?)),
-        #[cfg(feature = "kubernetes")]
-        "k8s" | "k8s+endpoints" => Ok(Box::new(crate::k8s::open(&url).await?)),
-        "mem" => Ok(Box::new(crate::memory(&url)?)),
-        scheme => Err(url::invalid(crate::unknown(scheme))),
-    }
+/// A caveat is not logged: it is among the findings.
+async fn open(url: &str) -> Result<Opened, Error> {
+    LockUrl::parse(url)?.opened().await
 }
 
 /// Each rule with its numbers, and what follows from them.

@@ -1,12 +1,13 @@
 //! What a timing comes to on a store.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{
-    Bounds, Error, ErrorKind, InvalidTiming, Leaderless, LockBackend, LockUrl, RequestRate,
-    StoreTraits, Timing, TimingSettings,
+use leasehold_core::{
+    Bounds, Capabilities, Error, ErrorKind, InvalidTiming, Leaderless, RequestRate, StoreTraits,
+    Timing, TimingSettings,
 };
+
+use crate::lock_url::LockUrl;
 
 /// How long a month is where requests are paid for.
 pub const MONTH: Duration = Duration::from_secs(730 * 3600);
@@ -57,31 +58,17 @@ pub async fn explain(
         let store = StoreTraits { push: true, by_server: false };
         return Ok(Explanation::of(None, timing, store, false));
     };
-    let lock = opened(url).await.map_err(NotExplained::Lock)?;
-    let capabilities = lock.capabilities();
+    let (name, capabilities) = imagined(url).await.map_err(NotExplained::Lock)?;
     // First without the store's granularity: this error carries the nearest valid set.
     settings.or(&capabilities.default_timing).build().map_err(NotExplained::Timing)?;
     let invalid = |why| NotExplained::Lock(Error::new(ErrorKind::Invalid, "fit the timing", why));
     let timing = settings.fit(&capabilities).map_err(invalid)?;
-    let name = match url.strip_prefix("k8s:///").or_else(|| url.strip_prefix("k8s+endpoints:///")) {
-        // Which namespace that is, only the configuration knows.
-        Some(_) => url.split('?').next().unwrap_or(url).to_owned(),
-        None => lock.name().to_owned(),
-    };
-    let name = Some(name);
-    Ok(Explanation::of(name, timing, capabilities.traits(), capabilities.sees_deaths))
+    let (store, sees_deaths) = (capabilities.traits(), capabilities.sees_deaths);
+    Ok(Explanation::of(Some(name), timing, store, sees_deaths))
 }
 
-/// What a lock is like does not depend on how its store is reached.
-async fn opened(url: &str) -> Result<Arc<dyn LockBackend>, Error> {
-    #[cfg(feature = "kubernetes")]
-    {
-        let parsed = LockUrl::parse(url)?;
-        if matches!(parsed.scheme(), "k8s" | "k8s+endpoints") {
-            return Ok(Arc::new(crate::k8s::imagined(&parsed)?));
-        }
-    }
-    crate::connect(url).await
+async fn imagined(url: &str) -> Result<(String, Capabilities), Error> {
+    LockUrl::parse(url)?.imagined().await
 }
 
 impl Explanation {
@@ -99,7 +86,7 @@ impl Explanation {
     }
 }
 
-#[cfg(all(test, feature = "kubernetes"))]
+#[cfg(all(test, feature = "k8s"))]
 mod tests {
     use super::*;
 

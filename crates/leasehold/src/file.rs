@@ -10,77 +10,131 @@ pub use leasehold_file::*;
 
 use std::ffi::OsStr;
 use std::io;
-use std::path::Path;
+#[cfg(target_os = "linux")]
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 
-use std::sync::Once;
+use async_trait::async_trait;
+use leasehold_backend::doctor::is_scratch_name;
+#[cfg(target_os = "linux")]
+use leasehold_core::Incarnation;
+use leasehold_core::{Contents, Error, ErrorKind, LockBackend, Token};
 
-use crate::{Contents, Error, ErrorKind, Listed, LockBackend, LockUrl, url::invalid};
+use crate::lock_url::{LockUrl, for_one_lock, invalid};
+#[cfg(target_os = "linux")]
+use crate::opened::Liveness;
+use crate::opened::{Listed, Opened, StoreUrl};
 
-/// One line of a log is enough for all locks of a process.
-static WARNED: Once = Once::new();
-
-/// Opens the lock that a `file:` URL names: `file:/absolute/path`, `file:relative/path`, and the parameter
-/// `token_floor=N`. Warns once if other processes of this host may see another lock there (see [`FileLock::caveat`]).
-///
-/// # Errors
-/// `Invalid`: an unknown parameter, a host, no path, or a file system that cannot keep a lock.
-pub fn open(url: &LockUrl) -> Result<FileLock, Error> {
-    let lock = opened(url)?;
-    WARNED.call_once(|| {
-        if let Some(caveat) = lock.caveat() {
-            tracing::warn!(event = "lock-not-shared", lock = lock.name(), "{caveat}");
-        }
-    });
-    Ok(lock)
+/// A `file:` URL, parsed: `file:/absolute/path` or `file:relative/path`, with the parameter
+/// `token_floor=N`.
+#[derive(Clone, Debug)]
+pub struct FileUrl {
+    path: PathBuf,
+    token_floor: Option<Token>,
 }
 
-/// Opens it and says nothing.
-pub(crate) fn opened(url: &LockUrl) -> Result<FileLock, Error> {
-    url.allow_parameters(&["token_floor"])?;
-    if url.authority().is_some_and(|host| !host.is_empty()) {
-        return Err(invalid(
-            "a file: URL names no host; write file:/absolute/path or file:relative/path".into(),
-        ));
+impl TryFrom<&LockUrl> for FileUrl {
+    type Error = Error;
+
+    /// Fails with `Invalid` for an unknown parameter, a host, or no path.
+    fn try_from(url: &LockUrl) -> Result<Self, Error> {
+        url.allow_parameters(&["token_floor"])?;
+        if url.authority().is_some_and(|host| !host.is_empty()) {
+            return Err(invalid(
+                "a file: URL names no host; write file:/absolute/path or file:relative/path".into(),
+            ));
+        }
+        let path = url.path();
+        if path.as_os_str().is_empty() {
+            return Err(invalid("the URL names no file; write file:/absolute/path".into()));
+        }
+        Ok(Self { path, token_floor: url.token_floor()? })
     }
-    let path = url.path();
-    if path.as_os_str().is_empty() {
-        return Err(invalid("the URL names no file; write file:/absolute/path".into()));
-    }
-    let options = match url.token_floor()? {
-        Some(floor) => FileLock::options().token_floor(floor),
-        None => FileLock::options(),
-    };
-    options.open(path)
 }
 
-/// The locks in the directory that the URL names.
-pub(crate) async fn list(url: &LockUrl) -> Result<Vec<Listed>, Error> {
-    url.allow_parameters(&[])?;
-    let directory = url.path();
-    let failed = |error| Error::new(ErrorKind::Invalid, "list the directory", error);
-    let mut paths = Vec::new();
-    for entry in std::fs::read_dir(&directory).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        // One that has just gone is not a lock.
-        if entry.file_type().is_ok_and(|kind| kind.is_file()) && may_be_lock(&entry.file_name()) {
-            paths.push(entry.path());
-        }
-    }
-    paths.sort();
-    let mut found = Vec::new();
-    for path in paths {
-        let (name, observed) = match FileLock::open(&path) {
-            Ok(lock) => (lock.name().to_owned(), lock.read().await),
-            // What cannot be a lock is none that is broken.
-            Err(error) if error.kind() == ErrorKind::Invalid => continue,
-            Err(error) => (format!("file:{}", path.display()), Err(error)),
+impl FileUrl {
+    /// Opens the lock.
+    ///
+    /// # Errors
+    /// `Invalid`: the file system cannot keep a lock, or the path cannot be a lock's.
+    pub fn lock(self) -> Result<FileLock, Error> {
+        let options = match self.token_floor {
+            Some(floor) => FileLock::options().token_floor(floor),
+            None => FileLock::options(),
         };
-        // One that has just gone is not a lock.
-        if !observed.as_ref().is_ok_and(|seen| seen.contents == Contents::Absent) {
-            found.push(Listed { name, observed });
+        options.open(self.path)
+    }
+}
+
+#[async_trait]
+impl StoreUrl for FileUrl {
+    async fn open(self: Box<Self>) -> Result<Opened, Error> {
+        Ok(opened(self.lock()?))
+    }
+
+    async fn list(self: Box<Self>) -> Result<Vec<Listed>, Error> {
+        for_one_lock("token_floor", self.token_floor.is_some())?;
+        let failed = |error| Error::new(ErrorKind::Invalid, "list the directory", error);
+        let mut paths = Vec::new();
+        for entry in std::fs::read_dir(&self.path).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            // One that has just gone is not a lock.
+            let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+            if is_file && may_be_lock(&entry.file_name()) {
+                paths.push(entry.path());
+            }
+        }
+        paths.sort();
+        let mut found = Vec::new();
+        for path in paths {
+            let (name, observed) = match FileLock::open(&path) {
+                Ok(lock) => (lock.name().to_owned(), lock.read().await),
+                // A file that cannot be a lock is not a broken one.
+                Err(error) if error.kind() == ErrorKind::Invalid => continue,
+                Err(error) => (format!("file:{}", path.display()), Err(error)),
+            };
+            // One that has just gone is not a lock.
+            if !observed.as_ref().is_ok_and(|seen| seen.contents == Contents::Absent) {
+                found.push(Listed { name, observed });
+            }
+        }
+        Ok(found)
+    }
+
+    async fn remove_scratch(self: Box<Self>) -> Result<(), Error> {
+        let failed = |error: io::Error| {
+            let denied = error.kind() == io::ErrorKind::PermissionDenied;
+            let kind = if denied { ErrorKind::Denied } else { ErrorKind::Unavailable };
+            Error::new(kind, "remove the scratch lock", error)
+        };
+        match remove_scratch(&self.path) {
+            // Nothing was made where no lock can be.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => return Ok(()),
+            removed => removed.map_err(failed)?,
+        };
+        match std::fs::remove_file(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(error)),
+            Err(_) | Ok(()) => Ok(()),
         }
     }
-    Ok(found)
+}
+
+#[cfg(target_os = "linux")]
+fn opened(lock: FileLock) -> Opened {
+    let caveat = lock.caveat();
+    Opened::that_sees_deaths(std::sync::Arc::new(lock), caveat)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn opened(lock: FileLock) -> Opened {
+    Opened::new(lock)
+}
+
+#[cfg(target_os = "linux")]
+impl Liveness for FileLock {
+    fn liveness(&self, incarnation: Incarnation) -> Result<Option<OwnedFd>, Error> {
+        FileLock::liveness(self, incarnation)
+    }
 }
 
 /// Not hidden, and no file that belongs to a lock or to a tool.
@@ -96,25 +150,7 @@ fn may_be_lock(name: &OsStr) -> bool {
         "record" | "baton" | "tmp" => hex(id, 16),
         _ => false,
     };
-    !name.starts_with('.') && !belongs && !crate::scratch::is_scratch(&name)
-}
-
-/// Removes a scratch lock, whatever a case or a probe stored there: the name has the run in it, which nobody else has.
-pub(crate) fn remove_made(path: &Path) -> Result<(), Error> {
-    let failed = |error: io::Error| {
-        let denied = error.kind() == io::ErrorKind::PermissionDenied;
-        let kind = if denied { ErrorKind::Denied } else { ErrorKind::Unavailable };
-        Error::new(kind, "remove the scratch lock", error)
-    };
-    match remove_scratch(path) {
-        // Nothing was made where no lock can be.
-        Err(error) if error.kind() == io::ErrorKind::InvalidInput => return Ok(()),
-        removed => removed.map_err(failed)?,
-    };
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(error)),
-        Err(_) | Ok(()) => Ok(()),
-    }
+    !name.starts_with('.') && !belongs && !is_scratch_name(&name)
 }
 
 #[cfg(test)]
@@ -137,7 +173,8 @@ mod tests {
         let sparse = std::fs::File::create(path("d")).unwrap();
         sparse.set_len(10 << 30).unwrap();
         let url = LockUrl::parse(&format!("file:{}", directory.path().display())).unwrap();
-        let found = list(&url).await.unwrap();
+        let url = Box::new(FileUrl::try_from(&url).unwrap());
+        let found = url.list().await.unwrap();
         let names: Vec<&str> = found.iter().map(|listed| listed.name.as_str()).collect();
         let readable: Vec<bool> = found
             .iter()

@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
+use async_trait::async_trait;
+use leasehold_core::{Capabilities, Error, LockBackend, Token};
 pub use leasehold_k8s::*;
 
-use crate::url::invalid;
-use crate::{Error, Listed, LockUrl};
+use crate::lock_url::{LockUrl, for_one_lock, invalid};
+use crate::opened::{Listed, Opened, StoreUrl};
 
-const OF_CLUSTER: &[&str] = &["context", "kubeconfig"];
 const PARAMETERS: &[&str] = &["context", "kubeconfig", "token_floor", "peer_lease_duration"];
 
-/// Opens the lock that a `k8s:` or `k8s+endpoints:` URL names: `k8s://namespace/name`, or `k8s:///name` in the namespace
-/// of the service account or of the kubeconfig's context.
+/// A `k8s:` or `k8s+endpoints:` URL, parsed: `k8s://namespace/name`, or `k8s:///name` in the
+/// namespace of the service account or of the kubeconfig's context.
 ///
 /// | parameter | |
 /// |---|---|
@@ -20,51 +21,100 @@ const PARAMETERS: &[&str] = &["context", "kubeconfig", "token_floor", "peer_leas
 /// | `token_floor` | tokens up to this may have been used; they are minted above |
 /// | `peer_lease_duration` | the seconds that peers wait whose client-go is 0.26 or older |
 ///
-/// Without `context`, `kubeconfig` and `KUBECONFIG` a pod uses its service account. Call it inside a tokio runtime.
-///
-/// # Errors
-/// `Invalid`: an unknown parameter, no name or one that no object can have, or no configuration that can be used.
-/// Contacts nobody, and runs no credential plugin: the first request does.
-pub async fn open(url: &LockUrl) -> Result<KubernetesLock, Error> {
-    url.allow_parameters(PARAMETERS)?;
-    lock_of(&cluster(url).await?, url)
+/// Without `context`, `kubeconfig` and `KUBECONFIG` a pod uses its service account.
+#[derive(Clone, Debug)]
+pub struct KubernetesUrl {
+    scheme: String,
+    form: Form,
+    namespace: Option<String>,
+    name: String,
+    cluster: KubernetesOptions,
+    token_floor: Option<Token>,
+    peer_lease_duration: Option<Duration>,
 }
 
-/// The lock that the URL names in no cluster at all, to ask it what such a lock is like: needs no configuration.
-pub(crate) fn imagined(url: &LockUrl) -> Result<KubernetesLock, Error> {
-    url.allow_parameters(PARAMETERS)?;
-    let nowhere = kube::Config::new("http://localhost".parse().expect("this is a URL"));
-    let client = kube::Client::try_from(nowhere).map_err(|error| invalid(error.to_string()))?;
-    lock_of(&Kubernetes::from_client(client), url)
-}
+impl TryFrom<&LockUrl> for KubernetesUrl {
+    type Error = Error;
 
-fn lock_of(cluster: &Kubernetes, url: &LockUrl) -> Result<KubernetesLock, Error> {
-    let mut lock = cluster.lock(form(url), namespace(url)?, &url.name()?)?;
-    if let Some(floor) = url.token_floor()? {
-        lock = lock.token_floor(floor)?;
+    /// Fails with `Invalid` for an unknown or malformed parameter, or a host.
+    fn try_from(url: &LockUrl) -> Result<Self, Error> {
+        url.allow_parameters(PARAMETERS)?;
+        let mut cluster = Kubernetes::options();
+        if let Some(file) = url.parameter("kubeconfig") {
+            cluster = cluster.kubeconfig(file);
+        }
+        if let Some(context) = url.parameter("context") {
+            cluster = cluster.context(context);
+        }
+        Ok(Self {
+            scheme: url.scheme().to_owned(),
+            form: if url.scheme() == "k8s+endpoints" { Form::Endpoints } else { Form::Lease },
+            namespace: namespace(url)?.map(str::to_owned),
+            name: url.name()?,
+            cluster,
+            token_floor: url.token_floor()?,
+            peer_lease_duration: url.parameter("peer_lease_duration").map(seconds).transpose()?,
+        })
     }
-    if let Some(duration) = url.parameter("peer_lease_duration") {
-        lock = lock.peer_lease_duration(seconds(duration)?);
-    }
-    Ok(lock)
 }
 
-/// The locks of the namespace that the URL names.
-pub(crate) async fn list(url: &LockUrl) -> Result<Vec<Listed>, Error> {
-    url.allow_parameters(OF_CLUSTER)?;
-    let namespace = namespace(url)?;
-    if !matches!(url.path().as_os_str().as_encoded_bytes(), b"" | b"/") {
-        return Err(invalid(format!(
-            "it names one lock: write {}://namespace/ to list, or use status",
-            url.scheme()
-        )));
+impl KubernetesUrl {
+    /// Opens the lock. Contacts nobody, and runs no credential plugin: the first request does. Call
+    /// it inside a tokio runtime.
+    ///
+    /// # Errors
+    /// `Invalid`: no object can have such a name, or there is no configuration that can be used.
+    pub async fn lock(self) -> Result<KubernetesLock, Error> {
+        let cluster = self.cluster.clone().build().await?;
+        self.lock_in(&cluster)
     }
-    let found = cluster(url).await?.locks(form(url), namespace).await?;
-    Ok(found.into_iter().map(|(name, observed)| Listed { name, observed: Ok(observed) }).collect())
+
+    fn lock_in(self, cluster: &Kubernetes) -> Result<KubernetesLock, Error> {
+        let mut lock = cluster.lock(self.form, self.namespace.as_deref(), &self.name)?;
+        if let Some(floor) = self.token_floor {
+            lock = lock.token_floor(floor)?;
+        }
+        if let Some(duration) = self.peer_lease_duration {
+            lock = lock.peer_lease_duration(duration);
+        }
+        Ok(lock)
+    }
 }
 
-fn form(url: &LockUrl) -> Form {
-    if url.scheme() == "k8s+endpoints" { Form::Endpoints } else { Form::Lease }
+#[async_trait]
+impl StoreUrl for KubernetesUrl {
+    async fn open(self: Box<Self>) -> Result<Opened, Error> {
+        Ok(Opened::new(self.lock().await?))
+    }
+
+    /// As in no cluster at all: needs no configuration.
+    async fn imagined(self: Box<Self>) -> Result<(String, Capabilities), Error> {
+        // Only the configuration knows the namespace of a URL that names none.
+        let own = self.namespace.is_none().then(|| format!("{}:///{}", self.scheme, self.name));
+        let nowhere = kube::Config::new("http://localhost".parse().expect("this is a URL"));
+        let client = kube::Client::try_from(nowhere).map_err(|error| invalid(error.to_string()))?;
+        let lock = self.lock_in(&Kubernetes::from_client(client))?;
+        Ok((own.unwrap_or_else(|| lock.name().to_owned()), lock.capabilities()))
+    }
+
+    async fn list(self: Box<Self>) -> Result<Vec<Listed>, Error> {
+        for_one_lock("token_floor", self.token_floor.is_some())?;
+        for_one_lock("peer_lease_duration", self.peer_lease_duration.is_some())?;
+        if !self.name.is_empty() {
+            return Err(invalid(format!(
+                "it names one lock: write {}://namespace/ to list, or use status",
+                self.scheme
+            )));
+        }
+        let cluster = self.cluster.build().await?;
+        let found = cluster.locks(self.form, self.namespace.as_deref()).await?;
+        let listed = |(name, observed)| Listed { name, observed: Ok(observed) };
+        Ok(found.into_iter().map(listed).collect())
+    }
+
+    async fn remove_scratch(self: Box<Self>) -> Result<(), Error> {
+        self.lock().await?.remove_scratch().await
+    }
 }
 
 /// `None`: that of the kubeconfig's context, or of the pod.
@@ -84,17 +134,6 @@ fn namespace(url: &LockUrl) -> Result<Option<&str>, Error> {
     Ok((!namespace.is_empty()).then_some(namespace))
 }
 
-async fn cluster(url: &LockUrl) -> Result<Kubernetes, Error> {
-    let mut options = Kubernetes::options();
-    if let Some(file) = url.parameter("kubeconfig") {
-        options = options.kubeconfig(file);
-    }
-    if let Some(context) = url.parameter("context") {
-        options = options.context(context);
-    }
-    options.build().await
-}
-
 /// `15` or `15s`.
 fn seconds(text: &str) -> Result<Duration, Error> {
     match text.strip_suffix('s').unwrap_or(text).parse() {
@@ -105,12 +144,10 @@ fn seconds(text: &str) -> Result<Duration, Error> {
 
 #[cfg(test)]
 mod tests {
-    use crate::LockBackend;
-
     use super::*;
 
     async fn opened(url: &str) -> Result<KubernetesLock, Error> {
-        open(&LockUrl::parse(url).unwrap()).await
+        KubernetesUrl::try_from(&LockUrl::parse(url).unwrap())?.lock().await
     }
 
     fn kubeconfig(directory: &std::path::Path) -> String {

@@ -1,12 +1,23 @@
-//! Leader election over any lock.
+//! Leader election over any lock: a file, etcd, Kubernetes, or a store of your own.
 //!
-//! **Guaranteed**, under stated bounds on clock rates ([`Timing::bounds`]): at most one candidate believes that
-//! it leads, whatever is delayed, lost, repeated, frozen or killed; every term has a fencing token that grows
-//! and never repeats; a release is sent only after the work is known to have stopped.
+//! **Guaranteed**, under stated bounds on clock rates ([`Timing::bounds`](timing::Timing::bounds)):
+//! at most one candidate believes that it leads, whatever is delayed, lost, repeated, frozen or
+//! killed; every term has a fencing token that grows and never repeats; a release is sent only after
+//! the work is known to have stopped.
 //!
-//! **Not guaranteed**, by this or any other lease: that a process is not stopped between [`Term::check`] and its
-//! effect, that clocks stay within the bound, that nobody deletes the record or clones the machine. Hand the
-//! token to the resource and let it refuse smaller ones ([`Fence`]).
+//! **Not guaranteed**, by this or any other lease: that a process is not stopped between
+//! [`Term::check`] and its effect, that clocks stay within the bound, that nobody deletes the record
+//! or clones the machine. Give the token to the resource and let it refuse smaller ones ([`Fence`]).
+//!
+//! | to | see |
+//! |---|---|
+//! | lead | [`Elector`], or [`blocking::Elector`] without async |
+//! | see who leads, with permission to read only | [`Observer`], [`status`] |
+//! | protect the resource | [`Fence`] |
+//! | choose durations | [`TimingSettings`], [`timing::explain`] |
+//! | learn whether a store can be relied on | [`doctor::examine`] |
+//! | test your program | [`testing`] |
+//! | write a store | [`backend`] |
 //!
 //! # Work that runs while this process leads
 //! ```
@@ -30,6 +41,52 @@
 //! # Ok(())
 //! # }
 //! ```
+//! [`connect`] lists the URLs of all stores. Without `identity` a candidate is called after its host
+//! and process. The lease duration is 15 s (21 s on Kubernetes); [`Builder::timing`] changes it, and
+//! [`timing::explain`] computes what follows.
+//!
+//! # A service of which every instance answers
+//! The elector runs in a task of its own, and handlers look at its [`status`](Elector::status).
+//! ```no_run
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use axum::{Router, routing::get};
+//! use leasehold::status::{Leader, Role};
+//! use leasehold::{Elector, Term};
+//!
+//! let lock = leasehold::connect("etcd://10.0.0.1:2379,10.0.0.2:2379/reports").await?;
+//! let elector = Elector::builder(lock).advertise("http://10.0.0.7:8080").build()?;
+//! let who = elector.clone();
+//! let who = async move || match who.status().leader {
+//!     Leader::Held(leader) => format!("{} leads, at {:?}", leader.identity, leader.advertise),
+//!     Leader::Nobody => "nobody leads".to_owned(),
+//!     Leader::Unknown => "unknown who leads".to_owned(),
+//! };
+//! let ready = elector.clone();
+//! let ready = async move || matches!(ready.status().role, Role::Leader(_)).to_string();
+//! let candidate = elector.clone();
+//! let work = tokio::spawn(async move {
+//!     candidate
+//!         .run(|term: Term| async move {
+//!             while term.check().is_ok() {
+//!                 // one round of work, with term.token() in every write
+//!                 tokio::select! {
+//!                     _ = term.stopped() => return,
+//!                     () = tokio::time::sleep(std::time::Duration::from_secs(1)) => {}
+//!                 }
+//!             }
+//!         })
+//!         .await
+//! });
+//! let routes = Router::new().route("/", get(who)).route("/leads", get(ready));
+//! let listener = tokio::net::TcpListener::bind("0.0.0.0:8080").await?;
+//! let stop = async { drop(tokio::signal::ctrl_c().await) };
+//! axum::serve(listener, routes).with_graceful_shutdown(stop).await?;
+//! elector.shutdown(); // the work stops, then the lock is released
+//! work.await??;
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! # A job that runs once
 //! ```
@@ -43,7 +100,9 @@
 //! match elector.run_once(async |_term| 6 * 7).await? {
 //!     Finished::Done(answer) => assert_eq!(answer, 42),
 //!     Finished::Lost(why, _) => eprintln!("somebody else may have started: {why:?}"),
-//!     Finished::Aborted => eprintln!("asked to stop"),
+//!     Finished::NeverLed => eprintln!("asked to stop before it led"),
+//!     Finished::Unfinished => eprintln!("asked to stop, and tasks of the job may still run"),
+//!     other => eprintln!("{other:?}"),
 //! }
 //! # Ok(())
 //! # }
@@ -79,7 +138,7 @@
 //! # let elector = Elector::builder(leasehold::connect(&url).await?).identity("node-a").build()?;
 //! # let _held = elector.campaign().await?;
 //! use futures_util::StreamExt;
-//! use leasehold::{Leader, Observer};
+//! use leasehold::{Observer, status::Leader};
 //!
 //! let observer = Observer::new(leasehold::connect(&url).await?)?;
 //! let mut changes = std::pin::pin!(observer.changes());
@@ -105,6 +164,7 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+pub mod backend;
 pub mod blocking;
 #[cfg(feature = "etcd")]
 pub mod etcd;
@@ -112,81 +172,70 @@ mod examine;
 mod explain;
 #[cfg(feature = "file")]
 pub mod file;
-#[cfg(feature = "kubernetes")]
+#[cfg(feature = "k8s")]
 pub mod k8s;
 mod list;
+mod lock_url;
+mod memory;
+mod opened;
+mod schemes;
 mod scratch;
-mod url;
+pub mod testing;
 
 use std::sync::Arc;
 
-/// For tests of programs that use this: time that moves when it is told to, and with the feature `testing` ways to a
-/// store that fail, candidates to freeze and kill, and a checker of what happened.
-///
-/// A failover, in virtual time:
-#[cfg_attr(feature = "testing", doc = "```")]
-#[cfg_attr(not(feature = "testing"), doc = "```ignore")]
-/// use std::{sync::Arc, time::Duration};
-/// use leasehold::{Elector, LockBackend, MemoryLock};
-/// use leasehold::testing::{Link, in_virtual_time};
-///
-/// in_virtual_time(async |clock| {
-///     let (lock, way) = (MemoryLock::new("jobs"), Link::alone("a", clock.clone()));
-///     let elector = |lock: Arc<dyn LockBackend>| Elector::builder(lock).clock(clock.clone()).build().unwrap();
-///     let (a, b) = (elector(way.over(Arc::new(lock.clone()))), elector(Arc::new(lock)));
-///     let held = a.campaign().await.unwrap();
-///     let _cut = way.cut();                              // from here on `a` cannot reach the store
-///     clock.advance(Duration::from_secs(10)).await;
-///     assert!(held.check().is_err());                    // it knows, all by itself
-///     let (next, ()) = tokio::join!(b.campaign(), clock.advance(Duration::from_secs(6)));
-///     assert!(next.unwrap().token() > held.token());
-/// });
-/// ```
-pub mod testing {
-    pub use leasehold_core::testing::*;
-    #[cfg(feature = "testing")]
-    pub use leasehold_testing::candidate::{Candidate, Lead, Setup, Stop};
-    #[cfg(feature = "testing")]
-    pub use leasehold_testing::link::{Fault, Guard, Latency, Ledger, Link, Outage, Requests};
-    #[cfg(feature = "testing")]
-    pub use leasehold_testing::{clock, history, judge, timeline};
+pub use leasehold_core::{
+    Builder, Elector, Error, ErrorKind, Fence, Finished, Held, Loss, Observer, Stale, StopReason,
+    Term, TimingSettings, Token,
+};
+
+pub mod doctor {
+    //! Looks at locks and their stores from outside, without contending: which locks there are, and
+    //! whether one can be relied on. `leasehold list` and `leasehold doctor` print what these return.
+
+    pub use leasehold_backend::{Diagnose, Finding, Level, Race, race};
+
+    pub use crate::examine::{Examination, examine};
+    pub use crate::list::list;
+    pub use crate::opened::Listed;
+    pub use crate::schemes::listable;
+    #[doc(hidden)]
+    pub use crate::scratch::Scratch;
 }
 
-pub use examine::{Examination, examine};
-pub use explain::{Explanation, MONTH, NotExplained, explain};
-pub use leasehold_backend::{Diagnose, Finding, Level, Race, race};
-pub use leasehold_core::*;
-pub use list::{Listed, list};
-#[doc(hidden)]
-pub use scratch::Scratch;
-pub use url::LockUrl;
+pub mod status {
+    //! The knowledge of an elector or an observer, and [`printable`] to show it: an
+    //! identity is text of others.
 
-/// The schemes of this build.
-pub const SCHEMES: &[&str] = &[
-    #[cfg(feature = "etcd")]
-    "etcd",
-    #[cfg(feature = "etcd")]
-    "etcds",
-    #[cfg(feature = "file")]
-    "file",
-    #[cfg(feature = "kubernetes")]
-    "k8s",
-    #[cfg(feature = "kubernetes")]
-    "k8s+endpoints",
-    "mem",
-];
+    pub use leasehold_core::{
+        Counters, Leader, LeaderInfo, Printable, Role, Status, is_hidden, printable, redacted,
+    };
+}
 
-/// Schemes, and the feature that brings each.
-const FEATURES: &[(&str, &str)] = &[
-    ("etcd", "etcd"),
-    ("etcds", "etcd"),
-    ("file", "file"),
-    ("k8s", "kubernetes"),
-    ("k8s+endpoints", "kubernetes"),
-];
+pub mod timing {
+    //! Durations, clocks, and the bounds that follow from them.
+    //!
+    //! A program chooses [`TimingSettings`](crate::TimingSettings), usually the lease duration alone.
+    //! [`explain`] computes what follows from them on a store, as `leasehold explain` prints it.
 
-/// Schemes of stores that are still to come.
-const TO_COME: &[&str] = &["az", "gs", "redis", "redis+sentinel", "rediss", "s3"];
+    pub use leasehold_core::{
+        BootClock, Bounds, BoxFuture, Clock, Deadlines, InvalidTiming, Leaderless,
+        MAX_LEASE_DURATION, RequestRate, StoreTraits, Time, Timing, Wall, slower_by_percent,
+    };
+
+    pub use crate::explain::{Explanation, MONTH, NotExplained, explain};
+}
+
+pub mod url {
+    //! Lock URLs, parsed: `scheme:path?parameter=value`.
+    //!
+    //! [`connect`](crate::connect) does what most programs need. A program that looks at a URL first,
+    //! or guards child processes with the descriptor of an [`Opened`], parses it here.
+
+    pub use crate::lock_url::LockUrl;
+    pub use crate::opened::Opened;
+    pub use crate::schemes::schemes;
+}
 
 /// Opens the lock that `url` names.
 ///
@@ -194,69 +243,14 @@ const TO_COME: &[&str] = &["az", "gs", "redis", "redis+sentinel", "rediss", "s3"
 /// |---|---|---|
 /// | `file:/path`, `file:path` | `file` (default) | one small file on this host |
 /// | `etcd://h1:2379,h2:2379/name`, `etcds://…` | `etcd` | an election of etcd, over TLS with `etcds` |
-/// | `k8s://ns/name`, `k8s+endpoints://…` | `kubernetes` | a Lease, or the annotation of an Endpoints object, beside client-go |
+/// | `k8s://ns/name`, `k8s+endpoints://…` | `k8s` | a Lease, or the annotation of an Endpoints object, next to client-go |
 /// | `mem:name` | – | a new lock in this process at every call; the name is for logs; for tests |
+///
+/// The parameters of each are listed at [`file::FileUrl`], [`etcd::EtcdUrl`] and
+/// [`k8s::KubernetesUrl`].
 ///
 /// # Errors
 /// `Invalid`: the URL, its scheme or a parameter is unknown or malformed. Nothing is contacted or written.
-pub async fn connect(url: &str) -> Result<Arc<dyn LockBackend>, Error> {
-    let url = LockUrl::parse(url)?;
-    match url.scheme() {
-        #[cfg(feature = "etcd")]
-        "etcd" | "etcds" => Ok(Arc::new(etcd::open(&url).await?)),
-        #[cfg(feature = "file")]
-        "file" => Ok(Arc::new(file::open(&url)?)),
-        #[cfg(feature = "kubernetes")]
-        "k8s" | "k8s+endpoints" => Ok(Arc::new(k8s::open(&url).await?)),
-        "mem" => Ok(Arc::new(memory(&url)?)),
-        scheme => Err(url::invalid(unknown(scheme))),
-    }
-}
-
-fn memory(url: &LockUrl) -> Result<MemoryLock, Error> {
-    url.allow_parameters(&[])?;
-    Ok(MemoryLock::new(url.path().display().to_string()))
-}
-
-fn unknown(scheme: &str) -> String {
-    let have = SCHEMES.join(", ");
-    match FEATURES.iter().find(|(known, _)| *known == scheme) {
-        Some((_, feature)) => format!(
-            "this build has no {scheme}: locks (it has {have}); build it with the feature {feature:?}: cargo add leasehold --features {feature}, or cargo install leasehold-cli --features {feature}"
-        ),
-        None if TO_COME.contains(&scheme) => {
-            format!("there are no {scheme}: locks in this version yet; this build has {have}")
-        }
-        None => format!("unknown scheme {scheme:?}; this build has {have}"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn an_unknown_scheme_lists_what_is_there() {
-        let error = connect("zk://host/lock").await.unwrap_err();
-        assert!(error.to_string().contains("unknown scheme \"zk\""), "{error}");
-        assert!(error.to_string().contains("mem"), "{error}");
-        assert!(unknown("file").contains("--features file"));
-        let error = connect("redis://host/lock").await.unwrap_err().to_string();
-        assert!(error.contains("no redis: locks in this version"), "{error}");
-    }
-
-    #[tokio::test]
-    async fn an_unknown_parameter_is_an_error() {
-        for url in ["mem:a?x=1", "file:/tmp/a?ttl=3"] {
-            assert!(connect(url).await.unwrap_err().to_string().contains("unknown parameter"));
-        }
-    }
-
-    #[cfg(feature = "file")]
-    #[tokio::test]
-    async fn a_file_url_names_a_file_and_no_host() {
-        for url in ["file:", "file://host/tmp/a"] {
-            assert_eq!(connect(url).await.unwrap_err().kind(), ErrorKind::Invalid);
-        }
-    }
+pub async fn connect(url: &str) -> Result<Arc<dyn backend::LockBackend>, Error> {
+    Ok(url::LockUrl::parse(url)?.open().await?.lock())
 }

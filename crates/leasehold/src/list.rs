@@ -1,16 +1,9 @@
 //! The locks in a place.
 
-use crate::{Error, LockUrl, Observed, url};
+use leasehold_core::Error;
 
-/// A lock that was found: see [`list`].
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Listed {
-    /// The lock, for people: its URL without secrets.
-    pub name: String,
-    /// What one read of it showed, or why this lock could not be read: the others are there all the same.
-    pub observed: Result<Observed, Error>,
-}
+use crate::lock_url::LockUrl;
+use crate::opened::Listed;
 
 /// The locks in the place that `url` names, by name. Reads each once, and writes nothing.
 ///
@@ -29,20 +22,7 @@ pub struct Listed {
 /// # Errors
 /// `Invalid`: the store cannot list, or the URL is wrong. `Denied`: what must be granted is named. Others: a read failed.
 pub async fn list(url: &str) -> Result<Vec<Listed>, Error> {
-    let url = LockUrl::parse(url)?;
-    match url.scheme() {
-        #[cfg(feature = "file")]
-        "file" => crate::file::list(&url).await,
-        #[cfg(feature = "etcd")]
-        "etcd" | "etcds" => crate::etcd::list(&url).await,
-        #[cfg(feature = "kubernetes")]
-        "k8s" | "k8s+endpoints" => crate::k8s::list(&url).await,
-        "mem" => {
-            let why = "mem: is a lock inside one process, so there is nothing to list; file:DIRECTORY can be listed";
-            Err(url::invalid(why.to_owned()))
-        }
-        scheme => Err(url::invalid(crate::unknown(scheme))),
-    }
+    LockUrl::parse(url)?.list().await
 }
 
 #[cfg(all(test, feature = "file"))]
@@ -77,7 +57,7 @@ mod tests {
         let holder = observed(1).record().unwrap().holder.clone().unwrap();
         assert_eq!(holder.identity, "node-a");
         for broken in [0, 2, 3, 4] {
-            assert!(matches!(observed(broken).contents, crate::Contents::Unreadable(_)));
+            assert!(matches!(observed(broken).contents, leasehold_core::Contents::Unreadable(_)));
         }
         assert!(list("mem:x").await.is_err());
         assert!(list("file:/no/such/directory").await.is_err());

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::{Mutex, PoisonError};
 
-use crate::{Error, LockUrl, url};
+use leasehold_core::Error;
+
+use crate::lock_url::{LockUrl, invalid};
 
 /// Scratch locks of one run of a tool, for the project's own tools. It removes what it has named itself and nothing else:
 /// a lock that anybody uses is never deleted, since its holder would lead on next to the next one.
@@ -19,10 +21,9 @@ impl Scratch {
     /// For scratch locks next to the lock that `url` names, which is not touched. Contacts nobody.
     #[must_use]
     pub fn beside(url: &str, tool: &str) -> Self {
-        // The standard library's only source of randomness.
+        // The standard library's only source of randomness, which cannot fail.
         let number = RandomState::new().build_hasher().finish();
-        let run = format!("{tool}-{number:016x}");
-        Self { url: url.to_owned(), run, named: Mutex::default() }
+        Self { url: url.to_owned(), run: format!("{tool}-{number:016x}"), named: Mutex::default() }
     }
 
     /// What every lock of this run has in its name.
@@ -50,30 +51,10 @@ impl Scratch {
     /// `Invalid`: it is none of these. Others: the store refused, or did not answer.
     pub async fn remove(&self, url: &str) -> Result<(), Error> {
         if !self.named.lock().unwrap_or_else(PoisonError::into_inner).contains(url) {
-            return Err(url::invalid("it is no scratch lock of this run".to_owned()));
+            return Err(invalid("it is not a scratch lock of this run".to_owned()));
         }
-        let url = LockUrl::parse(url)?;
-        match url.scheme() {
-            #[cfg(feature = "kubernetes")]
-            "k8s" | "k8s+endpoints" => crate::k8s::open(&url).await?.remove_scratch().await,
-            #[cfg(feature = "file")]
-            "file" => crate::file::remove_made(&url.path()),
-            scheme if crate::SCHEMES.contains(&scheme) => Ok(()),
-            scheme => Err(url::invalid(crate::unknown(scheme))),
-        }
+        LockUrl::parse(url)?.remove_scratch().await
     }
-}
-
-/// Whether the name of a lock is that of a scratch lock, as [`Scratch`] makes them.
-#[cfg(feature = "file")]
-pub(crate) fn is_scratch(name: &str) -> bool {
-    name.split('.').any(|part| {
-        part.rsplit_once('-').is_some_and(|(tool, number)| {
-            ["bench", "conformance", "leasehold-doctor"].contains(&tool)
-                && number.len() == 16
-                && number.bytes().all(|byte| byte.is_ascii_hexdigit())
-        })
-    })
 }
 
 /// The URL may hold a password.
@@ -85,6 +66,8 @@ impl std::fmt::Debug for Scratch {
 
 #[cfg(all(test, feature = "file"))]
 mod tests {
+    use leasehold_backend::doctor::is_scratch_name;
+
     use super::*;
 
     #[tokio::test]
@@ -111,6 +94,6 @@ mod tests {
             .collect();
         left.sort();
         assert_eq!(left, others);
-        assert!(is_scratch(&name("")) && !is_scratch("jobs.x") && !is_scratch("bench-1"));
+        assert!(is_scratch_name(&name("")) && !is_scratch_name("jobs.x"));
     }
 }

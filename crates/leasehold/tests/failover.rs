@@ -6,8 +6,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use leasehold::Elector;
+use leasehold::backend::LockBackend;
+use leasehold::testing::MemoryLock;
 use leasehold::testing::{Link, VirtualClock, in_virtual_time};
-use leasehold::{Elector, LockBackend, MemoryLock};
 
 fn elector(lock: Arc<dyn LockBackend>, name: &str, clock: &VirtualClock) -> Elector {
     Elector::builder(lock).identity(name).clock(clock.clone()).build().unwrap()

@@ -43,6 +43,42 @@ fn a_frozen_guard_is_stood_in_for_in_time() {
     assert_eq!(broken(&case, Some(Defect::WaitsForGuard)), Some(Rule::Passing));
 }
 
+/// CMD ends at 1 s, and the guard that should say so is frozen from before until after the end.
+#[test]
+fn a_guard_frozen_when_cmd_ends_is_stood_in_for_and_the_lock_is_given_back() {
+    for (spared, cgroup) in [(0, false), (0, true), (2, false)] {
+        let freeze = fault(500, 30_000, Kind::FreezeGuard);
+        let case = Case { finale: Finale::Exits, spared, cgroup, ..quiet(&[freeze]) };
+        let played = play(&case, None, true);
+        assert_eq!((played.broken, played.ending), (None, Ending::Released), "{:?}", played.story);
+        assert_eq!(broken(&case, Some(Defect::TrustsSilentGuard)), Some(Rule::Renewal));
+    }
+}
+
+/// The same for one that has not started CMD yet.
+#[test]
+fn a_guard_frozen_before_it_starts_cmd_is_given_up() {
+    let freeze = fault(0, 50_000, Kind::FreezeGuard);
+    let case = Case { finale: Finale::Exits, finale_ms: 60_000, ..quiet(&[freeze]) };
+    let played = play(&case, None, true);
+    assert_eq!((played.broken, played.ending), (None, Ending::Released), "{:?}", played.story);
+    assert!(played.story.iter().any(|line| line.contains("GuardSilent")));
+}
+
+/// A frozen guard while CMD runs, and one that is merely slow when CMD ends.
+#[test]
+fn a_guard_that_is_awake_is_trusted_however_slow() {
+    let freeze = fault(100, 12_000, Kind::FreezeGuard);
+    let starve = fault(100, 30_000, Kind::StarveGuard);
+    for (fault, finale_ms) in [(freeze, 20_000), (starve, 5_000)] {
+        let case = Case { finale: Finale::Exits, finale_ms, ..quiet(&[fault]) };
+        let played = play(&case, None, true);
+        assert_eq!((played.broken, played.ending), (None, Ending::Released));
+        let lost = |line: &String| line.contains("GuardSilent") || line.contains("GuardLost");
+        assert!(!played.story.iter().any(lost), "{:?}", played.story);
+    }
+}
+
 #[test]
 fn a_frozen_supervisor_changes_nothing_and_two_frozen_ones_tell_it_when_they_thaw() {
     let case = quiet(&[fault(1_500, 4_000, Kind::FreezeSupervisor)]);

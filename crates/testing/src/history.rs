@@ -8,8 +8,6 @@ use std::time::Duration;
 use leasehold_core::{Clock, Incarnation, Intent, Time, Token};
 use serde_json::{Map, Value, json};
 
-use crate::judge::Span;
-
 /// A leader gives a sign of life within that time.
 const RECENT: Duration = Duration::from_secs(60);
 
@@ -250,6 +248,19 @@ impl History {
     fn lock(&self) -> MutexGuard<'_, Vec<Event>> {
         self.events.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A time in which one node believed, or worked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Whose.
+    pub node: Arc<str>,
+    /// Under which token.
+    pub token: Token,
+    /// From when.
+    pub begin: Time,
+    /// To when, not included.
+    pub end: Time,
 }
 
 impl fmt::Debug for History {

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use leasehold::{Change, Intent, LockBackend, Loss, Outcome as Written, Version};
+use leasehold::Loss;
+use leasehold::backend::{Change, Intent, LockBackend, Outcome as Written, Version};
 
 use super::{Pair, seconds};
 use crate::candidate::Candidate;
@@ -26,9 +27,9 @@ pub(in super::super) async fn one_of_two(world: &World) -> Outcome {
 async fn rides(world: &World, servers: &mut dyn Fixture) -> Result<(), Problem> {
     let pair = Pair::on(world, servers).await?;
     for member in [0, 1, 0, 1] {
-        servers.kill(member)?.required()?;
+        servers.kill(member)?;
         pair.rides(world, &format!("server {member} of two killed"), seconds(5)).await?;
-        servers.restart(member).await?.required()?;
+        servers.restart(member).await?;
         pair.rides(world, "it is back", seconds(3)).await?;
     }
     must(pair.lead.resign().await?, || "a release is not confirmed".to_owned())
@@ -55,13 +56,13 @@ async fn killed(
     server: usize,
     [a, b]: [&Candidate; 2],
 ) -> Result<(), Problem> {
-    let lead = world.within("a leads", LEASE, a.campaign()).await??;
+    let lead = world.within("a leads", world.fresh(), a.campaign()).await??;
     let token = lead.token();
     let waiting = b.stand();
     let seen = || says_leader(b.elector(), a.name(), token);
     world.until("the other server tells who leads", LEASE, seen).await?;
     world.disturb_lock("apart", "one of two servers is killed");
-    servers.kill(server)?.required()?;
+    servers.kill(server)?;
     let deadline = world.timing().renew_deadline();
     let loss = world.within("the leader's term ends", deadline, lead.lost()).await?;
     must(loss == Loss::Expired, || format!("it ended as {loss:?}"))?;
@@ -71,7 +72,7 @@ async fn killed(
     let next = second.token();
     grows(token, next)?;
     let again = a.stand();
-    servers.restart(server).await?.required()?;
+    servers.restart(server).await?;
     let hears = || says_leader(a.elector(), b.name(), next);
     world.until("the server that is back tells who leads", 2 * LEASE, hears).await?;
     must(second.check() && !again.is_finished(), || "it disturbs its successor".to_owned())?;
@@ -84,7 +85,7 @@ async fn killed(
 /// Two claims over one version, by each server at once: one is let in, and both servers tell of it at once.
 async fn races(world: &World, urls: &[String]) -> Result<(), Problem> {
     let [one, other] = [connect(&urls[0]).await?, connect(&urls[1]).await?];
-    let first = first_intent(world.target());
+    let first = first_intent(world.capabilities());
     let mut now = put(&one, &Version::absent(), first, record_of("nobody", 1)).await?;
     let mut won = [0, 0];
     for number in 2..RACES as u64 + 2 {

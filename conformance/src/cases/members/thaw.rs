@@ -6,7 +6,8 @@
 
 use std::time::Duration;
 
-use leasehold::{Observer, Time, TimingSettings, Token};
+use leasehold::timing::Time;
+use leasehold::{Observer, TimingSettings, Token};
 
 use super::{LONG, seconds};
 use crate::candidate::{Candidate, Setup};
@@ -14,7 +15,7 @@ use crate::fixture::Fixture;
 use crate::history::{Event, What};
 use crate::link::Link;
 use crate::verdict::{Problem, must};
-use crate::world::{LEASE, World, setup};
+use crate::world::{World, setup};
 
 /// Longer than a lease, and than what is left of it when it is renewed.
 const FROZEN: Duration = seconds(17);
@@ -75,21 +76,21 @@ pub(super) async fn stopped_for_a_lease(
         locks.push(Lock::on(world, servers, number).await?);
     }
     let all_lead = || locks.iter().all(|lock| lock.leads().is_some());
-    world.until("every lock has a leader", LEASE, all_lead).await?;
+    world.until("every lock has a leader", world.fresh(), all_lead).await?;
     let timing = locks[0].candidates[0].elector().timing();
     let bound = timing.bounds().crash + seconds(1);
     let mut lost = Lost::default();
     for _ in 0..ROUNDS {
         let member = servers.leader().await?;
         let tokens: Vec<Option<Token>> = locks.iter().map(Lock::leads).collect();
-        servers.freeze(member)?.required()?;
+        servers.freeze(member)?;
         world.sleep(FROZEN).await;
         let now: Vec<Option<Token>> = locks.iter().map(Lock::leads).collect();
         if now != tokens {
             return Err(Problem::Late(format!("a frozen member ends terms: {tokens:?}, {now:?}")));
         }
         let mark = world.history().mark();
-        servers.thaw(member)?.required()?;
+        servers.thaw(member)?;
         // It looks every half second.
         world.sleep(seconds(3)).await;
         world.until("every lock has a leader again", bound, all_lead).await?;

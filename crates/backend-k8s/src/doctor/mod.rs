@@ -3,7 +3,9 @@
 use async_trait::async_trait;
 use kube::api::PostParams;
 use kube::core::request::Request;
-use leasehold_backend::doctor::{COMPARE_AND_SWAP, Maintained, reads, scratch_name};
+use leasehold_backend::doctor::{
+    COMPARE_AND_SWAP, Maintained, is_scratch_name, reads, scratch_name,
+};
 use leasehold_backend::{Diagnose, Finding, Race, race};
 use leasehold_core::{Contents, Error, ErrorKind, Holder, Observed, Timing, printable};
 use serde_json::json;
@@ -92,11 +94,17 @@ fn unknown(failure: Failure) -> Finding {
 }
 
 impl KubernetesLock {
-    /// Removes the object of a scratch lock, for the tool that made it. Never for a lock that anybody uses.
+    /// Removes the object of a scratch lock, for the tool that made it.
     ///
     /// # Errors
-    /// The API server refused, or did not answer.
+    /// `Invalid`: the name is not that of a scratch lock; an object that anybody uses is never
+    /// removed. Others: the API server refused, or did not answer.
+    #[doc(hidden)]
     pub async fn remove_scratch(&self) -> Result<(), Error> {
+        if !is_scratch_name(&self.reader().place.name) {
+            let why = "its name is not that of a scratch lock";
+            return Err(Error::new(ErrorKind::Invalid, "remove the object", why));
+        }
         self.reader().remove().await.map_err(|failure| failure.during("remove the scratch object"))
     }
 }

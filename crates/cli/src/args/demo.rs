@@ -5,8 +5,20 @@ use clap::builder::BoolishValueParser;
 
 use super::TimingArgs;
 
+const HELP: &str = "\
+Three candidates in this process contend for one lock, each on a way of its own to the store; keys kill, freeze and cut \
+them off. Two resources are written to by whoever leads: one takes all it is given, one compares fencing tokens.
+
+A candidate that is killed here ends within this process, so that the lock is free when its lease is over, also on \
+file:, where the end of a process frees it at once.
+
+The lease duration is 5 s here unless one is given, short enough to watch.
+
+It ends with what a checker says of all that happened. Exits with 0 if nothing is wrong with it, and else with 80; with 69 or 77 at once if the store cannot be read.";
+
 /// `leasehold demo`.
 #[derive(Clone, Args)]
+#[command(after_help = HELP)]
 pub struct DemoArgs {
     /// The lock [default: a file in a new directory, or with --plain one in memory]
     #[arg(long, env = "LEASEHOLD_LOCK", value_name = "URL", hide_env_values = true)]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
+use leasehold::doctor::listable;
 
 use super::{LockArgs, OutputFormat, TimingArgs, duration};
 
@@ -21,8 +22,14 @@ pub struct OutputArgs {
     pub output: OutputFormat,
 }
 
+const EXPLAIN: &str = "\
+Give the durations that `run` is given. Nothing is contacted: with --lock, what matters is what kind of store it names.
+
+Exits with 0, or with 78 if the timing breaks a rule; then the rule and the nearest valid set are printed.";
+
 /// `leasehold explain`.
 #[derive(Clone, Args)]
+#[command(after_help = EXPLAIN)]
 pub struct ExplainArgs {
     /// The lock whose store it is about; nothing is contacted
     #[arg(long, env = "LEASEHOLD_LOCK", value_name = "URL", hide_env_values = true)]
@@ -45,8 +52,15 @@ impl std::fmt::Debug for ExplainArgs {
     }
 }
 
+const WATCH: &str = "\
+It only reads, so permission to read is enough, and it tells the truth or nothing: when the last sign of life is too old \
+to vouch for anybody, the leader is unknown, and not nobody.
+
+Ends on a signal, and quietly when nobody reads its output any more.";
+
 /// `leasehold watch`.
 #[derive(Clone, Debug, Args)]
+#[command(after_help = WATCH)]
 pub struct WatchArgs {
     /// Which lock.
     #[command(flatten)]
@@ -56,8 +70,13 @@ pub struct WatchArgs {
     pub output: OutputArgs,
 }
 
+const BENCH: &str = "\
+Two candidates in this process hand a lock to each other that is made beside the one named, and removed. Times are \
+those of this host and this moment; a store that others use at the time shows their load too.";
+
 /// `leasehold bench`.
 #[derive(Clone, Debug, Args)]
+#[command(after_help = BENCH)]
 pub struct BenchArgs {
     /// Which store: the bench makes a lock beside this one, and never touches it itself
     #[command(flatten)]
@@ -73,8 +92,21 @@ pub struct BenchArgs {
     pub output: OutputArgs,
 }
 
+/// With the places that this build can list.
+fn list_help() -> String {
+    let places = listable().map(|(form, found)| format!("  {form:28} {found}\n"));
+    format!("What is listed:\n{}\n{LIST}", places.collect::<String>())
+}
+
+const LIST: &str = "\
+One read of each lock, which says what `leasehold status` says. Elections of other programs are shown too. Needs the \
+right to read all of the prefix, or the verb list, which no candidate needs.
+
+Exits with 0 if each could be read, 78 if one is broken, and else with 69 or 77 if one could not be read.";
+
 /// `leasehold list`.
 #[derive(Clone, Args)]
+#[command(after_help = list_help())]
 pub struct ListArgs {
     /// Where to look: file:DIRECTORY, etcd://host:2379/prefix, k8s://namespace/
     #[arg(env = "LEASEHOLD_LOCK", value_name = "URL", hide_env_values = true)]

@@ -4,7 +4,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use leasehold::{Time, Token};
+use leasehold::Token;
+use leasehold::timing::Time;
 use leasehold_testing::history::{Event, What};
 
 /// How much of it the lanes show.

@@ -4,11 +4,12 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
+use leasehold::backend::{Incarnation, LockBackend};
+use leasehold::status::printable;
+use leasehold::testing::MemoryLock;
 use leasehold::testing::VirtualClock;
-use leasehold::{
-    BootClock, Builder, Clock, Error, ErrorKind, Incarnation, LockBackend, MemoryLock, Time,
-    TimingSettings, printable,
-};
+use leasehold::timing::{BootClock, Clock, Time};
+use leasehold::{Builder, Error, ErrorKind, TimingSettings};
 use leasehold_testing::history::{Event, What};
 use leasehold_testing::judge::Violation;
 use leasehold_testing::link::Latency;

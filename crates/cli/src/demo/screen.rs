@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use leasehold::{Leader, Leading, Role, Time, printable};
+use leasehold::status::printable;
+use leasehold::status::{Leader, LeaderInfo, Role};
+use leasehold::timing::Time;
 use leasehold_testing::history::{Event, What};
 use leasehold_testing::judge::{Span as Belief, spans};
 use ratatui::Frame;
@@ -155,7 +157,7 @@ fn lease<'a>(view: &View<'_>, width: usize) -> Vec<Row<'a>> {
 }
 
 /// Who leads that is none of ours, as those of ours know that reach the store.
-fn stranger(view: &View<'_>) -> Option<Leading> {
+fn stranger(view: &View<'_>) -> Option<LeaderInfo> {
     let well = (0..NAMES.len()).filter(|at| view.stage.health(*at) == Health::Well);
     let known: Vec<_> = well.filter_map(|at| view.stage.status(at)).collect();
     if known.iter().any(|status| matches!(status.role, Role::Leader(_) | Role::Draining(_))) {
@@ -174,7 +176,7 @@ fn stranger(view: &View<'_>) -> Option<Leading> {
 }
 
 /// What is known of the lease of a stranger, whose renewals nobody here sees.
-fn strangers(leading: &Leading, width: usize) -> Vec<String> {
+fn strangers(leading: &LeaderInfo, width: usize) -> Vec<String> {
     let token = leading.token.map(|token| format!(", token {}", short(token))).unwrap_or_default();
     let length = match leading.since {
         Some(_) => {

@@ -6,10 +6,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use leasehold::{
-    Builder, Clock, Contents, Error, ErrorKind, Fence, Leader, LockBackend, Status, Term, Timing,
-    TimingSettings, printable,
-};
+use leasehold::backend::{Contents, LockBackend};
+use leasehold::status::printable;
+use leasehold::status::{Leader, Status};
+use leasehold::timing::{Clock, Timing};
+use leasehold::{Builder, Error, ErrorKind, Fence, Term, TimingSettings};
 use leasehold_testing::candidate::{Candidate, Setup};
 use leasehold_testing::history::{History, What};
 use leasehold_testing::judge::{Rules, Violation, judge};
@@ -82,7 +83,8 @@ pub(super) struct Stage<'a> {
 pub(super) async fn readable(lock: &dyn LockBackend) -> Result<(), Error> {
     match lock.read().await?.contents {
         Contents::Unreadable(what) => {
-            let why = format!("what is stored is no record: {}", printable(&what).at_most(1_000));
+            let why =
+                format!("what is stored is not a record: {}", printable(&what).at_most(1_000));
             Err(Error::new(ErrorKind::Corrupt, "read the lock", why))
         }
         Contents::Absent | Contents::Record(_) => Ok(()),

@@ -8,7 +8,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use leasehold::{BootClock, Clock, Error, ErrorKind, LockBackend, LockUrl, TimingSettings};
+use futures_util::FutureExt;
+use leasehold::timing::{BootClock, Clock};
+use leasehold::url::LockUrl;
+use leasehold::{Error, ErrorKind, TimingSettings};
 use leasehold_testing::link::Latency;
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
@@ -76,14 +79,12 @@ pub(super) fn main(lock: Option<&str>, settings: TimingSettings, colour: Colour)
 async fn show(url: &str, settings: TimingSettings, paint: Paint) -> Result<(u8, Vec<Line>), Error> {
     let clock: Arc<dyn Clock> = Arc::new(BootClock::new());
     let parsed = LockUrl::parse(url)?;
-    // Whose process is gone shows in a file: each candidate has its own.
-    let shared = match parsed.scheme() {
-        "file" => None,
-        _ => Some(leasehold::connect(url).await?),
-    };
-    let open = || match &shared {
-        Some(lock) => Ok(lock.clone()),
-        None => leasehold::file::open(&parsed).map(|lock| Arc::new(lock) as Arc<dyn LockBackend>),
+    let lock = parsed.open().await?.lock();
+    // Where the store sees deaths, each candidate opens the lock itself, as a process would.
+    let sees_deaths = lock.capabilities().sees_deaths;
+    let open = || match sees_deaths {
+        true => parsed.open().now_or_never().expect("such a store is local").map(|it| it.lock()),
+        false => Ok(lock.clone()),
     };
     let cast = Cast {
         open: Box::new(open),
@@ -92,11 +93,8 @@ async fn show(url: &str, settings: TimingSettings, paint: Paint) -> Result<(u8, 
         tune: Box::new(|builder| builder),
         apart: true,
     };
-    let name = match &shared {
-        Some(lock) => lock.name().to_owned(),
-        None => url.to_owned(),
-    };
-    readable((cast.open)()?.as_ref()).await?;
+    let name = lock.name().to_owned();
+    readable(lock.as_ref()).await?;
     let mut stage = Stage::open(clock.clone(), cast)?;
     let failed = |error| Error::new(ErrorKind::Unavailable, "use the terminal", error);
     let mut signals = Signals::install().map_err(failed)?;
@@ -123,7 +121,7 @@ struct App {
 }
 
 impl App {
-    fn new(begin: leasehold::Time) -> Self {
+    fn new(begin: leasehold::timing::Time) -> Self {
         let (teller, lines) = (Teller::new(begin), VecDeque::new());
         let past = Past::default();
         Self { teller, lines, past, told: 0, refused: Default::default(), chosen: 0 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use leasehold::{Explanation, Timing};
+use leasehold::timing::{Explanation, Timing};
 
 use super::said;
 use crate::output::Paint;

@@ -11,8 +11,11 @@ use rustix::io::{Errno, pread, pwrite};
 use super::Instants;
 use crate::boot::Time;
 
-/// The size of what one of them posts, and where the guard's begins.
+/// The size of what one of them posts, and where the guard's beats begin.
 const SIZE: usize = 32;
+
+/// Where the guard says when it was last awake.
+const AWAKE: usize = 2 * SIZE;
 
 /// How often a reading that met a writer is repeated.
 const READINGS: u32 = 100;
@@ -54,6 +57,17 @@ impl Board {
     pub(super) fn beaten(&self) -> Option<(Time, Time)> {
         let [at, alive_at, _] = self.words(SIZE)?;
         Some((at, alive_at))
+    }
+
+    /// The guard makes a turn of its loop at this moment.
+    pub(super) fn wake(&self, at: Time) {
+        // Without it the supervisor takes the guard for frozen once CMD has ended.
+        let _ = self.write(AWAKE, [at, Time(0), Time(0)]);
+    }
+
+    /// When it last said so.
+    pub(super) fn awake(&self) -> Option<Time> {
+        self.words(AWAKE).map(|[at, ..]| at)
     }
 
     fn write(&self, place: usize, [a, b, c]: [Time; 3]) -> rustix::io::Result<()> {
@@ -131,6 +145,10 @@ mod tests {
         writer.join().unwrap();
         assert_eq!(reader.beaten(), None);
         reader.beat(Time(7), Time(5));
+        assert_eq!(reader.beaten(), Some((Time(7), Time(5))));
+        assert_eq!(reader.awake(), None);
+        reader.wake(Time(9));
+        assert_eq!(reader.awake(), Some(Time(9)));
         assert_eq!(reader.beaten(), Some((Time(7), Time(5))));
         assert_eq!(reader.read(), Some(of(199_999)));
     }

@@ -6,7 +6,7 @@
 //! ```text
 //! supervisor ── orders: start, look, terminate, signal, kill ──> guard ── exec ── CMD ── …
 //!            ── board: stop at, kill at, dead by ──────────────>
-//!            <── board: killing at, alive at ─────────────────
+//!            <── board: awake at, killing at, alive at ───────
 //!            <── reports: started, exited, stopped, gone ──────
 //! ```
 //!
@@ -24,6 +24,9 @@
 //! - The supervisor watches the guard through a pidfd and keeps the same instants: when the guard dies, or is
 //!   not done shortly after the second and does not say that it works, it kills the guard and every descendant that
 //!   then becomes its own, except the children it had before and those that came while the guard ran.
+//! - The supervisor holds a pidfd of CMD's main process, too: a guard that is frozen when CMD ends
+//!   cannot say so. It answers every order on the board by when it was last awake; one that does
+//!   not is killed and replaced.
 //! - Nobody sends so that it could block: an order that does not fit waits.
 //! - Each descriptor is close-on-exec: CMD inherits none. CMD has a process group of its own and is
 //!   signalled by group while it has not been reaped (a pid cannot be reused before that), children by their pid for
@@ -47,7 +50,7 @@ pub use leasehold_guard::{Event, Exit, Instants, Outcome};
 
 use std::time::Duration;
 
-use leasehold::printable;
+use leasehold::status::printable;
 use leasehold_guard::{Depth, Process};
 
 /// Orphans of others, which end up with a subreaper and with the first process of a container.

@@ -223,7 +223,9 @@ impl<'a> Process<'a> {
 
     fn read_board(&mut self) {
         // Half-written ones stay unread: those before them hold, until the end of the orders or their time.
-        if let Some(instants) = self.board.as_ref().and_then(Board::read) {
+        let Some(board) = &self.board else { return };
+        board.wake(now());
+        if let Some(instants) = board.read() {
             self.tell(GuardInput::Posted(instants));
         }
     }

@@ -7,6 +7,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::fs::{self, File};
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -14,8 +15,8 @@ use std::time::Duration;
 use leasehold_guard::{Children, Depth, Listing, Process, Seen, Target, Targets};
 use rustix::io::Errno;
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitOptions, kill_process, kill_process_group,
-    pidfd_open, pidfd_send_signal, waitid,
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, WaitOptions, kill_process,
+    kill_process_group, pidfd_open, pidfd_send_signal, waitid,
 };
 
 use super::Exit;
@@ -79,15 +80,24 @@ pub enum State {
 #[must_use]
 pub fn state(pid: Pid) -> State {
     match waitid(WaitId::Pid(pid), ended()) {
-        Ok(Some(status)) => {
-            let code = status.exit_status().map(|code| Exit::Code(low_byte(code)));
-            let signal = status.terminating_signal().map(|n| Exit::Signal(low_byte(n)));
-            State::Ended(code.or(signal).unwrap_or(Exit::Code(0)))
-        }
+        Ok(Some(status)) => State::Ended(how(&status)),
         Err(Errno::CHILD) => State::NoChild,
         // What cannot be asked is not known to have ended.
         Ok(None) | Err(_) => State::Runs,
     }
+}
+
+/// How the process of this descriptor ended; `None` if it runs, is reaped, or is no child.
+#[must_use]
+pub fn exit_of(pidfd: &OwnedFd) -> Option<Exit> {
+    let status = waitid(WaitId::PidFd(pidfd.as_fd()), ended()).ok().flatten();
+    status.as_ref().map(how)
+}
+
+fn how(status: &WaitIdStatus) -> Exit {
+    let code = status.exit_status().map(|code| Exit::Code(low_byte(code)));
+    let signal = status.terminating_signal().map(|n| Exit::Signal(low_byte(n)));
+    code.or(signal).unwrap_or(Exit::Code(0))
 }
 
 /// The lists of children of this process's first thread, to which orphans go, and of the one that called [`keep`].

@@ -46,6 +46,10 @@ pub(super) struct Thread {
     watch: Watch,
     guard: Child,
     pidfd: OwnedFd,
+    /// CMD's main process, which is asked how it ended if the guard dies.
+    cmd: Option<OwnedFd>,
+    /// It has ended.
+    cmd_over: bool,
     guard_over: bool,
     /// `None` once nobody waits for the outcome: its closing makes the guard kill.
     socket: Option<OwnedFd>,
@@ -124,6 +128,8 @@ impl Thread {
             watch,
             guard,
             pidfd,
+            cmd: None,
+            cmd_over: false,
             guard_over: false,
             socket: Some(socket),
             timer,
@@ -144,12 +150,18 @@ impl Thread {
         let mut ttou = SigSet::empty();
         ttou.add(NixSignal::SIGTTOU);
         let _ = ttou.thread_block();
+        let mut noticed = false;
         loop {
             // The guard before everything that may wait in numbers.
             self.look_at_guard();
+            self.read_awake();
             self.read_asks();
             self.read_reports();
             self.read_beat();
+            // After the guard's reports: it may have said so already.
+            if std::mem::take(&mut noticed) {
+                self.tell(WatchInput::CmdEnded(None));
+            }
             for _ in 0..MOST {
                 match self.watch.poll(now()) {
                     Some(WatchAction::End(outcome)) => return self.end(outcome),
@@ -158,7 +170,7 @@ impl Thread {
                 }
             }
             self.send_unsent();
-            self.wait(self.watch.next_deadline());
+            noticed = self.wait(self.watch.next_deadline());
         }
     }
 
@@ -188,8 +200,25 @@ impl Thread {
             while self.read_reports() {}
             self.socket = None;
             self.tell(WatchInput::GuardEnded);
+            // What the guard had is this process's now: it may ask how CMD ended.
+            let exit = self.cmd.take().and_then(|cmd| procs::exit_of(&cmd));
+            if exit.is_some() {
+                self.tell(WatchInput::CmdEnded(exit));
+            }
         }
         self.guard_over
+    }
+
+    /// Once CMD has started, its end shows without the guard, too.
+    fn started(&mut self, pid: u32) {
+        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+        match pid.map(|pid| pidfd_open(pid, PidfdFlags::empty())) {
+            Some(Ok(cmd)) => self.cmd = Some(cmd),
+            // The guard has reaped it.
+            Some(Err(Errno::SRCH)) => self.tell(WatchInput::CmdEnded(None)),
+            // Then only the guard knows.
+            Some(Err(_)) | None => {}
+        }
     }
 
     fn read_asks(&mut self) {
@@ -214,7 +243,12 @@ impl Thread {
         for _ in 0..MOST {
             let Some(socket) = &self.socket else { return false };
             match wire::receive::<Report>(socket) {
-                Received::Message(report, _) => self.tell(WatchInput::Report(report)),
+                Received::Message(report, _) => {
+                    self.tell(WatchInput::Report(report));
+                    if let Report::Started(pid) = report {
+                        self.started(pid);
+                    }
+                }
                 Received::Nothing => return false,
                 Received::Closed => {
                     // Polled no longer: it would stay readable, and the pidfd tells the rest.
@@ -224,6 +258,12 @@ impl Thread {
             }
         }
         true
+    }
+
+    fn read_awake(&mut self) {
+        if let Some(at) = self.board.awake() {
+            self.tell(WatchInput::Awake(at));
+        }
     }
 
     fn read_beat(&mut self) {
@@ -282,7 +322,8 @@ impl Thread {
         }
     }
 
-    fn wait(&self, wake: Time) {
+    /// Sleeps until something happens. Whether it is that CMD's main process has ended.
+    fn wait(&mut self, wake: Time) -> bool {
         let _ = self.timer.arm(wake);
         let mut fds = vec![
             PollFd::new(&self.timer, PollFlags::IN),
@@ -296,9 +337,15 @@ impl Thread {
                 fds.push(PollFd::new(socket, PollFlags::IN | out));
             }
         }
+        let cmd = self.cmd.as_ref().filter(|_| !self.cmd_over);
+        fds.extend(cmd.map(|cmd| PollFd::new(cmd, PollFlags::IN)));
         let _ = poll(&mut fds, None);
+        // The last of them, and only once: it stays readable.
+        let ended = cmd.and_then(|_| fds.last()).is_some_and(|fd| !fd.revents().is_empty());
+        self.cmd_over |= ended;
         let mut counter = [0; 8];
         let _ = rustix::io::read(&self.timer, &mut counter);
         let _ = rustix::io::read(&*self.ends.wake, &mut counter);
+        ended
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::{self, Write as _};
 use std::time::SystemTime;
 
-use leasehold::{printable, redacted};
+use leasehold::status::{printable, redacted};
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
@@ -185,7 +185,7 @@ mod tests {
             assert_eq!(text.matches('\n').count(), 1, "{text:?}");
             assert!(text.ends_with('\n') && text.len() < 20_000, "{}", text.len());
             let plain = text.trim_end().replace("\u{1b}[32m", "").replace("\u{1b}[0m", "");
-            assert!(!plain.contains(leasehold::is_hidden), "{plain:?}");
+            assert!(!plain.contains(leasehold::status::is_hidden), "{plain:?}");
             if let Line::Json = line {
                 let object: Value = serde_json::from_str(&text).unwrap();
                 assert_eq!((&object["token"], &object["level"]), (&7.into(), &"INFO".into()));

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use leasehold::{Loss, Time, printable};
+use leasehold::Loss;
+use leasehold::status::printable;
+use leasehold::timing::Time;
 use leasehold_guard::Process;
 use tracing::{debug, error, info, warn};
 
@@ -45,6 +47,9 @@ impl Course {
             Event::Stopped(number) => {
                 warn!("CMD is stopped ({}) and still holds the lock", signals::name(number));
             }
+            Event::GuardSilent => warn!(
+                "the guard is stopped or frozen, and CMD has ended or was never started: killing the guard"
+            ),
             Event::GuardLost => warn!("the guard is lost: killing CMD"),
             Event::Overdue => error!(
                 "the lease is over and CMD, or something it started, may still live: another leader may run at the same time; still killing"

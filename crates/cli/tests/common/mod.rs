@@ -5,7 +5,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::Once;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -59,6 +59,13 @@ impl Scene {
         [("LEASEHOLD_TEST_MARK", self.dir().to_path_buf()), ("PIDS", self.path("pids"))]
     }
 
+    /// A file for what a process says, in which no panic may be at the end.
+    pub fn log(&self, name: &str) -> fs::File {
+        // Aside, where no command lists it.
+        fs::create_dir_all(self.path("logs")).unwrap();
+        fs::File::create(self.path(&format!("logs/{name}.log"))).unwrap()
+    }
+
     /// Every living process of this test.
     pub fn living(&self) -> Vec<i32> {
         let mark = format!("LEASEHOLD_TEST_MARK={}", self.dir().display());
@@ -81,14 +88,38 @@ impl Drop for Scene {
         for _ in 0..50 {
             let living = self.living();
             if living.is_empty() {
-                return;
+                break;
             }
             for pid in living {
                 signal(pid, Signal::KILL);
             }
             thread::sleep(Duration::from_millis(20));
         }
+        if thread::panicking() {
+            return;
+        }
+        let logs = fs::read_dir(self.path("logs")).into_iter().flatten();
+        for entry in fs::read_dir(self.dir()).unwrap().chain(logs).flatten() {
+            let path = entry.path();
+            if path.extension().is_some_and(|kind| kind == "log") {
+                no_panic(&fs::read(&path).unwrap());
+            }
+        }
     }
+}
+
+/// No process under test may panic, whatever becomes of it.
+pub fn no_panic(errors: &[u8]) {
+    let errors = String::from_utf8_lossy(errors);
+    let words = ["panicked at", "RUST_BACKTRACE", "stack backtrace", "has overflowed its stack"];
+    assert!(!words.iter().any(|word| errors.contains(word)), "a panic: {errors}");
+}
+
+/// Runs a command to its end.
+pub fn output(command: &mut Command) -> Output {
+    let output = command.output().unwrap();
+    no_panic(&output.stderr);
+    output
 }
 
 /// The command, as a user who may not write this directory; where the test is root, as nobody.

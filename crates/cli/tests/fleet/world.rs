@@ -169,7 +169,12 @@ impl Company {
 
     /// Two that compute for each core.
     pub(crate) fn busy() -> Self {
-        Self::start("busy", 2 * std::thread::available_parallelism().unwrap().get())
+        Self::computing(2 * std::thread::available_parallelism().unwrap().get())
+    }
+
+    /// So many that compute.
+    pub(crate) fn computing(count: usize) -> Self {
+        Self::start("busy", count)
     }
 
     fn start(what: &str, count: usize) -> Self {

@@ -28,7 +28,6 @@ pub struct Builder {
     clock: Option<Arc<dyn Clock>>,
     drain_timeout: Duration,
     loss_grace: Duration,
-    hand_over_jitter: Duration,
     heartbeat: Option<Duration>,
     incarnation: Option<Incarnation>,
     #[cfg(feature = "mutants")]
@@ -46,7 +45,6 @@ impl Elector {
             clock: None,
             drain_timeout: Duration::from_secs(30),
             loss_grace: Duration::ZERO,
-            hand_over_jitter: Duration::ZERO,
             heartbeat: None,
             incarnation: None,
             #[cfg(feature = "mutants")]
@@ -94,12 +92,6 @@ impl Builder {
         self
     }
 
-    /// How long at most to wait before taking a released lock, for fleets of dozens. Default none.
-    pub fn hand_over_jitter(mut self, jitter: Duration) -> Self {
-        self.hand_over_jitter = jitter;
-        self
-    }
-
     /// How long work may go without [`Term::heartbeat`] before its term is taken for lost, counted from the beginning
     /// of the term. Without this a term is renewed for work that hangs. A loss by silence releases nothing, since the
     /// work may still run: the lease runs out.
@@ -118,6 +110,7 @@ impl Builder {
 
     /// A deliberate defect, for tests that must find it.
     #[cfg(feature = "mutants")]
+    #[doc(hidden)]
     pub fn mutant(mut self, mutant: crate::election::Mutant) -> Self {
         self.mutant = Some(mutant);
         self
@@ -138,12 +131,6 @@ impl Builder {
             check_name("advertised address", advertise).map_err(invalid)?;
         }
         let timing = self.timing.fit(&self.lock.capabilities()).map_err(invalid)?;
-        let (jitter, lease) = (self.hand_over_jitter, timing.lease_duration());
-        if jitter > lease {
-            return Err(invalid(format!(
-                "hand-over jitter {jitter:?} is above the lease duration {lease:?}"
-            )));
-        }
         if self.heartbeat.is_some_and(|limit| limit.is_zero()) {
             return Err(invalid("a heartbeat within no time is impossible".to_owned()));
         }
@@ -152,7 +139,7 @@ impl Builder {
             advertise: self.advertise,
             incarnation: self.incarnation.unwrap_or_else(|| Incarnation(random())),
             timing,
-            hand_over_jitter: self.hand_over_jitter,
+            hand_over_jitter: Duration::ZERO,
         };
         let clock = match self.clock {
             Some(clock) => clock,

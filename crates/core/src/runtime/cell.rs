@@ -1,5 +1,6 @@
-//! The word that `check()` reads: a deadline, or why the term is over. Atomics only, and they are named through
-//! `super::atomic`, so that `tests/interleavings.rs` can explore every interleaving of this very file.
+//! The word that `check()` reads: a deadline, or why the term is over. Atomics only, and they are
+//! named through `super::atomic`, so that `tests/interleavings.rs` can explore every interleaving
+//! of this very file.
 
 use crate::election::Loss;
 use crate::time::Time;

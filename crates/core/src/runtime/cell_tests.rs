@@ -1,4 +1,5 @@
-//! The word of one term, on one thread and a few.
+//! The word of one term, on one thread and a few. Next to its file, which `tests/interleavings.rs`
+//! builds into another crate.
 
 use crate::election::Loss;
 use crate::runtime::cell::Cell;

@@ -38,15 +38,22 @@ pub(super) struct Handle {
     pub(super) shut_down: AtomicBool,
 }
 
-/// How [`Elector::run_once`] ended.
+/// The end of [`Elector::run_once`].
 #[derive(Debug, PartialEq, Eq)]
+#[must_use = "the job may not have run, or may still run"]
+#[non_exhaustive]
 pub enum Finished<R> {
-    /// The job returned while it led.
+    /// The job returned while this candidate led, and the lock was given back.
     Done(R),
-    /// The term was lost first. The job's value, if it returned within its grace.
+    /// The term was lost before the job returned: another candidate may have started the job. The
+    /// value, if the job returned within its grace; otherwise its future was dropped.
     Lost(Loss, Option<R>),
-    /// A stop was asked for, and came before leadership or the job did not return within the drain timeout.
-    Aborted,
+    /// [`shutdown`](Elector::shutdown) came before this candidate led: the job did not run.
+    NeverLed,
+    /// The job ran and did not return within the drain timeout after it was asked to stop. Its
+    /// future was dropped, but tasks that it spawned may still run, so nothing was released: the
+    /// lease runs out.
+    Unfinished,
 }
 
 impl Elector {
@@ -92,7 +99,7 @@ impl Elector {
     ) -> Result<Finished<R>, Error> {
         let held = match self.campaign().await {
             Ok(held) => held,
-            Err(_) if self.is_shut_down() => return Ok(Finished::Aborted),
+            Err(_) if self.is_shut_down() => return Ok(Finished::NeverLed),
             Err(error) => return Err(error),
         };
         let term = held.term();
@@ -101,7 +108,7 @@ impl Elector {
         Ok(match end {
             End::Returned(value) => Finished::Done(value),
             End::Lost(loss, value) => Finished::Lost(loss, value),
-            End::DrainTimedOut => Finished::Aborted,
+            End::DrainTimedOut => Finished::Unfinished,
         })
     }
 

@@ -19,7 +19,8 @@ pub(super) fn check_name(what: &str, name: &str) -> Result<(), String> {
 }
 
 impl Holder {
-    /// A candidate of this process that nobody named: host name and process id, and an incarnation of its own.
+    /// A candidate of this process that nobody named: host name and process id, and an incarnation
+    /// of its own.
     #[must_use]
     pub fn of_this_process() -> Self {
         let incarnation = Some(Incarnation(random()));

@@ -1,5 +1,6 @@
-//! Everything that needs tokio: the handles that programs hold, the driver between them and the election, the
-//! clock of the machine, the store in memory and the clock of tests. The rest of the crate is pure.
+//! Everything that needs tokio: the handles that programs hold, the driver between them and the
+//! election, the clock of the machine, the store in memory and the clock of tests. The rest of the
+//! crate is pure.
 
 mod atomic;
 mod boot_clock;
@@ -27,5 +28,5 @@ pub use elector::{Elector, Finished};
 pub use identity::host_name;
 pub use memory::{MemoryBuilder, MemoryLock};
 pub use observer::Observer;
-pub use status::{Counters, Leader, Leading, Role, Status};
+pub use status::{Counters, Leader, LeaderInfo, Role, Status};
 pub use term::{Deadlines, Held, StopReason, Term};

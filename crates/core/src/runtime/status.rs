@@ -57,13 +57,13 @@ pub enum Leader {
     /// Nobody.
     Nobody,
     /// This holder.
-    Held(Leading),
+    Held(LeaderInfo),
 }
 
 /// A holder, as its record tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Leading {
+pub struct LeaderInfo {
     /// Its chosen name.
     pub identity: String,
     /// Its fencing token; a foreign client has one only where the store mints it.
@@ -155,7 +155,9 @@ impl Status {
     pub(crate) fn is_news_after(&self, before: &Self) -> bool {
         let told = |status: &Self| {
             let leader = match &status.leader {
-                Leader::Held(leading) => Leader::Held(Leading { renewed: None, ..leading.clone() }),
+                Leader::Held(leading) => {
+                    Leader::Held(LeaderInfo { renewed: None, ..leading.clone() })
+                }
                 other => other.clone(),
             };
             let error = status.store_error.as_ref().map(Error::kind);
@@ -173,7 +175,11 @@ impl Leader {
             View::Held(record) => record,
         };
         let Some(holder) = &record.holder else { return Self::Nobody };
-        Self::Held(Leading {
+        // The placeholder of an adoption: whoever led before may believe yet.
+        if holder.is_unknown() {
+            return Self::Unknown;
+        }
+        Self::Held(LeaderInfo {
             identity: holder.identity.clone(),
             token: election.holders_token(),
             advertise: holder.advertise.clone(),

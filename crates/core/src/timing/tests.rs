@@ -1,7 +1,7 @@
 //! The rules of timing, its bounds, and the nearest valid set.
 
 use super::*;
-use crate::backend::{LeaseClock, Push};
+use crate::backend::{Capabilities, LeaseClock, Push};
 
 const fn s(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -133,13 +133,61 @@ fn a_chosen_lease_duration_replaces_the_stores_defaults() {
     };
     assert_eq!(TimingSettings::default().or(&store), store);
     let own = TimingSettings::lease_duration(s(3));
+    assert_eq!(own.or(&TimingSettings::default()), own);
+    let own = TimingSettings { retry_period: Some(ms(300)), ..own };
     assert_eq!(own.or(&store), own);
+}
+
+#[test]
+fn a_chosen_lease_duration_keeps_the_stores_share_of_requests() {
+    let store = TimingSettings {
+        lease_duration: Some(s(15)),
+        retry_period: Some(s(4)),
+        ..Default::default()
+    };
+    for (chosen, period) in [(s(15), s(4)), (s(30), s(8)), (s(60), s(10)), (ms(7500), s(2))] {
+        let settings = TimingSettings::lease_duration(chosen).or(&store);
+        let timing = settings.build().unwrap();
+        assert_eq!(timing.retry_period(), period, "{chosen:?}");
+        let plain = TimingSettings::lease_duration(chosen).build().unwrap();
+        assert_eq!(timing.renew_deadline(), plain.renew_deadline());
+        assert_eq!(timing.request_timeout(), plain.request_timeout());
+    }
+    // A deadline of one's own leaves less room.
+    let own =
+        TimingSettings { renew_deadline: Some(s(8)), ..TimingSettings::lease_duration(s(15)) };
+    assert_eq!(own.or(&store).build().unwrap().retry_period(), s(2));
+}
+
+#[test]
+fn a_lease_of_nothing_is_answered_with_a_set_that_somebody_would_use() {
+    for lease in [s(0), ms(1), ms(999)] {
+        let refused = TimingSettings::lease_duration(lease).build().unwrap_err();
+        let shortest = TimingSettings::lease_duration(s(1)).build().unwrap();
+        assert_eq!(refused.nearest(), &shortest, "{lease:?}");
+    }
 }
 
 proptest::proptest! {
     #[test]
     fn every_lease_duration_from_a_second_to_an_hour_is_valid_alone(ms in 1000_u64..=3_600_000) {
         let built = TimingSettings::lease_duration(Duration::from_millis(ms)).build();
+        proptest::prop_assert!(built.is_ok(), "{built:?}");
+    }
+
+    #[test]
+    fn every_lease_duration_is_valid_with_every_share_of_a_store(
+        ms in 1000_u64..=3_600_000,
+        lease in 1_u64..=3_600_000,
+        period in 1_u64..=3_600_000,
+    ) {
+        let store = TimingSettings {
+            lease_duration: Some(Duration::from_millis(lease)),
+            retry_period: Some(Duration::from_millis(period)),
+            ..Default::default()
+        };
+        let chosen = TimingSettings::lease_duration(Duration::from_millis(ms));
+        let built = chosen.or(&store).build();
         proptest::prop_assert!(built.is_ok(), "{built:?}");
     }
 

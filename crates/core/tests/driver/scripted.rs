@@ -24,6 +24,8 @@ pub(super) struct Script {
     pub(super) watches_end: bool,
     /// The watches that were opened, with what they are to yield.
     pub(super) watches: Vec<mpsc::UnboundedSender<Result<Observed, Error>>>,
+    /// How much of them was heard.
+    heard: u32,
     pub(super) sent: Vec<Change>,
 }
 
@@ -55,6 +57,7 @@ impl Scripted {
             floor: None,
             watches_end: false,
             watches: Vec::new(),
+            heard: 0,
             sent: Vec::new(),
         };
         Self { lock: MemoryLock::new("scripted"), script: Arc::new(Mutex::new(script)) }
@@ -67,6 +70,10 @@ impl Scripted {
     pub(super) fn sent(&self, intent: Intent) -> Vec<Change> {
         let script = self.script.lock().unwrap();
         script.sent.iter().filter(|change| change.intent == intent).cloned().collect()
+    }
+
+    pub(super) fn heard(&self) -> u32 {
+        self.script.lock().unwrap().heard
     }
 
     pub(super) fn watches(&self) -> usize {
@@ -121,9 +128,11 @@ impl LockBackend for Scripted {
         if script.watches_end {
             return futures_util::stream::empty().boxed();
         }
-        futures_util::stream::unfold(receive, |mut receive| async move {
+        let script = self.script.clone();
+        futures_util::stream::unfold((receive, script), |(mut receive, script)| async move {
             let observed = receive.recv().await?;
-            Some((observed, receive))
+            script.lock().unwrap().heard += 1;
+            Some((observed, (receive, script)))
         })
         .boxed()
     }

@@ -45,6 +45,33 @@ fn a_watch_that_ended_is_opened_again_and_heard() {
     });
 }
 
+/// A peer that sends without end occupies no core, and after a silence news is heard at once.
+#[test]
+fn a_watch_without_end_is_heard_at_a_pace_and_after_a_silence_at_once() {
+    in_virtual_time(async |clock| {
+        let lock = Scripted::new(Push::Hint);
+        hold(&lock.lock).await;
+        let observer = Observer::with_clock(Arc::new(lock.clone()), clock.clone()).unwrap();
+        clock.advance(SECOND).await;
+        let observed = lock.lock.read().await.unwrap();
+        lock.tell(|script| {
+            for _ in 0..5_000 {
+                script.watches[0].send(Ok(observed.clone())).unwrap();
+            }
+        });
+        clock.advance(SECOND).await;
+        let heard = lock.heard();
+        assert!((1_000..2_000).contains(&heard), "{heard}");
+        clock.advance(5 * SECOND).await;
+        assert_eq!(lock.heard(), 5_000);
+        overwrite(&lock.lock, |_| None).await;
+        let observed = lock.lock.read().await.unwrap();
+        lock.tell(|script| script.watches[0].send(Ok(observed)).unwrap());
+        clock.advance(MS).await;
+        assert_eq!(observer.status().leader, Leader::Nobody);
+    });
+}
+
 #[test]
 fn a_follower_whose_watch_fails_polls() {
     in_virtual_time(async |clock| {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{Event, KILL_GRACE, Outcome, Watch, WatchAction, WatchInput, signal};
+use crate::{Event, KILL_GRACE, Outcome, SILENT, Watch, WatchAction, WatchInput, signal};
 
 const GUARD: i32 = 5;
 
@@ -242,6 +242,91 @@ fn a_guard_that_is_silent_is_killed() {
     assert!(!world.has_killed_guard());
     world.until(ms(300));
     assert!(world.has_killed_guard());
+}
+
+fn guard_says_started(world: &mut World) {
+    world.tell(WatchInput::Report(Report::Started(11)));
+    world.tell(WatchInput::Awake(world.now));
+}
+
+#[test]
+fn a_guard_that_does_nothing_when_cmd_has_ended_is_killed_and_cmds_end_is_told() {
+    let mut world = World::new(&[], instants(90_000, 91_000, 95_000));
+    guard_says_started(&mut world);
+    world.until(ms(50_000));
+    world.processes.push(ended(11));
+    world.tell(WatchInput::CmdEnded(None));
+    world.until(ms(54_999));
+    assert!(!world.has_killed_guard());
+    world.until(ms(55_000));
+    assert!(world.has_killed_guard() && world.told(&Event::GuardSilent));
+    let exited = Event::Exited { exit: Exit::Code(7), by_itself: true };
+    let mut world = World::new(&[], instants(90_000, 91_000, 95_000));
+    guard_says_started(&mut world);
+    world.tell(WatchInput::CmdEnded(None));
+    world.watch.handle(world.now, WatchInput::GuardEnded);
+    world.guard = false;
+    world.tell(WatchInput::CmdEnded(Some(Exit::Code(7))));
+    assert!(world.told(&exited));
+    assert_eq!(world.outcome().unwrap().exit, Some(Exit::Code(7)));
+}
+
+#[test]
+fn a_guard_that_is_awake_may_know_better_and_one_that_spoke_is_judged_by_its_word() {
+    // A tracer holds CMD's main process: for its parent it has not ended.
+    let mut world = World::new(&[], instants(90_000, 91_000, 95_000));
+    guard_says_started(&mut world);
+    world.tell(WatchInput::CmdEnded(None));
+    for n in 0..20 {
+        world.tell(WatchInput::Extend(instants(90_000, 91_000, 95_000)));
+        world.until(ms(1_000 * n + 900));
+        world.tell(WatchInput::Awake(world.now));
+    }
+    assert!(!world.has_killed_guard());
+    // Then it is frozen: the next renewal has no answer.
+    world.tell(WatchInput::Extend(instants(90_000, 91_000, 95_000)));
+    world.until(world.now + SILENT - Duration::from_millis(1));
+    assert!(!world.has_killed_guard());
+    world.until(world.now + Duration::from_millis(1));
+    assert!(world.has_killed_guard());
+    // It said so a moment late: the grace of what is left counts from then.
+    let mut world = World::new(&[], instants(90_000, 91_000, 95_000));
+    guard_says_started(&mut world);
+    world.tell(WatchInput::CmdEnded(None));
+    world.until(ms(4_990));
+    let exited = Report::Exited { exit: Exit::Code(0), by_itself: true };
+    world.tell(WatchInput::Report(exited));
+    world.until(ms(5_700));
+    assert!(!world.has_killed_guard());
+}
+
+#[test]
+fn a_guard_that_never_starts_cmd_is_given_up_and_one_that_runs_cmd_may_sleep() {
+    let mut world = World::new(&[], instants(90_000, 91_000, 95_000));
+    world.until(ms(29_999));
+    assert!(!world.has_killed_guard());
+    world.until(ms(30_000));
+    assert!(world.has_killed_guard() && world.outcome().unwrap().may_release());
+    let mut world = World::new(&[], instants(90_000, 91_000, 95_000));
+    world.tell(WatchInput::Report(Report::Started(11)));
+    for _ in 0..80 {
+        world.tell(WatchInput::Extend(instants(90_000, 91_000, 95_000)));
+        world.until(world.now + Duration::from_secs(1));
+    }
+    assert!(!world.has_killed_guard());
+}
+
+#[test]
+fn an_end_that_was_asked_for_is_not_cmds_own() {
+    for order in [Order::Terminate, Order::Kill] {
+        let mut world = World::new(&[], instants(90_000, 91_000, 95_000));
+        guard_says_started(&mut world);
+        world.tell(WatchInput::Order(order));
+        world.watch.handle(world.now, WatchInput::GuardEnded);
+        world.guard = false;
+        world.tell(WatchInput::CmdEnded(Some(Exit::Code(0))));
+        assert!(world.told(&Event::Exited { exit: Exit::Code(0), by_itself: false }));
+    }
 }
 
 #[test]

@@ -2,14 +2,29 @@
 
 use std::time::Duration;
 
-use super::{LEAD, LastLook, Watch};
-use crate::sweep::{KILL_GRACE, KILL_NOW};
+use super::{CmdOver, LEAD, LastLook, Watch};
+use crate::sweep::{KILL_GRACE, KILL_NOW, SILENT, STARTING};
 use crate::{Defect, Instants, Time};
 
 impl Watch {
     /// When everything is killed, by whomever.
     pub(super) fn kill_at(&self) -> Time {
         self.instants.kill_at.min(self.kill_from)
+    }
+
+    /// When a guard that does nothing is given up, although nothing is to be killed: CMD has ended
+    /// and it does not say so, or it does not start CMD. One that is busy otherwise is waited for.
+    pub(super) fn silent_at(&self) -> Time {
+        let over = self.guard_over || self.killed_guard.is_some();
+        if over || self.exit.is_some() || self.failed.is_some() || self.gone.is_some() {
+            return Time::NEVER;
+        }
+        match self.cmd_over {
+            _ if self.unanswered == Time::NEVER => Time::NEVER,
+            Some(CmdOver { at, .. }) => self.unanswered.max(at) + SILENT,
+            None if !self.started => self.unanswered + STARTING,
+            None => Time::NEVER,
+        }
     }
 
     /// When the guard is no longer trusted to kill.
@@ -91,6 +106,7 @@ impl Watch {
         let waits = matches!(self.last_look, LastLook::Asked | LastLook::Confirm);
         let end = if waits { Time::NEVER } else { self.end_at() };
         let asking = if answer_due { Time::NEVER } else { round.min(orphans).min(end) };
-        kill_at.min(overdue).min(asking).min(self.backstop()).min(self.stop_renewing_at())
+        let guard = self.backstop().min(self.silent_at());
+        kill_at.min(overdue).min(asking).min(guard).min(self.stop_renewing_at())
     }
 }

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::{LastLook, OTHERS_FIRST, Watch};
+use super::{CmdOver, LastLook, OTHERS_FIRST, Watch};
 use crate::messages::signal;
 use crate::{
-    Children, Defect, Depth, Event, Evidence, Listing, Process, Targets, Time, WatchAction,
+    Children, Defect, Depth, Event, Evidence, Exit, Listing, Order, Process, Targets, Time,
+    WatchAction,
 };
 
 impl Watch {
@@ -33,6 +34,24 @@ impl Watch {
             self.orphans = self.orphans.max(1);
             self.orphans_at = self.orphans_at.max(*next + OTHERS_FIRST);
         }
+    }
+
+    /// The kernel says that CMD's main process has ended. The guard is to say so, too, and to see
+    /// to what is left; if it died before, how CMD ended is told here.
+    pub(super) fn cmd_ended(&mut self, now: Time, exit: Option<Exit>) {
+        if self.exit.is_some() {
+            return;
+        }
+        let nobody_asked = !self.stop && !self.sweep.is_killing();
+        let early = now < self.instants.stop_at.min(self.kill_from);
+        let noticed = CmdOver { at: now, by_itself: nobody_asked && early };
+        let CmdOver { by_itself, .. } = *self.cmd_over.get_or_insert(noticed);
+        if let Some(exit) = exit {
+            self.exit = Some(exit);
+            return self.tell(Event::Exited { exit, by_itself });
+        }
+        self.send(Order::Look);
+        self.unanswered = self.unanswered.min(now);
     }
 
     pub(super) fn listed(&mut self, now: Time, listing: Option<Listing>) {

@@ -52,6 +52,13 @@ pub struct Watch {
     killed_guard: Option<Time>,
     guard_over: bool,
     guard_lost: bool,
+    started: bool,
+    /// Somebody asked for a stop.
+    stop: bool,
+    /// CMD's main process has ended, says the kernel.
+    cmd_over: Option<CmdOver>,
+    /// Since when the guard has made no turn although it had something to do.
+    unanswered: Time,
     exit: Option<Exit>,
     failed: Option<u32>,
     /// The guard's word that everything is gone.
@@ -75,6 +82,15 @@ struct Asked {
     at: Time,
     /// The guard had ended. What was listed before says nothing of the time after.
     guard_over: bool,
+}
+
+/// The end of CMD's main process as the kernel shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct CmdOver {
+    /// When it was noticed.
+    at: Time,
+    /// Before anybody told it to stop or killed it.
+    by_itself: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -118,6 +134,10 @@ impl Watch {
             killed_guard: None,
             guard_over: false,
             guard_lost: false,
+            started: false,
+            stop: false,
+            cmd_over: None,
+            unanswered: now,
             exit: None,
             failed: None,
             gone: None,
@@ -170,12 +190,14 @@ impl Watch {
                     self.instants = instants;
                     self.out.push_back(WatchAction::Post(instants));
                     self.send(Order::Look);
+                    self.unanswered = self.unanswered.min(now);
                 }
             }
             WatchInput::Order(order) => {
                 if order == Order::Kill {
                     self.kill_from = self.kill_from.min(now);
                 }
+                self.stop |= order == Order::Terminate;
                 self.send(order);
             }
             WatchInput::Abandon => {
@@ -193,6 +215,16 @@ impl Watch {
             WatchInput::Beat { at, alive_at } => {
                 self.beat = self.beat.max(at);
                 self.sweep.note_life(alive_at);
+            }
+            WatchInput::Awake(at) => {
+                if at >= self.unanswered {
+                    self.unanswered = Time::NEVER;
+                }
+            }
+            WatchInput::CmdEnded(exit) => {
+                if !self.defects.is(Defect::TrustsSilentGuard) {
+                    self.cmd_ended(now, exit);
+                }
             }
             WatchInput::Closed => {
                 if self.defects.is(Defect::ClosedIsDeath) {
@@ -224,7 +256,10 @@ impl Watch {
 
     fn reported(&mut self, now: Time, report: Report) {
         match report {
-            Report::Started(pid) => self.tell(Event::Started(pid)),
+            Report::Started(pid) => {
+                self.started = true;
+                self.tell(Event::Started(pid));
+            }
             Report::Exited { exit, by_itself } => {
                 self.exit = Some(exit);
                 // Otherwise the instants, or an order to kill, say when.
@@ -306,6 +341,13 @@ impl Watch {
             self.stopped_renewing = true;
             self.out.push_front(WatchAction::Tell(Event::StopRenewing));
             self.agenda.push_back(WatchAction::Look(Depth::All));
+        }
+        if now >= self.silent_at() {
+            self.kill_from = self.kill_from.min(now);
+            self.sweep.kill(now);
+            self.killed_guard = Some(now);
+            self.out.push_back(WatchAction::Tell(Event::GuardSilent));
+            self.out.push_front(WatchAction::KillGuard);
         }
         if now >= self.backstop() {
             self.killed_guard = Some(now);

@@ -26,6 +26,11 @@ pub enum WatchInput {
         /// When something of CMD was last known to live.
         alive_at: Time,
     },
+    /// The guard made a turn of its loop at this moment.
+    Awake(Time),
+    /// CMD's main process has ended, and nobody said so before. How, once the guard is dead: until
+    /// then only the guard can ask.
+    CmdEnded(Option<Exit>),
     /// The guard's end of the channel is closed. That is no death.
     Closed,
     /// Answer to [`WatchAction::AskGuard`]: its descriptor says that it has not ended.
@@ -93,6 +98,8 @@ pub enum Event {
     },
     /// CMD was stopped by this signal and still holds the lock.
     Stopped(u8),
+    /// The guard is stopped or frozen and does not do what is due; it is killed.
+    GuardSilent,
     /// The guard is lost; the supervisor kills everything itself.
     GuardLost,
     /// A kill took longer than its grace: nothing may be renewed any more, so that the lease ends in time.

@@ -7,13 +7,15 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::{
-    Capabilities, Change, Clock, Diagnose, Error, ErrorKind, Finding, LockBackend, Observed,
-    Outcome, Timing, Token, Version,
+use leasehold_backend::{Diagnose, Finding};
+use leasehold_core::{
+    Capabilities, Change, Clock, Error, ErrorKind, LockBackend, Observed, Outcome, Timing, Token,
+    Version,
 };
 
-const WHY: &str = "a lock in a local file needs Linux: it rests on locks of open files that end with \
-    their process, on notifications of a directory, and on file systems that are known to be local";
+const WHY: &str = "a lock in a local file needs Linux: it rests on locks of open files that \
+    end with their process, on notifications of a directory, and on file systems that are known \
+    to be local";
 
 /// A lock in a local file. There is none on this system: every way to open one fails.
 #[derive(Clone, Debug)]

@@ -94,7 +94,7 @@ fn safe() -> Vec<Run> {
         run(
             "forgets",
             Setup { mode: Mode::Forgets, lease: 3, rates: &[EQUAL], restores: 1, ..plain.clone() },
-            &[Event::HandOver, Event::AmbiguousThenOwn, Event::Reassertion],
+            OLD_COPY,
         ),
         run("observer-delete", Setup { deletes: 1, copies: true, ..one }, AGAIN),
         run("observer-equal", Setup { lease: 3, rates: &[EQUAL], ..observer }, OVER_LATE),

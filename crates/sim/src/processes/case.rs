@@ -219,7 +219,17 @@ pub fn generate(seed: u64) -> Case {
     if f.chance(5) {
         return sharp(case, f);
     }
+    if f.chance(5) {
+        return deaf(case, f);
+    }
     case
+}
+
+/// The same, so that CMD ends while the guard stands still, and nothing else asks for an end.
+fn deaf(case: Case, f: &mut Draws) -> Case {
+    let at_ms = f.between(0, case.finale_ms + 20);
+    let freeze = Fault { at_ms, after: 0, for_ms: 30_000, kind: Kind::FreezeGuard };
+    Case { finale: Finale::Exits, faults: vec![freeze], ..case }
 }
 
 /// The same, so that the guard stops for good in the middle of its last kill, and there are only

@@ -109,6 +109,7 @@ impl World {
             Place::Orders => self.guard_reads_orders(),
             Place::Board => {
                 if self.guard.board {
+                    self.awake = Some(self.kernel.now);
                     self.tell_guard(GuardInput::Posted(self.posted));
                 }
                 Place::Observe

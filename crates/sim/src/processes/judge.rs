@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use leasehold_guard::{Children, KILL_GRACE, Listing, Outcome, Time};
+use leasehold_guard::{Children, KILL_GRACE, Listing, Outcome, SILENT, Time};
 
 use super::case::Finale;
 use super::kernel::{Kin, Pid, SUPERVISOR, State};
@@ -28,6 +28,8 @@ pub(super) struct Judge {
     pub(super) guard_closed_at: Time,
     /// When something of CMD last lived.
     last_alive: Time,
+    /// When CMD's main process ended.
+    main_ended_at: Option<Time>,
     /// When something that could not be killed last became killable.
     pub(super) freed_at: Time,
     /// Something could not be killed at some time.
@@ -57,6 +59,7 @@ impl Judge {
             guard_dead_at: Time::NEVER,
             guard_closed_at: Time::NEVER,
             last_alive: Time(0),
+            main_ended_at: None,
             freed_at: Time(0),
             immune: false,
             kill_due: Time::NEVER,
@@ -107,6 +110,9 @@ impl World {
         self.look_who_is_able(now);
         if self.kernel.living(Kin::Cmd).next().is_some() {
             self.judge.last_alive = now;
+        }
+        if self.judge.main_ended_at.is_none() && self.main_has_ended() {
+            self.judge.main_ended_at = Some(now);
         }
         if let Some(stray) = self.strays.pop() {
             let what = format!("{:?} {} was hit by {:?}", stray.kin, stray.pid, stray.how);
@@ -232,8 +238,16 @@ impl World {
     pub(super) fn judge_renewal(&mut self, now: Time) {
         let able = self.judge.watch_able.is_some_and(|able| able + SLACK < now);
         let due = now > self.judge.kill_due + KILL_GRACE + SLACK;
+        // What is left has its grace, a guard that does nothing is told of at the next renewal, and
+        // the kill has its own.
+        let patience = Duration::from_millis(self.case.grace_ms + self.case.lease_ms / 7);
+        let patience = patience + SILENT + KILL_GRACE + SLACK;
+        let kept = self.judge.main_ended_at.zip(self.judge.watch_able);
+        let kept = kept.is_some_and(|(ended, able)| now > ended.max(able) + patience);
         let what = if self.rest.stop_renewing {
             "it said that nothing is renewed, and renews"
+        } else if kept {
+            "CMD has ended, and the lease is renewed"
         } else if able && due && self.judge.last_alive == now {
             "something was not dead in time, and the lease is renewed"
         } else {

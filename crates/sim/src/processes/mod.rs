@@ -108,7 +108,7 @@ pub enum Flaw {
 
 impl Flaw {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Machine(Defect::EmptyListsAreDeath),
         Self::Machine(Defect::QueueBeforeClock),
         Self::Machine(Defect::RenewsWhileKilling),
@@ -121,6 +121,7 @@ impl Flaw {
         Self::Machine(Defect::NeverRests),
         Self::Machine(Defect::NeverGivesUp),
         Self::Machine(Defect::WaitsForGuard),
+        Self::Machine(Defect::TrustsSilentGuard),
         Self::Machine(Defect::BeatOutlastsLease),
         Self::Machine(Defect::DeathIsWhenNoticed),
         Self::ResetIsTheEnd,

@@ -100,7 +100,7 @@ impl World {
                     self.judge.kill_due(self.kernel.now + grace);
                 }
             }
-            Event::GuardLost => self.judge.kill_due(self.kernel.now),
+            Event::GuardLost | Event::GuardSilent => self.judge.kill_due(self.kernel.now),
             Event::Started(_) | Event::Stopped(_) | Event::LeftBehind { .. } | Event::Left(_) => {}
         }
     }

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use leasehold_guard::{
-    Cgroup, Evidence, Exit, Order, Outcome, Time, Watch, WatchAction, WatchInput, signal,
+    Cgroup, Evidence, Exit, Order, Outcome, Report, Time, Watch, WatchAction, WatchInput, signal,
 };
 
 use super::Flaw;
@@ -31,6 +31,11 @@ pub(super) struct WatchSide {
     ended: bool,
     asked: bool,
     beat: Time,
+    awake: Time,
+    /// The guard said that it started CMD: since then its end shows.
+    started: bool,
+    /// Its end was told.
+    cmd_over: bool,
     cgroup: Cgroup,
     done: u32,
     idle: u32,
@@ -66,6 +71,9 @@ impl WatchSide {
             ended: false,
             asked: false,
             beat: Time(0),
+            awake: Time(0),
+            started: false,
+            cmd_over: false,
             cgroup: Cgroup::Unused,
             done: 0,
             idle: 0,
@@ -92,10 +100,22 @@ impl World {
         let room = !self.watch.closed
             && !self.watch.unsent.is_empty()
             && self.orders.len() < self.case.socket;
-        if ended || readable || room || !self.watch.asks.is_empty() {
+        let cmd = self.watch_sees_the_end_of_cmd();
+        if ended || readable || room || cmd || !self.watch.asks.is_empty() {
             return self.watch.next;
         }
         self.watch.machine.next_deadline().max(self.watch.next)
+    }
+
+    fn watch_sees_the_end_of_cmd(&self) -> bool {
+        let told = !self.watch.started || self.watch.cmd_over || self.watch.guard_over;
+        !told && self.main_has_ended()
+    }
+
+    /// How CMD ended, if that is for the supervisor to ask.
+    fn inherited_exit(&self) -> Option<Exit> {
+        let cmd = self.kernel.find(self.main()?)?;
+        (cmd.parent == SUPERVISOR && !cmd.lives()).then_some(cmd.exit)
     }
 
     pub(super) fn guard_has_ended(&self) -> bool {
@@ -178,6 +198,7 @@ impl World {
             match self.reports.pop_front() {
                 Some(Message::Report(report)) => {
                     self.watch.idle = 0;
+                    self.watch.started |= matches!(report, Report::Started(_));
                     self.tell_watch(WatchInput::Report(report));
                 }
                 Some(Message::Reset) if self.flaw == Some(Flaw::ResetIsTheEnd) => {
@@ -196,10 +217,21 @@ impl World {
             self.watch.beat = at;
             self.tell_watch(WatchInput::Beat { at, alive_at });
         }
+        if let Some(at) = self.awake.filter(|at| *at > self.watch.awake) {
+            self.watch.awake = at;
+            self.tell_watch(WatchInput::Awake(at));
+        }
+        if self.watch_sees_the_end_of_cmd() {
+            self.watch.cmd_over = true;
+            self.tell_watch(WatchInput::CmdEnded(None));
+        }
         if std::mem::take(&mut self.watch.ended) {
             self.watch.guard_over = true;
             self.watch.asked = false;
             self.tell_watch(WatchInput::GuardEnded);
+            if let Some(exit) = self.inherited_exit().filter(|_| self.watch.started) {
+                self.tell_watch(WatchInput::CmdEnded(Some(exit)));
+            }
         } else if std::mem::take(&mut self.watch.asked) && !self.watch.guard_over {
             self.tell_watch(WatchInput::GuardRuns);
         }

@@ -43,6 +43,7 @@ pub(super) struct World {
     pub(super) reports_closed: bool,
     pub(super) posted: Instants,
     pub(super) beat: Option<(Time, Time)>,
+    pub(super) awake: Option<Time>,
     /// CMD's main process, once it was started: its pid and number.
     pub(super) cmd: Option<(Pid, usize)>,
     pub(super) forks: u32,
@@ -127,6 +128,7 @@ impl World {
             reports_closed: false,
             posted: instants,
             beat: None,
+            awake: None,
             cmd: None,
             forks: case.forks,
             strays: Vec::new(),
@@ -170,6 +172,12 @@ impl World {
         let (pid, serial) = self.cmd?;
         self.kernel.find(pid).filter(|process| process.serial == serial)?;
         Some(pid)
+    }
+
+    /// Whether CMD's main process has ended, as its descriptor says.
+    pub(super) fn main_has_ended(&self) -> bool {
+        self.cmd.is_some()
+            && self.main().and_then(|pid| self.kernel.find(pid)).is_none_or(|p| !p.lives())
     }
 
     fn is_over(&self) -> bool {

@@ -15,7 +15,8 @@ use std::time::Duration;
 
 use crate::history::Event;
 
-pub use terms::{Span, spans};
+pub use crate::history::Span;
+pub use terms::spans;
 
 /// What a history must keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,22 +5,9 @@ use std::sync::Arc;
 
 use leasehold_core::{Time, Token};
 
-use crate::history::{Event, What};
+use crate::history::{Event, Span, What};
 
 use super::{Findings, Property, Rules};
-
-/// A time in which one node believed, or worked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Span {
-    /// Whose.
-    pub node: Arc<str>,
-    /// Under which token.
-    pub token: Token,
-    /// From when.
-    pub begin: Time,
-    /// To when, not included.
-    pub end: Time,
-}
 
 /// One term as it was noted.
 struct Term {

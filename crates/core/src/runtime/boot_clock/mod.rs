@@ -34,11 +34,11 @@ use timerfd::{Alarm, now};
 /// |---|---|---|
 /// | Linux | `CLOCK_BOOTTIME` | at resume |
 /// | macOS | `CLOCK_MONOTONIC`, which goes on while the system sleeps | within 0.1 s of resume |
-/// | Windows | `QueryPerformanceCounter`, which counts standby and hibernation | within 0.1 s of resume |
+/// | Windows | `QueryPerformanceCounter`, which counts standby | within 0.1 s of resume |
 /// | others | none that is known to count suspend: [`started`](Self::started) fails | |
 ///
-/// Sleeps are kept by one thread, started at the first sleep. Clones share the thread: a process with many
-/// electors gives all of them clones of one clock.
+/// Sleeps are kept by one thread, started at the first sleep. Clones share the thread: a process
+/// with many electors gives all of them clones of one clock.
 #[derive(Clone, Default)]
 pub struct BootClock {
     sleepers: Arc<Sleepers>,
@@ -60,8 +60,8 @@ impl BootClock {
     /// it.
     ///
     /// # Errors
-    /// `Unavailable`: there is no descriptor, thread or memory left. `Invalid`: this system has no such clock or
-    /// timer. Give [`Builder::clock`](crate::Builder::clock) one of your own there.
+    /// `Unavailable`: there is no descriptor, thread or memory left. `Invalid`: this system has no
+    /// such clock or timer. Give [`Builder::clock`](crate::Builder::clock) one of your own there.
     pub fn started() -> Result<Self, Error> {
         let clock = Self::new();
         clock

@@ -1,6 +1,6 @@
-//! Other systems than Linux: a clock that counts suspend, and an alarm that waits in slices. What threads wait on
-//! there does not count suspend: after a resume, a wait for a deadline that has passed would go on for as long as
-//! before. So the clock is looked at again after every slice.
+//! Other systems than Linux: a clock that counts suspend, and an alarm that waits in slices. What
+//! threads wait on there does not count suspend: after a resume, a wait for a deadline that has
+//! passed would go on for as long as before. So the clock is looked at again after every slice.
 
 #![expect(clippy::disallowed_methods, reason = "this is the clock")]
 
@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use crate::time::Time;
 
-/// How late an alarm may be after a resume: less than the smallest clock margin, which covers what a timer oversleeps.
+/// How late an alarm may be after a resume: less than the smallest clock margin, which covers what
+/// a timer oversleeps.
 const SLICE: Duration = Duration::from_millis(100);
 
-/// Darwin's `CLOCK_MONOTONIC` "will continue to increment while the system is asleep" (its manual page
-/// clock_gettime(3)); `Instant` reads `CLOCK_UPTIME_RAW`, which does not.
+/// Darwin's `CLOCK_MONOTONIC` "will continue to increment while the system is asleep" (its manual
+/// page clock_gettime(3)); `Instant` reads `CLOCK_UPTIME_RAW`, which does not.
 #[cfg(target_vendor = "apple")]
 pub(super) fn now() -> Time {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
@@ -23,9 +24,10 @@ pub(super) fn now() -> Time {
     Time(seconds * 1_000_000_000 + nanos)
 }
 
-/// On Windows `Instant` reads `QueryPerformanceCounter`, whose count includes "the time when the machine was in a
-/// sleep state such as standby, hibernate, or connected standby" (Microsoft, "Acquiring high-resolution time
-/// stamps"). What it reads on other systems is not known to, and [`Alarm::new`] fails there.
+/// On Windows `Instant` reads `QueryPerformanceCounter`, whose count includes "the time when the
+/// machine was in a sleep state such as standby, hibernate, or connected standby" (Microsoft,
+/// "Acquiring high-resolution time stamps"). What it reads on other systems is not known to, and
+/// [`Alarm::new`] fails there.
 #[cfg(not(target_vendor = "apple"))]
 pub(super) fn now() -> Time {
     use std::sync::LazyLock;

@@ -1,5 +1,5 @@
-//! Linux: `CLOCK_BOOTTIME`, and an alarm on that very clock, which rings at resume if its moment passed during a
-//! suspend.
+//! Linux: `CLOCK_BOOTTIME`, and an alarm on that very clock, which rings at resume if its moment
+//! passed during a suspend.
 
 #![expect(clippy::disallowed_methods, reason = "this is the clock")]
 

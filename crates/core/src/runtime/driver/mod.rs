@@ -1,6 +1,7 @@
 //! The task that drives an election: the only one, and the only place where it meets a clock, a store and
 //! randomness.
 
+mod pace;
 mod requests;
 mod standby;
 mod start;
@@ -25,6 +26,7 @@ use crate::runtime::term::{Held, Live};
 use crate::time::Time;
 use crate::timing::Timing;
 
+use pace::Pace;
 use standby::Standby;
 pub(crate) use start::start;
 
@@ -53,6 +55,7 @@ pub(crate) struct State {
     request: Option<BoxFuture<'static, Answer>>,
     watch: Option<BoxStream<'static, Result<Observed, Error>>>,
     watch_at: Option<Time>,
+    pace: Pace,
     watch_failed: bool,
     stamped: Option<Record>,
     /// Asked not to contend.
@@ -90,6 +93,7 @@ impl Driver {
             if self.is_done() {
                 return;
             }
+            let hears = self.state.pace.allows(self.clock.now());
             let wake = self.clock.sleep_until(self.next_wake());
             // Whatever floods this task, others get their turn.
             tokio::task::consume_budget().await;
@@ -105,7 +109,7 @@ impl Driver {
                     }
                 },
                 answer = answered(&mut state.request) => self.answered(answer),
-                item = pushed(&mut state.watch) => self.pushed(item),
+                item = pushed(&mut state.watch), if hears => self.pushed(item),
                 answer = state.standby.answer() => self.permitted(answer),
                 () = wake => self.input(Input::Tick),
             }
@@ -161,7 +165,8 @@ impl Driver {
         let reopen = self.state.watch_at.filter(|_| self.state.watch.is_none());
         let patience = self.state.patience.filter(|at| *at > now);
         let next = self.election.next_deadline(now);
-        [reopen, patience, self.silent_at(), self.asks_at(now)]
+        let hears = self.state.pace.resumes_at(now).filter(|_| self.state.watch.is_some());
+        [reopen, patience, hears, self.silent_at(), self.asks_at(now)]
             .into_iter()
             .flatten()
             .fold(next, Time::min)

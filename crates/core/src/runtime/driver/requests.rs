@@ -25,6 +25,7 @@ impl Driver {
     }
 
     pub(super) fn pushed(&mut self, item: Option<Result<Observed, Error>>) {
+        self.state.pace.note(self.clock.now());
         match item {
             Some(Ok(observed)) => {
                 self.state.watch_failed = false;
