@@ -6,8 +6,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use leasehold::backend::LockBackend;
 use leasehold::k8s::Form;
-use leasehold::{BootClock, Elector, Held, LockBackend, MemoryLock};
+use leasehold::testing::MemoryLock;
+use leasehold::timing::BootClock;
+use leasehold::{Elector, Held};
 use leasehold_conformance::stores::kubernetes::{Kubernetes, Options};
 
 /// So many contend at a time when all begin.

@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::future::join_all;
+use leasehold::Elector;
 use leasehold::k8s::Form;
-use leasehold::{BootClock, Clock, Elector, Leader, Time};
+use leasehold::status::Leader;
+use leasehold::timing::{BootClock, Clock, Time};
 use leasehold_conformance::distribution::Distribution;
 use leasehold_conformance::fixture::{Fixture, Peer};
 use leasehold_conformance::history::{Event, History, What};

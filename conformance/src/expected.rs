@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use leasehold::Capabilities;
+use leasehold::backend::Capabilities;
 use serde::Deserialize;
 
 use crate::cases::{CASES, case};

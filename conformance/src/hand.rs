@@ -4,10 +4,13 @@ use std::cell::Cell;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 
-use leasehold::{
-    Capabilities, Change, Elector, Holder, Incarnation, Intent, Leader, LockBackend, Nonce,
-    Observed, Outcome as Written, Record, Token, Version, Wall,
+use leasehold::backend::{
+    Capabilities, Change, Holder, Incarnation, Intent, LockBackend, Nonce, Observed,
+    Outcome as Written, Record, Version,
 };
+use leasehold::status::Leader;
+use leasehold::timing::Wall;
+use leasehold::{Elector, Token};
 
 use crate::history::{History, What};
 use crate::verdict::{Problem, must};

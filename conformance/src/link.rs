@@ -4,7 +4,7 @@
 use std::io;
 use std::net::SocketAddr;
 
-use leasehold::Intent;
+use leasehold::backend::Intent;
 
 pub use leasehold_testing::link::*;
 

@@ -9,7 +9,9 @@
 //! use std::sync::Arc;
 //!
 //! use leasehold::file::FileLock;
-//! use leasehold::{Clock, Error, LockBackend};
+//! use leasehold::Error;
+//! use leasehold::backend::LockBackend;
+//! use leasehold::timing::Clock;
 //! use leasehold_conformance::options::Options;
 //! use leasehold_conformance::own;
 //! use leasehold_conformance::stores::Target;
@@ -46,7 +48,8 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use leasehold::{BootClock, Clock, Error, ErrorKind};
+use leasehold::timing::{BootClock, Clock};
+use leasehold::{Error, ErrorKind};
 use tokio::runtime::Runtime;
 
 use crate::cases::{CASES, Case};
@@ -318,7 +321,8 @@ impl std::fmt::Debug for Own {
 #[cfg(test)]
 mod tests {
     use async_trait::async_trait;
-    use leasehold::{LockBackend, MemoryLock};
+    use leasehold::backend::LockBackend;
+    use leasehold::testing::MemoryLock;
 
     use super::*;
 

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use leasehold::{Elector, Term, Time, TimingSettings, Token};
+use leasehold::timing::Time;
+use leasehold::{Elector, Term, TimingSettings, Token};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 
@@ -183,8 +184,8 @@ async fn contend(url: &str, identity: &str, lease: Duration) -> Result<(), lease
 
 /// The work of a term: it tells of it, asks `check()` every ten milliseconds, and stops when it should.
 async fn told(term: Term) {
-    use leasehold::Clock as _;
-    let clock = leasehold::BootClock::new();
+    use leasehold::timing::Clock as _;
+    let clock = leasehold::timing::BootClock::new();
     let token = term.token();
     let mut until = term.deadlines().until;
     tell(&Said::Up { at: clock.now().0, token, until: until.0 });

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use leasehold::{Error, ErrorKind, LockBackend};
+use leasehold::backend::LockBackend;
+use leasehold::{Error, ErrorKind};
 
 /// Between two looks, and how long one may take: longer than a store needs that a case floods.
 const PAUSE: Duration = Duration::from_secs(1);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use leasehold::printable;
+use leasehold::status::printable;
 use leasehold_testing::timeline::escape;
 
 use crate::cases::Case;

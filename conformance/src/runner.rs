@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use leasehold::Clock;
 use leasehold::testing::VirtualClock;
+use leasehold::timing::Clock;
 use tokio::task::LocalSet;
 
 use crate::canary::Canary;

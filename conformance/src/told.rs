@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
 
-use leasehold::{printable, redacted};
+use leasehold::status::{printable, redacted};
 
 use crate::failed::Failed;
 use crate::own::Says;

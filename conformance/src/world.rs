@@ -8,11 +8,11 @@ use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::time::Duration;
 
+use leasehold::backend::{Capabilities, Intent, LockBackend, Record};
+use leasehold::status::Leader;
 use leasehold::testing::VirtualClock;
-use leasehold::{
-    BootClock, Capabilities, Clock, Intent, Leader, LockBackend, Observer, Record, Time, Timing,
-    TimingSettings,
-};
+use leasehold::timing::{BootClock, Clock, Time, Timing};
+use leasehold::{Observer, TimingSettings};
 
 use crate::candidate::{Candidate, Setup};
 use crate::clock::Gate;

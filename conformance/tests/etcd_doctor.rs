@@ -6,7 +6,7 @@ mod common;
 use std::ffi::OsString;
 
 use common::{change, cluster, elector, lock, open};
-use leasehold::{Intent, LockBackend};
+use leasehold::backend::{Intent, LockBackend};
 use leasehold_cli::args::{self, Action};
 use leasehold_cli::doctor::{self, Report};
 use leasehold_conformance::fixture::certificates::{Authority, Validity};
@@ -56,7 +56,7 @@ async fn members_are_counted_and_losses_named() {
             "leads the cluster",
             "follows",
             "3 members, 2 must agree: 1 may fail",
-            "no defect is known that an upgrade mends",
+            "no defect is known that an upgrade fixes",
             "it may end leases that were renewed",
             "-> no release is without it",
             "not the store of a Kubernetes cluster",

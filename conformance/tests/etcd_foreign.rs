@@ -6,8 +6,8 @@ mod common;
 use std::time::Duration;
 
 use common::{PATIENCE, cluster, elector, identity, lock, take, token};
+use leasehold::backend::{Contents, LockBackend};
 use leasehold::etcd::etcd_client::{Client, PutOptions};
-use leasehold::{Contents, LockBackend};
 use leasehold_conformance::fixture::Fixture;
 use leasehold_conformance::stores::etcd::{Etcd, Options};
 use tokio::time::{sleep, timeout};
@@ -47,7 +47,7 @@ async fn large_keys_behind_the_leader_change_nothing() {
         let status = candidate.status();
         assert!(status.store_error.is_none(), "{status:?}");
     }
-    let listed = leasehold::list(&etcd.url(&etcd.endpoints(), "")).await.unwrap();
+    let listed = leasehold::doctor::list(&etcd.url(&etcd.endpoints(), "")).await.unwrap();
     assert_eq!(listed.len(), 1, "the election is listed among all that");
     etcd.etcdctl(&["del", "--from-key", "jobs/k"]).await.unwrap();
     assert!(held.check().is_ok(), "{:?}", leader.status());

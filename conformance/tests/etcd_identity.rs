@@ -12,7 +12,8 @@ use common::{
     take, written,
 };
 use futures_util::StreamExt;
-use leasehold::{Contents, ErrorKind, Intent, LockBackend};
+use leasehold::ErrorKind;
+use leasehold::backend::{Contents, Intent, LockBackend};
 use leasehold_conformance::fixture::{Cluster, Fixture};
 use leasehold_conformance::stores::etcd::Etcd;
 use tokio::time::timeout;
@@ -58,7 +59,7 @@ async fn a_leader_of_a_replaced_cluster_stops_at_once() {
     let follower = elector(lock(&etcd, "jobs"), "b", 30);
     let waiting = follower.clone();
     let waiting = tokio::spawn(async move { waiting.campaign().await.map(drop) });
-    let sees = || matches!(follower.status().leader, leasehold::Leader::Held(_));
+    let sees = || matches!(follower.status().leader, leasehold::status::Leader::Held(_));
     eventually("it waits", || async { sees() }).await;
     let until = held.term().remaining();
     let began = Instant::now();

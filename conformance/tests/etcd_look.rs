@@ -19,7 +19,7 @@ async fn stranger(etcd: &Etcd, election: &str, value: &str) {
     etcd.etcdctl(&["put", &key, value, "--lease", &lease]).await.unwrap();
 }
 
-fn told(found: &[leasehold::Listed], form: OutputFormat) -> String {
+fn told(found: &[leasehold::doctor::Listed], form: OutputFormat) -> String {
     list::told(found, form, Paint(false)).0
 }
 
@@ -27,7 +27,7 @@ fn told(found: &[leasehold::Listed], form: OutputFormat) -> String {
 async fn elections_under_a_prefix_are_listed_whoever_leads() {
     let etcd = cluster(1).await;
     let at = |path: &str| etcd.url(&etcd.endpoints(), path);
-    assert_eq!(told(&leasehold::list(&at("")).await.unwrap(), OutputFormat::Text), "");
+    assert_eq!(told(&leasehold::doctor::list(&at("")).await.unwrap(), OutputFormat::Text), "");
     let leader = elector(lock(&etcd, "jobs/nightly"), "node-a", 15);
     let held = leader.campaign().await.unwrap();
     stranger(&etcd, "jobs/weekly", "host-7").await;
@@ -35,7 +35,7 @@ async fn elections_under_a_prefix_are_listed_whoever_leads() {
     stranger(&etcd, "jobs-of-others", "host-9").await;
     etcd.etcdctl(&["put", "jobs/nightly-config", "{}"]).await.unwrap();
     etcd.etcdctl(&["put", "jobs/x/2a", "no lease, no candidate"]).await.unwrap();
-    let text = told(&leasehold::list(&at("jobs")).await.unwrap(), OutputFormat::Text);
+    let text = told(&leasehold::doctor::list(&at("jobs")).await.unwrap(), OutputFormat::Text);
     let [first, of_first, second, of_second, third, of_third] =
         text.lines().collect::<Vec<_>>().try_into().unwrap();
     // Ours waits for what is below it, and says so.
@@ -45,13 +45,14 @@ async fn elections_under_a_prefix_are_listed_whoever_leads() {
     assert!(of_second.starts_with(&leads), "{text}");
     assert!(third.ends_with("/jobs/weekly"), "{text}");
     assert!(of_third.starts_with("    host-7 leads (token "), "{text}");
-    let json = told(&leasehold::list(&at("jobs/nightly")).await.unwrap(), OutputFormat::Json);
+    let json =
+        told(&leasehold::doctor::list(&at("jobs/nightly")).await.unwrap(), OutputFormat::Json);
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["leader"]["token"], held.token());
-    assert_eq!(leasehold::list(&at("")).await.unwrap().len(), 4);
+    assert_eq!(leasehold::doctor::list(&at("")).await.unwrap().len(), 4);
     assert!(held.resign().await.unwrap());
     assert_eq!(
-        leasehold::list(&at("jobs/nightly")).await.unwrap().len(),
+        leasehold::doctor::list(&at("jobs/nightly")).await.unwrap().len(),
         0,
         "it has no keys any more"
     );
@@ -73,7 +74,7 @@ async fn more_elections_than_one_answer_holds_are_listed() {
             client.put(format!("many/{number:04}/{id:x}"), "x", Some(put.clone())).await.unwrap();
         }
     }
-    let found = leasehold::list(&etcd.url(&etcd.endpoints(), "many")).await.unwrap();
+    let found = leasehold::doctor::list(&etcd.url(&etcd.endpoints(), "many")).await.unwrap();
     assert_eq!(found.len(), 11);
     assert!(found[10].name.ends_with("/many/1000"), "{}", found[10].name);
 }
@@ -82,14 +83,18 @@ async fn more_elections_than_one_answer_holds_are_listed() {
 async fn who_may_not_list_is_told_what_to_grant_and_kubernetes_is_left_alone() {
     let etcd = cluster(1).await;
     etcd.etcdctl(&["put", "/registry/leases/kube-system/x", "object"]).await.unwrap();
-    let error = leasehold::list(&etcd.url(&etcd.endpoints(), "")).await.unwrap_err();
+    let error = leasehold::doctor::list(&etcd.url(&etcd.endpoints(), "")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
     assert!(error.to_string().contains("store of a Kubernetes cluster"), "{error}");
     let user = User { name: "observer".to_owned(), password: "s3cret".to_owned() };
     etcd.grant(&user, "jobs", Access::Read).await.unwrap();
     let login = Login { user: Some(user), ..Login::default() };
-    assert_eq!(leasehold::list(&etcd.url_as("jobs", &login).unwrap()).await.unwrap().len(), 0);
-    let error = leasehold::list(&etcd.url_as("jobs-of-others", &login).unwrap()).await.unwrap_err();
+    assert_eq!(
+        leasehold::doctor::list(&etcd.url_as("jobs", &login).unwrap()).await.unwrap().len(),
+        0
+    );
+    let error =
+        leasehold::doctor::list(&etcd.url_as("jobs-of-others", &login).unwrap()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Denied);
     let says = "etcdctl role grant-permission ROLE read 'jobs-of-others/' --prefix=true";
     assert!(error.to_string().contains(says), "{error}");

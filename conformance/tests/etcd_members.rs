@@ -9,7 +9,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use common::{PATIENCE, cluster, elector, eventually, lock, spread};
-use leasehold::{Elector, ErrorKind, Held, Leader, LockBackend, Loss, Term};
+use leasehold::backend::LockBackend;
+use leasehold::status::Leader;
+use leasehold::{Elector, ErrorKind, Held, Loss, Term};
 use leasehold_conformance::fixture::{Cuts, Fixture};
 use leasehold_conformance::stores::etcd::{Etcd, Options};
 

@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 
 use common::{cluster, elector, eventually, lock, spread};
 use futures_util::StreamExt;
+use leasehold::backend::{
+    BoxStream, Capabilities, Change, Contents, Intent, LockBackend, Observed, Outcome, Version,
+};
 use leasehold::etcd::EtcdLock;
 use leasehold::etcd::etcd_client::{Client, DeleteOptions};
-use leasehold::{
-    BoxStream, Capabilities, Change, Contents, Elector, Error, Intent, Leader, LockBackend,
-    Observed, Outcome, Version,
-};
+use leasehold::status::Leader;
+use leasehold::{Elector, Error};
 use leasehold_conformance::distribution::Distribution;
 use leasehold_conformance::fixture::Fixture;
 use leasehold_conformance::stores::etcd::Etcd;

@@ -6,8 +6,9 @@ mod common;
 use std::time::{Duration, Instant};
 
 use common::{change, cluster, identity, lock, next, renew, take, token, written};
+use leasehold::ErrorKind;
+use leasehold::backend::{Contents, Intent, LockBackend, Outcome, Version};
 use leasehold::etcd::EtcdLock;
-use leasehold::{Contents, ErrorKind, Intent, LockBackend, Outcome, Version};
 use leasehold_conformance::fixture::Fixture;
 
 #[tokio::test]

@@ -7,7 +7,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use common::{change, elector, open, renew, take, written};
-use leasehold::{ErrorKind, Holder, Intent, LockBackend};
+use leasehold::ErrorKind;
+use leasehold::backend::{Holder, Intent, LockBackend};
 use leasehold_conformance::fixture::certificates::{Authority, Validity};
 use leasehold_conformance::fixture::{Access, Fixture, User, Users};
 use leasehold_conformance::stores::etcd::{Etcd, Options, Tls};

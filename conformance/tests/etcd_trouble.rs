@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use common::{change, cluster, elector, eventually, lock, take, token, written};
-use leasehold::etcd::EtcdLock;
-use leasehold::{
-    Capabilities, Change, Contents, Elector, Error, ErrorKind, Intent, LockBackend, Observed,
-    Outcome, Version,
+use leasehold::backend::{
+    Capabilities, Change, Contents, Intent, LockBackend, Observed, Outcome, Version,
 };
+use leasehold::etcd::EtcdLock;
+use leasehold::{Elector, Error, ErrorKind};
 use leasehold_conformance::fixture::Fixture;
 
 /// A watch that never tells anything.

@@ -94,6 +94,6 @@ async fn two_api_servers_show_one_state() {
     });
     let [one, other] =
         [leasehold::connect(&one).await.unwrap(), leasehold::connect(&other).await.unwrap()];
-    let raced = leasehold::race([one.as_ref(), other.as_ref()], 20).await.unwrap();
+    let raced = leasehold::doctor::race(&[one.as_ref(), other.as_ref()], 20).await.unwrap();
     assert_eq!(raced.writes, 21);
 }

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use common::{change, eventually, written};
 use futures_util::StreamExt;
-use leasehold::{Change, Elector, ErrorKind, Intent, LockBackend, Observed, TimingSettings};
+use leasehold::backend::{Change, Intent, LockBackend, Observed};
+use leasehold::{Elector, ErrorKind, TimingSettings};
 use leasehold_conformance::fixture::{Fixture, Users};
 use leasehold_conformance::stores::kubernetes::{Admin, Kubernetes, Options};
 use serde_json::{Value, json};

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use leasehold::{
-    Contents, Elector, ErrorKind, Level, LockBackend, Observed, TimingSettings, examine,
-};
+use leasehold::backend::{Contents, LockBackend, Observed};
+use leasehold::doctor::{Level, examine};
+use leasehold::{Elector, ErrorKind, TimingSettings};
 use leasehold_conformance::fixture::{Access, Fixture, Login, User, Users};
 use leasehold_conformance::stores::kubernetes::{Admin, Kubernetes, Options};
 use serde_json::{Value, json};
@@ -54,7 +54,7 @@ fn holder(observed: &Observed) -> Option<(String, bool)> {
 
 /// The next state that the watch tells; it must come.
 async fn next(
-    watch: &mut leasehold::BoxStream<'static, Result<Observed, leasehold::Error>>,
+    watch: &mut leasehold::backend::BoxStream<'static, Result<Observed, leasehold::Error>>,
 ) -> Observed {
     let next = tokio::time::timeout(PATIENCE, watch.next()).await;
     next.expect("nothing came").expect("it ended").unwrap()
@@ -173,10 +173,11 @@ async fn a_watch_tells_every_state_and_goes_on_after_its_history_is_gone() {
 async fn doctor_says_what_is_missing() {
     let options = Options { strangers: true, ..Options::default() };
     let cluster = Kubernetes::start(options).await.unwrap();
-    let subjects = |found: &leasehold::Examination, level: fn(Level) -> bool| -> Vec<String> {
-        let chosen = found.findings.iter().filter(|finding| level(finding.level));
-        chosen.map(|finding| format!("{}: {}", finding.subject, finding.text)).collect()
-    };
+    let subjects =
+        |found: &leasehold::doctor::Examination, level: fn(Level) -> bool| -> Vec<String> {
+            let chosen = found.findings.iter().filter(|finding| level(finding.level));
+            chosen.map(|finding| format!("{}: {}", finding.subject, finding.text)).collect()
+        };
     let is_problem = |level| matches!(level, Level::Problem(_));
     let all = examine(&cluster.url(&cluster.endpoints(), "d"), TimingSettings::default()).await;
     assert_eq!(subjects(&all, is_problem), Vec::<String>::new());

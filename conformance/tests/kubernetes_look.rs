@@ -18,7 +18,7 @@ const ENDPOINTS: &str = "/api/v1/namespaces/default/endpoints";
 /// As client-go 0.22 writes it.
 const ANNOTATION: &str = "{\"holderIdentity\":\"old_1\",\"leaseDurationSeconds\":15,\"acquireTime\":\"2026-01-02T03:04:05Z\",\"renewTime\":\"2026-01-02T03:04:07Z\",\"leaderTransitions\":2}";
 
-fn told(found: &[leasehold::Listed], form: OutputFormat) -> String {
+fn told(found: &[leasehold::doctor::Listed], form: OutputFormat) -> String {
     list::told(found, form, Paint(false)).0
 }
 
@@ -43,17 +43,21 @@ async fn elections_of_a_namespace_are_listed_whoever_leads() {
     let of_a_service = json!({"metadata": {"name": "web"}});
     admin.do_it("POST", ENDPOINTS, Some(&of_a_service)).await.unwrap();
 
-    let text = told(&leasehold::list(&url(Form::Lease, "")).await.unwrap(), OutputFormat::Text);
+    let text =
+        told(&leasehold::doctor::list(&url(Form::Lease, "")).await.unwrap(), OutputFormat::Text);
     let ours = format!("k8s://default/nightly\n    node-a leads (token {}, since ", held.token());
     assert!(text.contains(&ours), "{text}");
     assert!(text.contains("k8s://default/scheduler\n    kube-x_1 leads (since "), "{text}");
-    let json = told(&leasehold::list(&url(Form::Endpoints, "")).await.unwrap(), OutputFormat::Json);
+    let json = told(
+        &leasehold::doctor::list(&url(Form::Endpoints, "")).await.unwrap(),
+        OutputFormat::Json,
+    );
     let json: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["lock"], "k8s+endpoints://default/old", "that of a Service is no lock");
     assert_eq!(json["leader"]["identity"], "old_1");
     assert_eq!(json["leader"]["token"], Value::Null, "no token is client-go's");
     assert_eq!(json["state"], "unknown", "its last sign of life is long ago: {json}");
-    let error = leasehold::list(&url(Form::Lease, "nightly")).await.unwrap_err();
+    let error = leasehold::doctor::list(&url(Form::Lease, "nightly")).await.unwrap_err();
     assert!(error.to_string().contains("k8s://namespace/ to list"), "{error}");
 }
 
@@ -70,14 +74,15 @@ async fn pages_are_put_together_and_who_may_not_list_is_told_what_is_missing() {
         admin.do_it("POST", LEASES, Some(&lease)).await.unwrap();
     }
     let server = cluster.endpoints()[0].clone();
-    let all =
-        leasehold::list(&cluster.url_through(Form::Lease, &server, "").unwrap()).await.unwrap();
+    let all = leasehold::doctor::list(&cluster.url_through(Form::Lease, &server, "").unwrap())
+        .await
+        .unwrap();
     let of_ours = all.iter().filter(|listed| listed.name.starts_with("k8s://default/n")).count();
     assert_eq!(of_ours, 503);
     let user = User { name: "candidate".to_owned(), password: "candidate-token".to_owned() };
     cluster.grant(&user, "nightly", Access::ReadWrite).await.unwrap();
     let login = Login { user: Some(user), ..cluster.login() };
-    let error = leasehold::list(&cluster.url_as("", &login).unwrap()).await.unwrap_err();
+    let error = leasehold::doctor::list(&cluster.url_as("", &login).unwrap()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Denied);
     let text = error.to_string();
     assert!(text.contains("a Role in default with the verb list on leases"), "{text}");

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use common::{PATIENCE, Running, eventually, leasehold};
 use leasehold::k8s::Form;
-use leasehold::{Elector, Leader, Token};
+use leasehold::status::Leader;
+use leasehold::{Elector, Token};
 use leasehold_conformance::distribution::Distribution;
 use leasehold_conformance::fixture::Fixture;
 use leasehold_conformance::stores::kubernetes::{Admin, Kubernetes, Options};

@@ -8,10 +8,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::{PATIENCE, change, eventually};
-use leasehold::{
-    Elector, Error, ErrorKind, Holder, Intent, Level, LockBackend, Observed, Outcome,
-    TimingSettings, connect, examine,
-};
+use leasehold::backend::{Holder, Intent, LockBackend, Observed, Outcome};
+use leasehold::doctor::{Level, examine};
+use leasehold::{Elector, Error, ErrorKind, TimingSettings, connect};
 use leasehold_conformance::fixture::{Access, Fixture, Login, User, Users};
 use leasehold_conformance::stores::kubernetes::{Admin, Kubernetes, Options};
 use serde_json::{Value, json};

@@ -6,8 +6,9 @@ mod common;
 use std::path::Path;
 
 use common::{eventually, next};
+use leasehold::Error;
+use leasehold::backend::{BoxStream, Contents, LockBackend, Observed};
 use leasehold::k8s::{Form, Kubernetes as Client};
-use leasehold::{BoxStream, Contents, Error, LockBackend, Observed};
 use leasehold_conformance::fixture::{Access, Fixture, Login, User, Users};
 use leasehold_conformance::stores::kubernetes::{Admin, Kubernetes, Options};
 use serde_json::{Value, json};

@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
-use leasehold::{
-    BoxStream, Capabilities, Change, Error, ErrorKind, Intent, LockBackend, Nonce, Observed,
-    Outcome, Version,
+use leasehold::backend::{
+    BoxStream, Capabilities, Change, Intent, LockBackend, Nonce, Observed, Outcome, Version,
 };
+use leasehold::{Error, ErrorKind};
 use leasehold_conformance::runner::run_on;
 use leasehold_conformance::stores::{MemoryTarget, Wrap};
 use leasehold_conformance::verdict::Verdict;
@@ -41,7 +41,7 @@ struct Twin {
 
 impl Twin {
     fn shown(&self, mut observed: Observed) -> Observed {
-        if let (Defect::LostNonce, leasehold::Contents::Record(record)) =
+        if let (Defect::LostNonce, leasehold::backend::Contents::Record(record)) =
             (self.defect, &mut observed.contents)
         {
             record.nonce = Nonce(1);
@@ -91,7 +91,7 @@ impl LockBackend for Twin {
                 let mut observed = self.store.read().await?;
                 let _ = self.store.write(expected, change).await?;
                 observed.version = expected.clone();
-                observed.contents = leasehold::Contents::Record(change.record.clone());
+                observed.contents = leasehold::backend::Contents::Record(change.record.clone());
                 Ok(Outcome::Written(observed))
             }
             _ => self.store.write(expected, change).await,

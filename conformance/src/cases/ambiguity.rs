@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use leasehold::{Change, Intent, Outcome as Written, TimingSettings};
+use leasehold::TimingSettings;
+use leasehold::backend::{Change, Intent, Outcome as Written};
 
 use crate::candidate::Setup;
 use crate::hand::{free, grows, record_of, until_held_by};

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use leasehold::{ErrorKind, Intent, LockBackend, Loss, Term, TimingSettings};
+use leasehold::backend::{Intent, LockBackend};
+use leasehold::{ErrorKind, Loss, Term, TimingSettings};
 
 use crate::candidate::Setup;
 use crate::hand::{first_intent, put, record_of, says_leader};

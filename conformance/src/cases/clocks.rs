@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use leasehold::Timing;
+use leasehold::timing::Timing;
 
 use crate::candidate::{Setup, Stop};
 use crate::history::{Event, What};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use leasehold::Intent;
+use leasehold::backend::Intent;
 
 use crate::history::{Event, What};
 use crate::link::{Fault, Requests};

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use leasehold::{Error, Loss, Observed};
+use leasehold::backend::Observed;
+use leasehold::{Error, Loss};
 
 use crate::fixture::{Access, Fixture, Login, User, Wish};
 use crate::verdict::{Finding, Outcome, Problem, must};

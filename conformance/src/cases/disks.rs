@@ -1,6 +1,7 @@
 //! The disk under the store: it is full, or its power fails.
 
-use leasehold::{Change, Loss, Version};
+use leasehold::Loss;
+use leasehold::backend::{Change, Version};
 
 use crate::fixture::{Disk, Failure, Fixture, Wish};
 use crate::hand::{first_intent, grows, record_of};

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use leasehold::{Intent, Time, TimingSettings};
+use leasehold::TimingSettings;
+use leasehold::backend::Intent;
+use leasehold::timing::Time;
 
 use crate::candidate::Setup;
 use crate::history::{Event, What};

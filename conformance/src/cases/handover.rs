@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use leasehold::{Intent, Loss, Token};
+use leasehold::backend::Intent;
+use leasehold::{Loss, Token};
 
 use crate::candidate::{Lead, Stop};
 use crate::hand::{Resource, grows};

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use leasehold::{LockBackend, Time, Token};
+use leasehold::Token;
+use leasehold::backend::LockBackend;
+use leasehold::timing::Time;
 
 use crate::candidate::Candidate;
 use crate::fixture::{Fixture, Foreign, Peer, Tls};

@@ -5,7 +5,9 @@ mod thaw;
 
 use std::time::Duration;
 
-use leasehold::{Change, Leader, Loss, Outcome as Written, Version};
+use leasehold::Loss;
+use leasehold::backend::{Change, Outcome as Written, Version};
+use leasehold::status::Leader;
 
 use super::partitions::last_sign;
 use crate::candidate::{Candidate, Lead, Setup};

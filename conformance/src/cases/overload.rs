@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use leasehold::{ErrorKind, Intent, Loss};
+use leasehold::backend::Intent;
+use leasehold::{ErrorKind, Loss};
 
 use crate::history::{Event, What};
 use crate::link::{Fault, Outage, Requests};

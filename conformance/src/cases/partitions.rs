@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use leasehold::{Intent, Loss, Time};
+use leasehold::Loss;
+use leasehold::backend::Intent;
+use leasehold::timing::Time;
 
 use crate::history::{Event, What};
 use crate::link::{Fault, Guard, Outage, Requests};

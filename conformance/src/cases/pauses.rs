@@ -3,7 +3,8 @@
 use std::process::{Child, Command};
 use std::time::Duration;
 
-use leasehold::{Clock, Intent};
+use leasehold::backend::Intent;
+use leasehold::timing::Clock;
 
 use crate::cgroup::Cgroup;
 use crate::history::{Event, What};

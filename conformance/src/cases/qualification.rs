@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use leasehold::{Change, Contents, Intent, LockBackend, Outcome as Written, Version};
+use leasehold::backend::{Change, Contents, Intent, LockBackend, Outcome as Written, Version};
 use tokio::sync::Barrier;
 
 use crate::hand::{first_intent, free, put, record_of};

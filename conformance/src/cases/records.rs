@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use leasehold::{ErrorKind, Intent, Leader, MAX_TOKEN, Record, Version};
+use leasehold::ErrorKind;
+use leasehold::backend::{Intent, MAX_TOKEN, Record, Version};
+use leasehold::status::Leader;
 use serde_json::json;
 
 use crate::hand::{Resource, free, put, record_of};

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use leasehold::{ErrorKind, Intent, LockBackend, Loss, Time, TimingSettings};
+use leasehold::backend::{Intent, LockBackend};
+use leasehold::timing::Time;
+use leasehold::{ErrorKind, Loss, TimingSettings};
 use serde_json::json;
 
 use crate::candidate::{Candidate, Setup, Stop};

@@ -3,7 +3,8 @@
 use std::fs;
 use std::time::Duration;
 
-use leasehold::{Leader, TimingSettings};
+use leasehold::TimingSettings;
+use leasehold::status::Leader;
 
 use crate::candidate::{Candidate, Setup};
 use crate::history::{Event, What};

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::process::Stdio;
 
 use futures_util::future::try_join_all;
-use leasehold::{Change, Error, ErrorKind, Intent, Loss, Record, TimingSettings, Version};
+use leasehold::backend::{Change, Intent, Record, Version};
+use leasehold::{Error, ErrorKind, Loss, TimingSettings};
 
 use crate::candidate::Setup;
 use crate::fixture::certificates::{Authority, Validity};
@@ -78,8 +79,8 @@ pub(super) async fn smallest_credential(world: &World) -> Outcome {
     must(lead.check(), || "the smallest credential is not enough to renew".to_owned())?;
     must(lead.resign().await?, || "it is not enough to release".to_owned())?;
     let second = world.within("b leads", LEASE, waiting).await?.map_err(Problem::violated)??;
-    let told = |status: leasehold::Status| match status.leader {
-        leasehold::Leader::Held(leading) => leading.token == Some(second.token()),
+    let told = |status: leasehold::status::Status| match status.leader {
+        leasehold::status::Leader::Held(leading) => leading.token == Some(second.token()),
         _ => false,
     };
     let seen = || told(observer.status());
@@ -319,7 +320,7 @@ pub(super) async fn read_only(world: &World) -> Outcome {
         let lead = world.within("it leads", LEASE, candidates[round % 2].campaign()).await??;
         last = lead.token();
         let told = || match observer.status().leader {
-            leasehold::Leader::Held(leading) => leading.token == Some(last),
+            leasehold::status::Leader::Held(leading) => leading.token == Some(last),
             _ => false,
         };
         world.until("the observer is told", world.told(), told).await?;

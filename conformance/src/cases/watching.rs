@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use leasehold::{ErrorKind, Intent, Leader, Push, Version};
+use leasehold::ErrorKind;
+use leasehold::backend::{Intent, Push, Version};
+use leasehold::status::Leader;
 
 use crate::hand::{free, put, record_of};
 use crate::history::{Event, What};

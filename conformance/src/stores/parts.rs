@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use leasehold::{Clock, Error, LockBackend, Token};
+use leasehold::backend::LockBackend;
+use leasehold::timing::Clock;
+use leasehold::{Error, Token};
 
 #[cfg(feature = "servers")]
 use crate::fixture::{Disk, Fixture, Wish};

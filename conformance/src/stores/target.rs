@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use leasehold::{Builder, Clock, Error, LockBackend};
+use leasehold::backend::LockBackend;
+use leasehold::timing::Clock;
+use leasehold::{Builder, Error};
 
 use super::parts::{Administrator, Backups, Bytes, Coordinator, Guard, Networks, WatchHistory};
 #[cfg(feature = "servers")]

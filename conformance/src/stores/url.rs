@@ -5,7 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use leasehold::{Clock, Error, ErrorKind, LockBackend, LockUrl, Push, Scratch};
+use leasehold::backend::{LockBackend, Push};
+use leasehold::doctor::Scratch;
+use leasehold::timing::Clock;
+use leasehold::url::LockUrl;
+use leasehold::{Error, ErrorKind};
 
 use super::parts::WatchHistory;
 use super::target::Target;

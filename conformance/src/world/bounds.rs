@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use leasehold::{Capabilities, Push, Timing};
+use leasehold::backend::{Capabilities, Push};
+use leasehold::timing::Timing;
 
 use super::waiting::LOOK;
 use super::{LEASE, World};

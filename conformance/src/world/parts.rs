@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use leasehold::{Error, LockBackend};
+use leasehold::Error;
+use leasehold::backend::LockBackend;
 
 use super::World;
 #[cfg(feature = "servers")]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use leasehold::Time;
+use leasehold::timing::Time;
 
 use super::World;
 use crate::candidate::{Candidate, Lead};

@@ -7,11 +7,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
-use leasehold::etcd::EtcdLock;
-use leasehold::{
-    BoxStream, Change, Contents, Elector, Error, Holder, Incarnation, Intent, LockBackend, LockUrl,
-    Nonce, Observed, Outcome, Record, TimingSettings, Version, Wall,
+use leasehold::backend::{
+    BoxStream, Change, Contents, Holder, Incarnation, Intent, LockBackend, Nonce, Observed,
+    Outcome, Record, Version,
 };
+use leasehold::etcd::{EtcdLock, EtcdUrl};
+use leasehold::timing::Wall;
+use leasehold::url::LockUrl;
+use leasehold::{Elector, Error, TimingSettings};
 use leasehold_conformance::fixture::Fixture;
 use leasehold_conformance::process::command_under_test;
 use leasehold_conformance::stores::etcd::{Etcd, Options};
@@ -55,8 +58,14 @@ pub fn lock(etcd: &Etcd, name: &str) -> EtcdLock {
     open(&etcd.url(&etcd.endpoints(), name))
 }
 
+/// Nothing is contacted, so any runtime will do.
 pub fn open(url: &str) -> EtcdLock {
-    leasehold::etcd::EtcdUrl::try_from(&LockUrl::parse(url).unwrap()).unwrap().lock().unwrap()
+    let url = LockUrl::parse(url).unwrap();
+    let opening = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(EtcdUrl::try_from(&url).unwrap().lock()).unwrap()
+    };
+    std::thread::spawn(opening).join().unwrap()
 }
 
 pub fn random() -> u128 {

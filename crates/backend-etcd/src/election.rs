@@ -41,6 +41,10 @@ impl ElectionName {
         if name.len() > MAX || name.chars().any(char::is_control) {
             return Err(format!("a name has at most {MAX} bytes and no control characters"));
         }
+        // Names are shown everywhere.
+        if name.to_ascii_lowercase().contains("password=") {
+            return Err("it has password= in its name: parameters follow a '?'".to_owned());
+        }
         if name.trim_start_matches('/').split('/').next() == Some(KUBERNETES) {
             return Err(format!(
                 "{} is where a Kubernetes cluster keeps its objects: use a store of your own, or a k8s: lock",
@@ -128,12 +132,13 @@ mod tests {
             ("//", "names no election"),
             ("jobs/", "ends with"),
             ("a\nb", "control characters"),
+            ("jobs;Password=s3cret", "parameters follow a '?'"),
             ("registry", "Kubernetes"),
             ("/registry/leases", "Kubernetes"),
             ("registry/x", "Kubernetes"),
         ] {
             let error = ElectionName::parse(name).unwrap_err();
-            assert!(error.contains(says), "{name:?}: {error}");
+            assert!(error.contains(says) && !error.contains("s3cret"), "{name:?}: {error}");
         }
         assert!(ElectionName::parse("registry-jobs").is_ok());
         assert!(ElectionName::parse("/jobs/registry").is_ok());

@@ -1,8 +1,10 @@
 //! What an error of the client library means to the caller.
 
+use std::borrow::Cow;
 use std::error::Error as StdError;
 
 use etcd_client::Error as ClientError;
+use leasehold_backend::{TlsTrouble, chain, said_once};
 use leasehold_core::{Error, ErrorKind, printable};
 use tonic::{Code, ConnectError, Status};
 
@@ -12,9 +14,8 @@ use crate::shell::quoted;
 /// Why a request failed.
 #[derive(Clone, Debug)]
 pub(crate) struct Failure {
-    pub(crate) kind: ErrorKind,
     pub(crate) reason: Reason,
-    pub(crate) text: String,
+    what: leasehold_backend::Failure,
 }
 
 /// What follows for the request and its connection.
@@ -50,7 +51,31 @@ pub(crate) enum Reason {
 
 impl Failure {
     pub(crate) fn new(kind: ErrorKind, reason: Reason, text: impl Into<String>) -> Self {
-        Self { kind, reason, text: text.into() }
+        Self { reason, what: leasehold_backend::Failure::new(kind, text) }
+    }
+
+    /// No member said what became of the request.
+    pub(crate) fn unanswered(text: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Unavailable, Reason::Unanswered, text)
+    }
+
+    pub(crate) fn kind(&self) -> ErrorKind {
+        self.what.kind
+    }
+
+    pub(crate) fn with_cure(self, cure: impl Into<Cow<'static, str>>) -> Self {
+        Self { what: self.what.with_cure(cure), ..self }
+    }
+
+    /// The same, from which this follows instead.
+    pub(crate) fn but(mut self, kind: ErrorKind, reason: Reason) -> Self {
+        (self.what.kind, self.reason) = (kind, reason);
+        self
+    }
+
+    /// A step before any request.
+    pub(crate) fn of_us(what: leasehold_backend::Failure) -> Self {
+        Self { reason: Reason::NotSent, what }
     }
 
     pub(crate) fn refused(text: impl Into<String>) -> Self {
@@ -66,9 +91,11 @@ impl Failure {
     /// The endpoints are of another cluster than before.
     pub(crate) fn replaced(before: u64, now: u64, said: &str) -> Self {
         let text = format!(
-            "the store was replaced: the cluster was {before:x} and is {now:x} now ({said}). The other one knows nothing of this lock's terms and gives out tokens that were used. If it was replaced on purpose, start this program anew, with token_floor=N for a token that is larger than all before"
+            "the store was replaced: the cluster was {before:x} and is {now:x} now ({said}). The other one knows nothing of this lock's terms and gives out tokens that were used"
         );
-        Self::new(ErrorKind::Replaced, Reason::Refused, text)
+        Self::new(ErrorKind::Replaced, Reason::Refused, text).with_cure(
+            "if it was replaced on purpose, start this program anew, with token_floor=N for a token that is larger than all before",
+        )
     }
 
     /// The meaning of an error that this member's connection gave.
@@ -79,7 +106,7 @@ impl Failure {
                 Self::new(ErrorKind::Unavailable, Reason::NoLease, text)
             }
             ClientError::TransportError(error) => {
-                let why = chain(&error.to_string(), error.source());
+                let why = told(&error.to_string(), error.source());
                 Self::of_connection(&why, Reason::NotSent, member)
             }
             ClientError::InvalidArgs(_) | ClientError::InvalidUri(_) => Self::new(
@@ -88,16 +115,10 @@ impl Failure {
                 format!("{member}: {}", shown(error)),
             ),
             // A login that was refused stands in the text of some of these.
-            ClientError::InvalidMetadataValue(_) => Self::new(
-                ErrorKind::Unavailable,
-                Reason::Unanswered,
-                format!("{member}: its login token cannot be sent"),
-            ),
-            other => Self::new(
-                ErrorKind::Unavailable,
-                Reason::Unanswered,
-                format!("{member}: {}", shown(other)),
-            ),
+            ClientError::InvalidMetadataValue(_) => {
+                Self::unanswered(format!("{member}: its login token cannot be sent"))
+            }
+            other => Self::unanswered(format!("{member}: {}", shown(other))),
         }
     }
 
@@ -105,13 +126,13 @@ impl Failure {
         let raw = status.message();
         if status.source().is_some() {
             let reason = if was_never_sent(status) { Reason::NotSent } else { Reason::Closed };
-            return Self::of_connection(&chain(raw, status.source()), reason, member);
+            return Self::of_connection(&told(raw, status.source()), reason, member);
         }
         let said = shown(raw);
         let with = |kind, reason| Self::new(kind, reason, format!("{member}: {said}"));
         if !is_of_etcd(status) {
             let text = format!("{member}: {said} ({}); what answers is not etcd", status.code());
-            return Self::new(ErrorKind::Unavailable, Reason::Unanswered, text);
+            return Self::unanswered(text);
         }
         match status.code() {
             Code::NotFound if raw.contains("lease") => {
@@ -124,18 +145,14 @@ impl Failure {
                 with(ErrorKind::Unavailable, Reason::NoLogins)
             }
             Code::PermissionDenied => with(ErrorKind::Denied, Reason::NotPermitted),
-            Code::InvalidArgument if raw.contains("user name is empty") => Self {
-                reason: Reason::NoUser,
-                ..Self::denied(
-                    member,
-                    &said,
+            Code::InvalidArgument if raw.contains("user name is empty") => {
+                with(ErrorKind::Denied, Reason::NoUser).with_cure(
                     "the cluster asks for a user: name one, with user=NAME and password_file=PATH",
                 )
-            },
-            Code::InvalidArgument if raw.contains("authentication failed") => Self {
-                reason: Reason::WrongLogin,
-                ..Self::denied(member, &said, "fix the user or its password")
-            },
+            }
+            Code::InvalidArgument if raw.contains("authentication failed") => {
+                with(ErrorKind::Denied, Reason::WrongLogin).with_cure("fix the user or its password")
+            }
             // Whoever was logged in before a change of the rights must log in again.
             Code::Unauthenticated => with(ErrorKind::Unavailable, Reason::StaleLogin),
             Code::InvalidArgument if raw.contains("auth") => {
@@ -144,57 +161,49 @@ impl Failure {
             Code::OutOfRange | Code::ResourceExhausted if is_too_large(raw) => {
                 with(ErrorKind::Unavailable, Reason::TooLarge)
             }
-            Code::ResourceExhausted if raw.contains("space exceeded") => Self::new(
-                ErrorKind::Unavailable,
-                Reason::Refused,
-                format!(
-                    "{member}: {said}; who leads can renew, but nobody can take the lock: compact, defragment and disarm (etcdctl alarm list)"
-                ),
-            ),
+            Code::ResourceExhausted if raw.contains("space exceeded") => {
+                with(ErrorKind::Unavailable, Reason::Refused).with_cure(
+                    "compact, defragment and disarm (etcdctl alarm list): until then who leads can renew, but nobody can take the lock",
+                )
+            }
             Code::ResourceExhausted => {
                 with(ErrorKind::Throttled { retry_after: None }, Reason::Refused)
             }
             // What was asked for is not there any more, or not yet.
             Code::OutOfRange => with(ErrorKind::Unavailable, Reason::Refused),
             Code::InvalidArgument => with(ErrorKind::Invalid, Reason::Refused),
-            code => Self::new(
-                ErrorKind::Unavailable,
-                Reason::Unanswered,
-                format!("{member}: {said} ({code})"),
-            ),
+            code => Self::unanswered(format!("{member}: {said} ({code})")),
         }
-    }
-
-    fn denied(member: &str, said: &str, advice: &str) -> Self {
-        Self::new(ErrorKind::Denied, Reason::Refused, format!("{member}: {said}; {advice}"))
     }
 
     /// Certificates that do not fit are no matter of waiting.
     pub(crate) fn of_connection(why: &str, reason: Reason, member: &str) -> Self {
         let why = shown(why);
-        if why.contains("invalid peer certificate") || why.contains("received fatal alert") {
-            let text = format!(
-                "{member}: {why}; look at the certificates (ca, cert and key) and how long they are good"
-            );
-            return Self::new(ErrorKind::Denied, Reason::NotSent, text);
+        let text = format!("{member}: {why}");
+        match TlsTrouble::of(&why) {
+            Some(TlsTrouble::Certificates) => Self::new(ErrorKind::Denied, Reason::NotSent, text)
+                .with_cure(
+                    "look at the certificates (ca, cert and key) and how long they are good",
+                ),
+            Some(TlsTrouble::Plain | TlsTrouble::Closed) => {
+                Self::new(ErrorKind::Unavailable, reason, text)
+                    .with_cure("if it does not speak TLS, write etcd://")
+            }
+            None => Self::new(ErrorKind::Unavailable, reason, text),
         }
-        let is_plain =
-            ["InvalidContentType", "tls handshake eof"].iter().any(|sign| why.contains(sign));
-        let advice = if is_plain { "; if it does not speak TLS, write etcd://" } else { "" };
-        Self::new(ErrorKind::Unavailable, reason, format!("{member}: {why}{advice}"))
     }
 
     /// The same on a connection that never answered anything: a server closes one that does not suit it, and its
     /// word of why may be lost.
-    pub(crate) fn on_first_contact(mut self, member: &str) -> Self {
-        if self.reason == Reason::Closed {
-            self.text += if member.starts_with("https://") {
-                "; it answered nothing on this connection: if it asks for a certificate, look at cert and key and how long they are good"
-            } else {
-                "; it answered nothing on this connection: if it speaks TLS, write etcds://"
-            };
+    pub(crate) fn on_first_contact(self, member: &str) -> Self {
+        if self.reason != Reason::Closed {
+            return self;
         }
-        self
+        self.with_cure(if member.starts_with("https://") {
+            "it answered nothing on this connection: if it asks for a certificate, look at cert and key and how long they are good"
+        } else {
+            "it answered nothing on this connection: if it speaks TLS, write etcds://"
+        })
     }
 
     /// Whether every member would say the same.
@@ -217,25 +226,23 @@ impl Failure {
     }
 
     pub(crate) fn during(self, operation: &'static str) -> Error {
-        Error::new(self.kind, operation, self.text)
+        self.what.during(operation)
     }
 
     /// The same of a request for keys of this election: says what permits it.
-    pub(crate) fn on(mut self, election: &ElectionName) -> Self {
-        if self.reason == Reason::NotPermitted {
-            self.text += &format!(
-                "; grant the user's role readwrite on the election (who only looks on needs read): {}",
+    pub(crate) fn on(self, election: &ElectionName) -> Self {
+        match self.reason {
+            Reason::NotPermitted => self.with_cure(format!(
+                "grant the user's role readwrite on the election (who only looks on needs read): {}",
                 election.grant()
-            );
-        }
-        if self.reason == Reason::TooLarge {
-            self.text += &format!(
-                "; something under {} is larger than an answer may be: look at it with etcdctl get {} --prefix --keys-only, and remove what is no candidate's",
+            )),
+            Reason::TooLarge => self.with_cure(format!(
+                "something under {} is larger than an answer may be: look at it with etcdctl get {} --prefix --keys-only, and remove what is no candidate's",
                 printable(election.prefix()),
                 quoted(election.prefix().as_bytes()).unwrap_or_else(|| "PREFIX".to_owned()),
-            );
+            )),
+            _ => self,
         }
-        self
     }
 }
 
@@ -266,26 +273,13 @@ fn is_too_large(said: &str) -> bool {
 
 /// A request that met no connection has changed nothing.
 fn was_never_sent(status: &Status) -> bool {
-    let mut source = status.source();
-    while let Some(error) = source {
-        if error.is::<ConnectError>() {
-            return true;
-        }
-        source = error.source();
-    }
-    false
+    chain(status.source()).any(|error| error.is::<ConnectError>())
 }
 
 /// What an error says, and what its sources say, once each. The outermost of the transport say nothing.
-fn chain(said: &str, mut source: Option<&(dyn StdError + 'static)>) -> String {
-    let mut texts = vec![said.to_owned()];
-    while let Some(error) = source {
-        let text = error.to_string();
-        if !texts.iter().any(|known| known.contains(&text)) {
-            texts.push(text);
-        }
-        source = error.source();
-    }
+fn told(said: &str, source: Option<&(dyn StdError + 'static)>) -> String {
+    let sources = chain(source).map(ToString::to_string);
+    let mut texts = said_once([said.to_owned()].into_iter().chain(sources));
     if texts.len() > 1 {
         texts.retain(|text| text != "transport error");
     }
@@ -372,7 +366,7 @@ mod tests {
             (Code::Unknown, "etcdserver: something new", Unavailable, Reason::Unanswered),
         ] {
             let failure = failure(code, text);
-            assert_eq!((failure.kind, failure.reason), (kind, reason), "{text}");
+            assert_eq!((failure.kind(), failure.reason), (kind, reason), "{text}");
         }
     }
 
@@ -389,9 +383,12 @@ mod tests {
     #[test]
     fn certificates_are_told_from_outages() {
         let why = "transport error: invalid peer certificate: UnknownIssuer";
-        assert_eq!(Failure::of_connection(why, Reason::NotSent, "h").kind, ErrorKind::Denied);
+        assert_eq!(Failure::of_connection(why, Reason::NotSent, "h").kind(), ErrorKind::Denied);
         let why = "tcp connect error: Connection refused";
-        assert_eq!(Failure::of_connection(why, Reason::NotSent, "h").kind, ErrorKind::Unavailable);
+        assert_eq!(
+            Failure::of_connection(why, Reason::NotSent, "h").kind(),
+            ErrorKind::Unavailable
+        );
     }
 
     /// Something on the way to the store decides nothing about a lock.
@@ -411,7 +408,7 @@ mod tests {
             (Code::InvalidArgument, "bad gateway"),
         ] {
             let failure = failure(code, text);
-            assert_eq!(failure.kind, ErrorKind::Unavailable, "{text}");
+            assert_eq!(failure.kind(), ErrorKind::Unavailable, "{text}");
             assert!(!failure.is_definite(), "{text}: another member may be reached");
         }
     }
@@ -421,7 +418,7 @@ mod tests {
         let hostile =
             format!("etcdserver: no\n2026 INFO leads\u{1b}[2J\u{202e}{}", "x".repeat(9999));
         for code in [Code::PermissionDenied, Code::Unknown, Code::NotFound, Code::Internal] {
-            let text = failure(code, &hostile).text;
+            let text = failure(code, &hostile).what.text;
             assert!(!text.contains(['\n', '\u{1b}', '\u{202e}']), "{text}");
             assert!(text.len() < 1000, "{}", text.len());
         }

@@ -25,22 +25,17 @@
 //!
 //! A build needs `protoc` on the path or in `PROTOC`, for the client library generates its code.
 
-mod connection;
-mod diagnose;
+mod doctor;
 mod election;
 mod failure;
-mod identity;
 mod list;
 mod lock;
-mod members;
 mod options;
 mod pool;
 mod queue;
+mod reader;
 mod shell;
-mod tls;
-mod versions;
 mod watch;
-mod whose;
 
 pub use etcd_client;
 

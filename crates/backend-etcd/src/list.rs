@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 
 use etcd_client::{Client, GetOptions, GetResponse, KeyValue, SortOrder, SortTarget};
-use leasehold_core::{Error, ErrorKind};
+use leasehold_core::Error;
 
 use crate::election::{ElectionName, KUBERNETES_KEYS, LONGEST_KEY, grant, hexadecimal};
 use crate::failure::{Failure, Reason};
-use crate::lock::{EtcdLock, HEDGE};
+use crate::lock::EtcdLock;
 use crate::options::Etcd;
 use crate::pool::revision;
+use crate::reader::HEDGE;
 
 const LIST: &str = "list the locks";
 
@@ -51,17 +52,18 @@ impl Etcd {
             let revision = revision(page.header())?;
             for pair in page.kvs() {
                 if pair.key().starts_with(KUBERNETES_KEYS.as_bytes()) {
-                    return Err(Failure::refused(format!(
-                        "there are keys under {KUBERNETES_KEYS}: this is the store of a Kubernetes cluster; name a prefix below which only elections are"
-                    )));
+                    let text = format!(
+                        "there are keys under {KUBERNETES_KEYS}: this is the store of a Kubernetes cluster"
+                    );
+                    return Err(Failure::refused(text)
+                        .with_cure("name a prefix below which only elections are"));
                 }
                 names.extend(election(pair));
             }
             looked_at += page.kvs().len();
             if names.len() > MOST || looked_at > MOST_KEYS {
-                return Err(Failure::refused(format!(
-                    "there are more than {MOST} elections or {MOST_KEYS} keys: name a longer prefix"
-                )));
+                let text = format!("there are more than {MOST} elections or {MOST_KEYS} keys");
+                return Err(Failure::refused(text).with_cure("name a longer prefix"));
             }
             let next = page.kvs().last().filter(|_| page.more()).and_then(|last| after(last.key()));
             let Some(next) = next else { return Ok(names) };
@@ -123,18 +125,17 @@ impl Keys {
     }
 
     /// What grants an election grants no list.
-    fn explained(&self, mut failure: Failure) -> Error {
-        if failure.reason == Reason::TooLarge {
-            failure.text += "; a key there is larger than an answer may be: name a longer prefix";
+    fn explained(&self, failure: Failure) -> Error {
+        match failure.reason {
+            Reason::TooLarge => failure
+                .with_cure("a key there is larger than an answer may be: name a longer prefix"),
+            Reason::NotPermitted => failure.with_cure(format!(
+                "to list, this user must be allowed to read every key there: {}",
+                grant("read", &self.prefix)
+            )),
+            _ => failure,
         }
-        if failure.reason != Reason::NotPermitted {
-            return failure.during(LIST);
-        }
-        let why = format!(
-            "etcd says: permission denied; to list, this user must be allowed to read every key there: {}",
-            grant("read", &self.prefix)
-        );
-        Error::new(ErrorKind::Denied, LIST, why)
+        .during(LIST)
     }
 }
 

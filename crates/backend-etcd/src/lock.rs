@@ -1,74 +1,52 @@
-//! The backend: reading, and the three writes.
+//! The backend: the writes.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use etcd_client::{
-    Compare, CompareOp, GetOptions, LeaseGrantOptions, PutOptions, SortOrder, SortTarget, Txn,
-    TxnOp, TxnOpResponse, TxnResponse,
+    Compare, CompareOp, GetOptions, LeaseGrantOptions, PutOptions, Txn, TxnOp, TxnOpResponse,
+    TxnResponse,
 };
+use leasehold_backend::TokenFloor;
 use leasehold_core::{
     BoxStream, Capabilities, Change, Error, ErrorKind, Holder, Intent, LeaseClock, LockBackend,
-    MAX_TOKEN, Observed, Outcome, Push, Record, TimingSettings, Token, Version,
+    Observed, Outcome, Push, Record, TimingSettings, Token, Version,
 };
 
 use crate::election::{ElectionName, lease_id};
 use crate::failure::{Failure, Reason};
-use crate::pool::{Pool, revision};
-use crate::queue::{Entry, LARGEST, Queue, number};
+use crate::pool::{KeptAlive, Pool, revision};
+use crate::queue::{Entry, LARGEST, Queue};
+use crate::reader::{HEDGE, Reader};
 use crate::watch;
-use crate::whose::KeptAlive;
 
-const OPEN: &str = "open the lock";
 const READ: &str = "read the lock";
 const MAY_TAKE: &str = "see whether this user may take the lock";
-
-/// When a read that one member does not answer is sent to another.
-pub(crate) const HEDGE: Duration = Duration::from_millis(200);
 
 /// A lock in etcd: an election of this name.
 #[derive(Debug)]
 pub struct EtcdLock {
     name: String,
-    keys: Keys,
-}
-
-/// What reading needs; a watch has its own.
-#[derive(Clone)]
-pub(crate) struct Keys {
-    pub(crate) election: ElectionName,
-    pub(crate) pool: Arc<Pool>,
-    pub(crate) token_floor: Option<Token>,
-}
-
-impl fmt::Debug for Keys {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Keys").field("election", &self.election).field("pool", &self.pool).finish()
-    }
+    reader: Reader,
 }
 
 impl EtcdLock {
     pub(crate) fn new(name: String, election: ElectionName, pool: Arc<Pool>) -> Self {
-        Self { name, keys: Keys { election, pool, token_floor: None } }
+        Self { name, reader: Reader { election, pool, token_floor: None } }
     }
 
-    pub(crate) fn keys(&self) -> &Keys {
-        &self.keys
+    pub(crate) fn reader(&self) -> &Reader {
+        &self.reader
     }
 
     /// Tokens up to this may have been used, whatever the store says: after it was restored. Nobody contends before
     /// its revision has reached this.
     ///
     /// # Errors
-    /// `Invalid`: above 2^63 - 1.
+    /// `Invalid`: above 2^63 - 2.
     pub fn token_floor(mut self, floor: Token) -> Result<Self, Error> {
-        if floor >= MAX_TOKEN {
-            let why = format!("token floor {floor} leaves no token above it: at most 2^63 - 1");
-            return Err(Error::new(ErrorKind::Invalid, OPEN, why));
-        }
-        self.keys.token_floor = Some(floor);
+        self.reader.token_floor = Some(TokenFloor::new(floor)?);
         Ok(self)
     }
 }
@@ -94,7 +72,7 @@ impl LockBackend for EtcdLock {
     }
 
     async fn read(&self) -> Result<Observed, Error> {
-        self.keys.read().await.map_err(|failure| failure.on(&self.keys.election).during(READ))
+        self.reader.read().await.map_err(|failure| failure.on(&self.reader.election).during(READ))
     }
 
     async fn write(&self, expected: &Version, change: &Change) -> Result<Outcome, Error> {
@@ -105,76 +83,25 @@ impl LockBackend for EtcdLock {
                 let why = "etcd has no record without holder: absent is free";
                 return Err(Error::new(ErrorKind::Invalid, operation, why));
             }
-            Intent::Take => self.keys.take(expected, record).await,
-            Intent::Renew => self.keys.renew(expected, record).await,
-            Intent::Release => self.keys.release(expected, record).await,
-            Intent::Revoke => self.keys.revoke(expected, record).await,
+            Intent::Take => self.take(expected, record).await,
+            Intent::Renew => self.renew(expected, record).await,
+            Intent::Release => self.release(expected, record).await,
+            Intent::Revoke => self.revoke(expected, record).await,
         };
-        written.map_err(|failure| failure.on(&self.keys.election).during(operation))
+        written.map_err(|failure| failure.on(&self.reader.election).during(operation))
     }
 
     async fn may_take(&self, _: &Holder) -> Result<(), Error> {
-        self.keys
-            .may_take()
-            .await
-            .map_err(|failure| failure.on(&self.keys.election).during(MAY_TAKE))
+        let asked = self.ask_whether_to_take().await;
+        asked.map_err(|failure| failure.on(&self.reader.election).during(MAY_TAKE))
     }
 
     fn watch(&self, after: &Observed) -> BoxStream<'static, Result<Observed, Error>> {
-        watch::watch(self.keys.clone(), after)
+        watch::watch(self.reader.clone(), after)
     }
 }
 
-impl Keys {
-    /// A linearizable read of the oldest candidate: never from one member's memory.
-    pub(crate) async fn read(&self) -> Result<Observed, Failure> {
-        let queue = self.queue(0).await?;
-        self.at_least_floor(queue.revision)?;
-        Ok(self.observed(queue))
-    }
-
-    /// The oldest candidate at a revision of the past, or now.
-    pub(crate) async fn queue(&self, at: i64) -> Result<Queue, Failure> {
-        match self.oldest(at, true).await {
-            // That there is one counts, and not what it says.
-            Err(failure) if failure.reason == Reason::TooLarge => self.oldest(at, false).await,
-            read => read,
-        }
-    }
-
-    async fn oldest(&self, at: i64, with_value: bool) -> Result<Queue, Failure> {
-        let prefix = self.election.prefix();
-        let options = GetOptions::new().with_prefix().with_limit(1).with_revision(at);
-        let options = options.with_sort(SortTarget::Create, SortOrder::Ascend);
-        let options = if with_value { options } else { options.with_keys_only() };
-        let request = |client: etcd_client::Client| {
-            let options = options.clone();
-            async move { client.kv_client().get(prefix, Some(options)).await }
-        };
-        let response = self.pool.hedged(HEDGE, request).await?;
-        let now = revision(response.header())?;
-        let of = if at > 0 { at } else { now };
-        Queue::read(&self.election, of, &response, with_value)
-    }
-
-    pub(crate) fn observed(&self, queue: Queue) -> Observed {
-        queue.observed(&self.election, self.token_floor)
-    }
-
-    /// A restored store may mint tokens again that were used before.
-    fn at_least_floor(&self, revision: i64) -> Result<(), Failure> {
-        match self.token_floor {
-            Some(floor) if number(revision) < floor => Err(Failure::new(
-                ErrorKind::Rewound,
-                Reason::Refused,
-                format!(
-                    "the cluster is at revision {revision} and tokens up to {floor} may have been used: restore it with etcdutl snapshot restore --bump-revision, or write until it is there"
-                ),
-            )),
-            _ => Ok(()),
-        }
-    }
-
+impl EtcdLock {
     /// Grants a lease of its own to this term, and puts the key if the election is empty. Both come after the moment
     /// that the term counts from.
     async fn take(&self, expected: &Version, record: &Record) -> Result<Outcome, Failure> {
@@ -196,7 +123,7 @@ impl Keys {
             self.give_back(lease).await;
             return Ok(Outcome::Conflict);
         }
-        let key = self.election.key(lease);
+        let key = self.reader.election.key(lease);
         let put = PutOptions::new().with_lease(lease);
         let txn = Txn::new()
             .when([self.empty()])
@@ -206,7 +133,7 @@ impl Keys {
             let txn = txn.clone();
             async move { client.kv_client().txn(txn).await }
         };
-        let response = match self.pool.once(request).await {
+        let response = match self.reader.pool.once(request).await {
             // The lease is gone, so this Take is not and cannot be applied.
             Err(failure) if failure.reason == Reason::NoLease => return Ok(Outcome::Conflict),
             response => response?,
@@ -215,7 +142,7 @@ impl Keys {
         if response.succeeded() {
             let (key, value) = (key.into_bytes(), Some(value));
             let entry = Entry { key, created: revision, modified: revision, lease, value };
-            return Ok(Outcome::Written(self.observed(Queue::led_by(revision, entry, 0))));
+            return Ok(Outcome::Written(self.reader.observed(Queue::led_by(revision, entry, 0))));
         }
         if counted(&response).is_none_or(|ours| ours == 0) {
             self.give_back(lease).await;
@@ -231,7 +158,7 @@ impl Keys {
         let delay = hedge(record.lease_duration);
         let lease = first.lease;
         // A stream for every keep-alive: an answer says not which one it is for.
-        let keep_alive = self.pool.hedged(delay, |client: etcd_client::Client| async move {
+        let keep_alive = self.reader.pool.hedged(delay, |client: etcd_client::Client| async move {
             client.lease_client().keep_alive(lease).await.map(|_stream| KeptAlive)
         });
         let confirm = self.confirm(first, delay);
@@ -245,7 +172,7 @@ impl Keys {
         }
         Ok(match confirmed {
             Some(queue) if queue.revision >= seen.revision => {
-                Outcome::Written(self.observed(queue))
+                Outcome::Written(self.reader.observed(queue))
             }
             Some(_) | None => Outcome::Conflict,
         })
@@ -253,7 +180,7 @@ impl Keys {
 
     /// The candidates, if this key is as it was and the oldest. No key is read for it.
     async fn confirm(&self, first: &Entry, delay: Duration) -> Result<Option<Queue>, Failure> {
-        let (key, prefix) = (first.key.as_slice(), self.election.prefix());
+        let (key, prefix) = (first.key.as_slice(), self.reader.election.prefix());
         let count = GetOptions::new().with_prefix().with_count_only();
         let txn = Txn::new()
             .when([
@@ -268,7 +195,7 @@ impl Keys {
             let txn = txn.clone();
             async move { client.kv_client().txn(txn).await }
         };
-        let response = self.pool.hedged(delay, request).await?;
+        let response = self.reader.pool.hedged(delay, request).await?;
         let revision = revision(response.header())?;
         let confirmed = counted(&response).filter(|_| response.succeeded());
         let queue = |all: u64| Queue::led_by(revision, first.clone(), all.saturating_sub(1));
@@ -277,8 +204,8 @@ impl Keys {
 
     /// Asks for a write that never comes true: rights are checked for all that a transaction might do, before it does
     /// any of it. It needs what a Take needs: to read the keys of the election, and to write one.
-    async fn may_take(&self) -> Result<(), Failure> {
-        let key = self.election.key(1);
+    async fn ask_whether_to_take(&self) -> Result<(), Failure> {
+        let key = self.reader.election.key(1);
         let never = Compare::create_revision(key.as_str(), CompareOp::Less, 0);
         let txn = Txn::new().when([self.empty(), never]).and_then([TxnOp::put(
             key.as_str(),
@@ -289,7 +216,7 @@ impl Keys {
             let txn = txn.clone();
             async move { client.kv_client().txn(txn).await }
         };
-        self.pool.hedged(HEDGE, request).await.map(drop)
+        self.reader.pool.hedged(HEDGE, request).await.map(drop)
     }
 
     /// Ends the lease of a term, and with it the key. The lease is that term's alone, so nothing else can be hit,
@@ -313,6 +240,7 @@ impl Keys {
         record: &Record,
     ) -> Result<Outcome, Failure> {
         let revoked = self
+            .reader
             .pool
             .hedged(hedge(record.lease_duration), |client: etcd_client::Client| async move {
                 client.lease_client().revoke(lease).await
@@ -325,7 +253,7 @@ impl Keys {
             }
             Err(failure) => return Err(failure),
         };
-        Ok(Outcome::Written(self.observed(Queue::empty(revision))))
+        Ok(Outcome::Written(self.reader.observed(Queue::empty(revision))))
     }
 
     pub(crate) async fn grant(&self, lease: i64, seconds: i64) -> Result<Granted, Failure> {
@@ -333,7 +261,7 @@ impl Keys {
             let id = LeaseGrantOptions::new().with_id(lease);
             client.lease_client().grant(seconds, Some(id)).await
         };
-        match self.pool.once(request).await {
+        match self.reader.pool.once(request).await {
             Ok(response) => {
                 let revision = revision(response.header())?;
                 Ok(Granted { seconds: response.ttl(), revision })
@@ -343,7 +271,7 @@ impl Keys {
                 let request = |client: etcd_client::Client| async move {
                     client.lease_client().time_to_live(lease, None).await
                 };
-                let response = self.pool.hedged(HEDGE, request).await?;
+                let response = self.reader.pool.hedged(HEDGE, request).await?;
                 let revision = revision(response.header())?;
                 Ok(Granted { seconds: response.granted_ttl(), revision })
             }
@@ -355,12 +283,12 @@ impl Keys {
     pub(crate) async fn give_back(&self, lease: i64) {
         let request =
             |client: etcd_client::Client| async move { client.lease_client().revoke(lease).await };
-        let _ = self.pool.once(request).await;
+        let _ = self.reader.pool.once(request).await;
     }
 
     /// True only if nobody contends.
     fn empty(&self) -> Compare {
-        Compare::create_revision(self.election.prefix(), CompareOp::Equal, 0).with_prefix()
+        Compare::create_revision(self.reader.election.prefix(), CompareOp::Equal, 0).with_prefix()
     }
 }
 

@@ -6,13 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use etcd_client::{Certificate, Client, ConnectOptions, Identity, TlsOptions};
+use leasehold_backend::tls::TlsMaterial;
 use leasehold_core::{Error, ErrorKind, printable};
 
-use crate::connection::{Login, Password};
 use crate::election::ElectionName;
 use crate::lock::EtcdLock;
-use crate::pool::{How, Pool};
-use crate::tls::Tls;
+use crate::pool::{How, Login, Pool};
 
 const OPEN: &str = "open the lock";
 
@@ -39,8 +38,8 @@ pub struct Etcd {
 #[must_use]
 pub struct EtcdOptions {
     endpoints: Vec<String>,
-    login: Option<(String, Password)>,
-    tls: Option<Tls>,
+    login: Option<leasehold_backend::Login>,
+    tls: Option<TlsMaterial>,
 }
 
 /// Endpoints were not looked at yet: one may hold a login by mistake.
@@ -90,18 +89,22 @@ impl Etcd {
 impl EtcdOptions {
     /// Log in as this user. Without it, a client certificate names the user, or nobody does.
     pub fn user(self, name: impl Into<String>, password: impl Into<String>) -> Self {
-        let password = password.into();
-        self.user_with(name, move || Ok(password.clone()))
+        self.login(leasehold_backend::Login::new(name, password))
     }
 
     /// The same, with a password that is asked for at every login, since it may change meanwhile. An error is a text
-    /// without it.
+    /// without it. It is asked on a thread of its own, and may block.
     pub fn user_with(
-        mut self,
+        self,
         name: impl Into<String>,
         password: impl Fn() -> Result<String, String> + Send + Sync + 'static,
     ) -> Self {
-        self.login = Some((name.into(), Arc::new(password)));
+        self.login(leasehold_backend::Login::asking(name, password))
+    }
+
+    /// The same, from wherever a lock URL says that the password is.
+    pub fn login(mut self, login: leasehold_backend::Login) -> Self {
+        self.login = Some(login);
         self
     }
 
@@ -113,13 +116,19 @@ impl EtcdOptions {
 
     /// Speak TLS, and trust only what these certificates (PEM) signed.
     pub fn ca(mut self, pem: impl Into<Vec<u8>>) -> Self {
-        self.tls.get_or_insert_default().ca = Some(pem.into());
+        self.tls.get_or_insert_default().set_ca(pem);
         self
     }
 
     /// Speak TLS, and show this certificate (PEM) with this key (PEM).
     pub fn identity(mut self, certificate: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
-        self.tls.get_or_insert_default().identity = Some((certificate.into(), key.into()));
+        self.tls.get_or_insert_default().set_identity(certificate, key);
+        self
+    }
+
+    /// Speak TLS with these certificates.
+    pub fn tls_with(mut self, material: TlsMaterial) -> Self {
+        self.tls = Some(material);
         self
     }
 
@@ -129,10 +138,11 @@ impl EtcdOptions {
     /// `Invalid`: there is no endpoint, or one is not `host:port`; or the certificates or the key cannot be used.
     pub fn build(self) -> Result<Etcd, Error> {
         if let Some(tls) = &self.tls {
-            tls.check().map_err(invalid)?;
+            tls.check().map_err(|failure| failure.during(OPEN))?;
         }
         if self.endpoints.is_empty() {
-            return Err(invalid("no endpoint was given; write etcd://host:2379/name"));
+            let error = invalid("no endpoint was given");
+            return Err(error.with_cure("write etcd://host:2379/name"));
         }
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         let mut urls = Vec::new();
@@ -142,16 +152,14 @@ impl EtcdOptions {
         }
         let word = if self.tls.is_some() { "etcds" } else { "etcd" };
         let name = format!("{word}://{}", self.endpoints.join(","));
-        let (tls, given) = (self.tls.clone(), self.tls);
-        let login = self.login.map(|(user, password)| Login::new(user, password));
-        let how =
-            How { options: Arc::new(move || Ok(connect_options(given.as_ref()))), login, tls };
+        let options = connect_options(self.tls.as_ref());
+        let how = How { options, login: self.login.map(Login::new), tls: self.tls };
         Ok(Etcd { pool: Arc::new(Pool::new(urls, &how, DEADLINE)), name: name.into() })
     }
 }
 
 /// Without a login.
-fn connect_options(tls: Option<&Tls>) -> ConnectOptions {
+fn connect_options(tls: Option<&TlsMaterial>) -> ConnectOptions {
     let how = ConnectOptions::new()
         .with_keep_alive(PING.0, PING.1)
         .with_keep_alive_while_idle(false)
@@ -160,11 +168,11 @@ fn connect_options(tls: Option<&Tls>) -> ConnectOptions {
         .with_require_leader(true);
     let Some(tls) = tls else { return how };
     let options = TlsOptions::new().timeout(CONNECT);
-    let mut options = match &tls.ca {
+    let mut options = match tls.ca() {
         Some(pem) => options.ca_certificate(Certificate::from_pem(pem)),
         None => options.with_native_roots(),
     };
-    if let Some((certificate, key)) = &tls.identity {
+    if let Some((certificate, key)) = tls.identity() {
         options = options.identity(Identity::from_pem(certificate, key));
     }
     how.with_tls(options)
@@ -172,9 +180,9 @@ fn connect_options(tls: Option<&Tls>) -> ConnectOptions {
 
 /// Nothing of it is repeated: it may be a login whose '@' was written as %40, or was forgotten.
 fn no_endpoint(number: usize, why: &str) -> Error {
-    invalid(format!(
-        "endpoint {number} is not a valid endpoint: {why}; write host:port, such as 10.0.0.1:2379 or [::1]:2379, and a login before the first host, with a plain '@' after it"
-    ))
+    invalid(format!("endpoint {number} is not a valid endpoint: {why}")).with_cure(
+        "write host:port, such as 10.0.0.1:2379 or [::1]:2379, and a login before the first host, with a plain '@' after it",
+    )
 }
 
 fn check(endpoint: &str) -> Result<(), &'static str> {

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use etcd_client::{GetResponse, KeyValue};
 use leasehold_core::{
-    Contents, ErrorKind, Expiry, Holder, Nonce, Observed, Record, Token, Version, Wall, printable,
+    Contents, Expiry, Holder, Nonce, Observed, Record, Token, Version, Wall, printable,
 };
 use serde_json::{Map, Value};
 
 use crate::election::{ElectionName, hexadecimal, lease_id};
-use crate::failure::{Failure, Reason};
+use crate::failure::Failure;
 use crate::shell::quoted;
 
 /// What Go's sessions and `etcdctl elect` take as lease duration unless told otherwise. For people: the store alone
@@ -152,7 +152,7 @@ impl Entry {
                 "an answer that no etcd gives: a key created at {created} and changed at {modified}, at revision {revision}, for the keys under {}",
                 printable(election.prefix())
             );
-            return Err(Failure::new(ErrorKind::Unavailable, Reason::Unanswered, text));
+            return Err(Failure::unanswered(text));
         }
         let value = Some(value[..value.len().min(LARGEST + 1)].to_vec());
         Ok(Self { key: key.to_vec(), created, modified, lease, value })
@@ -371,7 +371,11 @@ mod tests {
             (b"", 5, 6, 9),
         ] {
             let entry = Entry::of(&name(), &change(key, created, modified, 1), revision);
-            assert_eq!(entry.unwrap_err().kind, ErrorKind::Unavailable, "{created} {modified}");
+            assert_eq!(
+                entry.unwrap_err().kind(),
+                leasehold_core::ErrorKind::Unavailable,
+                "{created} {modified}"
+            );
         }
     }
 

@@ -1,106 +1,98 @@
 //! The stream of changes: every state of the election after the one given.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use etcd_client::{WatchOptions, WatchResponse, WatchStream};
-use futures_util::stream::unfold;
-use leasehold_core::{BoxStream, Error, ErrorKind, Observed, Version};
-use tokio::time::timeout;
+use leasehold_backend::watching::{Told, Watching, begun, states};
+use leasehold_core::{BoxStream, Error, ErrorKind, Observed};
 
 use crate::failure::{Failure, Reason};
-use crate::lock::Keys;
 use crate::pool::Place;
 use crate::queue::{Moved, Pair, Queue};
+use crate::reader::Reader;
 
 const OPERATION: &str = "watch the lock";
 
-/// How long the server may take to begin.
-const BEGIN: Duration = Duration::from_secs(5);
-
 /// Yields the states after `after`; ends with the first error.
-pub(crate) fn watch(keys: Keys, after: &Observed) -> BoxStream<'static, Result<Observed, Error>> {
+pub(crate) fn watch(
+    reader: Reader,
+    after: &Observed,
+) -> BoxStream<'static, Result<Observed, Error>> {
     let seen = after.version.cargo::<Queue>().cloned();
-    let stage = Stage::New { keys, seen, yielded: after.version.clone() };
-    Box::pin(unfold(Some(stage), |stage| async {
-        let stage = stage?;
-        let election = stage.keys().election.clone();
-        let next = match stage {
-            Stage::New { keys, seen, yielded } => Watch::from(keys, seen, yielded).await,
-            Stage::Running(watch) => Ok(watch),
-        };
-        let next = match next {
-            Ok(watch) => watch.next().await,
-            Err(failure) => Err(failure),
-        };
-        Some(match next {
-            Ok((seen, watch)) => (Ok(seen), Some(Stage::Running(watch))),
-            Err(failure) => (Err(failure.on(&election).during(OPERATION)), None),
-        })
-    }))
+    states(Stage::New { reader, seen, told: Told::of(after) })
 }
 
 enum Stage {
-    New { keys: Keys, seen: Option<Queue>, yielded: Version },
+    New { reader: Reader, seen: Option<Queue>, told: Told },
     Running(Watch),
 }
 
-impl Stage {
-    fn keys(&self) -> &Keys {
-        match self {
-            Self::New { keys, .. } => keys,
-            Self::Running(watch) => &watch.keys,
+impl Watching for Stage {
+    async fn next(self) -> Result<Option<(Observed, Self)>, Error> {
+        let reader = match &self {
+            Self::New { reader, .. } | Self::Running(Watch { reader, .. }) => reader,
+        };
+        let election = reader.election.clone();
+        let next = async {
+            let watch = match self {
+                Self::New { reader, seen, told } => Watch::from(reader, seen, told).await?,
+                Self::Running(watch) => watch,
+            };
+            watch.next().await
+        };
+        match next.await {
+            Ok((seen, watch)) => Ok(Some((seen, Self::Running(watch)))),
+            Err(failure) => Err(failure.on(&election).during(OPERATION)),
         }
     }
 }
 
 struct Watch {
-    keys: Keys,
+    reader: Reader,
     stream: WatchStream,
     place: Place,
     /// The candidates after the last event.
     queue: Queue,
     /// States that nobody was told of yet.
     news: VecDeque<Observed>,
-    yielded: Version,
+    told: Told,
 }
 
 impl Watch {
-    async fn from(keys: Keys, seen: Option<Queue>, yielded: Version) -> Result<Self, Failure> {
+    async fn from(reader: Reader, seen: Option<Queue>, told: Told) -> Result<Self, Failure> {
         match seen {
-            Some(queue) => Self::after(keys, queue, yielded).await,
-            None => Self::listed(keys, yielded).await,
+            Some(queue) => Self::after(reader, queue, told).await,
+            None => Self::listed(reader, told).await,
         }
     }
 
     /// Reads what is there and goes on from it.
-    async fn listed(keys: Keys, yielded: Version) -> Result<Self, Failure> {
-        let seen = keys.read().await?;
+    async fn listed(reader: Reader, told: Told) -> Result<Self, Failure> {
+        let seen = reader.read().await?;
         let queue = seen.version.cargo::<Queue>().cloned().unwrap_or_default();
-        let mut watch = Self::after(keys, queue, yielded).await?;
+        let mut watch = Self::after(reader, queue, told).await?;
         watch.tell(seen);
         Ok(watch)
     }
 
-    async fn after(keys: Keys, queue: Queue, yielded: Version) -> Result<Self, Failure> {
-        let mut lent = keys.pool.lend().await?;
+    async fn after(reader: Reader, queue: Queue, told: Told) -> Result<Self, Failure> {
+        let mut lent = reader.pool.lend().await?;
         // From the next revision: a watch from the present one is served in arrears, every 100 ms.
         let next = queue.revision.saturating_add(1);
         // What others put under the prefix may be large: it comes in pieces.
         let options = WatchOptions::new().with_prefix().with_start_revision(next).with_fragment();
-        let prefix = keys.election.prefix();
-        let begun = timeout(BEGIN, lent.client.watch(prefix, Some(options))).await;
-        let stream = match begun {
+        let prefix = reader.election.prefix();
+        let beginning = begun(lent.client.watch(prefix, Some(options))).await;
+        let stream = match beginning {
             Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Err(keys.pool.failed(lent.place, &error)),
-            Err(_elapsed) => {
-                keys.pool.close(lent.place);
-                let text = format!("no watch began within {BEGIN:?}");
-                return Err(Failure::new(ErrorKind::Unavailable, Reason::Unanswered, text));
+            Ok(Err(error)) => return Err(reader.pool.failed(lent.place, &error)),
+            Err(late) => {
+                reader.pool.close(lent.place);
+                return Err(Failure::unanswered(late.text));
             }
         };
         let place = lent.place;
-        Ok(Self { keys, stream, place, queue, news: VecDeque::new(), yielded })
+        Ok(Self { reader, stream, place, queue, news: VecDeque::new(), told })
     }
 
     async fn next(mut self) -> Result<(Observed, Self), Failure> {
@@ -111,18 +103,18 @@ impl Watch {
             let message = match self.stream.message().await {
                 Ok(Some(message)) => message,
                 Ok(None) => {
-                    self.keys.pool.close(self.place);
+                    self.reader.pool.close(self.place);
                     return Err(ended("the server ended it"));
                 }
-                Err(error) => return Err(self.keys.pool.failed(self.place, &error)),
+                Err(error) => return Err(self.reader.pool.failed(self.place, &error)),
             };
-            self.keys.pool.heard(self.place, message.header()).await?;
+            self.reader.pool.heard(self.place, message.header()).await?;
             if message.compact_revision() > 0 {
                 // What came in between is forgotten by the store.
-                self = Self::listed(self.keys, self.yielded).await?;
+                self = Self::listed(self.reader, self.told).await?;
             } else if message.canceled() {
                 // A login that ran out is not renewed on a connection that is used for a stream alone.
-                self.keys.pool.close(self.place);
+                self.reader.pool.close(self.place);
                 return Err(canceled(&message));
             } else {
                 self.take_in(&message).await?;
@@ -138,7 +130,7 @@ impl Watch {
             let seen_at = self.queue.revision;
             let mut moved = Moved::Known;
             for change in of_one_revision.iter().filter(|new| new.modified > seen_at) {
-                if self.queue.apply(&self.keys.election, change)? == Moved::Unknown {
+                if self.queue.apply(&self.reader.election, change)? == Moved::Unknown {
                     moved = Moved::Unknown;
                 }
             }
@@ -147,7 +139,7 @@ impl Watch {
             if moved == Moved::Unknown {
                 self.queue = self.next_in_line().await?;
             }
-            let seen = self.keys.observed(self.queue.clone());
+            let seen = self.reader.observed(self.queue.clone());
             self.tell(seen);
         }
         Ok(())
@@ -155,17 +147,14 @@ impl Watch {
 
     /// Who leads after the one before is gone, as of that revision if the store still knows it.
     async fn next_in_line(&self) -> Result<Queue, Failure> {
-        match self.keys.queue(self.queue.revision).await {
-            Err(failure) if failure.kind == ErrorKind::Unavailable => self.keys.queue(0).await,
+        match self.reader.queue(self.queue.revision).await {
+            Err(failure) if failure.kind() == ErrorKind::Unavailable => self.reader.queue(0).await,
             read => read,
         }
     }
 
     fn tell(&mut self, seen: Observed) {
-        if seen.version != self.yielded {
-            self.yielded = seen.version.clone();
-            self.news.push_back(seen);
-        }
+        self.news.extend(self.told.news(seen));
     }
 }
 
@@ -179,5 +168,5 @@ fn canceled(message: &WatchResponse) -> Failure {
 }
 
 fn ended(why: &str) -> Failure {
-    Failure::new(ErrorKind::Unavailable, Reason::Unanswered, why)
+    Failure::unanswered(why)
 }

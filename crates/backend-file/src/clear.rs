@@ -5,20 +5,31 @@ use std::path::Path;
 
 use rustix::io::Errno;
 
+use leasehold_backend::doctor::is_scratch_name;
+
 use crate::disk::{Directory, Disk};
 use crate::form;
 use crate::place::Place;
 
-/// Removes the files of exactly this lock: its own if this crate wrote it, and those next to it whose names are this
-/// lock's. The number of files. For a lock that its maker alone knows: **whoever holds it would go on for up to a
-/// lease, next to the next holder.**
+/// Removes the files of a scratch lock, and of exactly this one, for the tool that made it. The
+/// number of files.
 ///
 /// # Errors
-/// The path cannot be a lock's, the directory cannot be read, or a file not be removed.
+/// The name is not that of a scratch lock (a lock that anybody uses is never removed: its holder
+/// would lead on next to the next one), the path cannot be a lock's, the directory cannot be read,
+/// or a file cannot be removed.
 #[doc(hidden)]
 pub fn remove_scratch(path: impl AsRef<Path>) -> io::Result<usize> {
-    let place = Place::parse(path.as_ref())
-        .map_err(|why| io::Error::new(io::ErrorKind::InvalidInput, why))?;
+    let refused = |why| io::Error::new(io::ErrorKind::InvalidInput, why);
+    let place = Place::parse(path.as_ref()).map_err(refused)?;
+    if !is_scratch_name(&place.name.to_string_lossy()) {
+        return Err(refused("its name is not that of a scratch lock".to_owned()));
+    }
+    remove(&place)
+}
+
+/// The lock's own file if this crate wrote it, and the files next to it whose names are this lock's.
+fn remove(place: &Place) -> io::Result<usize> {
     let directory = match Directory::open(&place.directory) {
         Ok(directory) => directory,
         Err(Errno::NOENT) => return Ok(0),
@@ -53,6 +64,21 @@ mod tests {
     use crate::place::State;
     use crate::store::Store;
 
+    fn removed(path: &Path) -> usize {
+        remove(&Place::parse(path).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_lock_that_anybody_uses_is_never_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["jobs", "bench-1", "jobs.bench-0123456789abcde"] {
+            let path = dir.path().join(name);
+            fs::write(&path, "").unwrap();
+            assert!(remove_scratch(&path).is_err(), "{name}");
+            assert!(path.exists());
+        }
+    }
+
     fn names(path: &Path) -> Vec<String> {
         let entries = fs::read_dir(path).unwrap();
         let mut names: Vec<String> =
@@ -77,7 +103,7 @@ mod tests {
             fs::write(dir.path().join(name), "").unwrap();
         }
         let before = names(dir.path());
-        assert_eq!(remove_scratch(dir.path().join("jobs")).unwrap(), 4);
+        assert_eq!(removed(&dir.path().join("jobs")), 4);
         let after = names(dir.path());
         assert_eq!(after.len(), before.len() - 4, "{after:?}");
         assert!(others.iter().chain(&foreign).all(|name| after.contains(&(*name).to_owned())));
@@ -86,7 +112,7 @@ mod tests {
             let count = after.iter().filter(|file| place.role(file.as_ref()).is_some()).count();
             assert_eq!(count, 3, "{name}: {after:?}");
         }
-        assert_eq!(remove_scratch(dir.path().join("jobs")).unwrap(), 0);
+        assert_eq!(removed(&dir.path().join("jobs")), 0);
     }
 
     #[test]
@@ -102,10 +128,10 @@ mod tests {
         fs::create_dir(dir.path().join(baton)).unwrap();
         let before = names(dir.path());
         for name in ["notes", "dir", "link", "none"] {
-            assert_eq!(remove_scratch(path(name)).unwrap(), 0, "{name}");
+            assert_eq!(removed(&path(name)), 0, "{name}");
         }
         assert_eq!(names(dir.path()), before);
-        assert_eq!(remove_scratch("/no/such/directory/x").unwrap(), 0);
+        assert_eq!(removed(Path::new("/no/such/directory/x")), 0);
         assert!(remove_scratch("").is_err() && remove_scratch("/").is_err());
     }
 }

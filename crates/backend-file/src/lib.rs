@@ -68,8 +68,8 @@ mod alive;
 mod clear;
 #[cfg(test)]
 mod crash;
-mod diagnose;
 mod disk;
+mod doctor;
 mod failure;
 mod form;
 mod fs_kind;
@@ -77,6 +77,7 @@ mod liveness;
 mod lock;
 mod place;
 mod private;
+mod reader;
 mod rights;
 mod store;
 mod watch;

@@ -14,14 +14,14 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use leasehold_backend::{Failure, random};
 use leasehold_core::{Clock, ErrorKind, Incarnation, Time};
 use rustix::io::Errno;
 
 use crate::alive;
 use crate::disk::{self, Directory, Disk};
-use crate::failure::Failure;
+use crate::failure;
 use crate::place::Place;
-use crate::store::random;
 
 /// How many files are tried before a term begins: somebody may lock a new one faster than its maker.
 const TRIES: u32 = 16;
@@ -79,7 +79,7 @@ impl Liveness {
         loop {
             let scratch = self.place.scratch(random()?);
             let failed =
-                |step, errno| Failure::io(step, &self.place.directory.join(&scratch), errno);
+                |step, errno| failure::io(step, &self.place.directory.join(&scratch), errno);
             let file =
                 disk.create(&scratch, alive::MODE).map_err(|errno| failed("create", errno))?;
             let made = alive::lock(&file).map_err(|errno| ("lock", errno)).and_then(|()| {

@@ -8,23 +8,24 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use leasehold_backend::{Failure, TokenFloor};
 use leasehold_core::{
     BootClock, BoxStream, Capabilities, Change, Clock, Contents, Error, ErrorKind, Expiry, Holder,
-    Incarnation, Intent, LeaseClock, LockBackend, MAX_TOKEN, Observed, Outcome, Push, Record,
+    Incarnation, Intent, LeaseClock, LockBackend, MAX_TOKEN, Observed, Outcome, Push,
     TimingSettings, Token, Version,
 };
 use rustix::io::Errno;
 
-use crate::alive;
 use crate::disk::Directory;
-use crate::failure::{Failure, shown};
+use crate::failure::{self, shown};
 use crate::fs_kind;
 use crate::liveness::{Liveness, Ticket};
 use crate::place::{Place, State};
 use crate::private;
+use crate::reader::{Reader, incarnation_of, observe, open, unreadable, version};
 use crate::rights;
 use crate::store::{Seen, Store, Wrote};
-use crate::watch::{self, Reader};
+use crate::watch;
 use crate::workers::Gate;
 
 const OPEN: &str = "open the lock";
@@ -129,22 +130,18 @@ impl FileLockOptions {
     /// Those of [`FileLock::open`], and `Invalid` for a token floor above [`MAX_TOKEN`].
     pub fn open(self, path: impl AsRef<Path>) -> Result<FileLock, Error> {
         let invalid = |text: String| Error::new(ErrorKind::Invalid, OPEN, text);
-        if let Some(floor) = self.token_floor.filter(|floor| *floor >= MAX_TOKEN) {
-            return Err(invalid(format!(
-                "token floor {floor} leaves no token above it: at most 2^63 - 1"
-            )));
-        }
+        let token_floor = self.token_floor.map(TokenFloor::new).transpose()?;
         let place = Place::parse(path.as_ref()).map_err(invalid)?;
         let directory = Directory::open(&place.directory).map_err(|errno| match errno {
             Errno::NOENT => invalid(format!(
                 "the directory {} does not exist: create it first",
                 shown(&place.directory)
             )),
-            errno => Failure::io("open", &place.directory, errno).during(OPEN),
+            errno => failure::io("open", &place.directory, errno).during(OPEN),
         })?;
         let magic = directory.magic();
         let magic =
-            magic.map_err(|errno| Failure::io("look at", &place.directory, errno).during(OPEN))?;
+            magic.map_err(|errno| failure::io("look at", &place.directory, errno).during(OPEN))?;
         fs_kind::judge(magic).map_err(|kind| {
             invalid(format!(
                 "{} is on a file system {kind}, which is not known to keep a lock: it must be local \
@@ -155,12 +152,12 @@ impl FileLockOptions {
         })?;
         let device = directory.device();
         let device =
-            device.map_err(|errno| Failure::io("look at", &place.directory, errno).during(OPEN))?;
+            device.map_err(|errno| failure::io("look at", &place.directory, errno).during(OPEN))?;
         observe(&place, None).map_err(|failure| failure.during(OPEN))?;
         let reader = Reader {
             place: place.clone(),
             clock: self.clock.clone(),
-            least_floor: self.token_floor,
+            token_floor,
             gate: Gate::of(device),
         };
         Ok(FileLock {
@@ -190,9 +187,7 @@ impl LockBackend for FileLock {
     }
 
     async fn read(&self) -> Result<Observed, Error> {
-        let shared = self.shared.clone();
-        let work = move || observe(&shared.reader.place, shared.reader.least_floor);
-        self.gate().blocking(READ, work).await
+        self.shared.reader.read(READ).await
     }
 
     async fn write(&self, expected: &Version, change: &Change) -> Result<Outcome, Error> {
@@ -291,7 +286,7 @@ impl Shared {
             version: version(state),
             contents: Contents::Record(change.record.clone()),
             expiry: Expiry::ByObserver,
-            token_floor: Some(header.floor.max(self.reader.least_floor.unwrap_or(0))),
+            token_floor: Some(header.floor.max(self.reader.least_floor().unwrap_or(0))),
         }))
     }
 
@@ -342,49 +337,10 @@ impl Shared {
     /// above all of a lock that was here before, unless the clock went back.
     fn floor_of_now(&self) -> Token {
         let now = self.reader.clock.wall().0.min(MAX_TOKEN - 1);
-        now.max(self.reader.least_floor.unwrap_or(0))
+        now.max(self.reader.least_floor().unwrap_or(0))
     }
-}
-
-/// Reads the lock; `least` is a floor to report at least.
-pub(crate) fn observe(place: &Place, least: Option<Token>) -> Result<Observed, Failure> {
-    let directory = open(place)?;
-    let seen = Store { place, disk: &directory }.read()?;
-    let (version, contents, expiry, floor) = match seen {
-        Seen::Absent => (Version::absent(), Contents::Absent, Expiry::ByObserver, None),
-        Seen::Present(state, header, record) => {
-            let gone = incarnation_of(&record)
-                .is_some_and(|incarnation| alive::is_free(&directory, &place.alive(incarnation)));
-            let expiry = if gone { Expiry::Passed } else { Expiry::ByObserver };
-            (version(state), Contents::Record(record), expiry, Some(header.floor))
-        }
-        Seen::Unreadable(why, bytes) => {
-            (unreadable(&bytes), Contents::Unreadable(why), Expiry::ByObserver, None)
-        }
-    };
-    Ok(Observed { version, contents, expiry, token_floor: floor.max(least) })
-}
-
-fn open(place: &Place) -> Result<Directory, Failure> {
-    Directory::open(&place.directory).map_err(|errno| Failure::io("open", &place.directory, errno))
-}
-
-/// The process behind a record, if it is one that has a liveness file.
-fn incarnation_of(record: &Record) -> Option<Incarnation> {
-    let holder = record.holder.as_ref().filter(|holder| !holder.is_unknown())?;
-    holder.incarnation
-}
-
-fn version(state: State) -> Version {
-    Version::bytes(state.to_string().as_bytes())
 }
 
 fn state_of(version: &Version) -> Option<State> {
     std::str::from_utf8(version.as_bytes()?).ok()?.parse().ok()
-}
-
-/// Names what cannot be read by what is there. Not a state's name, since it does not parse as one.
-fn unreadable(bytes: &[u8]) -> Version {
-    let head = &bytes[..bytes.len().min(4096)];
-    Version::bytes(&[b"unreadable ".as_slice(), head].concat())
 }

@@ -4,13 +4,13 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::path::Path;
 
-use leasehold_core::ErrorKind;
+use leasehold_backend::Failure;
 use rustix::fs::{Access, AtFlags, FileType, Stat, StatxAttributes, StatxFlags, accessat, statx};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
 use crate::disk::{Directory, Moved};
-use crate::failure::{Failure, shown};
+use crate::failure::{self, shown};
 use crate::place::{Place, State};
 
 /// The cure of most refusals.
@@ -24,10 +24,8 @@ const SHARE: &str = "give all candidates a directory of their own, writable by a
 pub(crate) fn of_directory(place: &Place, directory: &Directory) -> Result<(), Failure> {
     let path = &place.directory;
     if attributes(directory, OsStr::new(".")).contains(StatxAttributes::APPEND) {
-        return Err(denied(format!(
-            "{} is append-only, so that nothing in it can be renamed; remove that attribute (chattr -a)",
-            shown(path)
-        )));
+        let text = format!("{} is append-only, so that nothing in it can be renamed", shown(path));
+        return Err(Failure::denied(text).with_cure("remove that attribute (chattr -a)"));
     }
     let wanted = Access::WRITE_OK | Access::EXEC_OK;
     match accessat(directory.fd(), ".", wanted, AtFlags::EACCESS) {
@@ -35,17 +33,18 @@ pub(crate) fn of_directory(place: &Place, directory: &Directory) -> Result<(), F
         Err(Errno::ACCESS | Errno::PERM) => {
             let stat = directory.stat(OsStr::new(".")).ok().flatten();
             let fixed = attributes(directory, OsStr::new(".")).contains(StatxAttributes::IMMUTABLE);
-            Err(denied(if fixed {
-                format!("{} is immutable; remove that attribute (chattr -i)", shown(path))
-            } else {
-                format!(
-                    "user {} may not create files in {}{}: Permission denied; a candidate needs to read and write the \
-                     directory: {SHARE}",
-                    geteuid().as_raw(),
-                    shown(path),
-                    Owner(stat)
-                )
-            }))
+            if fixed {
+                let failure = Failure::denied(format!("{} is immutable", shown(path)));
+                return Err(failure.with_cure("remove that attribute (chattr -i)"));
+            }
+            let text = format!(
+                "user {} may not create files in {}{}: Permission denied",
+                geteuid().as_raw(),
+                shown(path),
+                Owner(stat)
+            );
+            let cure = format!("a candidate needs to read and write the directory: {SHARE}");
+            Err(Failure::denied(text).with_cure(cure))
         }
         // The question itself may be refused (an old kernel, a filter of system calls), which says nothing.
         Ok(()) | Err(_) => Ok(()),
@@ -69,7 +68,7 @@ pub(crate) fn of_state(
         Err(Errno::ACCESS | Errno::PERM) => {
             of_directory(place, directory)?;
             // A refusal that has no reason here is of the question: a security module may forbid just that.
-            why_kept(place, directory, &baton).map_or(Ok(Some(())), |why| Err(denied(why)))
+            why_kept(place, directory, &baton).map_or(Ok(Some(())), Err)
         }
         // The question failed (a filter of system calls may not know it), which says nothing: the try itself will.
         Err(_) => Ok(Some(())),
@@ -77,35 +76,31 @@ pub(crate) fn of_state(
 }
 
 /// Why a file cannot be renamed in a directory that is writable.
-fn why_kept(place: &Place, directory: &Directory, name: &OsStr) -> Option<String> {
+fn why_kept(place: &Place, directory: &Directory, name: &OsStr) -> Option<Failure> {
     let file = directory.stat(name).ok().flatten()?;
     let parent = directory.stat(OsStr::new(".")).ok().flatten()?;
     let attributes = attributes(directory, name);
     let path = place.directory.join(name);
     if attributes.intersects(StatxAttributes::IMMUTABLE | StatxAttributes::APPEND) {
-        let text = "is immutable or append-only; remove that attribute (chattr -i -a)";
-        return Some(format!("{} {text}", shown(&path)));
+        let failure = Failure::denied(format!("{} is immutable or append-only", shown(&path)));
+        return Some(failure.with_cure("remove that attribute (chattr -i -a)"));
     }
     let user = geteuid().as_raw();
     let is_sticky = parent.st_mode & rustix::fs::Mode::SVTX.as_raw_mode() != 0;
     (is_sticky && file.st_uid != user && parent.st_uid != user).then(|| {
-        format!(
-            "{} belongs to user {}, and {} is sticky{}, so that user {user} can never take it; run as user {}, or {SHARE}",
+        let text = format!(
+            "{} belongs to user {}, and {} is sticky{}, so that user {user} can never take it",
             shown(&place.path()),
             file.st_uid,
             shown(&place.directory),
             Owner(Some(parent)),
-            file.st_uid
-        )
+        );
+        Failure::denied(text).with_cure(format!("run as user {}, or {SHARE}", file.st_uid))
     })
 }
 
 fn read_only(path: &Path) -> Failure {
-    Failure::io("write to", path, Errno::ROFS)
-}
-
-fn denied(text: String) -> Failure {
-    Failure::new(ErrorKind::Denied, text)
+    failure::io("write to", path, Errno::ROFS)
 }
 
 fn attributes(directory: &Directory, name: &OsStr) -> StatxAttributes {

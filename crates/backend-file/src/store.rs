@@ -22,13 +22,14 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
+use leasehold_backend::{Failure, random};
 use leasehold_core::{ErrorKind, Record, Token, Wall, printable};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use crate::alive;
 use crate::disk::{self, Contents, Disk, MOST, SHARED};
-use crate::failure::{Failure, shown};
+use crate::failure::{self, shown};
 use crate::form::{self, Header};
 use crate::place::{Place, Role, State};
 
@@ -308,7 +309,7 @@ impl Store<'_> {
                     shown(&path)
                 ),
             ),
-            errno => Failure::io(step, &path, errno),
+            errno => failure::io(step, &path, errno),
         }
     }
 }
@@ -318,18 +319,8 @@ fn fitting(contents: Vec<u8>) -> Result<Vec<u8>, Failure> {
     if contents.len() as u64 <= MOST {
         return Ok(contents);
     }
-    let text = format!(
-        "the record has {} bytes, of which a file may have {MOST}; choose a shorter identity or address",
-        contents.len()
-    );
-    Err(Failure::new(ErrorKind::Invalid, text))
-}
-
-/// Never from a generator in this process: a copy of it would draw the same.
-pub(crate) fn random() -> Result<u64, Failure> {
-    getrandom::u64().map_err(|error| {
-        Failure::new(ErrorKind::Unavailable, format!("draw random bits from the kernel: {error}"))
-    })
+    let text = format!("the record has {} bytes, of which a file may have {MOST}", contents.len());
+    Err(Failure::invalid(text).with_cure("choose a shorter identity or address"))
 }
 
 #[cfg(test)]

@@ -6,23 +6,20 @@ use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
-use futures_util::stream::unfold;
-use leasehold_core::{
-    BoxStream, Clock, Error, ErrorKind, Expiry, Incarnation, Observed, Time, Version,
-};
+use leasehold_backend::Failure;
+use leasehold_backend::watching::{Hint, Hints, hinted};
+use leasehold_core::{BoxStream, Error, ErrorKind, Expiry, Incarnation, Observed, Time};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::io::Errno;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use crate::failure::Failure;
-use crate::lock::observe;
+use crate::failure;
 use crate::place::{Place, Role};
-use crate::workers::Gate;
+use crate::reader::Reader;
 
 const OPERATION: &str = "watch the lock";
 
@@ -32,44 +29,14 @@ const AFTER_CLOSE: [Duration; 3] =
 
 /// Yields what a read finds, once after it subscribed and then after every change; ends with the first error.
 pub(crate) fn watch(reader: Reader) -> BoxStream<'static, Result<Observed, Error>> {
-    Box::pin(unfold(Some(Stage::New(reader)), |stage| async {
-        let next = match stage? {
-            Stage::New(reader) => Watch::start(reader).await,
-            Stage::Running(watch) => watch.next().await,
-        };
-        Some(match next {
-            Ok((seen, watch)) => (Ok(seen), Some(Stage::Running(watch))),
-            Err(error) => (Err(error), None),
-        })
-    }))
-}
-
-/// What a watch needs to read the lock by itself: it keeps nothing of its backend alive.
-#[derive(Clone, Debug)]
-pub(crate) struct Reader {
-    pub(crate) place: Place,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) least_floor: Option<u64>,
-    pub(crate) gate: Gate,
-}
-
-impl Reader {
-    async fn read(&self) -> Result<Observed, Error> {
-        let (place, least) = (self.place.clone(), self.least_floor);
-        self.gate.blocking(OPERATION, move || observe(&place, least)).await
-    }
-}
-
-enum Stage {
-    New(Reader),
-    Running(Watch),
+    // A subscription of the kernel does not die unseen.
+    hinted(async { Watch::start(reader).map_err(|failure| failure.during(OPERATION)) }, None)
 }
 
 struct Watch {
     reader: Reader,
     events: AsyncFd<OwnedFd>,
     holder: Option<Incarnation>,
-    yielded: (Version, Expiry),
     again: VecDeque<Time>,
 }
 
@@ -82,29 +49,25 @@ struct News {
     over: bool,
 }
 
-impl Watch {
-    async fn start(reader: Reader) -> Result<(Observed, Self), Error> {
-        let events = subscribe(&reader.place).map_err(|failure| failure.during(OPERATION))?;
-        let seen = reader.read().await?;
-        let holder = holder_of(&seen);
-        let yielded = (seen.version.clone(), seen.expiry);
-        Ok((seen, Self { reader, events, holder, yielded, again: VecDeque::new() }))
+impl Hints for Watch {
+    async fn hint(&mut self) -> Result<Hint, Error> {
+        self.change().await.map(|()| Hint::Changed)
     }
 
-    async fn next(mut self) -> Result<(Observed, Self), Error> {
-        loop {
-            self.change().await?;
-            let seen = self.reader.read().await?;
-            if seen.expiry == Expiry::Passed {
-                self.again.clear();
-            }
-            let now = (seen.version.clone(), seen.expiry);
-            if now != self.yielded {
-                self.holder = holder_of(&seen);
-                self.yielded = now;
-                return Ok((seen, self));
-            }
+    async fn read(&mut self) -> Result<Observed, Error> {
+        let seen = self.reader.read(OPERATION).await?;
+        if seen.expiry == Expiry::Passed {
+            self.again.clear();
         }
+        self.holder = holder_of(&seen);
+        Ok(seen)
+    }
+}
+
+impl Watch {
+    fn start(reader: Reader) -> Result<Self, Failure> {
+        let events = subscribe(&reader.place)?;
+        Ok(Self { reader, events, holder: None, again: VecDeque::new() })
     }
 
     /// Resolves when a read may find something new.
@@ -144,14 +107,12 @@ fn holder_of(seen: &Observed) -> Option<Incarnation> {
 
 fn subscribe(place: &Place) -> Result<AsyncFd<OwnedFd>, Failure> {
     let events = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).map_err(|errno| {
-        let limit = errno == Errno::MFILE;
-        let advice = if limit {
-            "; raise fs.inotify.max_user_instances or the limit of open files"
-        } else {
-            ""
-        };
-        let error = std::io::Error::from(errno);
-        Failure::new(ErrorKind::Unavailable, format!("start inotify: {error}{advice}"))
+        let failure =
+            Failure::unavailable(format!("start inotify: {}", std::io::Error::from(errno)));
+        if errno != Errno::MFILE {
+            return failure;
+        }
+        failure.with_cure("raise fs.inotify.max_user_instances or the limit of open files")
     })?;
     let flags = WatchFlags::ONLYDIR
         | WatchFlags::CREATE
@@ -162,11 +123,9 @@ fn subscribe(place: &Place) -> Result<AsyncFd<OwnedFd>, Failure> {
         | WatchFlags::DELETE_SELF
         | WatchFlags::MOVE_SELF;
     inotify::add_watch(&events, &place.directory, flags).map_err(|errno| match errno {
-        Errno::NOSPC => Failure::new(
-            ErrorKind::Unavailable,
-            "no inotify watch is left: raise fs.inotify.max_user_watches",
-        ),
-        errno => Failure::io("watch", &place.directory, errno),
+        Errno::NOSPC => Failure::unavailable("no inotify watch is left")
+            .with_cure("raise fs.inotify.max_user_watches"),
+        errno => failure::io("watch", &place.directory, errno),
     })?;
     #[allow(
         deprecated,
@@ -175,11 +134,12 @@ fn subscribe(place: &Place) -> Result<AsyncFd<OwnedFd>, Failure> {
     let registered =
         catch_unwind(AssertUnwindSafe(|| AsyncFd::with_interest(events, Interest::READABLE)));
     // A runtime without I/O panics, and cannot be asked before.
-    let failed =
-        |why: String| Failure::new(ErrorKind::Unavailable, format!("wait for inotify: {why}"));
+    let failed = |why: &str| Failure::unavailable(format!("wait for inotify: {why}"));
     match registered {
-        Ok(registered) => registered.map_err(|error| failed(error.to_string())),
-        Err(_) => Err(failed("the tokio runtime has no I/O; build it with enable_io()".to_owned())),
+        Ok(registered) => registered.map_err(|error| failed(&error.to_string())),
+        Err(_) => {
+            Err(failed("the tokio runtime has no I/O").with_cure("build it with enable_io()"))
+        }
     }
 }
 

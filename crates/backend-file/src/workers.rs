@@ -12,10 +12,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use leasehold_backend::Failure;
 use leasehold_core::{Error, ErrorKind};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-
-use crate::failure::Failure;
 
 /// How many operations on one file system run at a time, whatever the number of locks.
 const PLACES: usize = 16;
@@ -25,6 +24,9 @@ const IDLE: Duration = Duration::from_secs(10);
 
 /// Enough for the deepest JSON that is parsed.
 const STACK: usize = 512 * 1024;
+
+const NO_THREAD: &str = "raise the limit of processes and threads (ulimit -u, TasksMax= of the systemd \
+                         unit, the container's limit of pids), or end some";
 
 /// The threads of this process, while a lock uses them.
 static SHARED: Mutex<Weak<Workers>> = Mutex::new(Weak::new());
@@ -88,11 +90,8 @@ impl Gate {
         let place = self.places.clone().acquire_owned().await.expect("nobody closes the gate");
         let (answer, answered) = oneshot::channel();
         self.workers.crew.run(job(place, answer, work)).map_err(|error| {
-            let text = format!(
-                "start a thread: {error}; raise the limit of processes and threads (ulimit -u, TasksMax= of \
-                 the systemd unit, the container's limit of pids), or end some"
-            );
-            Error::new(ErrorKind::Unavailable, operation, text)
+            let failure = Failure::unavailable(format!("start a thread: {error}"));
+            failure.with_cure(NO_THREAD).during(operation)
         })?;
         match answered.await {
             Ok(Ok(result)) => result.map_err(|failure| failure.during(operation)),

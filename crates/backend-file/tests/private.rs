@@ -10,7 +10,8 @@ use std::path::Path;
 
 use child::{Process, WITH_MOUNTS, sh, told};
 use common::directory;
-use leasehold_core::{Diagnose, Holder, Level, LockBackend, Timing};
+use leasehold_backend::{Diagnose, Level};
+use leasehold_core::{Holder, LockBackend, Timing};
 use leasehold_file::FileLock;
 
 /// The warning of an examination, if there is one about the file system, and what a candidate is warned of.

@@ -12,9 +12,8 @@ use std::path::Path;
 
 use child::{AS_STRANGER, Process, STRANGER, WITH_MOUNTS, sh, told};
 use common::{adopt, change, directory, the};
-use leasehold_core::{
-    Diagnose, Error, ErrorKind, Holder, Intent, Level, LockBackend, Outcome, Timing, Version,
-};
+use leasehold_backend::{Diagnose, Level};
+use leasehold_core::{Error, ErrorKind, Holder, Intent, LockBackend, Outcome, Timing, Version};
 use leasehold_file::FileLock;
 
 /// Names of everything in the directory of the lock.

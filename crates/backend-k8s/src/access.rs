@@ -1,9 +1,8 @@
 //! The client of a cluster, and the credentials that go with its requests. Those that run out are renewed ahead of that,
 //! one attempt at a time, beside the requests: who has good ones waits for nobody.
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use http::header::{AUTHORIZATION, HeaderValue, USER_AGENT};
@@ -11,18 +10,19 @@ use http::{Request, Response};
 use jiff::{SignedDuration, Timestamp};
 use kube::client::Body;
 use kube::{Client, Config};
-use tokio::sync::{oneshot, watch};
+use leasehold_backend::Aside;
+use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-use crate::config::{Found, Login, file_token};
+use crate::config::{Choice, Found, Login, file_token};
 use crate::failure::Failure;
-use crate::options::KubernetesOptions;
 use crate::plugin::Plugin;
 use crate::redact;
-use crate::shared::Watches;
 
 /// How long a connection may take, and how long a request may take to be sent.
 const CONNECT: Duration = Duration::from_secs(3);
+
+const READING: &str = "reading the configuration of Kubernetes";
 
 /// How often a file with a token is read again.
 const FILE: SignedDuration = SignedDuration::from_secs(60);
@@ -39,12 +39,13 @@ const LONG: Duration = Duration::from_millis(500);
 /// The way to a cluster.
 pub(crate) struct Access {
     /// `None`: the caller made the client.
-    options: Option<KubernetesOptions>,
+    choice: Option<Choice>,
     namespace: String,
+    /// Where files are read.
+    aside: Aside,
     state: Mutex<State>,
     /// Somebody was told that writes are slow.
     pub(crate) was_slow: AtomicBool,
-    pub(crate) watches: Watches,
 }
 
 struct State {
@@ -67,8 +68,8 @@ struct Last {
 struct Attempt {
     ended: watch::Receiver<bool>,
     task: AbortHandle,
-    /// What is waited for, if it is a plugin.
-    plugin: Option<Arc<Plugin>>,
+    /// What is waited for, if it is a plugin and as soon as that is known.
+    plugin: Arc<OnceLock<Arc<Plugin>>>,
     was_told: Arc<AtomicBool>,
 }
 
@@ -90,32 +91,32 @@ impl Access {
         let namespace = client.default_namespace().to_owned();
         let entry =
             Entry { client, header: None, found: None, fresh_until: None, good_until: None };
-        Arc::new(Self::new(None, namespace, Some(entry)))
+        Arc::new(Self::new(None, namespace, Some(entry), Aside::default()))
     }
 
     /// As a configuration says. Contacts nobody and runs nothing: a plugin is run when the first request needs it.
     ///
     /// # Errors
-    /// A sentence that says what is wrong with the configuration.
-    pub(crate) fn found(options: KubernetesOptions) -> Result<Arc<Self>, String> {
-        let found = Arc::new(options.found()?);
-        let namespace = found.config.default_namespace.clone();
-        let entry = match &found.login {
-            Login::Plugin(_) => {
-                // What else is wrong is told before it is run.
-                client(found.config.clone())?;
-                None
-            }
-            Login::File(file) => Some(Entry::with_file(&found, file_token(file)?)?),
-            Login::Header(_) | Login::Nothing => Some(Entry::of(&found)?),
-        };
-        Ok(Arc::new(Self::new(Some(options), namespace, entry)))
+    /// `Invalid`: a sentence that says what is wrong with the configuration. `Unavailable`: it could not be read in time.
+    pub(crate) async fn found(choice: Choice) -> Result<Arc<Self>, leasehold_backend::Failure> {
+        let aside = Aside::default();
+        let read = choice.clone();
+        let found = aside.run(READING, move || {
+            let found = Arc::new(read.found()?);
+            let namespace = found.config.default_namespace.clone();
+            // What else is wrong with it is told before a plugin is run.
+            let entry = Entry::now(&found)?;
+            let needs_plugin = matches!(found.login, Login::Plugin(_));
+            Ok::<_, String>((namespace, (!needs_plugin).then_some(entry)))
+        });
+        let (namespace, entry) = found.await?.map_err(leasehold_backend::Failure::invalid)?;
+        Ok(Arc::new(Self::new(Some(choice), namespace, entry, aside)))
     }
 
-    fn new(options: Option<KubernetesOptions>, namespace: String, entry: Option<Entry>) -> Self {
+    fn new(choice: Option<Choice>, namespace: String, entry: Option<Entry>, aside: Aside) -> Self {
         let state = State { entry, is_refused: false, attempt: None, last: None };
         let (state, was_slow) = (Mutex::new(state), AtomicBool::new(false));
-        Self { options, namespace, state, was_slow, watches: Watches::default() }
+        Self { choice, namespace, aside, state, was_slow }
     }
 
     pub(crate) fn namespace(&self) -> &str {
@@ -167,7 +168,7 @@ impl Access {
             None => (false, false),
             Some(entry) => (!has_passed(entry.good_until), !has_passed(entry.fresh_until)),
         };
-        let Some(options) = &self.options else { return Ok(None) };
+        let Some(choice) = &self.choice else { return Ok(None) };
         if is_good && is_fresh && !state.is_refused {
             return Ok(None);
         }
@@ -180,7 +181,7 @@ impl Access {
                 // What was got just now is no better a moment later.
                 Some(_) if is_good => return Ok(None),
                 _ => {
-                    let begun = self.begin(options.clone(), &mut state);
+                    let begun = self.begin(choice.clone(), &mut state);
                     state.attempt = Some(begun);
                 }
             }
@@ -190,25 +191,28 @@ impl Access {
         Ok(attempt.map(Waiting::on))
     }
 
-    fn begin(self: &Arc<Self>, options: KubernetesOptions, state: &mut State) -> Attempt {
+    fn begin(self: &Arc<Self>, choice: Choice, state: &mut State) -> Attempt {
         let known = state.entry.as_ref().filter(|_| !state.is_refused);
         let known = known.and_then(|entry| Some((entry.client.clone(), entry.found.clone()?)));
         let (sender, ended) = watch::channel(false);
-        let found = match &known {
-            Some((_, found)) => Ok(found.clone()),
-            None => options.found().map(Arc::new),
-        };
-        let plugin = found.as_ref().ok().and_then(|found| match &found.login {
-            Login::Plugin(plugin) => Some(plugin.clone()),
-            _ => None,
-        });
-        let (access, client) = (Arc::downgrade(self), known.map(|(client, _)| client));
+        let plugin = Arc::new(OnceLock::new());
+        let (access, aside, awaited) = (Arc::downgrade(self), self.aside.clone(), plugin.clone());
         let task = tokio::spawn(async move {
-            let got = match found {
-                Ok(found) => got(found, client).await,
-                Err(why) => Err(Failure::denied(format!("no other credentials: {why}"))),
+            let got = async {
+                let (found, client) = match known {
+                    Some((client, found)) => (found, Some(client)),
+                    None => {
+                        let found = aside.run(READING, move || choice.found()).await?;
+                        let other = |why| Failure::denied(format!("no other credentials: {why}"));
+                        (Arc::new(found.map_err(other)?), None)
+                    }
+                };
+                if let Login::Plugin(plugin) = &found.login {
+                    let _ = awaited.set(plugin.clone());
+                }
+                got(&found, client, &aside).await
             };
-            keep(&access, got);
+            keep(&access, got.await);
             sender.send_replace(true);
         });
         let was_told = Arc::new(AtomicBool::new(false));
@@ -233,7 +237,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 fn keep(access: &Weak<Access>, got: Result<Entry, Failure>) {
     let Some(access) = access.upgrade() else { return };
     let mut state = locked(&access.state);
-    let was_plugin = state.attempt.take().is_some_and(|attempt| attempt.plugin.is_some());
+    let was_plugin = state.attempt.take().is_some_and(|attempt| attempt.plugin.get().is_some());
     let failure = match got {
         Ok(entry) => {
             state.entry = Some(entry);
@@ -249,39 +253,25 @@ fn keep(access: &Weak<Access>, got: Result<Entry, Failure>) {
     state.last = Some(Last { at: Instant::now(), failure, was_plugin });
 }
 
-/// Credentials as they are now, over this client if the rest stays.
-async fn got(found: Arc<Found>, client: Option<Client>) -> Result<Entry, Failure> {
-    let invalid = |why: String| Failure::denied(format!("no credentials: {why}"));
-    let mut entry = match &found.login {
-        Login::Nothing | Login::Header(_) => Entry::of(&found).map_err(invalid)?,
-        Login::File(file) => {
-            let header = read_aside(file.clone()).await.map_err(invalid)?;
-            Entry::with_file(&found, header).map_err(invalid)?
-        }
-        Login::Plugin(plugin) => return of_plugin(&found, plugin, client).await,
-    };
+/// Credentials as they are now, over this client if the rest stays. A file on a mount that hangs must stop neither
+/// renewals, which go on with the credentials before it, nor anybody who waits for this: it is read aside.
+async fn got(found: &Arc<Found>, client: Option<Client>, aside: &Aside) -> Result<Entry, Failure> {
+    if let Login::Plugin(plugin) = &found.login {
+        return of_plugin(found, plugin, client, aside).await;
+    }
+    let read = found.clone();
+    let entry = aside.run(READING, move || Entry::now(&read)).await?;
+    let mut entry = entry.map_err(|why| Failure::denied(format!("no credentials: {why}")))?;
     // Its connections go on.
     entry.client = client.unwrap_or(entry.client);
     Ok(entry)
-}
-
-/// Reads the token on a thread of its own: a file on a mount that hangs must stop neither renewals, which go on with the
-/// token before it, nor anybody who waits for this. There is one attempt at a time, and so one such thread.
-async fn read_aside(file: PathBuf) -> Result<HeaderValue, String> {
-    let (tell, told) = oneshot::channel();
-    let name = file.display().to_string();
-    let read = move || drop(tell.send(file_token(&file)));
-    std::thread::Builder::new()
-        .name("leasehold-token".to_owned())
-        .spawn(read)
-        .map_err(|error| format!("no thread to read {name}: {error}"))?;
-    told.await.unwrap_or_else(|_gone| Err(format!("reading {name} failed")))
 }
 
 async fn of_plugin(
     found: &Arc<Found>,
     plugin: &Plugin,
     known: Option<Client>,
+    aside: &Aside,
 ) -> Result<Entry, Failure> {
     let got = plugin.run().await?;
     let mut config = found.config.clone();
@@ -294,7 +284,7 @@ async fn of_plugin(
     }
     let client = match known.filter(|_| !has_identity) {
         Some(known) => known,
-        None => client(config).map_err(|why| {
+        None => aside.run(READING, move || client(config)).await?.map_err(|why| {
             Failure::denied(format!("the credential plugin of the kubeconfig ({plugin}): {why}"))
         })?,
     };
@@ -309,23 +299,20 @@ async fn of_plugin(
 }
 
 impl Entry {
-    fn of(found: &Arc<Found>) -> Result<Self, String> {
-        let header = match &found.login {
-            Login::Header(header) => Some(header.clone()),
-            _ => None,
+    /// As files say now. Without what a plugin would give.
+    fn now(found: &Arc<Found>) -> Result<Self, String> {
+        let (header, fresh_until) = match &found.login {
+            Login::Header(header) => (Some(header.clone()), None),
+            Login::File(file) => (Some(file_token(file)?), Some(Timestamp::now() + FILE)),
+            Login::Nothing | Login::Plugin(_) => (None, None),
         };
         let client = client(found.config.clone())?;
         let found = Some(found.clone());
-        Ok(Self { client, header, found, fresh_until: None, good_until: None })
-    }
-
-    fn with_file(found: &Arc<Found>, header: HeaderValue) -> Result<Self, String> {
-        let fresh_until = Some(Timestamp::now() + FILE);
-        Ok(Self { header: Some(header), fresh_until, ..Self::of(found)? })
+        Ok(Self { client, header, found, fresh_until, good_until: None })
     }
 }
 
-/// A client that neither retries nor waits for ever.
+/// A client that neither retries nor waits for ever. Reads the files of certificates, so call it aside.
 fn client(mut config: Config) -> Result<Client, String> {
     config.default_retry = false;
     config.connect_timeout = Some(CONNECT);
@@ -340,7 +327,8 @@ fn client(mut config: Config) -> Result<Client, String> {
 /// A request that waits for credentials.
 struct Waiting {
     ended: watch::Receiver<bool>,
-    plugin: Option<Arc<Plugin>>,
+    plugin: Arc<OnceLock<Arc<Plugin>>>,
+    is_over: bool,
     was_told: Arc<AtomicBool>,
     since: Instant,
 }
@@ -350,6 +338,7 @@ impl Waiting {
         Self {
             ended: attempt.ended.clone(),
             plugin: attempt.plugin.clone(),
+            is_over: false,
             was_told: attempt.was_told.clone(),
             since: Instant::now(),
         }
@@ -358,7 +347,7 @@ impl Waiting {
     async fn over(mut self) {
         // An error: the runtime is ending.
         let _ = self.ended.wait_for(|ended| *ended).await;
-        self.plugin = None;
+        self.is_over = true;
     }
 }
 
@@ -366,7 +355,8 @@ impl Waiting {
 impl Drop for Waiting {
     fn drop(&mut self) {
         let waited = self.since.elapsed();
-        if let Some(plugin) = &self.plugin
+        if let Some(plugin) = self.plugin.get()
+            && !self.is_over
             && waited >= LONG
             && !self.was_told.swap(true, Ordering::Relaxed)
         {

@@ -9,6 +9,7 @@ use http::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use http::{Response, StatusCode};
 use http_body_util::BodyExt;
 use kube::client::Body;
+use leasehold_backend::chain;
 use leasehold_core::{BoxStream, ErrorKind, printable};
 use serde_json::Value;
 
@@ -177,17 +178,11 @@ impl Lines {
 
 /// Servers, and what is between, end a watch in the midst of a chunk.
 fn is_end(error: &(dyn StdError + 'static)) -> bool {
-    let mut source = Some(error);
-    while let Some(error) = source {
+    chain(Some(error)).any(|error| {
         let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
-        if kind == Some(io::ErrorKind::UnexpectedEof)
+        kind == Some(io::ErrorKind::UnexpectedEof)
             || error.to_string().contains("unexpected EOF during chunk")
-        {
-            return true;
-        }
-        source = error.source();
-    }
-    false
+    })
 }
 
 fn event(line: &[u8]) -> Result<Event, Failure> {

@@ -15,6 +15,9 @@ use crate::redact;
 /// Where the environment of a pod says that the API server is.
 const IN_CLUSTER: [&str; 2] = ["KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"];
 
+/// The ways to log in that kubectl had built in once.
+const PROVIDERS: [&str; 4] = ["azure", "gcp", "oidc", "openstack"];
+
 /// Where a pod finds its service account.
 const ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
@@ -36,10 +39,17 @@ pub(crate) enum Login {
 }
 
 /// What somebody chose.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Choice<'a> {
-    pub(crate) kubeconfig: Option<&'a Path>,
-    pub(crate) context: Option<&'a str>,
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Choice {
+    pub(crate) kubeconfig: Option<PathBuf>,
+    pub(crate) context: Option<String>,
+}
+
+impl Choice {
+    /// What the files and the environment say now. Reads files, so call it aside.
+    pub(crate) fn found(&self) -> Result<Found, String> {
+        found(self, &|name| std::env::var(name).ok())
+    }
 }
 
 /// The name of the pod that this process runs in, if it does: that of its host (with
@@ -52,9 +62,9 @@ pub(crate) fn pod() -> Option<String> {
 ///
 /// # Errors
 /// A sentence that says what is wrong, without a word of what was read.
-pub(crate) fn found(choice: Choice<'_>, environment: Environment<'_>) -> Result<Found, String> {
+fn found(choice: &Choice, environment: Environment<'_>) -> Result<Found, String> {
     let is_pod = environment(IN_CLUSTER[0]).is_some_and(|host| !host.is_empty());
-    let (kubeconfig, files) = match choice.kubeconfig {
+    let (kubeconfig, files) = match &choice.kubeconfig {
         Some(file) => (Some(read(file)?), vec![file.to_owned()]),
         None => {
             let files = listed(environment);
@@ -79,7 +89,7 @@ pub(crate) fn found(choice: Choice<'_>, environment: Environment<'_>) -> Result<
         }
         None => return Err(format!("cannot read {}: no such file", names(&files))),
     };
-    of_kubeconfig(kubeconfig, choice.context, environment)
+    of_kubeconfig(kubeconfig, choice.context.as_deref(), environment)
 }
 
 /// The files of `KUBECONFIG`.
@@ -293,10 +303,14 @@ fn login(user: &mut AuthInfo, cluster: ExecAuthCluster) -> Result<Login, String>
                 Some(token) if provider.name == "oidc" => bearer(token)
                     .map(Login::Header)
                     .map_err(|why| format!("the id-token of its user {why}")),
-                _ => Err(format!(
-                    "the auth-provider {} of its user is not known: use a credential plugin (exec)",
-                    printable(&provider.name).at_most(60)
-                )),
+                _ => {
+                    // Any other name may be a secret that was put in the wrong place.
+                    let known = PROVIDERS.into_iter().find(|known| *known == provider.name);
+                    let shown = known.map(|name| format!(" ({name})")).unwrap_or_default();
+                    Err(format!(
+                        "the auth-provider of its user{shown} cannot be used: use a credential plugin (exec)"
+                    ))
+                }
             },
             (None, None) => Ok(Login::Nothing),
         },
@@ -335,12 +349,13 @@ fn in_cluster(environment: Environment<'_>, account: &Path) -> Result<Found, Str
         ));
     }
     let mut config = Config::new(server);
-    let namespace = std::fs::read_to_string(account.join("namespace")).ok();
+    let namespace = read_small_file(&account.join("namespace")).ok();
+    let namespace = namespace.and_then(|bytes| String::from_utf8(bytes).ok());
     let namespace = namespace.or_else(|| environment("POD_NAMESPACE"));
     let namespace = namespace.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
     config.default_namespace = namespace.unwrap_or_else(|| "default".to_owned());
     let authority = account.join("ca.crt");
-    match std::fs::read(&authority) {
+    match read_small_file(&authority) {
         Ok(bytes) => {
             config.root_cert = Some(
                 certificates(&bytes).map_err(|why| format!("{}: {why}", authority.display()))?,

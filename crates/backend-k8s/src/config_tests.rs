@@ -44,14 +44,14 @@ impl Scene {
         self.variables.insert(name.to_owned(), value.to_string());
     }
 
-    fn found(&self, choice: Choice<'_>) -> Result<Found, String> {
-        found(choice, &|name| self.variables.get(name).cloned())
+    fn found(&self, choice: Choice) -> Result<Found, String> {
+        found(&choice, &|name| self.variables.get(name).cloned())
     }
 
     /// Of a kubeconfig with this text.
     fn of(&self, text: &str) -> Result<Found, String> {
         let file = self.file("one/config", text);
-        self.found(Choice { kubeconfig: Some(&file), context: None })
+        self.found(Choice { kubeconfig: Some(file), context: None })
     }
 }
 
@@ -81,7 +81,7 @@ fn a_kubeconfig_is_looked_for_where_kubectl_looks() {
     let list = |files: &[&Path]| std::env::join_paths(files).unwrap().into_string().unwrap();
     scene.set("KUBECONFIG", list(&["/missing".as_ref(), "".as_ref(), &good, &other]));
     assert_eq!(namespace(scene.found(Choice::default())), "mine");
-    let third = Choice { context: Some("three"), ..Choice::default() };
+    let third = Choice { context: Some("three".to_owned()), ..Choice::default() };
     assert_eq!(namespace(scene.found(third)), "other");
     scene.set("KUBECONFIG", "/missing:/gone");
     let why = scene.found(Choice::default()).err().unwrap();
@@ -123,6 +123,14 @@ fn a_pod_has_a_service_account() {
         assert_eq!(found.config.default_namespace, "jobs");
         assert_eq!(header(&found), "Bearer abc");
     }
+    // Files without an end, where others may mount what they like.
+    for name in ["namespace", "ca.crt"] {
+        let file = account.join(name);
+        let _ = std::fs::remove_file(&file);
+        std::os::unix::fs::symlink("/dev/zero", &file).unwrap();
+    }
+    let found = in_cluster(&|name| scene.variables.get(name).cloned(), &account).unwrap();
+    assert_eq!(found.config.default_namespace, "default");
     scene.set("KUBERNETES_SERVICE_PORT", "tcp://x");
     let why = in_cluster(&|name| scene.variables.get(name).cloned(), &account).err().unwrap();
     assert!(why.contains("KUBERNETES_SERVICE_PORT"), "{why}");
@@ -219,6 +227,7 @@ fn what_cannot_be_used_is_named_without_a_word_of_it() {
         (user("tokenFile: /no/such/file, token: ''"), ""),
         (user("exec: {command: s3cret, apiVersion: s3cret}"), "apiVersion"),
         (user("auth-provider: {name: azure, config: {access-token: s3cret}}"), "azure"),
+        (user("auth-provider: {name: s3cret, config: {}}"), "auth-provider of its user cannot"),
         (user("auth-provider: {name: oidc, config: {id-token: \"s3cret\\u0001\"}}"), "id-token"),
         (
             cluster("certificate-authority-data: s3cret!"),

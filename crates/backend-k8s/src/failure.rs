@@ -1,6 +1,9 @@
 //! What an answer of the API server, or the lack of one, means to the caller. The cause decides, never the status code
 //! alone: what is not a `Status` was not said by the API server.
 
+use std::borrow::Cow;
+
+use leasehold_backend::TlsTrouble;
 use leasehold_core::{Error, ErrorKind};
 
 use crate::redact;
@@ -15,11 +18,10 @@ const LOGIN: &str = "look at the credentials, the token or the certificate, of t
 /// Why a request failed.
 #[derive(Clone, Debug)]
 pub(crate) struct Failure {
-    pub(crate) kind: ErrorKind,
     pub(crate) reason: Reason,
     /// The kind of resource and the name that the API server speaks of.
     pub(crate) about: Option<(String, String)>,
-    text: String,
+    what: leasehold_backend::Failure,
 }
 
 /// What follows for the request.
@@ -45,9 +47,15 @@ pub(crate) enum Reason {
     Other,
 }
 
+impl From<leasehold_backend::Failure> for Failure {
+    fn from(what: leasehold_backend::Failure) -> Self {
+        Self { reason: Reason::Other, about: None, what }
+    }
+}
+
 impl Failure {
     pub(crate) fn new(kind: ErrorKind, text: impl Into<String>) -> Self {
-        Self { kind, reason: Reason::Other, about: None, text: text.into() }
+        leasehold_backend::Failure::new(kind, text).into()
     }
 
     pub(crate) fn invalid(text: impl Into<String>) -> Self {
@@ -67,20 +75,23 @@ impl Failure {
         let texts = redact::of_way(error);
         // The outer ones repeat the inner ones, or name a layer of the library.
         let said = texts.last().map_or("no answer", String::as_str);
-        if said.contains("invalid peer certificate") || said.contains("received fatal alert") {
-            return Self::denied(format!(
-                "no TLS connection to the API server: {said}; look at the certificates: the authority of the kubeconfig, the client's own, and how long they are good"
-            ));
+        if TlsTrouble::of(said) == Some(TlsTrouble::Certificates) {
+            let text = format!("no TLS connection to the API server: {said}");
+            return Self::denied(text).with_cure("look at the certificates: the authority of the kubeconfig, the client's own, and how long they are good");
         }
+        let failure = Self::unavailable(format!("no answer from the API server: {said}"));
         let whole = texts.join(": ");
-        let advice = if whole.contains("InvalidContentType") {
-            "; it does not speak TLS: the server's URL in the kubeconfig should begin with http:"
+        if TlsTrouble::of(&whole) == Some(TlsTrouble::Plain) {
+            failure.with_cure(
+                "it does not speak TLS: the server's URL in the kubeconfig should begin with http:",
+            )
         } else if whole.contains("tunnel error") || whole.contains("SOCKS") {
-            "; look at the proxy: proxy-url in the kubeconfig, or HTTPS_PROXY and NO_PROXY"
+            failure.with_cure(
+                "look at the proxy: proxy-url in the kubeconfig, or HTTPS_PROXY and NO_PROXY",
+            )
         } else {
-            ""
-        };
-        Self::unavailable(format!("no answer from the API server: {said}{advice}"))
+            failure
+        }
     }
 
     /// An answer that is not the API server's: nothing follows from it but that the API server is not reached.
@@ -101,33 +112,33 @@ impl Failure {
                 "look at what is between: a proxy, an ingress, a load balancer, the server's URL in the kubeconfig",
             ),
         };
-        let text = format!("what answered is not the API server ({said}); {cure}");
-        Self { reason, ..Self::unavailable(text) }
+        let text = format!("what answered is not the API server ({said})");
+        Self { reason, ..Self::unavailable(text).with_cure(cure) }
     }
 
     /// What the API server said.
     pub(crate) fn of_said(said: &Said) -> Self {
         let (kind, reason, cure) = means(said);
-        let cure = if cure.is_empty() { String::new() } else { format!("; {cure}") };
-        let text = format!("the API server says: {}{cure}", said.text());
-        Self { kind, reason, about: Some(said.about.clone()), text }
+        let failure = Self::new(kind, format!("the API server says: {}", said.text()));
+        let failure = Self { reason, about: Some(said.about.clone()), ..failure };
+        if cure.is_empty() { failure } else { failure.with_cure(cure) }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn kind(&self) -> ErrorKind {
+        self.what.kind
     }
 
     pub(crate) fn text(&self) -> &str {
-        &self.text
+        &self.what.text
     }
 
-    /// The same, from which nothing more follows than this advice.
-    pub(crate) fn finally(self, advice: &str) -> Self {
-        Self { reason: Reason::Other, text: format!("{}; {advice}", self.text), ..self }
+    pub(crate) fn with_cure(self, cure: impl Into<Cow<'static, str>>) -> Self {
+        Self { what: self.what.with_cure(cure), ..self }
     }
 
     pub(crate) fn during(self, operation: &'static str) -> Error {
-        let text = match self.reason {
-            Reason::Forbidden => format!("{}; {ROLE}", self.text),
-            _ => self.text,
-        };
-        Error::new(self.kind, operation, text)
+        self.what.during(operation)
     }
 }
 
@@ -189,7 +200,7 @@ fn forbidden(said: &Said) -> (ErrorKind, Reason, &'static str) {
             "a ResourceQuota of the namespace is used up: raise it, or make the object beforehand",
         )
     } else if has(" cannot ") && has(" resource ") {
-        (Reason::Forbidden, "")
+        (Reason::Forbidden, ROLE)
     } else {
         (Reason::Other, "an admission plugin of the cluster refuses it: this is not about its Role")
     };

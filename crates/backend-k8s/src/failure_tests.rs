@@ -82,7 +82,7 @@ fn what_the_api_server_says_decides_what_the_caller_does() {
         (503, "ServiceUnavailable", "shutting down", json!({}), Unavailable, Reason::Other),
     ] {
         let failure = said(code, reason, text, details);
-        assert_eq!((failure.kind, failure.reason), (kind, follows), "{code} {text}");
+        assert_eq!((failure.kind(), failure.reason), (kind, follows), "{code} {text}");
         assert!(failure.during("read").to_string().contains(text));
     }
 }
@@ -96,7 +96,7 @@ fn a_policy_is_a_refusal_with_whatever_code() {
             "admission webhook \"w\" denied the request without explanation",
         ] {
             let failure = said(code, "Invalid", text, json!({}));
-            assert_eq!((failure.kind, failure.reason), (ErrorKind::Denied, Reason::Refused));
+            assert_eq!((failure.kind(), failure.reason), (ErrorKind::Denied, Reason::Refused));
             let text = failure.during("renew the lock").to_string();
             assert!(text.contains("an admission policy or webhook"), "{text}");
             assert!(!text.contains("Role"), "{text}");
@@ -132,7 +132,7 @@ fn a_refusal_says_what_to_do() {
 fn what_is_not_the_api_servers_is_no_refusal() {
     for code in [200, 301, 400, 401, 403, 404, 405, 407, 413, 415, 422, 500, 502] {
         let failure = Failure::of_stranger(code, "HTTP 403 Forbidden, text/html");
-        assert_eq!(failure.kind, ErrorKind::Unavailable, "{code}");
+        assert_eq!(failure.kind(), ErrorKind::Unavailable, "{code}");
         assert_eq!(failure.reason == Reason::WrongLogin, code == 401, "others are fetched");
         assert!(failure.during("read").to_string().contains("is not the API server"));
     }
@@ -150,6 +150,14 @@ fn the_server_is_asked_as_late_as_it_says() {
     ] {
         let details = json!({ "retryAfterSeconds": seconds });
         let failure = said(429, "TooManyRequests", "later", details);
-        assert_eq!(failure.kind, ErrorKind::Throttled { retry_after: expected });
+        assert_eq!(failure.kind(), ErrorKind::Throttled { retry_after: expected });
     }
+}
+
+#[test]
+fn what_the_api_server_says_comes_through_whole() {
+    const TEXT: &str = "admission webhook \"w\" denied the request: no; ask the owner; then wait";
+    let error = said(403, "Forbidden", TEXT, json!({})).during("take the lock");
+    assert_eq!(error.problem(), format!("cannot take the lock: the API server says: {TEXT}"));
+    assert_eq!(error.cure(), Some("an admission policy or webhook of the cluster says so"));
 }

@@ -27,9 +27,8 @@
 
 mod access;
 mod answer;
-mod claim;
 mod config;
-mod diagnose;
+mod doctor;
 mod failure;
 mod form;
 mod list;
@@ -39,6 +38,7 @@ mod object;
 mod options;
 mod plugin;
 mod proxy;
+mod reader;
 mod redact;
 mod said;
 mod shared;

@@ -7,9 +7,9 @@ use serde_json::Value;
 use crate::answer;
 use crate::failure::{Failure, Reason};
 use crate::form::Form;
-use crate::lock::Api;
 use crate::object::Object;
 use crate::options::Kubernetes;
+use crate::reader::Reader;
 
 const LIST: &str = "list the locks";
 
@@ -30,20 +30,20 @@ impl Kubernetes {
         form: Form,
         namespace: Option<&str>,
     ) -> Result<Vec<(String, Observed)>, Error> {
-        let api = self.api(form, namespace)?;
+        let reader = self.reader(form, namespace)?;
         let mut found = Vec::new();
         let mut params = ListParams::default().limit(PAGE);
         for _ in 0..PAGES {
-            let page = match api.send_for(api.requests().list(&params), answer::PAGE).await {
+            let page = match reader.send_for(reader.requests().list(&params), answer::PAGE).await {
                 Ok(page) => page,
-                Err(failure) => return Err(explained(failure, &api).during(LIST)),
+                Err(failure) => return Err(explained(failure, &reader).during(LIST)),
             };
             let Value::Array(items) = &page["items"] else {
                 let failure = Failure::of_stranger(200, "an answer to a list that lists nothing");
                 return Err(failure.during(LIST));
             };
             for item in items {
-                found.extend(api.listed(item.clone()));
+                found.extend(reader.listed(item.clone()));
             }
             match page["metadata"]["continue"].as_str().filter(|more| !more.is_empty()) {
                 Some(more) => params = params.continue_token(more),
@@ -55,7 +55,7 @@ impl Kubernetes {
     }
 }
 
-impl Api {
+impl Reader {
     /// What is listed of an object; `None` for one that no election is held on.
     fn listed(&self, value: Value) -> Option<(String, Observed)> {
         if !self.form.holds_election(&value) {
@@ -78,12 +78,12 @@ impl Api {
 }
 
 /// What a candidate is granted does not suffice.
-fn explained(failure: Failure, api: &Api) -> Failure {
+fn explained(failure: Failure, reader: &Reader) -> Failure {
     if failure.reason != Reason::Forbidden {
         return failure;
     }
-    let (resource, namespace) = (api.form.resource().1, &api.place.namespace);
-    failure.finally(&format!(
+    let (resource, namespace) = (reader.form.resource().1, &reader.place.namespace);
+    failure.with_cure(format!(
         "to list, this user needs a Role in {namespace} with the verb list on {resource}, without resourceNames; no candidate needs it"
     ))
 }

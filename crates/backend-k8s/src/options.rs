@@ -8,10 +8,12 @@ use kube::Client;
 use leasehold_core::{Error, ErrorKind};
 
 use crate::access::Access;
-use crate::config::{self, Choice, Found};
+use crate::config::Choice;
 use crate::form::Form;
-use crate::lock::{Api, KubernetesLock};
+use crate::lock::KubernetesLock;
 use crate::name::Place;
+use crate::reader::Reader;
+use crate::shared::Watches;
 
 const OPEN: &str = "open the lock";
 
@@ -19,7 +21,8 @@ const OPEN: &str = "open the lock";
 /// watched.
 #[derive(Clone)]
 pub struct Kubernetes {
-    pub(crate) access: Arc<Access>,
+    access: Arc<Access>,
+    watches: Arc<Watches>,
 }
 
 /// How a [`Kubernetes`] is reached. Without any of it: as the current context of `KUBECONFIG` says, else as the pod's own
@@ -27,8 +30,7 @@ pub struct Kubernetes {
 #[derive(Clone, Debug, Default)]
 #[must_use]
 pub struct KubernetesOptions {
-    kubeconfig: Option<PathBuf>,
-    context: Option<String>,
+    choice: Choice,
 }
 
 impl fmt::Debug for Kubernetes {
@@ -41,13 +43,13 @@ impl fmt::Debug for Kubernetes {
 impl KubernetesOptions {
     /// Use this kubeconfig, not `KUBECONFIG` or `~/.kube/config`, nor the pod's service account.
     pub fn kubeconfig(mut self, file: impl Into<PathBuf>) -> Self {
-        self.kubeconfig = Some(file.into());
+        self.choice.kubeconfig = Some(file.into());
         self
     }
 
     /// Use this context of the kubeconfig, not the current one, nor the pod's service account.
     pub fn context(mut self, name: impl Into<String>) -> Self {
-        self.context = Some(name.into());
+        self.choice.context = Some(name.into());
         self
     }
 
@@ -56,20 +58,17 @@ impl KubernetesOptions {
     ///
     /// # Errors
     /// `Invalid`: there is no configuration, or it cannot be used; the text says why, and nothing of what was read.
+    /// `Unavailable`: its files could not be read in time.
     pub async fn build(self) -> Result<Kubernetes, Error> {
-        let access = Access::found(self).map_err(|why| {
-            invalid(format!(
-                "no configuration of Kubernetes can be used: {why}; set KUBECONFIG, or name a file by kubeconfig="
-            ))
+        let access = Access::found(self.choice).await.map_err(|failure| match failure.kind {
+            ErrorKind::Invalid => {
+                let why = failure.text;
+                invalid(format!("no configuration of Kubernetes can be used: {why}"))
+                    .with_cure("set KUBECONFIG, or name a file by kubeconfig=")
+            }
+            _ => failure.during(OPEN),
         })?;
-        Ok(Kubernetes { access })
-    }
-
-    /// What the files and the environment say now.
-    pub(crate) fn found(&self) -> Result<Found, String> {
-        let choice =
-            Choice { kubeconfig: self.kubeconfig.as_deref(), context: self.context.as_deref() };
-        config::found(choice, &|name| std::env::var(name).ok())
+        Ok(Kubernetes { access, watches: Arc::default() })
     }
 }
 
@@ -82,7 +81,7 @@ impl Kubernetes {
     /// A cluster over a client that the caller made. Let it not retry (`Config::default_retry`): the election does.
     #[must_use]
     pub fn from_client(client: Client) -> Self {
-        Self { access: Access::given(client) }
+        Self { access: Access::given(client), watches: Arc::default() }
     }
 
     fn namespace(&self) -> &str {
@@ -106,13 +105,14 @@ impl Kubernetes {
                 "the API server deprecates Endpoints since Kubernetes 1.33: move to a Lease once no older client is left"
             );
         }
-        Ok(KubernetesLock::new(form, place, self.access.clone()))
+        let reader = Reader::new(form, place, self.access.clone());
+        Ok(KubernetesLock::new(reader, self.watches.clone()))
     }
 
     /// The way to all objects of a namespace.
-    pub(crate) fn api(&self, form: Form, namespace: Option<&str>) -> Result<Api, Error> {
+    pub(crate) fn reader(&self, form: Form, namespace: Option<&str>) -> Result<Reader, Error> {
         let any = self.place(namespace, "any")?;
-        Ok(Api::new(form, any, self.access.clone()))
+        Ok(Reader::new(form, any, self.access.clone()))
     }
 
     fn place(&self, namespace: Option<&str>, name: &str) -> Result<Place, Error> {

@@ -26,6 +26,8 @@ const MOST: u64 = 1 << 20;
 /// How long what it wrote before its end may take to arrive, if somebody else holds its output open.
 const LEFT: Duration = Duration::from_millis(200);
 
+const BY_HAND: &str = "run it by hand";
+
 /// What kubectl knows.
 const VERSIONS: [&str; 2] =
     ["client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1"];
@@ -111,9 +113,10 @@ impl Plugin {
     async fn run_within(&self, deadline: Duration) -> Result<Credentials, Failure> {
         match timeout(deadline, self.answer()).await {
             Ok(answer) => self.parsed(&answer?),
-            Err(_elapsed) => Err(Failure::unavailable(format!(
-                "the credential plugin of the kubeconfig ({self}) did not answer within {deadline:?} and was killed; run it by hand"
-            ))),
+            Err(_elapsed) => {
+                let how = format!("did not answer within {deadline:?} and was killed");
+                Err(Failure::unavailable(self.told(&how)).with_cure(BY_HAND))
+            }
         }
     }
 
@@ -152,9 +155,8 @@ impl Plugin {
         #[cfg(unix)]
         command.process_group(0);
         let cannot = |error: std::io::Error| {
-            Failure::invalid(format!(
-                "the credential plugin of the kubeconfig ({self}) cannot be started: {error}; install it, or see that it is on the PATH"
-            ))
+            let text = self.told(&format!("cannot be started: {error}"));
+            Failure::invalid(text).with_cure("install it, or see that it is on the PATH")
         };
         let mut child = command.kill_on_drop(true).spawn().map_err(cannot)?;
         let output = child.stdout.take().expect("its output was asked for as a pipe");
@@ -163,9 +165,11 @@ impl Plugin {
     }
 
     fn failed(&self, how: &str) -> Failure {
-        Failure::denied(format!(
-            "the credential plugin of the kubeconfig ({self}) {how}; run it by hand"
-        ))
+        Failure::denied(self.told(how)).with_cure(BY_HAND)
+    }
+
+    fn told(&self, how: &str) -> String {
+        format!("the credential plugin of the kubeconfig ({self}) {how}")
     }
 
     fn parsed(&self, answer: &[u8]) -> Result<Credentials, Failure> {
@@ -220,6 +224,7 @@ pub(crate) fn bearer(token: &str) -> Result<HeaderValue, &'static str> {
 /// plugin itself has ended.
 struct Running {
     child: Child,
+    #[cfg_attr(not(unix), expect(dead_code, reason = "only unix has groups of processes"))]
     group: Option<i32>,
 }
 

@@ -33,7 +33,7 @@ fn answer(status: &str) -> String {
 async fn failure(script: &str) -> (ErrorKind, String) {
     let plugin = plugin(script);
     let Err(failure) = plugin.run().await else { panic!("{script}: it gave credentials") };
-    let kind = failure.kind;
+    let kind = failure.kind();
     assert!(!format!("{failure:?}{plugin:?}{plugin}").contains(SECRET), "{failure:?}");
     (kind, failure.during("read the lock").to_string())
 }
@@ -139,7 +139,7 @@ async fn what_fails_is_named_and_nothing_that_it_printed() {
     }
     let missing = ExecConfig { command: Some("/no/such/s3cret/tool".to_owned()), ..exec("") };
     let failure = Plugin::of(&missing).unwrap().run().await.err().unwrap();
-    assert_eq!(failure.kind, ErrorKind::Invalid);
+    assert_eq!(failure.kind(), ErrorKind::Invalid);
     let text = failure.during("read the lock").to_string();
     assert!(text.contains("(tool) cannot be started"), "{text}");
 }
@@ -184,7 +184,7 @@ async fn a_plugin_that_hangs_is_killed_at_its_deadline_with_what_it_started() {
         let began = std::time::Instant::now();
         let failure = plugin.run_within(deadline).await.err().unwrap();
         assert!(began.elapsed() < deadline * 10, "{end}");
-        assert_eq!(failure.kind, ErrorKind::Unavailable);
+        assert_eq!(failure.kind(), ErrorKind::Unavailable);
         let text = failure.during("read the lock").to_string();
         assert!(text.contains("(sh) did not answer within 1s and was killed"), "{text}");
         let pids = std::fs::read_to_string(&file).unwrap();

@@ -1,10 +1,9 @@
 //! The one place where errors of the client library become text. Those that quote what they could not read may quote a
 //! secret: of them the place is kept, the words are dropped.
 
-use std::error::Error as StdError;
-
 use kube::client::RustlsTlsError;
 use kube::config::{KubeconfigError, LoadDataError};
+use leasehold_backend::{chain, said_once};
 
 /// What is wrong with a kubeconfig, without a word of it.
 pub(crate) fn of_kubeconfig(error: &KubeconfigError) -> String {
@@ -76,19 +75,10 @@ pub(crate) fn of_client(error: &kube::Error) -> String {
 /// What an error of the connection says, and its sources, once each; the innermost last. None of them quotes a request
 /// or an answer.
 pub(crate) fn of_way(error: &kube::Error) -> Vec<String> {
-    let mut texts: Vec<String> = Vec::new();
-    let mut source: Option<&(dyn StdError + 'static)> = Some(error);
-    while let Some(error) = source {
-        let text = match error.downcast_ref::<serde_json::Error>() {
-            Some(error) => of_json(error),
-            None => error.to_string(),
-        };
-        if !texts.iter().any(|known| known.contains(&text)) {
-            texts.push(text);
-        }
-        source = error.source();
-    }
-    texts
+    said_once(chain(Some(error)).map(|error| match error.downcast_ref::<serde_json::Error>() {
+        Some(error) => of_json(error),
+        None => error.to_string(),
+    }))
 }
 
 /// Where something stopped being JSON, without a word of it.

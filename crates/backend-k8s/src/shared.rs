@@ -2,6 +2,7 @@
 //! connections. It needs the right to watch every name; who has it for some only goes on with a watch for each.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -14,9 +15,8 @@ use tokio::task::AbortHandle;
 use crate::answer::{Event, Events};
 use crate::failure::{Failure, Reason};
 use crate::form::Form;
-use crate::lock::Api;
 use crate::object::Object;
-use crate::watch::begin;
+use crate::reader::Reader;
 
 /// A hub that heard nothing for so long, and knows less than who comes to it, is silently dead.
 const SILENT: Duration = Duration::from_secs(3);
@@ -31,6 +31,12 @@ type Place = (Form, String);
 #[derive(Default)]
 pub(crate) struct Watches {
     places: Mutex<HashMap<Place, Watched>>,
+}
+
+impl fmt::Debug for Watches {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Watches")
+    }
 }
 
 #[derive(Default)]
@@ -74,9 +80,9 @@ struct Listeners {
 impl Watches {
     /// The watch for a lock whose state at this revision is known: the first in its namespace gets one of its own, for
     /// which the right to watch this very name is enough.
-    pub(crate) fn join(&self, api: &Api, seen: Option<u64>) -> Joined {
+    pub(crate) fn join(self: &Arc<Self>, reader: &Reader, seen: Option<u64>) -> Joined {
         let mut places = locked(&self.places);
-        let watched = places.entry(place(api)).or_default();
+        let watched = places.entry(place(reader)).or_default();
         let Some(seat) = watched.streams.upgrade() else {
             let seat = Arc::new(());
             watched.streams = Arc::downgrade(&seat);
@@ -86,21 +92,21 @@ impl Watches {
             return Joined::Own(seat);
         }
         let hub = watched.hub.upgrade().filter(|hub| hub.serves(seen)).unwrap_or_else(|| {
-            let hub = Hub::start(api.clone());
+            let hub = Hub::start(reader.clone(), self);
             watched.hub = Arc::downgrade(&hub);
             hub
         });
-        let events = hub.subscribe(&api.place.name);
+        let events = hub.subscribe(&reader.place.name);
         Joined::Shared(Subscription { hub, events, seat })
     }
 
-    fn forbid(&self, api: &Api) {
-        locked(&self.places).entry(place(api)).or_default().is_forbidden = true;
+    fn forbid(&self, reader: &Reader) {
+        locked(&self.places).entry(place(reader)).or_default().is_forbidden = true;
     }
 }
 
-fn place(api: &Api) -> Place {
-    (api.form, api.place.namespace.clone())
+fn place(reader: &Reader) -> Place {
+    (reader.form, reader.place.namespace.clone())
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -125,11 +131,12 @@ impl Subscription {
 }
 
 impl Hub {
-    fn start(api: Api) -> Arc<Self> {
+    fn start(reader: Reader, watches: &Arc<Watches>) -> Arc<Self> {
         let (sender, begun) = watch::channel(false);
         let listeners = Listeners { of: Some(HashMap::new()), heard: (None, Instant::now()) };
         let hub = Arc::new(Self { listeners: Mutex::new(listeners), begun, task: OnceLock::new() });
-        let task = tokio::spawn(follow(api, Arc::downgrade(&hub), sender));
+        let task =
+            tokio::spawn(follow(reader, Arc::downgrade(watches), Arc::downgrade(&hub), sender));
         let _ = hub.task.set(task.abort_handle());
         hub
     }
@@ -175,25 +182,32 @@ impl Drop for Hub {
 }
 
 /// Tells the hub until the API server has told of an error, and resumes where a watch came to its end.
-async fn follow(api: Api, hub: Weak<Hub>, begun: watch::Sender<bool>) {
-    let failure = follow_on(&api, &hub, &begun).await;
+async fn follow(
+    reader: Reader,
+    watches: Weak<Watches>,
+    hub: Weak<Hub>,
+    begun: watch::Sender<bool>,
+) {
+    let failure = follow_on(&reader, &hub, &begun).await;
     if failure.reason == Reason::Forbidden {
         tracing::debug!(
-            namespace = api.place.namespace,
+            namespace = reader.place.namespace,
             "may not watch every name: one watch for each lock"
         );
-        api.access.watches.forbid(&api);
+        if let Some(watches) = watches.upgrade() {
+            watches.forbid(&reader);
+        }
     }
     if let Some(hub) = hub.upgrade() {
         locked(&hub.listeners).of = None;
     }
 }
 
-async fn follow_on(api: &Api, hub: &Weak<Hub>, begun: &watch::Sender<bool>) -> Failure {
+async fn follow_on(reader: &Reader, hub: &Weak<Hub>, begun: &watch::Sender<bool>) -> Failure {
     let gone = || Failure::unavailable("nobody listens any more");
     let mut seen = None;
     loop {
-        let mut events = match begin(api, WatchParams::default(), seen).await {
+        let mut events = match reader.events(WatchParams::default(), seen).await {
             Ok(events) => events,
             Err(failure) => return failure,
         };

@@ -5,31 +5,32 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::api::PostParams;
-use leasehold_core::{Contents, Holder, Nonce, Observed, Record, Timing, TimingSettings, Wall};
+use leasehold_backend::random_nonce;
+use leasehold_core::{Contents, Holder, Observed, Record, Timing, TimingSettings, Wall};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::claim;
 use crate::failure::{Failure, Reason};
-use crate::lock::Api;
+use crate::form::{self, claim};
 use crate::object::Object;
+use crate::reader::{Reader, TIMING};
 
 /// How often a lock is read again that changed meanwhile.
 const TRIES: u32 = 3;
 
-impl Api {
-    /// See [`leasehold_core::LockBackend::may_take`].
-    pub(crate) async fn may_take(&self, candidate: &Holder) -> Result<(), Failure> {
-        self.trial(candidate).await.map(|_took| ())
-    }
+/// See [`leasehold_core::LockBackend::may_take`].
+pub(crate) async fn may_take(reader: &Reader, candidate: &Holder) -> Result<(), Failure> {
+    reader.trial(candidate).await.map(|_took| ())
+}
 
+impl Reader {
     /// The same, with the time that the trial took, if it told anything.
     pub(crate) async fn trial(&self, candidate: &Holder) -> Result<Option<Duration>, Failure> {
         for _ in 0..TRIES {
             let seen = self.read().await?;
             let object = seen.version.cargo::<Object>();
             if let Some(why) = object.and_then(|object| self.form.is_closed(object)) {
-                return Err(Failure::denied(why));
+                return Err(Failure::denied(why).with_cure(form::CLOSED));
             }
             if matches!(seen.contents, Contents::Unreadable(_)) {
                 return Ok(None);
@@ -58,13 +59,13 @@ impl Api {
     ) -> Result<Value, Failure> {
         let holder = object.map(|_| candidate.clone());
         let now = Wall(u64::try_from(Timestamp::now().as_millisecond()).unwrap_or(0));
-        let timing = TimingSettings::default().or(&crate::lock::TIMING).build();
+        let timing = TimingSettings::default().or(&TIMING).build();
         let record = Record {
             token: seen.record().filter(|_| holder.is_some()).map_or(0, |record| record.token),
             holder,
             lease_duration: timing
                 .map_or(Duration::from_secs(15), |it: Timing| it.lease_duration()),
-            nonce: Nonce(random()?.into()),
+            nonce: random_nonce()?,
             acquired: now,
             renewed: now,
             extra: serde_json::Map::new(),
@@ -96,12 +97,4 @@ impl Api {
 
 fn dry() -> PostParams {
     PostParams { dry_run: true, ..PostParams::default() }
-}
-
-fn random() -> Result<u64, Failure> {
-    let mut bytes = [0; 8];
-    getrandom::fill(&mut bytes).map_err(|error| {
-        Failure::unavailable(format!("the kernel gives no random bytes: {error}"))
-    })?;
-    Ok(u64::from_ne_bytes(bytes))
 }

@@ -13,18 +13,13 @@
 
 mod backend;
 mod clock;
-mod diagnose;
 mod election;
 mod error;
 mod fence;
 mod fit;
-#[cfg(feature = "driver")]
-mod memory_diagnose;
 #[cfg(feature = "model")]
 #[doc(hidden)]
 pub mod model;
-#[cfg(feature = "driver")]
-mod race;
 mod record;
 #[cfg(feature = "driver")]
 mod runtime;
@@ -38,15 +33,12 @@ pub use backend::{
     Outcome, Push, Version,
 };
 pub use clock::{BoxFuture, Clock};
-pub use diagnose::{Diagnose, Finding, Level};
 #[cfg(feature = "mutants")]
 #[doc(hidden)]
 pub use election::Mutant;
 pub use election::{Action, Candidate, Election, Failure, Input, Leadership, Loss, View};
 pub use error::{Error, ErrorKind};
 pub use fence::{Fence, Stale};
-#[cfg(feature = "driver")]
-pub use race::{Race, race};
 pub use record::{Holder, Incarnation, MAX_TOKEN, Nonce, RECORD_VERSION, Record, Token};
 #[cfg(feature = "driver")]
 pub use runtime::{

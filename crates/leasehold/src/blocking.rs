@@ -29,7 +29,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use crate::{
+use leasehold_core::{
     BootClock, Builder, Clock, Error, ErrorKind, LockBackend, Loss, Status, StopReason, Term,
 };
 
@@ -205,7 +205,7 @@ impl Thread {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::MemoryLock;
+    use leasehold_core::MemoryLock;
 
     fn elector(lock: &MemoryLock, name: &str) -> Elector {
         Elector::new(Arc::new(lock.clone()), |builder| builder.identity(name)).unwrap()

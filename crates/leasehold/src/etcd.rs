@@ -1,10 +1,9 @@
 //! The lock in etcd.
 
-use std::env;
-use std::path::Path;
-
 use async_trait::async_trait;
-use leasehold_core::{Error, LockBackend, Token, printable, read_small_file};
+use leasehold_backend::tls::TlsFiles;
+use leasehold_backend::{Login, LoginParts};
+use leasehold_core::{Error, LockBackend, Token};
 pub use leasehold_etcd::*;
 use percent_encoding::percent_decode_str;
 
@@ -13,6 +12,9 @@ use crate::opened::{Listed, Opened, StoreUrl};
 
 const PARAMETERS: &[&str] =
     &["user", "password_env", "password_file", "ca", "cert", "key", "token_floor"];
+
+/// What is being done when a URL is taken apart, for errors.
+const USE: &str = "use the lock URL";
 
 /// The port of an endpoint that names none.
 const PORT: u16 = 2379;
@@ -33,7 +35,9 @@ const PORT: u16 = 2379;
 /// | `token_floor` | tokens up to this may have been used; nobody contends before the store's revision is above it |
 #[derive(Clone, Debug)]
 pub struct EtcdUrl {
-    members: EtcdOptions,
+    members: Vec<String>,
+    login: Option<Login>,
+    tls: Option<TlsFiles>,
     name: String,
     token_floor: Option<Token>,
 }
@@ -41,47 +45,68 @@ pub struct EtcdUrl {
 impl TryFrom<&LockUrl> for EtcdUrl {
     type Error = Error;
 
-    /// Reads the files and the variable that the parameters name. Fails with `Invalid` for an
-    /// unknown parameter, no host, a file that cannot be read, or parameters that do not fit
-    /// together.
+    /// Reads no file. Fails with `Invalid` for an unknown parameter, no host, or parameters that do
+    /// not fit together.
     fn try_from(url: &LockUrl) -> Result<Self, Error> {
         url.allow_parameters(PARAMETERS)?;
-        Ok(Self { members: members(url)?, name: url.name()?, token_floor: url.token_floor()? })
+        let (login, members) = authority(url)?;
+        Ok(Self {
+            members,
+            login: credentials(url, login)?,
+            tls: tls(url)?,
+            name: url.name()?,
+            token_floor: url.token_floor()?,
+        })
     }
 }
 
 impl EtcdUrl {
-    /// Opens the lock. Contacts nobody.
+    /// Opens the lock. Contacts nobody. Call it inside a tokio runtime.
     ///
     /// # Errors
-    /// `Invalid`: the name cannot be an election's, or an option is malformed.
-    pub fn lock(self) -> Result<EtcdLock, Error> {
-        let lock = self.members.build()?.lock(&self.name)?;
+    /// `Invalid`: the name cannot be an election's, a file or a variable that the URL names cannot
+    /// be read, or an option is malformed. `Unavailable`: a file could not be read in time.
+    pub async fn lock(self) -> Result<EtcdLock, Error> {
+        let lock = self.cluster().await?.lock(&self.name)?;
         match self.token_floor {
             Some(floor) => lock.token_floor(floor),
             None => Ok(lock),
         }
+    }
+
+    async fn cluster(&self) -> Result<Etcd, Error> {
+        let mut options = Etcd::options(self.members.iter().map(String::as_str));
+        if let Some(login) = self.login.clone() {
+            // It is read again at every login, and must be there now.
+            login.password().await.map_err(|failure| failure.during(USE))?;
+            options = options.login(login);
+        }
+        if let Some(files) = &self.tls {
+            let material = files.read().await.map_err(|failure| failure.during(USE))?;
+            options = options.tls_with(material);
+        }
+        options.build()
     }
 }
 
 #[async_trait]
 impl StoreUrl for EtcdUrl {
     async fn open(self: Box<Self>) -> Result<Opened, Error> {
-        Ok(Opened::new(self.lock()?))
+        Ok(Opened::new(self.lock().await?))
     }
 
     async fn list(self: Box<Self>) -> Result<Vec<Listed>, Error> {
         for_one_lock("token_floor", self.token_floor.is_some())?;
         let mut found = Vec::new();
-        for lock in self.members.build()?.elections(&self.name).await? {
+        for lock in self.cluster().await?.elections(&self.name).await? {
             found.push(Listed { name: lock.name().to_owned(), observed: lock.read().await });
         }
         Ok(found)
     }
 }
 
-/// The members that the URL names, and how to reach them.
-fn members(url: &LockUrl) -> Result<EtcdOptions, Error> {
+/// The login before the hosts, and the hosts.
+fn authority(url: &LockUrl) -> Result<(Option<&str>, Vec<String>), Error> {
     let authority = url.authority().unwrap_or_default();
     let (login, hosts) = match authority.rsplit_once('@') {
         Some((login, hosts)) => (Some(login), hosts),
@@ -104,17 +129,7 @@ fn members(url: &LockUrl) -> Result<EtcdOptions, Error> {
     if hosts.is_empty() {
         return Err(invalid("it names no host; write etcd://host:2379/jobs/nightly".to_owned()));
     }
-    let mut options = Etcd::options(hosts.into_iter().map(with_port));
-    if let Some((user, password)) = credentials(url, login)? {
-        options = match url.parameter("password_file").map(str::to_owned) {
-            // Read at every login: whoever rotates the password replaces the file.
-            Some(file) => {
-                options.user_with(user, move || from_file(&file).map_err(|e| e.to_string()))
-            }
-            None => options.user(user, password),
-        };
-    }
-    with_tls(url, options)
+    Ok((login, hosts.into_iter().map(with_port).collect()))
 }
 
 /// Whether what stands in the place of hosts holds an escaped '@', which no host does.
@@ -131,107 +146,64 @@ fn with_port(host: &str) -> String {
 }
 
 /// Who logs in, and with what. A password is never repeated in a message.
-fn credentials(url: &LockUrl, login: Option<&str>) -> Result<Option<(String, String)>, Error> {
+fn credentials(url: &LockUrl, login: Option<&str>) -> Result<Option<Login>, Error> {
     let decoded = |text: &str, what: &str| {
         let decoded = percent_decode_str(text).decode_utf8();
-        decoded.map(Into::into).map_err(|_error| invalid(format!("the {what} is not UTF-8")))
+        decoded.map(String::from).map_err(|_error| invalid(format!("the {what} is not UTF-8")))
     };
-    let (in_url, password) = match login.map(|login| login.split_once(':').unwrap_or((login, ""))) {
-        Some((user, password)) => {
+    let (user, password) = match login {
+        Some(login) => {
+            let (user, password) = login.split_once(':').unwrap_or((login, ""));
             (Some(decoded(user, "user")?), Some(decoded(password, "password")?))
         }
         None => (None, None),
     };
-    let password: Option<String> = password.filter(|password: &String| !password.is_empty());
-    let user: Option<String> = match (in_url, url.parameter("user")) {
-        (Some(_), Some(_)) => {
-            return Err(invalid("the user is named twice: before the '@' and by user=".to_owned()));
-        }
-        (user, None) => user,
-        (None, Some(user)) => Some(user.to_owned()),
+    let parts = LoginParts {
+        user_before_host: user.as_deref(),
+        password_before_host: password.as_deref(),
+        user: url.parameter("user"),
+        password_env: url.parameter("password_env"),
+        password_file: url.parameter("password_file"),
+        default_user: None,
     };
-    let passwords = [
-        password,
-        url.parameter("password_env").map(from_environment).transpose()?,
-        url.parameter("password_file").map(from_file).transpose()?,
-    ];
-    let mut passwords = passwords.into_iter().flatten();
-    match (user, passwords.next(), passwords.next()) {
-        (_, _, Some(_)) => Err(invalid("the password is given twice".to_owned())),
-        (None, None, None) => Ok(None),
-        (None, Some(_), None) => {
-            Err(invalid("there is a password and no user: add user=NAME".to_owned()))
-        }
-        (Some(_), None, None) => Err(invalid(
-            "there is a user and no password: add password_file=PATH or password_env=NAME"
-                .to_owned(),
-        )),
-        (Some(user), Some(password), None) => Ok(Some((user, password))),
-    }
+    Login::of_url(parts).map_err(|failure| failure.during(USE))
 }
 
-fn from_environment(name: &str) -> Result<String, Error> {
-    // The name itself may be the password, put there by mistake.
-    env::var(name).map_err(|_error| {
-        invalid("password_env names a variable that is not there, or is not UTF-8".to_owned())
-    })
-}
-
-fn from_file(path: &str) -> Result<String, Error> {
-    let bytes = read_small_file(Path::new(path)).map_err(|error| {
-        invalid(format!("cannot read the file that password_file names: {error}"))
-    })?;
-    let text = String::from_utf8(bytes)
-        .map_err(|_error| invalid("the file that password_file names is not UTF-8".to_owned()))?;
-    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
-}
-
-fn with_tls(url: &LockUrl, mut options: EtcdOptions) -> Result<EtcdOptions, Error> {
+/// The files for TLS; `None` without TLS.
+fn tls(url: &LockUrl) -> Result<Option<TlsFiles>, Error> {
     let [ca, cert, key] = ["ca", "cert", "key"].map(|name| url.parameter(name));
-    if url.scheme() != "etcds" {
-        return match [ca, cert, key].iter().flatten().next() {
-            Some(_) => Err(invalid("ca, cert and key are for TLS: write etcds://".to_owned())),
-            None => Ok(options),
-        };
+    if url.scheme() == "etcds" {
+        let files = TlsFiles::new(ca, cert, key).map_err(|failure| failure.during(USE))?;
+        return Ok(Some(files));
     }
-    options = options.tls();
-    if let Some(ca) = ca {
-        options = options.ca(read("ca", ca)?);
+    match ca.or(cert).or(key) {
+        Some(_) => Err(invalid("ca, cert and key are for TLS: write etcds://".to_owned())),
+        None => Ok(None),
     }
-    match (cert, key) {
-        (Some(cert), Some(key)) => Ok(options.identity(read("cert", cert)?, read("key", key)?)),
-        (None, None) => Ok(options),
-        _ => Err(invalid("cert and key go together: one of them is missing".to_owned())),
-    }
-}
-
-fn read(parameter: &str, path: &str) -> Result<Vec<u8>, Error> {
-    read_small_file(Path::new(path))
-        .map_err(|error| invalid(format!("cannot read {parameter}={}: {error}", printable(path))))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn opened(url: &str) -> Result<EtcdLock, Error> {
-        EtcdUrl::try_from(&LockUrl::parse(url)?)?.lock()
+    async fn opened(url: &str) -> Result<EtcdLock, Error> {
+        EtcdUrl::try_from(&LockUrl::parse(url)?)?.lock().await
     }
 
-    #[test]
-    fn a_url_names_members_and_an_election() {
+    #[tokio::test]
+    async fn a_url_names_members_and_an_election() {
         for (url, name) in [
             ("etcd://h1,h2:1/jobs/nightly", "etcd://h1:2379,h2:1/jobs/nightly"),
             ("etcd://[::1]/a", "etcd://[::1]:2379/a"),
             ("etcd://h//a?token_floor=7", "etcd://h:2379//a"),
             ("etcd://h/a%2Fb%20c", "etcd://h:2379/a/b c"),
         ] {
-            assert_eq!(opened(url).unwrap().name(), name);
+            assert_eq!(opened(url).await.unwrap().name(), name);
         }
     }
 
-    #[test]
-    fn what_is_wrong_is_named() {
+    #[tokio::test]
+    async fn what_is_wrong_is_named() {
         for (url, says) in [
             ("etcd:jobs", "names no host"),
             ("etcd://h", "names no election"),
@@ -265,28 +237,23 @@ mod tests {
             ("etcd://s3cret%2Fh:1/x", "is not HOST or HOST:PORT"),
             ("etcd://u:s3cret,h:1/x", "is not HOST or HOST:PORT"),
         ] {
-            let error = opened(url).unwrap_err().to_string();
+            let error = opened(url).await.unwrap_err().to_string();
             assert!(error.contains(says), "{url}: {error}");
             assert!(!error.contains("s3cret"), "{url}: {error}");
-            let debug = format!("{:?}", opened(url).unwrap_err());
+            let debug = format!("{:?}", opened(url).await.unwrap_err());
             assert!(!debug.contains("s3cret"), "{url}: {debug}");
         }
     }
 
-    #[test]
-    fn a_password_is_read_and_never_shown() {
+    #[tokio::test]
+    async fn a_password_is_read_and_never_shown() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("password");
         std::fs::write(&file, "s3cret\n").unwrap();
         let url = format!("etcd://me@h/a?password_file={}", file.display());
-        let lock = opened(&url).unwrap();
+        let lock = opened(&url).await.unwrap();
         assert!(!format!("{lock:?}{}", lock.name()).contains("s3cret"));
-        let parsed = LockUrl::parse(&url).unwrap();
-        assert_eq!(
-            credentials(&parsed, Some("me")).unwrap(),
-            Some(("me".to_owned(), "s3cret".to_owned()))
-        );
-        let lock = opened("etcd://me:s3%40cret@h/a").unwrap();
+        let lock = opened("etcd://me:s3%40cret@h/a").await.unwrap();
         assert!(!format!("{lock:?}{}", lock.name()).contains("s3"));
     }
 }

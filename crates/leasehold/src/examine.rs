@@ -1,8 +1,9 @@
 //! What there is to know of a lock before a program relies on it.
 
+use leasehold_backend::{Diagnose, Finding, Level};
 use leasehold_core::{
-    BootClock, Clock as _, Diagnose, Error, ErrorKind, Finding, Holder, InvalidTiming, Level,
-    Timing, TimingSettings, slower_by_percent,
+    BootClock, Clock as _, Error, ErrorKind, Holder, InvalidTiming, Timing, TimingSettings,
+    slower_by_percent,
 };
 
 use crate::lock_url::LockUrl;

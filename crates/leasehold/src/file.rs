@@ -15,6 +15,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use async_trait::async_trait;
+use leasehold_backend::doctor::is_scratch_name;
 #[cfg(target_os = "linux")]
 use leasehold_core::Incarnation;
 use leasehold_core::{Contents, Error, ErrorKind, LockBackend, Token};
@@ -23,7 +24,6 @@ use crate::lock_url::{LockUrl, for_one_lock, invalid};
 #[cfg(target_os = "linux")]
 use crate::opened::Liveness;
 use crate::opened::{Listed, Opened, StoreUrl};
-use crate::scratch_name::is_scratch;
 
 /// A `file:` URL, parsed: `file:/absolute/path` or `file:relative/path`, with the parameter
 /// `token_floor=N`.
@@ -150,7 +150,7 @@ fn may_be_lock(name: &OsStr) -> bool {
         "record" | "baton" | "tmp" => hex(id, 16),
         _ => false,
     };
-    !name.starts_with('.') && !belongs && !is_scratch(&name)
+    !name.starts_with('.') && !belongs && !is_scratch_name(&name)
 }
 
 #[cfg(test)]

@@ -180,7 +180,6 @@ mod memory;
 mod opened;
 mod schemes;
 mod scratch;
-mod scratch_name;
 pub mod testing;
 
 use std::sync::Arc;
@@ -194,7 +193,7 @@ pub mod doctor {
     //! Looks at locks and their stores from outside, without contending: which locks there are, and
     //! whether one can be relied on. `leasehold list` and `leasehold doctor` print what these return.
 
-    pub use leasehold_core::{Diagnose, Finding, Level, Race, race};
+    pub use leasehold_backend::{Diagnose, Finding, Level, Race, race};
 
     pub use crate::examine::{Examination, examine};
     pub use crate::list::list;
@@ -237,15 +236,6 @@ pub mod url {
     pub use crate::opened::Opened;
     pub use crate::schemes::schemes;
 }
-
-#[doc(hidden)]
-pub use doctor::*;
-#[doc(hidden)]
-pub use leasehold_core::*;
-#[doc(hidden)]
-pub use timing::*;
-#[doc(hidden)]
-pub use url::*;
 
 /// Opens the lock that `url` names.
 ///

@@ -57,7 +57,7 @@ mod tests {
         let holder = observed(1).record().unwrap().holder.clone().unwrap();
         assert_eq!(holder.identity, "node-a");
         for broken in [0, 2, 3, 4] {
-            assert!(matches!(observed(broken).contents, crate::Contents::Unreadable(_)));
+            assert!(matches!(observed(broken).contents, leasehold_core::Contents::Unreadable(_)));
         }
         assert!(list("mem:x").await.is_err());
         assert!(list("file:/no/such/directory").await.is_err());

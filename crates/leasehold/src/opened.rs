@@ -6,7 +6,8 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Once};
 
 use async_trait::async_trait;
-use leasehold_core::{Capabilities, Diagnose, Error, LockBackend, Observed};
+use leasehold_backend::Diagnose;
+use leasehold_core::{Capabilities, Error, LockBackend, Observed};
 #[cfg(target_os = "linux")]
 use leasehold_core::{ErrorKind, Incarnation};
 

@@ -1,12 +1,12 @@
 //! Locks that tools make for themselves next to a lock that somebody uses.
 
 use std::collections::BTreeSet;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::{Mutex, PoisonError};
 
 use leasehold_core::Error;
 
 use crate::lock_url::{LockUrl, invalid};
-use crate::scratch_name::scratch_name;
 
 /// Scratch locks of one run of a tool, for the project's own tools. It removes what it has named itself and nothing else:
 /// a lock that anybody uses is never deleted, since its holder would lead on next to the next one.
@@ -21,7 +21,9 @@ impl Scratch {
     /// For scratch locks next to the lock that `url` names, which is not touched. Contacts nobody.
     #[must_use]
     pub fn beside(url: &str, tool: &str) -> Self {
-        Self { url: url.to_owned(), run: scratch_name(tool), named: Mutex::default() }
+        // The standard library's only source of randomness, which cannot fail.
+        let number = RandomState::new().build_hasher().finish();
+        Self { url: url.to_owned(), run: format!("{tool}-{number:016x}"), named: Mutex::default() }
     }
 
     /// What every lock of this run has in its name.
@@ -64,8 +66,9 @@ impl std::fmt::Debug for Scratch {
 
 #[cfg(all(test, feature = "file"))]
 mod tests {
+    use leasehold_backend::doctor::is_scratch_name;
+
     use super::*;
-    use crate::scratch_name::is_scratch;
 
     #[tokio::test]
     async fn nothing_but_what_it_named_is_removed() {
@@ -91,6 +94,6 @@ mod tests {
             .collect();
         left.sort();
         assert_eq!(left, others);
-        assert!(is_scratch(&name("")) && !is_scratch("jobs.x") && !is_scratch("bench-1"));
+        assert!(is_scratch_name(&name("")) && !is_scratch_name("jobs.x"));
     }
 }

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use leasehold::{Change, Intent, LockBackend, Loss, Outcome as Written, Version};
+use leasehold::Loss;
+use leasehold::backend::{Change, Intent, LockBackend, Outcome as Written, Version};
 
 use super::{Pair, seconds};
 use crate::candidate::Candidate;

@@ -6,7 +6,8 @@
 
 use std::time::Duration;
 
-use leasehold::{Observer, Time, TimingSettings, Token};
+use leasehold::timing::Time;
+use leasehold::{Observer, TimingSettings, Token};
 
 use super::{LONG, seconds};
 use crate::candidate::{Candidate, Setup};

@@ -6,7 +6,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use leasehold::{Time, Token};
+use leasehold::Token;
+use leasehold::timing::Time;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::history::{Event, History, What};
@@ -106,8 +107,8 @@ impl Told {
     }
 
     fn now(&self) -> Time {
-        use leasehold::Clock as _;
-        leasehold::BootClock::new().now()
+        use leasehold::timing::Clock as _;
+        leasehold::timing::BootClock::new().now()
     }
 
     fn hear(&self, line: &str) {

@@ -8,12 +8,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use leasehold::backend::LockBackend;
 use leasehold::etcd::etcd_client::{self, Client};
 use leasehold::etcd::etcd_client::{
     Certificate, Compare, CompareOp, ConnectOptions, GetOptions, Identity, Permission, PutOptions,
     TlsOptions, Txn, TxnOp, UserAddOptions,
 };
-use leasehold::{Clock, Error, ErrorKind, LockBackend, LockUrl, Token};
+use leasehold::timing::Clock;
+use leasehold::url::LockUrl;
+use leasehold::{Error, ErrorKind, Token};
 
 use super::fixture::{self, Etcd, Options};
 use super::wire::on_the_wire;

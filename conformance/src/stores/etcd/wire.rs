@@ -1,6 +1,6 @@
 //! What a write looks like to a proxy on the way.
 
-use leasehold::Intent;
+use leasehold::backend::Intent;
 
 /// The path of the request, in the code that HTTP/2 packs strings with: a transaction takes, and a revocation releases.
 pub(super) fn on_the_wire(intent: Intent) -> Option<&'static [u8]> {

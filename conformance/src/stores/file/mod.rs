@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use leasehold::backend::LockBackend;
 use leasehold::file::FileLock;
-use leasehold::{Clock, Error, ErrorKind, LockBackend};
+use leasehold::timing::Clock;
+use leasehold::{Error, ErrorKind};
 
 #[cfg(feature = "servers")]
 use super::parts::Disks;

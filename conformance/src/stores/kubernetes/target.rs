@@ -5,8 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use leasehold::backend::LockBackend;
 use leasehold::k8s::Form;
-use leasehold::{Clock, Error, ErrorKind, LockBackend, LockUrl};
+use leasehold::timing::Clock;
+use leasehold::url::LockUrl;
+use leasehold::{Error, ErrorKind};
 use serde_json::{Value, json};
 
 use super::fixture::{Admin, Kubernetes, NAMESPACE, Options};
@@ -187,7 +190,7 @@ impl Networks for KubernetesTarget {
             serde_json::from_str(&self.show(lock).await?).map_err(|error| error.to_string())?;
         let of = |name: &str| ours["record"][name].as_u64().ok_or_else(|| format!("no {name}"));
         let end = of("renewed_ms")? + of("lease_duration_ms")?;
-        let now = leasehold::BootClock::new().wall();
+        let now = leasehold::timing::BootClock::new().wall();
         Ok(Duration::from_millis(end.saturating_sub(now.0)))
     }
 }

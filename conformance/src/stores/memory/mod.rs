@@ -5,7 +5,10 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use leasehold::{Builder, Clock, Error, LockBackend, MemoryLock, Push};
+use leasehold::backend::{LockBackend, Push};
+use leasehold::testing::MemoryLock;
+use leasehold::timing::Clock;
+use leasehold::{Builder, Error};
 
 use super::Store;
 use super::parts::Administrator;
@@ -184,15 +187,18 @@ impl fmt::Debug for MemoryTarget {
 pub(crate) struct Shared(pub(crate) Arc<dyn Clock>);
 
 impl Clock for Shared {
-    fn now(&self) -> leasehold::Time {
+    fn now(&self) -> leasehold::timing::Time {
         self.0.now()
     }
 
-    fn wall(&self) -> leasehold::Wall {
+    fn wall(&self) -> leasehold::timing::Wall {
         self.0.wall()
     }
 
-    fn sleep_until(&self, at: leasehold::Time) -> leasehold::BoxFuture<'static, ()> {
+    fn sleep_until(
+        &self,
+        at: leasehold::timing::Time,
+    ) -> leasehold::timing::BoxFuture<'static, ()> {
         self.0.sleep_until(at)
     }
 }

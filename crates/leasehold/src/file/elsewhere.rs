@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use leasehold_backend::{Diagnose, Finding};
 use leasehold_core::{
-    Capabilities, Change, Clock, Diagnose, Error, ErrorKind, Finding, LockBackend, Observed,
-    Outcome, Timing, Token, Version,
+    Capabilities, Change, Clock, Error, ErrorKind, LockBackend, Observed, Outcome, Timing, Token,
+    Version,
 };
 
 const WHY: &str = "a lock in a local file needs Linux: it rests on locks of open files that \

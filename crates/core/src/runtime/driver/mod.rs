@@ -384,10 +384,13 @@ fn failed(failure: &Failure, store_error: Option<&Error>) -> Error {
         Failure::Rewound { floor, before } => new(
             ErrorKind::Rewound,
             format!(
-                "the store says it is at {}, and was at {before} before: it was restored. Add token_floor={before} to the URL to go on",
+                "the store says it is at {}, and was at {before} before: it was restored",
                 floor.map_or("its beginning".to_owned(), |floor| floor.to_string())
             ),
-        ),
+        )
+        .with_cure(format!(
+            "to go on, give the lock the token floor {before} (token_floor={before})"
+        )),
         Failure::Replaced | Failure::Denied | Failure::Invalid => match store_error {
             Some(error) => error.clone(),
             None => new(ErrorKind::Invalid, "the store refused the request".to_owned()),

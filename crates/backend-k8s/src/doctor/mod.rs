@@ -3,24 +3,22 @@
 use async_trait::async_trait;
 use kube::api::PostParams;
 use kube::core::request::Request;
-use leasehold_core::{
-    Contents, Diagnose, Error, ErrorKind, Finding, Holder, LockBackend, Observed, Race, Timing,
-    printable, race,
+use leasehold_backend::doctor::{
+    COMPARE_AND_SWAP, Maintained, is_scratch_name, reads, scratch_name,
 };
+use leasehold_backend::{Diagnose, Finding, Race, race};
+use leasehold_core::{Contents, Error, ErrorKind, Holder, Observed, Timing, printable};
 use serde_json::json;
-use tokio::time::Instant;
 
 use crate::config::pod;
 use crate::failure::{Failure, Reason};
-use crate::form::Form;
-use crate::lock::{Api, KubernetesLock};
+use crate::form::{self, Form};
+use crate::lock::KubernetesLock;
 use crate::name::Place;
 use crate::object::Object;
+use crate::reader::Reader;
 
 const EXAMINE: &str = "examine the store";
-
-/// How many reads are timed.
-const READS: usize = 10;
 
 /// How many takes are tried.
 const TRIALS: usize = 3;
@@ -39,34 +37,34 @@ const VERBS: [(&str, &str); 4] = [
     ("watch", "followers ask again and again, and a release is noticed late"),
 ];
 
-/// The oldest version that the project still maintains: it keeps three, and 1.36 is out.
-const MAINTAINED: (u64, u64) = (1, 34);
+/// The project maintains three minor versions, and 1.36 is out.
+const MAINTAINED: Maintained = Maintained { oldest: (1, 34), as_of: "2026-11-30" };
 
 #[async_trait]
 impl Diagnose for KubernetesLock {
     async fn diagnose(&self, timing: &Timing) -> Vec<Finding> {
-        let api = self.api();
+        let reader = self.reader();
         let mut findings = Vec::new();
-        match api.version().await {
+        match reader.version().await {
             Ok(finding) => findings.push(finding),
             Err(failure) => {
                 findings.push(Finding::of_error("store", &failure.during(EXAMINE)));
                 return findings;
             }
         }
-        if api.form == Form::Endpoints {
+        if reader.form == Form::Endpoints {
             findings.push(Finding::warning(
                 "form",
                 "the API server deprecates Endpoints since Kubernetes 1.33",
                 "move to a Lease (k8s://) once no older client is left",
             ));
         }
-        let allowed = api.permissions().await;
+        let allowed = reader.permissions().await;
         findings.push(match &allowed {
-            Ok(missing) => api.permission(missing),
+            Ok(missing) => reader.permission(missing),
             Err(failure) => unknown(failure.clone()),
         });
-        let lock = match api.read().await {
+        let lock = match reader.read().await {
             Ok(observed) => observed,
             Err(failure) => {
                 findings.push(Finding::of_error("lock", &failure.during("read the lock")));
@@ -75,14 +73,14 @@ impl Diagnose for KubernetesLock {
         };
         let is_blocked = matches!(lock.contents, Contents::Unreadable(_));
         findings.push(Finding::of_lock(&lock));
-        findings.extend(api.oddities(&lock));
-        findings.push(self.reads(timing).await);
+        findings.extend(reader.oddities(&lock));
+        findings.push(reads(self, "a read that etcd's majority confirms", timing).await);
         if allowed.as_ref().is_ok_and(|missing| missing.contains(&"update")) {
             return findings;
         }
-        findings.extend(api.tried(timing).await);
+        findings.extend(reader.tried(timing).await);
         if allowed.is_ok_and(|missing| missing.is_empty()) {
-            findings.extend(api.raced(timing, is_blocked).await);
+            findings.extend(self.raced(timing, is_blocked).await);
         }
         findings
     }
@@ -96,28 +94,22 @@ fn unknown(failure: Failure) -> Finding {
 }
 
 impl KubernetesLock {
-    /// Removes the object of a scratch lock, for the tool that made it. Never for a lock that anybody uses.
+    /// Removes the object of a scratch lock, for the tool that made it.
     ///
     /// # Errors
-    /// The API server refused, or did not answer.
+    /// `Invalid`: the name is not that of a scratch lock; an object that anybody uses is never
+    /// removed. Others: the API server refused, or did not answer.
+    #[doc(hidden)]
     pub async fn remove_scratch(&self) -> Result<(), Error> {
-        self.api().remove().await.map_err(|failure| failure.during("remove the scratch object"))
-    }
-
-    async fn reads(&self, timing: &Timing) -> Finding {
-        let mut times = Vec::new();
-        for _ in 0..READS {
-            let began = Instant::now();
-            if let Err(error) = self.read().await {
-                return Finding::of_error("latency", &error);
-            }
-            times.push(began.elapsed());
+        if !is_scratch_name(&self.reader().place.name) {
+            let why = "its name is not that of a scratch lock";
+            return Err(Error::new(ErrorKind::Invalid, "remove the object", why));
         }
-        Finding::of_latency("a read that etcd's majority confirms", &times, timing)
+        self.reader().remove().await.map_err(|failure| failure.during("remove the scratch object"))
     }
 }
 
-impl Api {
+impl Reader {
     async fn version(&self) -> Result<Finding, Failure> {
         const SUBJECT: &str = "store";
         let request = http::Request::get("/version").body(Vec::new());
@@ -125,11 +117,9 @@ impl Api {
         let version = self.send(request).await?;
         let said = version["gitVersion"].as_str().unwrap_or("of an unknown version");
         let text = format!("kube-apiserver {said}");
-        Ok(match parsed(said) {
-            Some(version) if version < MAINTAINED => {
-                Finding::warning(SUBJECT, text, "the project maintains it no more: upgrade it")
-            }
-            _ => Finding::good(SUBJECT, text),
+        Ok(match parsed(said).and_then(|version| MAINTAINED.given_up(version)) {
+            Some(why) => Finding::warning(SUBJECT, format!("{text}: {why}"), "upgrade it"),
+            None => Finding::good(SUBJECT, text),
         })
     }
 
@@ -203,8 +193,7 @@ impl Api {
             }
         }
         if let Some(why) = self.form.is_closed(object) {
-            let cure = "use a Lease of another name";
-            findings.push(Finding::problem(SUBJECT, ErrorKind::Denied, why, cure));
+            findings.push(Finding::problem(SUBJECT, ErrorKind::Denied, why, form::CLOSED));
         }
         findings
     }
@@ -268,53 +257,6 @@ impl Api {
         Finding::problem(SUBJECT, ErrorKind::Denied, text, cure)
     }
 
-    /// Two candidates race for a scratch object beside this one, which is removed. A candidate need not be allowed to.
-    async fn raced(&self, timing: &Timing, is_blocked: bool) -> Vec<Finding> {
-        const SUBJECT: &str = "compare-and-swap";
-        let scratch = match self.scratch() {
-            Ok(scratch) => scratch,
-            Err(failure) => return vec![Finding::of_error(SUBJECT, &failure.during(EXAMINE))],
-        };
-        for verb in ["get", "create", "update", "delete"] {
-            match self.may(verb, &scratch.place.name).await {
-                Ok(true) => {}
-                Ok(false) => {
-                    return vec![Finding::warning(
-                        SUBJECT,
-                        format!(
-                            "not tested: this user may not {verb} an object beside the lock, which is right for a candidate"
-                        ),
-                        "run this once as a user who may, such as an administrator of the namespace",
-                    )];
-                }
-                Err(failure) => return vec![Finding::of_error(SUBJECT, &failure.during(EXAMINE))],
-            }
-        }
-        let candidate = || KubernetesLock::of_api("scratch".to_owned(), scratch.clone());
-        let candidates = [candidate(), candidate()];
-        let raced = race([&candidates[0], &candidates[1]], ROUNDS).await;
-        let removed = scratch.remove().await;
-        let mut findings = told(&raced, timing, is_blocked);
-        if let Err(failure) = removed {
-            let (text, place) = (failure.during("remove the scratch object"), &scratch.place);
-            findings.push(Finding::warning(SUBJECT, text.to_string(), format!("delete {place}")));
-        }
-        findings
-    }
-
-    /// The same way, to an object that nobody has.
-    fn scratch(&self) -> Result<Self, Failure> {
-        let mut bytes = [0; 8];
-        getrandom::fill(&mut bytes).map_err(|error| {
-            Failure::unavailable(format!("the kernel gives no random bytes: {error}"))
-        })?;
-        let name = format!("leasehold-doctor-{:016x}", u64::from_ne_bytes(bytes));
-        let place = Place::new(&self.place.namespace, &name).map_err(Failure::invalid)?;
-        let mut scratch = self.clone();
-        scratch.place = place.into();
-        Ok(scratch)
-    }
-
     /// Removes the scratch object: by its `uid`, so that it is this very one.
     async fn remove(&self) -> Result<(), Failure> {
         let observed = self.read().await?;
@@ -330,38 +272,60 @@ impl Api {
     }
 }
 
+impl KubernetesLock {
+    /// Two candidates race for a scratch object beside this one, which is removed. A candidate need not be allowed to.
+    async fn raced(&self, timing: &Timing, is_blocked: bool) -> Vec<Finding> {
+        let failed =
+            |failure: Failure| vec![Finding::of_error(COMPARE_AND_SWAP, &failure.during(EXAMINE))];
+        let candidates = match self.scratch() {
+            Ok(place) => [self.at(place.clone()), self.at(place)],
+            Err(failure) => return failed(failure),
+        };
+        let scratch = candidates[0].reader();
+        for verb in ["get", "create", "update", "delete"] {
+            match scratch.may(verb, &scratch.place.name).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    let cure = "run this once as a user who may, such as an administrator of the namespace";
+                    let what = format!("{verb} an object beside the lock");
+                    return vec![Race::not_permitted(&what, cure)];
+                }
+                Err(failure) => return failed(failure),
+            }
+        }
+        let raced = race(&[&candidates[0], &candidates[1]], ROUNDS).await;
+        let removed = scratch.remove().await;
+        let mut findings = told(&raced, timing, is_blocked);
+        if let Err(failure) = removed {
+            let (text, place) = (failure.during("remove the scratch object"), &scratch.place);
+            let cure = format!("delete {place}");
+            findings.push(Finding::warning(COMPARE_AND_SWAP, text.to_string(), cure));
+        }
+        findings
+    }
+
+    /// An object that nobody has, in the same namespace.
+    fn scratch(&self) -> Result<Place, Failure> {
+        let name = scratch_name("leasehold-doctor")?;
+        Place::new(&self.reader().place.namespace, &name).map_err(Failure::invalid)
+    }
+}
+
 fn told(raced: &Result<Race, Error>, timing: &Timing, is_blocked: bool) -> Vec<Finding> {
-    const SUBJECT: &str = "compare-and-swap";
     let done = match raced {
         Ok(done) => done,
-        Err(error) => return vec![Finding::of_error(SUBJECT, error)],
+        Err(error) => return vec![Finding::of_error(COMPARE_AND_SWAP, error)],
     };
     let mut findings = vec![
-        Finding::good(
-            SUBJECT,
-            format!(
-                "two candidates raced for a scratch object beside this one: of {} pairs of writes, one of each was accepted",
-                done.writes
-            ),
-        ),
+        done.finding("a scratch object beside this one"),
         Finding::of_latency("a write", &done.releases, timing),
     ];
     // What nobody can read frees the lock for nobody.
     if !is_blocked {
-        findings.push(fail_over(done, timing));
+        let crash = timing.bounds().crash;
+        findings.push(done.fail_over(&format!("a crash, {crash:?} after the last renewal")));
     }
     findings
-}
-
-fn fail_over(done: &Race, timing: &Timing) -> Finding {
-    let (release, take) = done.medians();
-    Finding::good(
-        "fail-over",
-        format!(
-            "a release hands over at once (a release took {release:.1?} and a take {take:.1?} here); a crash, {:?} after the last renewal",
-            timing.bounds().crash
-        ),
-    )
 }
 
 /// Major and minor of `v1.36.3+vendor`.
@@ -379,6 +343,6 @@ mod tests {
         assert_eq!(parsed("v1.36.3"), Some((1, 36)));
         assert_eq!(parsed("v1.30.4+k3s1"), Some((1, 30)));
         assert_eq!(parsed("1.36.3"), None);
-        assert!(parsed("v1.9.0") < Some(MAINTAINED));
+        assert!(MAINTAINED.given_up(parsed("v1.9.0").unwrap()).is_some());
     }
 }

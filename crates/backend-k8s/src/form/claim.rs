@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use leasehold_core::{Contents, Holder, MAX_TOKEN, Nonce, Record, Token, Wall};
 use serde_json::{Map, Value, json};
 
-use crate::form::Form;
+use super::Form;
 use crate::object::{Draft, Object};
 use crate::redact::of_json;
 use crate::times::{of_wall, to_wall};

@@ -4,39 +4,32 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use etcd_client::{Client, ConnectOptions};
+use leasehold_backend::tls::TlsMaterial;
 use leasehold_core::ErrorKind;
 use tracing::{info, warn};
 
 use crate::failure::{Failure, Reason};
-use crate::tls::Tls;
 
 /// What a new connection is made with.
 #[derive(Clone)]
 pub(crate) struct How {
-    /// Asked each time: a password may have changed since the last one.
-    pub(crate) options: Options,
+    /// Without a login.
+    pub(crate) options: ConnectOptions,
     pub(crate) login: Option<Login>,
-    pub(crate) tls: Option<Tls>,
+    pub(crate) tls: Option<TlsMaterial>,
 }
-
-pub(crate) type Options = Arc<dyn Fn() -> Result<ConnectOptions, String> + Send + Sync>;
 
 /// Who logs in.
 #[derive(Clone)]
 pub(crate) struct Login {
-    pub(crate) user: String,
-    /// Asked for at every login.
-    pub(crate) password: Password,
+    as_whom: leasehold_backend::Login,
     /// The cluster asks for no login, and somebody was told so.
     is_idle: Arc<AtomicBool>,
 }
 
-/// Gives the password, or says without it why there is none.
-pub(crate) type Password = Arc<dyn Fn() -> Result<String, String> + Send + Sync>;
-
 impl Login {
-    pub(crate) fn new(user: String, password: Password) -> Self {
-        Self { user, password, is_idle: Arc::default() }
+    pub(crate) fn new(as_whom: leasehold_backend::Login) -> Self {
+        Self { as_whom, is_idle: Arc::default() }
     }
 
     /// The cluster let everybody in, or asks for a login again. Told once each time.
@@ -131,16 +124,22 @@ impl Member {
 
     /// A new connection, and whether it came with a login: a cluster that asks for none refuses one.
     async fn connected(&self) -> Result<(Client, bool), Failure> {
-        let no_way = |why| Failure::new(ErrorKind::Denied, Reason::NotSent, why);
         let Some(How { options, login, .. }) = &self.how else {
             let connecting = Client::connect([&self.name], None).await;
             return Ok((connecting.map_err(|error| Failure::of(&error, &self.name))?, false));
         };
         if let Some(login) = login {
-            let options = options().map_err(no_way)?;
-            let password = (login.password)().map_err(no_way)?;
+            let password = login.as_whom.password().await.map_err(|failure| {
+                // Without a password the cluster would refuse us.
+                let kind = match failure.kind {
+                    ErrorKind::Invalid => ErrorKind::Denied,
+                    kind => kind,
+                };
+                Failure::of_us(failure).but(kind, Reason::NotSent)
+            })?;
+            let options = options.clone().with_user(login.as_whom.user(), password);
             // The client logs in again by itself when a login has run out.
-            let options = options.with_user(&login.user, password).with_auto_token_refresh(true);
+            let options = options.with_auto_token_refresh(true);
             let connecting = Client::connect([&self.name], Some(options)).await;
             match connecting.map_err(|error| Failure::of(&error, &self.name)) {
                 Ok(client) => {
@@ -153,8 +152,7 @@ impl Member {
                 Err(failure) => return Err(failure),
             }
         }
-        let options = options().map_err(no_way)?;
-        let connecting = Client::connect([&self.name], Some(options)).await;
+        let connecting = Client::connect([&self.name], Some(options.clone())).await;
         Ok((connecting.map_err(|error| Failure::of(&error, &self.name))?, false))
     }
 
@@ -170,7 +168,7 @@ impl Member {
         if !has_login || !is_switched {
             return failure;
         }
-        Failure { kind: ErrorKind::Unavailable, reason: Reason::StaleLogin, ..failure }
+        failure.but(ErrorKind::Unavailable, Reason::StaleLogin)
     }
 
     pub(crate) fn note_answer(&self, generation: u64) {
@@ -197,7 +195,8 @@ impl Member {
 
     /// Why it closes the connection, if certificates are the reason.
     pub(crate) async fn refusal(&self) -> Option<String> {
-        self.how.as_ref()?.tls.as_ref()?.refusal(&self.name).await
+        let tls = self.how.as_ref()?.tls.as_ref()?;
+        tls.refusal(self.name.strip_prefix("https://")?, &[b"h2"]).await
     }
 
     fn lock(&self) -> MutexGuard<'_, Connection> {

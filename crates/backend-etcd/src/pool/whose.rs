@@ -11,13 +11,12 @@ use etcd_client::{
 };
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use leasehold_core::ErrorKind;
 use tokio::time::{Instant, timeout};
 use tracing::warn;
 
+use super::identity::{Heard, Identity};
+use super::{Place, Pool};
 use crate::failure::{Failure, Reason};
-use crate::identity::{Heard, Identity};
-use crate::pool::{Place, Pool};
 
 /// How long the endpoints have to say which cluster they are of, before the first request goes out.
 const INTRODUCTION: Duration = Duration::from_millis(200);
@@ -100,9 +99,9 @@ impl Pool {
         introduced.identity.decide().map_err(|_divided| {
             let said = self.clusters(&introduced.identity);
             let text = format!(
-                "the endpoints are of different clusters, each of which would have a leader of its own: {said}; name the members of one cluster"
+                "the endpoints are of different clusters, each of which would have a leader of its own: {said}"
             );
-            Failure::new(ErrorKind::Invalid, Reason::Refused, text)
+            Failure::refused(text).with_cure("name the members of one cluster")
         })?;
         for (number, member) in self.members.iter().enumerate() {
             if introduced.identity.is_foreign(number) {

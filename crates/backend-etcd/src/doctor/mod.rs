@@ -5,22 +5,23 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use etcd_client::GetOptions;
-use leasehold_core::{
-    Diagnose, Error, ErrorKind, Finding, Level, LockBackend, Nonce, Race, Timing, printable, race,
-};
-use tokio::time::Instant;
+use leasehold_backend::doctor::{COMPARE_AND_SWAP, reads, scratch_name};
+use leasehold_backend::{Diagnose, Finding, Level, Race, race, random_nonce};
+use leasehold_core::{Error, ErrorKind, LockBackend, Timing, printable};
+
+mod members;
+mod versions;
+
+use members::Cluster;
 
 use crate::election::{ElectionName, KUBERNETES_KEYS, grant, lease_id};
 use crate::failure::{Failure, Reason};
-use crate::lock::{EtcdLock, HEDGE, Keys, seconds};
-use crate::members::Cluster;
+use crate::lock::{EtcdLock, seconds};
 use crate::queue::number;
+use crate::reader::{HEDGE, Reader};
 use crate::shell::quoted;
 
 const EXAMINE: &str = "examine the store";
-
-/// How many reads are timed.
-const READS: usize = 10;
 
 /// How many keys under the prefix are looked at.
 const LOOKED_AT: i64 = 1000;
@@ -35,12 +36,12 @@ const LATE: Duration = Duration::from_secs(1);
 #[async_trait]
 impl Diagnose for EtcdLock {
     async fn diagnose(&self, timing: &Timing) -> Vec<Finding> {
-        let keys = self.keys();
-        let cluster = Cluster::ask(&keys.pool).await;
+        let reader = self.reader();
+        let cluster = Cluster::ask(&reader.pool).await;
         if !cluster.answers() {
             return cluster.findings(false);
         }
-        let kubernetes = keys.kubernetes().await;
+        let kubernetes = reader.kubernetes().await;
         let mut findings = cluster.findings(kubernetes.is_ok());
         match kubernetes {
             Ok(finding) => {
@@ -55,31 +56,31 @@ impl Diagnose for EtcdLock {
                 return findings;
             }
         }
-        let rights = keys.rights().await;
+        let rights = reader.rights().await;
         let may_contend = matches!(rights, Ok((true, true)));
         match rights {
-            Ok(rights) => findings.push(keys.permission(rights)),
+            Ok(rights) => findings.push(reader.permission(rights)),
             Err(failure) => {
                 findings
-                    .push(Finding::of_error("lock", &failure.on(&keys.election).during(EXAMINE)));
+                    .push(Finding::of_error("lock", &failure.on(&reader.election).during(EXAMINE)));
                 return findings;
             }
         }
-        findings.extend(keys.foreign().await);
+        findings.extend(reader.foreign().await);
         let lock = self.read().await.ok().map(|observed| Finding::of_lock(&observed));
         let is_blocked = lock.as_ref().is_some_and(Finding::is_problem);
         findings.extend(lock);
         if !may_contend {
             return findings;
         }
-        findings.push(self.reads(timing).await);
-        let granted = keys.granted(timing).await;
+        findings.push(reads(self, "a read that a majority confirms", timing).await);
+        let granted = self.granted(timing).await;
         findings.push(match &granted {
             Ok((granted, shortest)) => lease(timing, *granted, *shortest),
             Err(failure) => Finding::of_error("lease", &failure.clone().during(EXAMINE)),
         });
-        let raced = keys.race().await;
-        findings.extend(keys.raced(&raced, timing));
+        let raced = self.race().await;
+        findings.extend(self.raced(&raced, timing));
         // What blocks the lock for ever outlives every holder.
         if let (false, Ok((granted, _)), Ok(done)) = (is_blocked, &granted, &raced) {
             findings.push(fail_over(*granted, done));
@@ -88,21 +89,7 @@ impl Diagnose for EtcdLock {
     }
 }
 
-impl EtcdLock {
-    async fn reads(&self, timing: &Timing) -> Finding {
-        let mut times = Vec::new();
-        for _ in 0..READS {
-            let began = Instant::now();
-            if let Err(error) = self.read().await {
-                return Finding::of_error("latency", &error);
-            }
-            times.push(began.elapsed());
-        }
-        Finding::of_latency("a read that a majority confirms", &times, timing)
-    }
-}
-
-impl Keys {
+impl Reader {
     /// Refuses the store of a Kubernetes cluster. An answer, be it a denial, is one that a majority confirmed.
     async fn kubernetes(&self) -> Result<Finding, Failure> {
         const SUBJECT: &str = "kubernetes";
@@ -122,7 +109,7 @@ impl Keys {
                 ),
                 "use an etcd of your own",
             )),
-            Err(failure) if failure.kind == ErrorKind::Denied => {
+            Err(failure) if failure.kind() == ErrorKind::Denied => {
                 Ok(Finding::good(SUBJECT, format!("this user may not see {KUBERNETES_KEYS}")))
             }
             Err(failure) => Err(failure),
@@ -134,7 +121,7 @@ impl Keys {
     async fn rights(&self) -> Result<(bool, bool), Failure> {
         let is_permitted = |asked: Result<(), Failure>| match asked {
             Ok(()) => Ok(true),
-            Err(failure) if failure.kind == ErrorKind::Denied => Ok(false),
+            Err(failure) if failure.kind() == ErrorKind::Denied => Ok(false),
             Err(failure) => Err(failure),
         };
         let reads = is_permitted(self.look().await)?;
@@ -225,7 +212,9 @@ impl Keys {
         };
         Finding::problem(SUBJECT, ErrorKind::Denied, missing, self.election.grant())
     }
+}
 
+impl EtcdLock {
     /// What the cluster grants for the lease duration, and what at least.
     async fn granted(&self, timing: &Timing) -> Result<(Duration, Duration), Failure> {
         let mut granted = [Duration::ZERO; 2];
@@ -241,38 +230,32 @@ impl Keys {
 
     /// Two candidates race for a scratch election beside this one. Its keys go with their leases.
     async fn race(&self) -> Result<Race, Error> {
-        let id = random_lease().map_err(|failure| failure.during(EXAMINE))?;
-        let name = ElectionName::parse(&format!("{}{id:x}", self.scratch()));
+        let name = scratch_name("").map_err(|failure| failure.during(EXAMINE))?;
+        let name = ElectionName::parse(&format!("{}{name}", self.scratch()));
         let name = name.map_err(|why| Error::new(ErrorKind::Invalid, EXAMINE, why))?;
         let candidate = |pool| EtcdLock::new("scratch".to_owned(), name.clone(), pool);
-        let candidates = [candidate(self.pool.clone()), candidate(Arc::new(self.pool.apart()))];
-        race([&candidates[0], &candidates[1]], ROUNDS).await
+        let pool = &self.reader().pool;
+        let candidates = [candidate(pool.clone()), candidate(Arc::new(pool.apart()))];
+        race(&[&candidates[0], &candidates[1]], ROUNDS).await
     }
 
     /// What the names of scratch elections begin with.
     fn scratch(&self) -> String {
-        format!("{}.doctor-", self.election.prefix().trim_end_matches('/'))
+        format!("{}.doctor", self.reader().election.prefix().trim_end_matches('/'))
     }
 
     fn raced(&self, raced: &Result<Race, Error>, timing: &Timing) -> Vec<Finding> {
-        const SUBJECT: &str = "compare-and-swap";
         match raced {
             Ok(done) => vec![
-                Finding::good(
-                    SUBJECT,
-                    format!(
-                        "two candidates raced for a scratch lock beside this one: of {} pairs of writes, one of each was accepted",
-                        done.writes
-                    ),
-                ),
+                done.finding("a scratch lock beside this one"),
                 Finding::of_latency("a write", &done.releases, timing),
             ],
-            Err(error) if error.kind() == ErrorKind::Denied => vec![Finding::warning(
-                SUBJECT,
-                "not tested: this user may not write beside the lock, which is right for a candidate",
-                format!("run this once as a user who may: {}", grant("readwrite", &self.scratch())),
-            )],
-            Err(error) => vec![Finding::of_error(SUBJECT, error)],
+            Err(error) if error.kind() == ErrorKind::Denied => {
+                let grant = grant("readwrite", &format!("{}-", self.scratch()));
+                let cure = format!("run this once as a user who may: {grant}");
+                vec![Race::not_permitted("write beside the lock", cure)]
+            }
+            Err(error) => vec![Finding::of_error(COMPARE_AND_SWAP, error)],
         }
     }
 }
@@ -297,22 +280,13 @@ fn lease(timing: &Timing, granted: Duration, shortest: Duration) -> Finding {
 }
 
 fn fail_over(granted: Duration, done: &Race) -> Finding {
-    let (release, take) = done.medians();
-    Finding::good(
-        "fail-over",
-        format!(
-            "a release hands over at once (a release took {release:.1?} and a take {take:.1?} here); a crash frees the lock {:?} after the last renewal at most, and later if etcd changes its own leader meanwhile",
-            granted + LATE
-        ),
-    )
+    done.fail_over(&format!(
+        "a crash frees the lock {:?} after the last renewal at most, and later if etcd changes its own leader meanwhile",
+        granted + LATE
+    ))
 }
 
 /// An id that no lease has.
 fn random_lease() -> Result<i64, Failure> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|error| {
-        let text = format!("the kernel gives no random bytes: {error}");
-        Failure::new(ErrorKind::Unavailable, Reason::NotSent, text)
-    })?;
-    Ok(lease_id(Nonce(u128::from_ne_bytes(bytes))))
+    Ok(lease_id(random_nonce().map_err(Failure::of_us)?))
 }

@@ -1,20 +1,18 @@
 //! What an examination of a lock's directory finds.
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
-use leasehold_core::{
-    Diagnose, Error, ErrorKind, Finding, Holder, Level, LockBackend, Race, Timing, race,
-};
+use leasehold_backend::doctor::{COMPARE_AND_SWAP, FAIL_OVER, scratch_name};
+use leasehold_backend::{Diagnose, Finding, Race, race};
+use leasehold_core::{Error, ErrorKind, Holder, LockBackend, Timing};
 
 use crate::clear::remove_scratch;
 use crate::disk::Directory;
-use crate::failure::{Failure, shown};
+use crate::failure::{self, shown};
 use crate::fs_kind;
 use crate::lock::FileLock;
 use crate::private;
-use crate::store::random;
 
 const OPERATION: &str = "examine the directory";
 
@@ -46,18 +44,12 @@ impl Diagnose for FileLock {
                 let directory = shown(&self.place().directory);
                 findings.push(Finding::good("directory", format!("{directory} is writable")));
                 findings.extend(permission);
-                findings.push(Finding::good(
-                    "compare-and-swap",
-                    format!(
-                        "two candidates raced for a scratch lock beside this one: of {} pairs of writes, one of each was accepted",
-                        done.writes
-                    ),
-                ));
+                findings.push(done.finding("a scratch lock beside this one"));
                 findings.push(Finding::of_latency("a write to the disk", &done.releases, timing));
             }
             Err(error) if error.kind() == ErrorKind::Invalid => {
                 findings.extend(permission);
-                findings.push(Finding::of_error("compare-and-swap", &error));
+                findings.push(Finding::of_error(COMPARE_AND_SWAP, &error));
             }
             // It says why the lock may not be taken either.
             Err(error) => findings.push(Finding::of_error("directory", &error)),
@@ -77,7 +69,7 @@ impl FileLock {
         let looked = self.gate().blocking(OPERATION, move || {
             let magic = Directory::open(&place.directory)
                 .and_then(|directory| directory.magic())
-                .map_err(|errno| Failure::io("look at", &place.directory, errno))?;
+                .map_err(|errno| failure::io("look at", &place.directory, errno))?;
             Ok((fs_kind::judge(magic), private::examine(&place.directory)))
         });
         match looked.await {
@@ -97,13 +89,13 @@ impl FileLock {
 
     /// Two candidates race for a scratch lock in the same directory. Its files are removed, whatever came of it.
     async fn race(&self) -> Result<Race, Error> {
-        let id = random().map_err(|failure| failure.during(OPERATION))?;
         // Named by itself, since the lock's own name may be as long as names may be.
-        let scratch = OsString::from(format!(".leasehold-doctor-{id:016x}"));
-        let files = Scratch(self.place().directory.join(scratch));
+        let name =
+            scratch_name(".leasehold-doctor").map_err(|failure| failure.during(OPERATION))?;
+        let files = Scratch(self.place().directory.join(name));
         let open = || FileLock::options().open(&files.0);
         let candidates = [open()?, open()?];
-        race([&candidates[0], &candidates[1]], ROUNDS).await
+        race(&[&candidates[0], &candidates[1]], ROUNDS).await
     }
 }
 
@@ -128,15 +120,11 @@ fn swept(directory: &Path) -> Option<Finding> {
 }
 
 fn fail_over(timing: &Timing) -> Finding {
-    Finding {
-        subject: "fail-over",
-        level: Level::Good,
-        text: format!(
-            "a release, and the end of the holder's process, free the lock at once; a holder that is frozen, after {:?} at most",
-            timing.bounds().crash
-        ),
-        cure: None,
-    }
+    let text = format!(
+        "a release, and the end of the holder's process, free the lock at once; a holder that is frozen, after {:?} at most",
+        timing.bounds().crash
+    );
+    Finding::good(FAIL_OVER, text)
 }
 
 #[cfg(test)]

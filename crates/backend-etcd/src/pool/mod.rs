@@ -12,14 +12,21 @@ use etcd_client::{Client, Error as ClientError, ResponseHeader};
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
+use leasehold_backend::random;
 use leasehold_core::ErrorKind;
 use tokio::time::{Instant, sleep, timeout};
 
-pub(crate) use crate::connection::How;
-use crate::connection::{Lent as Connected, Member};
 use crate::failure::{Failure, Reason};
-use crate::identity::Identity;
-use crate::whose::{Answer, Introduced};
+
+mod connection;
+mod identity;
+mod whose;
+
+pub(crate) use connection::{How, Login};
+use connection::{Lent as Connected, Member};
+use identity::Identity;
+pub(crate) use whose::KeptAlive;
+use whose::{Answer, Introduced};
 
 /// A request that takes longer than this and is then given up has shown a bad connection.
 const SLOW: Duration = Duration::from_millis(50);
@@ -182,7 +189,7 @@ impl Pool {
                 let name = self.members[member].name.clone();
                 let answer = asking.await.unwrap_or_else(|_elapsed| {
                     let text = format!("{name}: no answer within {:?}", self.deadline);
-                    Err(Failure::new(ErrorKind::Unavailable, Reason::Unanswered, text))
+                    Err(Failure::unanswered(text))
                 });
                 (name, answer.map(|(answer, _place)| answer))
             }
@@ -328,17 +335,18 @@ impl Pool {
         }
         match member.refusal().await {
             // What became of the request is as unknown as before.
-            Some(why) => Failure {
-                reason: Reason::Closed,
-                ..Failure::of_connection(&why, Reason::Closed, &member.name)
-            },
+            Some(why) => {
+                let failure = Failure::of_connection(&why, Reason::Closed, &member.name);
+                let kind = failure.kind();
+                failure.but(kind, Reason::Closed)
+            }
             None => failure.on_first_contact(&member.name),
         }
     }
 
     fn no_answer(&self) -> Failure {
         let text = format!("no member answered within {:?}", self.deadline);
-        Failure::new(ErrorKind::Unavailable, Reason::Unanswered, text)
+        Failure::unanswered(text)
     }
 }
 
@@ -347,7 +355,7 @@ pub(crate) fn revision(header: Option<&ResponseHeader>) -> Result<i64, Failure> 
     let revision = header.map(ResponseHeader::revision);
     revision.filter(|revision| *revision >= 0).ok_or_else(|| {
         let text = "an answer came without its header, or with a revision that no store has";
-        Failure::new(ErrorKind::Unavailable, Reason::Unanswered, text)
+        Failure::unanswered(text)
     })
 }
 
@@ -370,7 +378,7 @@ impl Drop for Unanswered<'_> {
 /// Of several members' errors, the one that somebody can do something about.
 fn more_telling(known: Option<Failure>, new: Failure) -> Failure {
     match known {
-        Some(known) if known.kind == ErrorKind::Denied => known,
+        Some(known) if known.kind() == ErrorKind::Denied => known,
         Some(known) if new.reason == Reason::Foreign => known,
         _ => new,
     }
@@ -379,6 +387,5 @@ fn more_telling(known: Option<Failure>, new: Failure) -> Failure {
 /// Candidates do not all go to the member that is named first. A kernel without random bytes is told of where they are
 /// needed.
 fn anywhere() -> usize {
-    let mut bytes = [0; size_of::<usize>()];
-    getrandom::fill(&mut bytes).map_or(0, |()| usize::from_ne_bytes(bytes))
+    random().map_or(0, |bits| usize::try_from(bits >> 33).unwrap_or(0))
 }

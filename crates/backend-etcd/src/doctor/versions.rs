@@ -1,7 +1,16 @@
-//! What is known to be wrong with a version of etcd, as far as a lock is concerned.
+//! What is known to be wrong with a version of etcd, as far as a lock is concerned. Such facts age: the day
+//! of which they are true is told with them.
 
-/// The oldest minor version that the project still maintains: it keeps two, and 3.7 is out.
-const MAINTAINED: (u64, u64) = (3, 6);
+use leasehold_backend::doctor::Maintained;
+
+/// The day of which all of this is true.
+pub(super) const KNOWN: &str = "2026-11-30";
+
+/// The project maintains two minor versions, and 3.7 is out.
+const MAINTAINED: Maintained = Maintained { oldest: (3, 6), as_of: KNOWN };
+
+/// What is without all that an upgrade fixes.
+pub(super) const CURRENT: &str = "the latest 3.7 or 3.6, at least 3.7.1 or 3.6.14";
 
 /// A defect of the server, and the first patch of each minor version that is without it. Later minor versions are
 /// without it, earlier ones never were.
@@ -44,25 +53,23 @@ const DEFECTS: &[Defect] = &[
 
 /// What no release is without, and what to do about it: seen with 3.6.16, and its cause is in the source of 3.7.1 too.
 /// Issue 15247 is mended for a member that ticks late, not for one that has just begun to tick again.
-pub(crate) const UNMENDED: (&str, &str) = (
+pub(super) const UNMENDED: (&str, &str) = (
     "when the member that leads the cluster is frozen for longer than a lease and goes on, it may end leases that were renewed meanwhile (what is left of etcd issue 15247): a leader loses its term, is told by its watch within milliseconds, and another leads",
     "no release is without it: do not suspend or migrate the machines of members while they run, and let the resource refuse smaller tokens",
 );
 
 /// Whether [`UNMENDED`] is to be told of this version.
-pub(crate) fn has_unmended(version: &str) -> bool {
+pub(super) fn has_unmended(version: &str) -> bool {
     parsed(version).is_none_or(|(major, ..)| major <= 3)
 }
 
 /// What is known to be wrong with this version and mended in a later one. Empty: nothing.
-pub(crate) fn known_defects(version: &str) -> Vec<String> {
+pub(super) fn known_defects(version: &str) -> Vec<String> {
     let Some((major, minor, patch)) = parsed(version) else {
         return vec!["its version is none that is known here".to_owned()];
     };
     let mut known = Vec::new();
-    if (major, minor) < MAINTAINED {
-        known.push("the project maintains it no more".to_owned());
-    }
+    known.extend(MAINTAINED.given_up((major, minor)));
     let has = |defect: &&Defect| {
         let of_minor = defect.mended.iter().find(|(mended, _)| *mended == minor);
         match of_minor {

@@ -2,11 +2,11 @@
 
 use async_trait::async_trait;
 
-use crate::backend::LockBackend;
-use crate::diagnose::{Diagnose, Finding};
+use leasehold_core::{LockBackend, MemoryLock, Timing};
+
+use crate::doctor::{COMPARE_AND_SWAP, FAIL_OVER};
+use crate::finding::{Diagnose, Finding};
 use crate::race::race;
-use crate::runtime::memory::MemoryLock;
-use crate::timing::Timing;
 
 /// How often two candidates race.
 const ROUNDS: u64 = 10;
@@ -24,21 +24,15 @@ impl Diagnose for MemoryLock {
             Err(error) => Finding::of_error("lock", &error),
         });
         let scratch = Self::new("scratch");
-        findings.push(match race([&scratch, &scratch.clone()], ROUNDS).await {
-            Ok(done) => Finding::good(
-                "compare-and-swap",
-                format!(
-                    "two candidates raced for a scratch lock: of {} pairs of writes, one of each was accepted",
-                    done.writes
-                ),
-            ),
-            Err(error) => Finding::of_error("compare-and-swap", &error),
+        findings.push(match race(&[&scratch, &scratch.clone()], ROUNDS).await {
+            Ok(done) => done.finding("a scratch lock"),
+            Err(error) => Finding::of_error(COMPARE_AND_SWAP, &error),
         });
         let crash = timing.bounds().crash;
         let text = format!(
             "a release frees the lock at once, a holder that is gone after {crash:?} at most"
         );
-        findings.push(Finding::good("fail-over", text));
+        findings.push(Finding::good(FAIL_OVER, text));
         findings
     }
 }

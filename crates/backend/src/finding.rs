@@ -3,10 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-
-use crate::backend::{Contents, Expiry, LockBackend, Observed};
-use crate::error::{Error, ErrorKind};
-use crate::timing::Timing;
+use leasehold_core::{Contents, Error, ErrorKind, Expiry, LockBackend, Observed, Timing};
 
 /// A lock whose store can be examined before anything relies on it.
 #[async_trait]
@@ -77,13 +74,10 @@ impl Finding {
         matches!(self.level, Level::Problem(_))
     }
 
-    /// A step of the examination failed. What to do is a part of the error's text, behind its first semicolon.
+    /// A step of the examination failed.
+    #[must_use]
     pub fn of_error(subject: &'static str, error: &Error) -> Self {
-        let text = error.to_string();
-        let (text, cure) = match text.split_once("; ") {
-            Some((text, cure)) => (text.to_owned(), Some(cure.to_owned())),
-            None => (text, None),
-        };
+        let (text, cure) = (error.problem(), error.cure().map(str::to_owned));
         Self { subject, level: Level::Problem(error.kind()), text, cure }
     }
 
@@ -111,6 +105,10 @@ impl Finding {
             }
             return Self::good(SUBJECT, format!("it is free; the last token was {}", record.token));
         };
+        if holder.is_unknown() {
+            let text = "nobody is known to hold it: the store may have forgotten who led";
+            return Self::warning(SUBJECT, text, ADOPTED);
+        }
         let token = observed.holders_token();
         let token = token.map(|token| format!(" with token {token}")).unwrap_or_default();
         let (who, lease) = (&holder.identity, record.lease_duration);
@@ -179,8 +177,9 @@ impl Finding {
 
 #[cfg(test)]
 mod tests {
+    use leasehold_core::{Holder, Nonce, Record, Version, Wall};
+
     use super::*;
-    use crate::backend::Version;
 
     fn latency(milliseconds: u64) -> Level {
         let times = [1, milliseconds, 2].map(Duration::from_millis);
@@ -198,10 +197,33 @@ mod tests {
 
     #[test]
     fn what_to_do_is_told_apart_from_what_is_wrong() {
-        let error = Error::new(ErrorKind::Denied, "read", "no; ask; somebody");
-        let finding = Finding::of_error("permission", &error);
-        assert_eq!(finding.text, "cannot read: no");
+        let error = Error::new(ErrorKind::Denied, "read", "no; not today");
+        assert_eq!(Finding::of_error("permission", &error).cure, None);
+        let finding = Finding::of_error("permission", &error.with_cure("ask; somebody"));
+        assert_eq!(finding.text, "cannot read: no; not today");
         assert_eq!(finding.cure.as_deref(), Some("ask; somebody"));
+    }
+
+    #[test]
+    fn the_placeholder_of_an_adoption_is_nobody() {
+        let record = Record {
+            holder: Some(Holder::unknown()),
+            token: 7,
+            lease_duration: Duration::from_secs(15),
+            nonce: Nonce(1),
+            acquired: Wall(1),
+            renewed: Wall(1),
+            extra: Default::default(),
+        };
+        let observed = Observed {
+            version: Version::number(1),
+            contents: Contents::Record(record),
+            expiry: Expiry::ByObserver,
+            token_floor: None,
+        };
+        let finding = Finding::of_lock(&observed);
+        assert_eq!(finding.level, Level::Warning);
+        assert!(finding.text.contains("nobody is known to hold it"), "{finding:?}");
     }
 
     #[test]

@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use etcd_client::{Member, StatusResponse};
-use leasehold_core::{ErrorKind, Finding, Level, printable};
+use leasehold_backend::{Finding, Level};
+use leasehold_core::{ErrorKind, printable};
 use tokio::time::Instant;
 
+use super::versions::{CURRENT, KNOWN, UNMENDED, has_unmended, known_defects};
 use crate::failure::{Failure, Reason};
 use crate::pool::Pool;
-use crate::versions::{UNMENDED, has_unmended, known_defects};
 
 /// The members of the URL, and the cluster's own list of them.
 pub(crate) struct Cluster {
@@ -94,7 +95,7 @@ impl Cluster {
             Err(failure) => {
                 let error = failure.clone().during("ask this member");
                 let finding = Finding::of_error(SUBJECT, &error);
-                let lesser = failure.kind == ErrorKind::Unavailable && self.answers();
+                let lesser = failure.kind() == ErrorKind::Unavailable && self.answers();
                 let level = if lesser { Level::Warning } else { finding.level };
                 let cure = match failure.reason {
                     Reason::NotPermitted => "ask as a user who may",
@@ -181,7 +182,7 @@ impl Cluster {
     }
 
     fn is_denied(&self) -> bool {
-        let kinds = self.seen.iter().filter_map(|one| Some(one.answer.as_ref().err()?.kind));
+        let kinds = self.seen.iter().filter_map(|one| Some(one.answer.as_ref().err()?.kind()));
         kinds.into_iter().any(|kind| kind == ErrorKind::Denied)
     }
 
@@ -192,12 +193,12 @@ impl Cluster {
         let judged = versions.iter().map(|version| match known_defects(version) {
             known if known.is_empty() => Finding::good(
                 SUBJECT,
-                format!("etcd {version}: no defect is known that an upgrade mends"),
+                format!("etcd {version}: no defect is known that an upgrade fixes (as of {KNOWN})"),
             ),
             known => Finding::warning(
                 SUBJECT,
                 format!("etcd {version}: {}", known.join("; ")),
-                "upgrade to the latest 3.7 or 3.6, at least 3.7.1 or 3.6.14",
+                format!("upgrade to {CURRENT}, or what the project maintains now"),
             ),
         });
         let (text, cure) = UNMENDED;
