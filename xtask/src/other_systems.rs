@@ -18,7 +18,7 @@ const SCOPE: [&str; 10] = [
     "-p=leasehold-k8s",
     "-p=leasehold-testing",
     "-p=leasehold-cli",
-    "--features=leasehold-cli/etcd,leasehold-cli/kubernetes,leasehold/testing",
+    "--features=leasehold-cli/etcd,leasehold-cli/k8s,leasehold/testing",
     "--lib",
     "--bins",
     "--quiet",

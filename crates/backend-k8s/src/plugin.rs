@@ -224,6 +224,7 @@ pub(crate) fn bearer(token: &str) -> Result<HeaderValue, &'static str> {
 /// plugin itself has ended.
 struct Running {
     child: Child,
+    #[cfg_attr(not(unix), expect(dead_code, reason = "only unix has groups of processes"))]
     group: Option<i32>,
 }
 

@@ -1,11 +1,12 @@
 //! The lock in etcd.
 
 use async_trait::async_trait;
+use percent_encoding::percent_decode_str;
+
 use leasehold_backend::tls::TlsFiles;
 use leasehold_backend::{Login, LoginParts};
 use leasehold_core::{Error, LockBackend, Token};
 pub use leasehold_etcd::*;
-use percent_encoding::percent_decode_str;
 
 use crate::lock_url::{LockUrl, for_one_lock, invalid};
 use crate::opened::{Listed, Opened, StoreUrl};
@@ -35,7 +36,7 @@ const PORT: u16 = 2379;
 /// | `token_floor` | tokens up to this may have been used; nobody contends before the store's revision is above it |
 #[derive(Clone, Debug)]
 pub struct EtcdUrl {
-    members: Vec<String>,
+    hosts: Vec<String>,
     login: Option<Login>,
     tls: Option<TlsFiles>,
     name: String,
@@ -45,15 +46,15 @@ pub struct EtcdUrl {
 impl TryFrom<&LockUrl> for EtcdUrl {
     type Error = Error;
 
-    /// Reads no file. Fails with `Invalid` for an unknown parameter, no host, or parameters that do
-    /// not fit together.
+    /// Reads no file. Fails with `Invalid` for an unknown parameter, no host, or parameters that do not
+    /// fit together.
     fn try_from(url: &LockUrl) -> Result<Self, Error> {
         url.allow_parameters(PARAMETERS)?;
-        let (login, members) = authority(url)?;
+        let (login, hosts) = login_and_hosts(url)?;
         Ok(Self {
-            members,
+            hosts: hosts.into_iter().map(with_port).collect(),
             login: credentials(url, login)?,
-            tls: tls(url)?,
+            tls: tls_files(url)?,
             name: url.name()?,
             token_floor: url.token_floor()?,
         })
@@ -64,8 +65,8 @@ impl EtcdUrl {
     /// Opens the lock. Contacts nobody. Call it inside a tokio runtime.
     ///
     /// # Errors
-    /// `Invalid`: the name cannot be an election's, a file or a variable that the URL names cannot
-    /// be read, or an option is malformed. `Unavailable`: a file could not be read in time.
+    /// `Invalid`: the name cannot be an election's, an option is malformed, or a file that the URL names
+    /// cannot be read. `Unavailable`: a file could not be read in time.
     pub async fn lock(self) -> Result<EtcdLock, Error> {
         let lock = self.cluster().await?.lock(&self.name)?;
         match self.token_floor {
@@ -74,12 +75,12 @@ impl EtcdUrl {
         }
     }
 
+    /// The members, and how to reach them.
     async fn cluster(&self) -> Result<Etcd, Error> {
-        let mut options = Etcd::options(self.members.iter().map(String::as_str));
-        if let Some(login) = self.login.clone() {
-            // It is read again at every login, and must be there now.
+        let mut options = Etcd::options(&self.hosts);
+        if let Some(login) = &self.login {
             login.password().await.map_err(|failure| failure.during(USE))?;
-            options = options.login(login);
+            options = options.login(login.clone());
         }
         if let Some(files) = &self.tls {
             let material = files.read().await.map_err(|failure| failure.during(USE))?;
@@ -105,8 +106,8 @@ impl StoreUrl for EtcdUrl {
     }
 }
 
-/// The login before the hosts, and the hosts.
-fn authority(url: &LockUrl) -> Result<(Option<&str>, Vec<String>), Error> {
+/// The login before the hosts, if there is one, and the hosts.
+fn login_and_hosts(url: &LockUrl) -> Result<(Option<&str>, Vec<&str>), Error> {
     let authority = url.authority().unwrap_or_default();
     let (login, hosts) = match authority.rsplit_once('@') {
         Some((login, hosts)) => (Some(login), hosts),
@@ -129,7 +130,7 @@ fn authority(url: &LockUrl) -> Result<(Option<&str>, Vec<String>), Error> {
     if hosts.is_empty() {
         return Err(invalid("it names no host; write etcd://host:2379/jobs/nightly".to_owned()));
     }
-    Ok((login, hosts.into_iter().map(with_port).collect()))
+    Ok((login, hosts))
 }
 
 /// Whether what stands in the place of hosts holds an escaped '@', which no host does.
@@ -169,12 +170,12 @@ fn credentials(url: &LockUrl, login: Option<&str>) -> Result<Option<Login>, Erro
     Login::of_url(parts).map_err(|failure| failure.during(USE))
 }
 
-/// The files for TLS; `None` without TLS.
-fn tls(url: &LockUrl) -> Result<Option<TlsFiles>, Error> {
+/// The files of TLS that the URL names; `None` without TLS.
+fn tls_files(url: &LockUrl) -> Result<Option<TlsFiles>, Error> {
     let [ca, cert, key] = ["ca", "cert", "key"].map(|name| url.parameter(name));
     if url.scheme() == "etcds" {
-        let files = TlsFiles::new(ca, cert, key).map_err(|failure| failure.during(USE))?;
-        return Ok(Some(files));
+        let files = TlsFiles::new(ca, cert, key);
+        return files.map(Some).map_err(|failure| failure.during(USE));
     }
     match ca.or(cert).or(key) {
         Some(_) => Err(invalid("ca, cert and key are for TLS: write etcds://".to_owned())),

@@ -4,8 +4,6 @@
 //!
 //! Broken twins of the handle stand in its place in some cases, and their fault must be found (`finds`).
 
-#![expect(clippy::print_stdout, clippy::unwrap_used, reason = "only tests are here")]
-
 pub(super) mod atomic;
 
 use std::cell::Cell;
