@@ -46,8 +46,8 @@ pub struct EtcdUrl {
 impl TryFrom<&LockUrl> for EtcdUrl {
     type Error = Error;
 
-    /// Reads no file. Fails with `Invalid` for an unknown parameter, no host, or parameters that do not
-    /// fit together.
+    /// Reads no file. Fails with `Invalid` for an unknown parameter, no host, or parameters that do
+    /// not fit together.
     fn try_from(url: &LockUrl) -> Result<Self, Error> {
         url.allow_parameters(PARAMETERS)?;
         let (login, hosts) = login_and_hosts(url)?;
@@ -65,8 +65,8 @@ impl EtcdUrl {
     /// Opens the lock. Contacts nobody. Call it inside a tokio runtime.
     ///
     /// # Errors
-    /// `Invalid`: the name cannot be an election's, an option is malformed, or a file that the URL names
-    /// cannot be read. `Unavailable`: a file could not be read in time.
+    /// `Invalid`: the name cannot be an election's, an option is malformed, or a file that the URL
+    /// names cannot be read. `Unavailable`: a file could not be read in time.
     pub async fn lock(self) -> Result<EtcdLock, Error> {
         let lock = self.cluster().await?.lock(&self.name)?;
         match self.token_floor {
@@ -113,16 +113,19 @@ fn login_and_hosts(url: &LockUrl) -> Result<(Option<&str>, Vec<&str>), Error> {
         Some((login, hosts)) => (Some(login), hosts),
         None => (None, authority),
     };
-    // An '@' that was written as %40 is no end of a login: "u:password%40h" would be taken for a host and its port.
+    // An '@' that was written as %40 is no end of a login: "u:password%40h" would be taken for a
+    // host and its port.
     if has_hidden_login(hosts) {
         return Err(invalid(
-            "a host looks like a login: write user:password@host with a plain '@' before the host, and %40 for an '@' in the password itself"
+            "a host looks like a login: write user:password@host with a plain '@' before the \
+             host, and %40 for an '@' in the password itself"
                 .to_owned(),
         ));
     }
     if login.is_some_and(|login| login.contains(['@', ','])) {
         return Err(invalid(
-            "the login (user:password@) stands once, before the first host; in it write %40 for '@' and %2C for ','"
+            "the login (user:password@) stands once, before the first host; in it write %40 for \
+             '@' and %2C for ','"
                 .to_owned(),
         ));
     }
