@@ -11,7 +11,7 @@ use leasehold::backend::{
     BoxStream, Change, Contents, Holder, Incarnation, Intent, LockBackend, Nonce, Observed,
     Outcome, Record, Version,
 };
-use leasehold::etcd::EtcdLock;
+use leasehold::etcd::{EtcdLock, EtcdUrl};
 use leasehold::timing::Wall;
 use leasehold::url::LockUrl;
 use leasehold::{Elector, Error, TimingSettings};
@@ -63,8 +63,7 @@ pub fn open(url: &str) -> EtcdLock {
     let url = LockUrl::parse(url).unwrap();
     let opening = move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let url = leasehold::etcd::EtcdUrl::try_from(&url).unwrap();
-        runtime.block_on(url.lock()).unwrap()
+        runtime.block_on(EtcdUrl::try_from(&url).unwrap().lock()).unwrap()
     };
     std::thread::spawn(opening).join().unwrap()
 }

@@ -1,12 +1,11 @@
 //! The lock in etcd.
 
 use async_trait::async_trait;
-use percent_encoding::percent_decode_str;
-
 use leasehold_backend::tls::TlsFiles;
 use leasehold_backend::{Login, LoginParts};
 use leasehold_core::{Error, LockBackend, Token};
 pub use leasehold_etcd::*;
+use percent_encoding::percent_decode_str;
 
 use crate::lock_url::{LockUrl, for_one_lock, invalid};
 use crate::opened::{Listed, Opened, StoreUrl};
@@ -36,7 +35,7 @@ const PORT: u16 = 2379;
 /// | `token_floor` | tokens up to this may have been used; nobody contends before the store's revision is above it |
 #[derive(Clone, Debug)]
 pub struct EtcdUrl {
-    hosts: Vec<String>,
+    members: Vec<String>,
     login: Option<Login>,
     tls: Option<TlsFiles>,
     name: String,
@@ -50,11 +49,11 @@ impl TryFrom<&LockUrl> for EtcdUrl {
     /// not fit together.
     fn try_from(url: &LockUrl) -> Result<Self, Error> {
         url.allow_parameters(PARAMETERS)?;
-        let (login, hosts) = login_and_hosts(url)?;
+        let (login, members) = authority(url)?;
         Ok(Self {
-            hosts: hosts.into_iter().map(with_port).collect(),
+            members,
             login: credentials(url, login)?,
-            tls: tls_files(url)?,
+            tls: tls(url)?,
             name: url.name()?,
             token_floor: url.token_floor()?,
         })
@@ -65,8 +64,8 @@ impl EtcdUrl {
     /// Opens the lock. Contacts nobody. Call it inside a tokio runtime.
     ///
     /// # Errors
-    /// `Invalid`: the name cannot be an election's, an option is malformed, or a file that the URL
-    /// names cannot be read. `Unavailable`: a file could not be read in time.
+    /// `Invalid`: the name cannot be an election's, a file or a variable that the URL names cannot
+    /// be read, or an option is malformed. `Unavailable`: a file could not be read in time.
     pub async fn lock(self) -> Result<EtcdLock, Error> {
         let lock = self.cluster().await?.lock(&self.name)?;
         match self.token_floor {
@@ -75,12 +74,12 @@ impl EtcdUrl {
         }
     }
 
-    /// The members, and how to reach them.
     async fn cluster(&self) -> Result<Etcd, Error> {
-        let mut options = Etcd::options(&self.hosts);
-        if let Some(login) = &self.login {
+        let mut options = Etcd::options(self.members.iter().map(String::as_str));
+        if let Some(login) = self.login.clone() {
+            // It is read again at every login, and must be there now.
             login.password().await.map_err(|failure| failure.during(USE))?;
-            options = options.login(login.clone());
+            options = options.login(login);
         }
         if let Some(files) = &self.tls {
             let material = files.read().await.map_err(|failure| failure.during(USE))?;
@@ -106,8 +105,8 @@ impl StoreUrl for EtcdUrl {
     }
 }
 
-/// The login before the hosts, if there is one, and the hosts.
-fn login_and_hosts(url: &LockUrl) -> Result<(Option<&str>, Vec<&str>), Error> {
+/// The login before the hosts, and the hosts.
+fn authority(url: &LockUrl) -> Result<(Option<&str>, Vec<String>), Error> {
     let authority = url.authority().unwrap_or_default();
     let (login, hosts) = match authority.rsplit_once('@') {
         Some((login, hosts)) => (Some(login), hosts),
@@ -133,7 +132,7 @@ fn login_and_hosts(url: &LockUrl) -> Result<(Option<&str>, Vec<&str>), Error> {
     if hosts.is_empty() {
         return Err(invalid("it names no host; write etcd://host:2379/jobs/nightly".to_owned()));
     }
-    Ok((login, hosts))
+    Ok((login, hosts.into_iter().map(with_port).collect()))
 }
 
 /// Whether what stands in the place of hosts holds an escaped '@', which no host does.
@@ -173,12 +172,12 @@ fn credentials(url: &LockUrl, login: Option<&str>) -> Result<Option<Login>, Erro
     Login::of_url(parts).map_err(|failure| failure.during(USE))
 }
 
-/// The files of TLS that the URL names; `None` without TLS.
-fn tls_files(url: &LockUrl) -> Result<Option<TlsFiles>, Error> {
+/// The files for TLS; `None` without TLS.
+fn tls(url: &LockUrl) -> Result<Option<TlsFiles>, Error> {
     let [ca, cert, key] = ["ca", "cert", "key"].map(|name| url.parameter(name));
     if url.scheme() == "etcds" {
-        let files = TlsFiles::new(ca, cert, key);
-        return files.map(Some).map_err(|failure| failure.during(USE));
+        let files = TlsFiles::new(ca, cert, key).map_err(|failure| failure.during(USE))?;
+        return Ok(Some(files));
     }
     match ca.or(cert).or(key) {
         Some(_) => Err(invalid("ca, cert and key are for TLS: write etcds://".to_owned())),
