@@ -6,7 +6,7 @@ use crate::record::Token;
 use crate::time::Time;
 
 use super::mutant::Mutant;
-use super::{Attempt, Election, Failure, Flight, Phase, Term};
+use super::{Attempt, Election, Flight, Halt, OwnTerm, Phase};
 
 impl Election {
     pub(super) fn hinted(&mut self, now: Time, observed: Observed) {
@@ -72,9 +72,9 @@ impl Election {
         match kind {
             // What answers knows nothing of this term, and another may lead there.
             ErrorKind::Replaced if self.is(Mutant::ReplacedIsOutage) => {}
-            ErrorKind::Replaced => self.fail(now, Failure::Replaced),
-            ErrorKind::Denied if !worked => self.fail(now, Failure::Denied),
-            ErrorKind::Invalid if !worked => self.fail(now, Failure::Invalid),
+            ErrorKind::Replaced => self.fail(now, Halt::Replaced),
+            ErrorKind::Denied if !worked => self.fail(now, Halt::Denied),
+            ErrorKind::Invalid if !worked => self.fail(now, Halt::Invalid),
             _ => {}
         }
     }
@@ -170,14 +170,14 @@ impl Election {
         let renew_at = sent + self.timing.retry_period();
         match &mut self.phase {
             Phase::Leading(term) if in_time && sent > term.sent => {
-                *term = Term { sent, renew_at, ..*term };
+                *term = OwnTerm { sent, renew_at, ..*term };
             }
             Phase::Leading(term) => term.renew_at = now,
             // No resurrection: what ended stays ended, whatever is acknowledged late.
             Phase::Ended { token: ended, .. } if *ended == token && !resurrects => {}
             _ if !self.standing => self.owe_release(now, token),
             _ if in_time => {
-                self.phase = Phase::Leading(Term { token, sent, renew_at, draining: false });
+                self.phase = Phase::Leading(OwnTerm { token, sent, renew_at, draining: false });
             }
             _ => self.phase = Phase::Claiming { token },
         }

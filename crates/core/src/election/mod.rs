@@ -34,8 +34,8 @@ use crate::timing::Timing;
 pub use mutant::Mutant;
 #[cfg(not(feature = "mutants"))]
 use mutant::Mutant;
-use state::{Attempt, Flight, Held, Own, Phase, Seen, Term};
-pub use types::{Action, Candidate, Failure, Input, Leadership, Loss, View};
+use state::{Attempt, Flight, Own, OwnTerm, Phase, Rival, Seen};
+pub use types::{Action, CandidateConfig, Halt, Input, Leadership, Loss, View};
 
 /// One candidate, or an observer that never stands.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -57,7 +57,7 @@ pub struct Election {
     /// The last observation, and when it was received.
     seen: Option<Seen>,
     /// The last holder that was seen and has not been seen to release: nobody's absence ends its lease.
-    held: Option<Held>,
+    held: Option<Rival>,
     /// A write was refused or its outcome is unknown: nothing is written before a read.
     doubt: bool,
     /// The watch showed something that a read must decide.
@@ -86,7 +86,7 @@ pub struct Election {
     floor: Option<Token>,
     longest: Duration,
 
-    failure: Option<Failure>,
+    failure: Option<Halt>,
     ended: Option<(Token, Loss)>,
     released: Option<bool>,
 
@@ -97,8 +97,9 @@ pub struct Election {
 impl Election {
     /// A candidate that does not stand yet, for a store with these capabilities.
     #[must_use]
-    pub fn new(candidate: Candidate, capabilities: &Capabilities) -> Self {
-        let Candidate { identity, advertise, incarnation, timing, hand_over_jitter } = candidate;
+    pub fn new(candidate: CandidateConfig, capabilities: &Capabilities) -> Self {
+        let CandidateConfig { identity, advertise, incarnation, timing, hand_over_jitter } =
+            candidate;
         let draw = u32::try_from(incarnation.0 >> 64 & 1023).expect("below 1024");
         Self {
             me: Holder { identity, incarnation: Some(incarnation), advertise },
@@ -276,7 +277,7 @@ impl Election {
 
     /// Why contending stopped for good. Standing again tries anew.
     #[must_use]
-    pub fn failure(&self) -> Option<&Failure> {
+    pub fn failure(&self) -> Option<&Halt> {
         self.failure.as_ref()
     }
 
@@ -390,9 +391,9 @@ impl Election {
         }
     }
 
-    fn fail(&mut self, now: Time, failure: Failure) {
+    fn fail(&mut self, now: Time, failure: Halt) {
         if self.standing {
-            let replaced = failure == Failure::Replaced;
+            let replaced = failure == Halt::Replaced;
             self.end(now, if replaced { Loss::Replaced } else { Loss::Superseded });
             self.standing = false;
             self.failure = Some(failure);

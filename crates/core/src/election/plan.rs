@@ -7,7 +7,7 @@ use crate::time::Time;
 use crate::timing::{StoreTraits, Timing};
 
 use super::mutant::Mutant;
-use super::{Attempt, Election, Failure, Held, Phase, UNSTAMPED};
+use super::{Attempt, Election, Halt, Phase, Rival, UNSTAMPED};
 
 use std::time::Duration;
 
@@ -203,7 +203,7 @@ impl Election {
             Intent::Take => {
                 let token = self.mint();
                 if token > MAX_TOKEN {
-                    self.fail(now, Failure::Corrupt(format!(
+                    self.fail(now, Halt::Corrupt(format!(
                         "the tokens of this lock are used up (the next would be {token}, above 2^63): begin a lock under another name"
                     )));
                     return None;
@@ -281,7 +281,7 @@ impl Election {
     }
 }
 
-impl Held {
+impl Rival {
     /// When the lease is over, by our clock.
     pub(super) fn lease_over(&self) -> Time {
         self.received + Timing::wait(self.lease_duration)

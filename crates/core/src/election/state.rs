@@ -17,7 +17,7 @@ pub(super) enum Phase {
     Claiming {
         token: Token,
     },
-    Leading(Term),
+    Leading(OwnTerm),
     /// A term of ours is over, but the record may still be ours.
     Ended {
         token: Token,
@@ -27,7 +27,7 @@ pub(super) enum Phase {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Term {
+pub(super) struct OwnTerm {
     pub(super) token: Token,
     /// When the last acknowledged write was sent.
     pub(super) sent: Time,
@@ -72,7 +72,7 @@ pub(super) struct Seen {
 
 /// The last sign of life of a holder.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Held {
+pub(super) struct Rival {
     pub(super) nonce: Nonce,
     pub(super) token: Token,
     pub(super) lease_duration: Duration,

@@ -8,7 +8,7 @@ use crate::record::Nonce;
 use crate::timing::Timing;
 
 use super::mutant::Mutant;
-use super::{Attempt, Election, Failure, Flight, Held, Own, Phase, Seen, Term};
+use super::{Attempt, Election, Flight, Halt, Own, OwnTerm, Phase, Rival, Seen};
 
 impl Election {
     /// Whether this is the nonce of a write of ours whose outcome is unknown.
@@ -154,7 +154,7 @@ impl Phase {
         match self {
             Self::Following => {}
             Self::Claiming { token } => see(Atom::Token(token)),
-            Self::Leading(Term { token, sent, renew_at, draining: _ }) => {
+            Self::Leading(OwnTerm { token, sent, renew_at, draining: _ }) => {
                 see(Atom::Token(token));
                 see(Atom::Origin { time: sent, horizon: belief });
                 see(Atom::Deadline(renew_at));
@@ -218,7 +218,7 @@ impl Seen {
     }
 }
 
-impl Held {
+impl Rival {
     fn show(&mut self, see: &mut dyn FnMut(Atom<'_>), jitter: Duration, by_server: bool) {
         let Self { nonce, token, lease_duration, received, vanished: _, suspended: _ } = self;
         nonce.visit(see);
@@ -248,7 +248,7 @@ impl Own {
     }
 }
 
-impl Failure {
+impl Halt {
     fn show(&mut self, see: &mut dyn FnMut(Atom<'_>)) {
         match self {
             Self::Rewound { floor, before } => {
