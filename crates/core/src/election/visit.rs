@@ -94,9 +94,7 @@ impl Visit for Election {
             flight,
             seen,
             held,
-            doubt: _,
-            look: _,
-            must_read: _,
+            trust: _,
             read_at,
             write_at,
             refused,
@@ -179,7 +177,7 @@ impl Flight {
         pace: Duration,
     ) {
         match self {
-            Self::Read { sent, floor, overtaken: _ } => {
+            Self::Read { sent, floor, overtaken: _, again: _ } => {
                 see(Atom::Origin { time: sent, horizon: read });
                 if let Some(floor) = floor {
                     see(Atom::Mark(floor));
