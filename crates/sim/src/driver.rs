@@ -257,9 +257,7 @@ impl World<'_> {
             self.cover.copies += 1;
             self.cover.note(Branch::CopyNoticed);
             self.tell(|| format!("{} sees a copy of itself", name(x)));
-            // Where an assertion may come true over absence, it may do so after its sender has
-            // given up.
-            if self.case.store == StoreKind::Server && !self.has_been_copied() {
+            if self.is_stray_take() && !self.has_been_copied() {
                 self.violate(Rule::Stability, || format!("{} sees a copy where none is", name(x)));
             }
             self.numbers += 1;

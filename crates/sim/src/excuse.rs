@@ -324,6 +324,18 @@ impl World<'_> {
         node.lineage == lineage || node.parted.is_some_and(was)
     }
 
+    /// Whether what is stored at a server is a Take that its sender gave up and never asked to revoke. One
+    /// that had won before may come true once more, and a revocation may be lost. (Elsewhere an assertion
+    /// may come true over absence after its sender has given up.)
+    pub(crate) fn is_stray_take(&self) -> bool {
+        let Some(nonce) = self.store.state().record.as_ref().map(|record| record.nonce) else {
+            return false;
+        };
+        self.case.store == StoreKind::Server
+            && self.store.times_stored(nonce) == 1
+            && !self.revoked.contains(&nonce)
+    }
+
     /// Whether any process was ever copied.
     pub(crate) fn has_been_copied(&self) -> bool {
         !self.excuses.copies.is_empty()

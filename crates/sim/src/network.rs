@@ -59,6 +59,9 @@ impl World<'_> {
         node.gives_up = timeout;
         if let Action::Write { change, .. } = &mut action {
             change.record.renewed = Wall(now.0 / MS);
+            if change.intent == Intent::Revoke {
+                self.revoked.push(change.record.nonce);
+            }
         }
         self.tell(|| format!("{} asks ({operation}): {}", name(x), story::action(&action)));
         self.draw_request(x, Step::of(&action));

@@ -377,6 +377,13 @@ impl Store {
         Some(record)
     }
 
+    /// How many states carried this sign of life.
+    #[must_use]
+    pub(crate) fn times_stored(&self, nonce: Nonce) -> usize {
+        let carries = |state: &&State| state.record.as_ref().is_some_and(|r| r.nonce == nonce);
+        self.log.iter().filter(carries).count()
+    }
+
     /// Whether what was stored could ever not be parsed.
     #[must_use]
     pub(crate) fn was_unreadable(&self) -> bool {

@@ -1,6 +1,6 @@
 //! The scheduler: one schedule from beginning to end.
 
-use leasehold_core::{Input, InvalidTiming, Record, Token};
+use leasehold_core::{Input, InvalidTiming, Nonce, Record, Token};
 
 use crate::case::{Case, Kind, MS, Nanos, StoreKind};
 use crate::coverage::Coverage;
@@ -65,6 +65,8 @@ pub(crate) struct World<'a> {
     /// What was stored before it became unreadable.
     pub(crate) spoiled: Option<Record>,
     pub(crate) won: Vec<Won>,
+    /// The Takes that somebody has asked to revoke.
+    pub(crate) revoked: Vec<Nonce>,
     pub(crate) violation: Option<Violation>,
     pub(crate) cover: Coverage,
     pub(crate) story: Option<Vec<String>>,
@@ -125,6 +127,7 @@ impl<'a> World<'a> {
             named_at: 0,
             spoiled: None,
             won: Vec::new(),
+            revoked: Vec::new(),
             violation: None,
             cover: Coverage::default(),
             story: tell.then(Vec::new),

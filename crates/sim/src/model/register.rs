@@ -199,7 +199,9 @@ impl Register {
     /// An administrator saves what is stored.
     pub(crate) fn save(&mut self) {
         self.saved = self.record.clone();
-        self.saved_as = self.version.clone();
+        if self.mode == Mode::Forgets {
+            self.saved_as = self.version.clone();
+        }
     }
 
     /// The store goes back to what it held before, and another reign begins.
