@@ -20,12 +20,74 @@ pub type BoxStream<'a, T> = std::pin::Pin<Box<dyn Stream<Item = T> + Send + 'a>>
 /// One named lock in a store.
 ///
 /// What every backend must keep:
-/// - A write names the exact version it replaces; a request that arrives arbitrarily late is harmless.
-/// - A backend keeps no state that a decision rests on, computes no validity, mints no tokens (a store that
-///   mints its own aside) and never reads a peer's clock.
-/// - A lost race is [`Outcome::Conflict`], an unknown outcome is `Err`, and neither is retried here. A second
-///   identical, idempotent form may be sent inside one `write`; client-library retries are off.
-/// - Dropping a future aborts the request: after a timed-out request its connection or stream is closed.
+/// - A write names the exact version it replaces; a request that arrives arbitrarily late is
+///   harmless.
+/// - A backend keeps no state that a decision rests on, computes no validity, mints no tokens (a
+///   store that mints its own aside) and never reads a peer's clock.
+/// - A lost race is [`Outcome::Conflict`], an unknown outcome is `Err`, and neither is retried
+///   here. A second identical, idempotent form may be sent inside one `write`; client-library
+///   retries are off.
+/// - Dropping a future aborts the request: after a timed-out request its connection or stream is
+///   closed.
+///
+/// [`name`](Self::name), [`capabilities`](Self::capabilities), [`read`](Self::read) and
+/// [`write`](Self::write) are required. A store without push whose candidates count leases
+/// themselves needs nothing else. Codes in parentheses name the cases of the conformance suite that
+/// check a rule; a case marked * runs only if the test gives the store an administrator or its
+/// stored bytes, and one marked + is of the slow tier.
+///
+/// # By intent
+/// Each is one conditional write of [`Change::record`] over `expected`. A store whose candidates
+/// count leases ([`LeaseClock::Observers`]) stores the record as it is and never looks at the
+/// intent. "There" means a store that ends leases itself ([`LeaseClock::Store`]).
+/// - `Adopt`, over what was read: a record without holder and with token 0; where the state is
+///   [`Expiry::Suspended`], the record that is there, or [`Holder::unknown`]. There: sent only where
+///   the state is suspended.
+/// - `Take`, over a record without holder or with an expired one: the candidate, and a token above
+///   every known one. There: over absent; begins a lease, and mints a token above every earlier one
+///   (FE1, FE3, FE4*).
+/// - `Renew`, over this term's last version, or over absent after a deletion: the same holder and
+///   token, a new nonce. There: extends the lease and may store nothing; `Conflict` if the lease is
+///   over (EX1, EX3).
+/// - `Release`, over this term's last version: no holder, the term's token. There: deletes the lock
+///   (HO2, HO5).
+/// - `Revoke`, sent only there: ends the lease of a Take whose answer was lost, found by its nonce.
+///
+/// # By outcome
+/// - `Ok(Written)`: of any number of writes over one version at most one (Q1). Carries the state
+///   with its new version, which no earlier state had, not even one with equal bytes (Q3) or one
+///   before a deletion and a restart (Q5+).
+/// - `Ok(Conflict)`: `expected` is not what is stored, so nothing was changed: over a wrong, an old
+///   or a deleted version (Q2*, SE7+), and over our own bytes when the same request arrives twice
+///   (LA3).
+/// - `Err`: everything else, above all a request without an answer; the election reads what became
+///   of it (RN5, LA2, HO4). The kind is by [`ErrorKind`](crate::ErrorKind). The suite refuses
+///   requests on their way with each kind (RN8, OV1, SE4); it cannot make your server send them, so
+///   test their mapping yourself.
+///
+/// # By method
+/// - `read` shows at least the last acknowledged write: neither a cache nor a replica (Q4). Nothing
+///   there is [`Contents::Absent`]; what [`Record::from_json`] refuses is [`Contents::Unreadable`]
+///   (IN1*, IN3*). Fields that this version does not know are kept by the next write, in
+///   [`Record::extra`] (UP1, RN6).
+/// - Two names are two locks, or one is refused as `Invalid` when it is opened (BA4, BA5).
+/// - `watch` never goes back and ends by an error when it cannot go on (WA1, WA3, WA4). One that is
+///   silently dead costs time, not safety (WA2).
+/// - `default_identity` and `may_take` may stay as they are. No case needs them on a store of your
+///   own.
+///
+/// # By capability
+/// - [`Push::None`]: `watch` may stay as it is. [`Push::Hint`]: its first item is a read.
+///   [`Push::Resumable`]: every change after the given state, or an error if the store has
+///   forgotten them (WA3).
+/// - [`LeaseClock::Observers`]: every state is [`Expiry::ByObserver`]. [`LeaseClock::Store`]: every
+///   state is [`Expiry::ByServer`], and a lease is never shorter than asked for (EX1, EX6+).
+/// - `sees_deaths`: a dead holder's record is [`Expiry::Passed`], a living one's never (EX1, PA1).
+/// - [`Observed::token_floor`] is at least every token that was ever used, so that tokens go on
+///   after a deletion (FE4*); `None` if the store knows nothing of its past. With
+///   `floor_is_history` it also never goes back, or the store was restored and contending stops.
+/// - `forgets`: what may be of the past is [`Expiry::Suspended`], with reigns; see
+///   [`Version::in_reign`].
 #[async_trait]
 pub trait LockBackend: fmt::Debug + Send + Sync + 'static {
     /// For people and logs; no secrets.
@@ -167,7 +229,8 @@ pub struct Change {
     pub record: Record,
 }
 
-/// What a write is for.
+/// The purpose of a write. A store whose candidates count leases may ignore it; see
+/// [`LockBackend`](LockBackend#by-intent).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Intent {
     /// Makes the present state trustworthy without taking it: a record without holder where nothing is,
@@ -180,10 +243,12 @@ pub enum Intent {
     /// Ends a term: a record without holder.
     Release,
     /// Undoes a Take that may have been applied unseen, so that another may follow. Sent only to a store
-    /// whose own clock ends leases; any other may treat all intents alike. The change repeats that Take's record, with its holder, and
-    /// `expected` is what that Take named. The store ends the lease that this very Take began, found by
-    /// its nonce and wherever the lock stands now, and answers [`Outcome::Written`] also if there is
-    /// none: afterwards that Take can no longer hold the lock.
+    /// whose own clock ends leases ([`LeaseClock::Store`]); any other may treat all intents alike.
+    ///
+    /// The change repeats that Take's record, with its holder, and `expected` is what that Take
+    /// named. The store ends the lease that this very Take began, found by its nonce whatever is
+    /// stored under the lock's name now, and answers [`Outcome::Written`] also if there is none:
+    /// afterwards that Take can no longer hold the lock.
     Revoke,
 }
 
@@ -223,7 +288,9 @@ pub enum Outcome {
     Conflict,
 }
 
-/// The abilities of a store.
+/// The abilities of a store, fixed for its life. Each names something that the election may rely
+/// on; see [`LockBackend`](LockBackend#by-capability). A store that promises the least has
+/// [`Push::None`], [`LeaseClock::Observers`] and `false` for each flag.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Capabilities {
     /// Whether changes are pushed.
@@ -273,14 +340,16 @@ pub enum LeaseClock {
     Store,
 }
 
-/// How a store tells of changes.
+/// How a store reports changes. Safety never depends on it: a push only makes hand-overs faster and
+/// reads rarer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Push {
-    /// Not at all: followers poll.
+    /// Not at all: followers poll, and [`LockBackend::watch`] is never used.
     None,
-    /// Something changed: the watch reads and yields what it read. Changes in between may be skipped.
+    /// Something changed: the watch reads and yields what it read, first once it has subscribed.
+    /// Changes in between may be skipped.
     Hint,
-    /// Every change after the given one.
+    /// Every change after the given state, in order; or an error if the store no longer has them.
     Resumable,
 }
 
