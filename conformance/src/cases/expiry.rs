@@ -124,7 +124,7 @@ pub(super) async fn whose_duration(world: &World) -> Outcome {
         let sign = world
             .last(|event| *event.node == *prefix && matches!(event.what, What::Applied { .. }));
         let sign = sign.ok_or_else(|| Problem::Vacuous("no sign of life".to_owned()))?;
-        let most = lease + lease / 100 + Duration::from_millis(100);
+        let most = lease + lease / 100 + Duration::from_millis(100) + world.sees();
         let up = world.until_leads(&format!("{round}/b"), most).await?;
         not_before(world, sign, lease, up.begin)?;
     }

@@ -54,7 +54,13 @@ impl World {
     /// The longest time from a release until another leads who waits for it.
     #[must_use]
     pub fn hand_over(&self) -> Duration {
-        AT_ONCE + self.timing().leaderless(self.capabilities.traits()).clean_stop
+        AT_ONCE + self.sees()
+    }
+
+    /// The longest time until a follower reads what changed: none where changes are pushed.
+    #[must_use]
+    pub fn sees(&self) -> Duration {
+        self.timing().leaderless(self.capabilities.traits()).clean_stop
     }
 
     /// The longest time until somebody leads on a lock that nobody ever held, or that was deleted:

@@ -1,7 +1,8 @@
 //! Files that may hang, read where they stop nobody.
 //!
-//! A file on a network mount can hang for as long as its server is away. On a thread of the runtime it
-//! would stop renewals with it. Which file does so nobody knows beforehand, so each is read aside.
+//! A file on a network mount can hang for as long as its server is away. On a thread of the runtime
+//! it would stop renewals with it. Which file does so nobody knows beforehand, so each is read
+//! aside.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,8 +21,8 @@ const LIMIT: Duration = Duration::from_secs(5);
 /// Enough for a parser of configuration.
 const STACK: usize = 1 << 20;
 
-/// One thread at a time for what may hang. Clones share it, so that a file that hangs holds one thread
-/// and not one for every attempt to read it.
+/// One thread at a time for what may hang. Clones share it, so that a file that hangs holds one
+/// thread and not one for every attempt to read it.
 #[derive(Clone, Debug)]
 pub struct Aside {
     place: Arc<Semaphore>,
@@ -41,9 +42,9 @@ impl Aside {
         Self { place: Arc::new(Semaphore::new(1)), limit }
     }
 
-    /// The result of `work`, from a thread of its own. `what` names it in errors: `"reading /run/token"`.
-    /// The runtime around the caller is around `work`, too. Nothing stops a thread: dropping the future
-    /// does not either.
+    /// The result of `work`, from a thread of its own. `what` names it in errors: `"reading
+    /// /run/token"`. The runtime around the caller is around `work`, too. Nothing stops a thread:
+    /// dropping the future does not either.
     ///
     /// # Errors
     /// `Unavailable`: it did not end in time, an earlier one still runs, or no thread could be had.
@@ -75,11 +76,12 @@ impl Aside {
         })
     }
 
-    /// The bytes of a small file: see [`read_small_file`]. `name` is how errors call it, for a path may be
-    /// a secret that was put in the wrong place.
+    /// The bytes of a small file: see [`read_small_file`]. `name` is how errors call it, for a path
+    /// may be a secret that was put in the wrong place.
     ///
     /// # Errors
-    /// `Invalid`: it cannot be read, or is none of configuration. `Unavailable`: not within the limit.
+    /// `Invalid`: it cannot be read, or is none of configuration. `Unavailable`: not within the
+    /// limit.
     pub async fn read(&self, name: &str, path: &Path) -> Result<Vec<u8>, Failure> {
         let file = PathBuf::from(path);
         let read = self.run(&format!("reading {name}"), move || read_small_file(&file)).await?;

@@ -73,8 +73,8 @@ impl Race {
         )
     }
 
-    /// How fast a release hands over, by this race, and `crash`: a clause that says when a crash frees the
-    /// lock.
+    /// How fast a release hands over, by this race, and `crash`: a clause that says when a crash
+    /// frees the lock.
     #[must_use]
     pub fn fail_over(&self, crash: &str) -> Finding {
         let (release, take) = self.medians();
@@ -87,15 +87,16 @@ impl Race {
         )
     }
 
-    /// That there was no race, since this user may not do this next to the lock: `"write beside the lock"`.
+    /// That there was no race, since this user may not do this next to the lock: `"write beside the
+    /// lock"`.
     pub fn not_permitted(what: &str, cure: impl Into<String>) -> Finding {
         let text = format!("not tested: this user may not {what}, which is right for a candidate");
         Finding::warning(COMPARE_AND_SWAP, text, cure)
     }
 }
 
-/// The versions of a store that its project still maintains, as of a day: such a fact ages, so the day is
-/// always told with it.
+/// The versions of a store that its project still maintains, as of a day: such a fact ages, so the
+/// day is always told with it.
 #[derive(Clone, Copy, Debug)]
 pub struct Maintained {
     /// Major and minor number of the oldest one.

@@ -44,7 +44,8 @@ impl Failure {
         Self { cure: Some(cure.into()), ..self }
     }
 
-    /// The error of the operation of which this was a step: a verb phrase such as `"read the lock"`.
+    /// The error of the operation of which this was a step: a verb phrase such as `"read the
+    /// lock"`.
     #[must_use]
     pub fn during(self, operation: &'static str) -> Error {
         let error = Error::new(self.kind, operation, self.text);
@@ -75,8 +76,8 @@ pub fn chain<'a>(
     std::iter::successors(error, |&error| error.source())
 }
 
-/// These texts, each that the ones before do not contain already. Errors of libraries tend to repeat
-/// what their sources say.
+/// These texts, each that the ones before do not contain already. Errors of libraries tend to
+/// repeat what their sources say.
 pub fn said_once(texts: impl IntoIterator<Item = String>) -> Vec<String> {
     let mut said: Vec<String> = Vec::new();
     for text in texts {
@@ -94,8 +95,8 @@ pub enum TlsTrouble {
     Certificates,
     /// The server does not speak TLS.
     Plain,
-    /// The server closed the connection during the handshake, as one does that does not speak TLS, or
-    /// that just went away.
+    /// The server closed the connection during the handshake, as one does that does not speak TLS,
+    /// or that just went away.
     Closed,
 }
 

@@ -8,10 +8,11 @@ use leasehold_core::{Contents, Error, ErrorKind, Expiry, LockBackend, Observed, 
 /// A lock whose store can be examined before anything relies on it.
 #[async_trait]
 pub trait Diagnose: LockBackend {
-    /// What there is to know, in the order in which it matters. `timing` is what a candidate would have here.
+    /// What there is to know, in the order in which it matters. `timing` is what a candidate would
+    /// have here.
     ///
-    /// The lock itself is read and never written. What must be written goes under scratch names beside it, which are
-    /// removed. Ends early where going on makes no sense.
+    /// The lock itself is read and never written. What must be written goes under scratch names
+    /// beside it, which are removed. Ends early where going on makes no sense.
     async fn diagnose(&self, timing: &Timing) -> Vec<Finding>;
 }
 
@@ -131,15 +132,16 @@ impl Finding {
         }
     }
 
-    /// What the store says, without a write, of whether these credentials could take this very lock: see
-    /// [`LockBackend::may_take`]. `answer` is its answer.
+    /// What the store says, without a write, of whether these credentials could take this very
+    /// lock: see [`LockBackend::may_take`]. `answer` is its answer.
     #[must_use]
     pub fn of_permission(answer: &Result<(), Error>) -> Self {
         const SUBJECT: &str = "take";
         match answer {
             Ok(()) => Self::good(
                 SUBJECT,
-                "nothing that the store tells without a write keeps this candidate from taking the lock",
+                "nothing that the store tells without a write keeps this candidate from taking the \
+                 lock",
             ),
             Err(error) if error.kind() == ErrorKind::Denied => Self::of_error(SUBJECT, error),
             Err(error) => Self::warning(
@@ -161,7 +163,8 @@ impl Finding {
             return Self::good(SUBJECT, format!("{what} was not measured"));
         };
         let text = format!(
-            "{what}: {median:.1?} (median of {}), {longest:.1?} at most, of the request timeout {limit:?}",
+            "{what}: {median:.1?} (median of {}), {longest:.1?} at most, of the request timeout \
+             {limit:?}",
             times.len()
         );
         let cure = "look at the disks and the network of the store, or choose a longer lease";

@@ -2,7 +2,8 @@
 
 use leasehold_core::{Error, ErrorKind, MAX_TOKEN, Token};
 
-/// Tokens up to this may have been used, whatever the store says: after it was restored, for example.
+/// Tokens up to this may have been used, whatever the store says: after it was restored, for
+/// example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TokenFloor(Token);
 

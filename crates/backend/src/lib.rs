@@ -1,19 +1,19 @@
 //! The parts that the stores of Leasehold share, for authors of a store. The contract itself is
 //! [`LockBackend`](leasehold_core::LockBackend); nothing here decides about leadership.
 //!
-//! - [`Failure`]: a kind, a text and a cure; [`chain`], [`said_once`] and [`TlsTrouble`] for the errors of
-//!   client libraries.
-//! - [`Login`] and, with the feature `tls`, [`tls::TlsMaterial`]: credentials, from a program or from the
-//!   parameters of a lock URL.
-//! - [`Aside`]: a thread for files that may hang. No backend reads a file on a thread of the runtime.
+//! - [`Failure`]: a kind, a text and a cure; [`chain`], [`said_once`] and [`TlsTrouble`] for the
+//!   errors of client libraries.
+//! - [`Login`] and, with the feature `tls`, [`tls::TlsMaterial`]: credentials, from a program or from
+//!   the parameters of a lock URL.
+//! - [`Aside`]: a thread for files that may hang.
 //! - [`watching`]: the skeleton of a watch.
 //! - [`TokenFloor`], [`random`], [`random_nonce`].
 //! - [`Diagnose`], [`Finding`], [`race()`] and [`doctor`]: the examination of a store before anything
 //!   relies on it.
 //!
-//! A backend is laid out as those of this project are: `options` (how the store is reached), `reader`
-//! (what a lock shows), `lock` (the writes) and `watch` above it, `failure` (what an error of the client
-//! library means), `doctor`.
+//! A backend is laid out as those of this project are: `options` (how the store is reached),
+//! `reader` (what a lock shows), `lock` (the writes) and `watch` above it, `failure` (what an error
+//! of the client library means), `doctor`.
 
 mod aside;
 pub mod doctor;

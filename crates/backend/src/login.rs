@@ -1,4 +1,5 @@
-//! The user and the password with which a store is asked, from wherever a lock URL says that they are.
+//! The user and the password with which a store is asked, from wherever a lock URL says that they
+//! are.
 
 use std::env;
 use std::fmt;
@@ -56,8 +57,8 @@ impl Login {
         Self::with(user.into(), Password::Given(password.into()))
     }
 
-    /// With a password that is asked for at every login, since it may change meanwhile. An error is a
-    /// text without it. It is asked on a thread of its own, and may block.
+    /// With a password that is asked for at every login, since it may change meanwhile. An error is
+    /// a text without it. It is asked on a thread of its own, and may block.
     pub fn asking(
         user: impl Into<String>,
         password: impl Fn() -> Result<String, String> + Send + Sync + 'static,
@@ -69,8 +70,8 @@ impl Login {
         Self { user, password, aside: Aside::default() }
     }
 
-    /// The login that a lock URL names, if it names one. Reads no file: that is read at every login, since
-    /// whoever rotates the password replaces the file. Whoever opens a lock asks for
+    /// The login that a lock URL names, if it names one. Reads no file: that is read at every
+    /// login, since whoever rotates the password replaces the file. Whoever opens a lock asks for
     /// [`password`](Self::password) once, so that a file that is not there shows then.
     ///
     /// # Errors

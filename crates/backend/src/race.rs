@@ -1,7 +1,7 @@
 //! The probe that races: whether a store replaces exactly the version that a write names.
 //!
-//! One candidate alone cannot tell: a store that ignores the version, or looks at it and then writes,
-//! passes every test that asks one question after the other.
+//! One candidate alone cannot tell: a store that ignores the version, or looks at it and then
+//! writes, passes every test that asks one question after the other.
 
 use std::time::Duration;
 
@@ -51,15 +51,16 @@ impl Race {
     }
 }
 
-/// Lets candidates race for a scratch lock, each over connections of its own, for so many rounds. The
-/// caller removes the lock afterwards, also after an error. Only reads and writes: needs no push.
+/// Lets candidates race for a scratch lock, each over connections of its own, for so many rounds.
+/// The caller removes the lock afterwards, also after an error. Only reads and writes: needs no
+/// push.
 ///
 /// A state that the store may have gone back to ([`Expiry::Suspended`]) is adopted before anybody
 /// takes. A write whose outcome is unknown, and a round that nobody won, are settled by reading.
 ///
 /// # Errors
-/// `Invalid`: the store does not compare and swap, and the text says what it did instead; or there are
-/// fewer than two candidates. Others: a request failed, and nothing is known.
+/// `Invalid`: the store does not compare and swap, and the text says what it did instead; or there
+/// are fewer than two candidates. Others: a request failed, and nothing is known.
 pub async fn race(candidates: &[&dyn LockBackend], rounds: u64) -> Result<Race, Error> {
     if candidates.len() < 2 {
         return Err(Error::new(ErrorKind::Invalid, RACE, "a race needs two candidates"));
@@ -214,7 +215,8 @@ impl Probe<'_> {
         })
     }
 
-    /// After a pause that is longer each time, what was seen; or the reason, if that was the last try.
+    /// After a pause that is longer each time, what was seen; or the reason, if that was the last
+    /// try.
     async fn again(&self, nobody: Nobody, tries: &mut u32) -> Result<Observed, Error> {
         *tries += 1;
         if *tries >= TRIES {
@@ -258,7 +260,8 @@ fn is_of(seen: &Observed, change: &Change) -> bool {
     seen.record().is_some_and(|record| record.nonce == change.record.nonce)
 }
 
-/// An outcome, or an error after which a read shows what became of the write. Any other ends the race.
+/// An outcome, or an error after which a read shows what became of the write. Any other ends the
+/// race.
 fn answered(answer: Result<Outcome, Error>) -> Result<Result<Outcome, Error>, Error> {
     match answer {
         Err(error) => match error.kind() {

@@ -1,5 +1,5 @@
-//! Random bits from the kernel, at every call: a generator in this process would be repeated by a copy
-//! of it.
+//! Random bits from the kernel, at every call: a generator in this process would be repeated by a
+//! copy of it.
 
 use leasehold_core::Nonce;
 

@@ -1,6 +1,6 @@
-//! Certificates and keys: whether they can be used, before anybody is asked, and what a server has against
-//! them. The library that speaks TLS reports the one at every connection, as if the network were at fault,
-//! and often loses the other.
+//! Certificates and keys: whether they can be used, before anybody is asked, and what a server has
+//! against them. The library that speaks TLS reports the one at every connection, as if the network
+//! were at fault, and often loses the other.
 
 use std::fmt;
 use std::path::Path;
@@ -26,8 +26,8 @@ pub use rustls;
 /// How long a server may take to refuse.
 const HEARING: Duration = Duration::from_secs(1);
 
-/// The provider of cryptography of every store that makes connections itself: always this one, whatever
-/// the process has as its default. A program that links two has none.
+/// The provider of cryptography of every store that makes connections itself: always this one,
+/// whatever the process has as its default. A program that links two has none.
 #[must_use]
 pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
@@ -124,8 +124,8 @@ impl TlsMaterial {
         }
     }
 
-    /// For connections that speak one of these protocols. Without an authority it reads what the system
-    /// trusts from files, so call it [aside](Aside).
+    /// For connections that speak one of these protocols. Without an authority it reads what the
+    /// system trusts from files, so call it [aside](Aside).
     ///
     /// # Errors
     /// `Invalid`: as of [`check`](Self::check).
@@ -153,9 +153,9 @@ impl TlsMaterial {
         Ok(config)
     }
 
-    /// Why a server at `host:port` closes the connection, if its certificates or ours are the reason. A
-    /// request would be lost with its answer: what is unread when a connection is closed takes along what
-    /// the server said. So nothing is sent here.
+    /// Why a server at `host:port` closes the connection, if its certificates or ours are the
+    /// reason. A request would be lost with its answer: what is unread when a connection is closed
+    /// takes along what the server said. So nothing is sent here.
     pub async fn refusal(
         &self,
         address: &str,

@@ -15,13 +15,13 @@ const BEGIN: Duration = Duration::from_secs(5);
 
 /// A watch, from before it began.
 pub trait Watching: Send + Sized + 'static {
-    /// The next state that is news; `None` if the server ended the watch without an error, as some do
-    /// now and then.
+    /// The next state that is news; `None` if the server ended the watch without an error, as some
+    /// do now and then.
     fn next(self) -> impl Future<Output = Result<Option<(Observed, Self)>, Error>> + Send;
 }
 
-/// The states of a watch, for [`LockBackend::watch`](leasehold_core::LockBackend::watch): ends after the
-/// first error.
+/// The states of a watch, for [`LockBackend::watch`](leasehold_core::LockBackend::watch): ends
+/// after the first error.
 pub fn states(watch: impl Watching) -> BoxStream<'static, Result<Observed, Error>> {
     Box::pin(try_unfold(watch, Watching::next))
 }
@@ -82,9 +82,9 @@ pub trait Hints: Send + 'static {
     fn read(&mut self) -> impl Future<Output = Result<Observed, Error>> + Send;
 }
 
-/// The states that hints lead to: what a read finds once the subscription has begun, and then what is new
-/// after each hint. `silence` is how long nothing may be heard before the watch ends; `None` where a
-/// subscription cannot die unseen.
+/// The states that hints lead to: what a read finds once the subscription has begun, and then what
+/// is new after each hint. `silence` is how long nothing may be heard before the watch ends; `None`
+/// where a subscription cannot die unseen.
 pub fn hinted<H: Hints>(
     begin: impl Future<Output = Result<H, Error>> + Send + 'static,
     silence: Option<Duration>,

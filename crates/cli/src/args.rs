@@ -73,7 +73,7 @@ pub enum Action {
     /// Watch three candidates in this terminal, and kill, freeze and cut them off
     #[cfg(feature = "demo")]
     Demo(DemoArgs),
-    /// Run the conformance cases against your own store, on scratch locks beside the one that is named
+    /// Run the conformance cases against your own store, on scratch locks next to the one that is named
     #[cfg(feature = "conformance")]
     Conformance(ConformanceArgs),
 }
@@ -257,7 +257,7 @@ pub struct StatusArgs {
 const DOCTOR: &str = "\
 Give the durations that `run` will be given: each rule is shown with its numbers.
 
-The lock itself is only read. Two candidates race for a scratch lock beside it, which proves that the store compares \
+The lock itself is only read. Two candidates race for a scratch lock next to it, which proves that the store compares \
 and swaps, and which is removed.
 
 Exits with 0 if all is ok or a warning; else the first problem decides: 69 the store, or a majority of it, cannot be \

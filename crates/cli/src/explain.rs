@@ -74,7 +74,7 @@ fn text(found: &Explanation, candidates: u64, paint: Paint) -> String {
             let _ = writeln!(text, "{value:>MOMENT$}  {what}");
         }
     };
-    section("Nobody leads, beside two round trips, for at most:", leaderless(found));
+    section("Nobody leads, besides two round trips, for at most:", leaderless(found));
     section("It stands:", tolerance(found));
     let fleet = format!("Requests of {candidates} candidates while nothing goes wrong:");
     section(&fleet, requests(found, candidates));

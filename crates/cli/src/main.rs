@@ -10,7 +10,7 @@ use leasehold_cli::{
 #[cfg(target_os = "linux")]
 use leasehold_cli::{guard, run};
 
-/// How many descriptors a command may need at once, beside those that it was started with.
+/// How many descriptors a command may need at once, besides those that it was started with.
 const DESCRIPTORS: usize = 24;
 
 /// How many threads a command may need at once: for its clock, its files, and names of hosts.

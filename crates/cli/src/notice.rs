@@ -60,7 +60,7 @@ fn absurd(lease_duration: Duration) -> &'static str {
     }
 }
 
-/// What a leader's record tells beside its name, as far as it does.
+/// What a leader's record tells besides its name, as far as it does.
 #[must_use]
 pub(crate) fn told(since: Option<Wall>, renewed: Option<Wall>, lease: Duration) -> String {
     let Some(since) = since else { return "a foreign client that tells no more".to_owned() };

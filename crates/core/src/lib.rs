@@ -36,7 +36,7 @@ pub use clock::{BoxFuture, Clock};
 #[cfg(feature = "mutants")]
 #[doc(hidden)]
 pub use election::Mutant;
-pub use election::{Action, Candidate, Election, Failure, Input, Leadership, Loss, View};
+pub use election::{Action, CandidateConfig, Election, Halt, Input, Leadership, Loss, View};
 pub use error::{Error, ErrorKind};
 pub use fence::{Fence, Stale};
 pub use record::{Holder, Incarnation, MAX_TOKEN, Nonce, RECORD_VERSION, Record, Token};

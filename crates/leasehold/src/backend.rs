@@ -1,8 +1,9 @@
 //! The contract between the election and a store, for those who write a store of their own.
 //!
 //! A store is a value that implements [`LockBackend`]: four methods over one compare-and-swap
-//! register. The page of the trait says what each must keep. [`Elector::builder`](crate::Elector::builder) and
-//! [`Observer::new`](crate::Observer::new) take any such value.
+//! register. The page of the trait says what each must keep.
+//! [`Elector::builder`](crate::Elector::builder) and [`Observer::new`](crate::Observer::new) take
+//! any such value.
 //!
 //! This one keeps the record where a row of a table would stand. Its candidates poll
 //! ([`Push::None`]) and count leases themselves
@@ -67,7 +68,7 @@
 //!         let next = row.as_ref().map_or(1, |(version, _)| version + 1);
 //!         *row = Some((next, change.record.to_json()));
 //!         Ok(Outcome::Written(observed(row.as_ref())))
-//!         // A store that did not answer is an `Err`, never a `Conflict`: the write may yet be applied.
+//!         // No answer is an `Err`, never a `Conflict`: the write may yet be applied.
 //!     }
 //! }
 //!

@@ -1,7 +1,7 @@
 //! For programs without async: the same elector, whose driver has a thread of its own.
 //!
-//! What is guaranteed and what is not is that of [`crate`]. None of these may be called from within an async runtime:
-//! they would block it, and panic.
+//! What is guaranteed and what is not is that of [`crate`]. None of these may be called from within
+//! an async runtime: they would block it, and panic.
 //!
 //! ```
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -51,7 +51,8 @@ impl Elector {
     /// A candidate for the lock that `url` names.
     ///
     /// # Errors
-    /// As [`connect`](crate::connect) and [`Builder::build`], and `Unavailable` if no thread is to be had.
+    /// As [`connect`](crate::connect) and [`Builder::build`], and `Unavailable` if no thread is to
+    /// be had.
     pub fn open(url: &str, choose: impl FnOnce(Builder) -> Builder) -> Result<Self, Error> {
         let thread = Thread::start()?;
         let lock = thread.wait(crate::connect(url))?;

@@ -112,16 +112,19 @@ fn authority(url: &LockUrl) -> Result<(Option<&str>, Vec<String>), Error> {
         Some((login, hosts)) => (Some(login), hosts),
         None => (None, authority),
     };
-    // An '@' that was written as %40 is no end of a login: "u:password%40h" would be taken for a host and its port.
+    // An '@' that was written as %40 is no end of a login: "u:password%40h" would be taken for a
+    // host and its port.
     if has_hidden_login(hosts) {
         return Err(invalid(
-            "a host looks like a login: write user:password@host with a plain '@' before the host, and %40 for an '@' in the password itself"
+            "a host looks like a login: write user:password@host with a plain '@' before the \
+             host, and %40 for an '@' in the password itself"
                 .to_owned(),
         ));
     }
     if login.is_some_and(|login| login.contains(['@', ','])) {
         return Err(invalid(
-            "the login (user:password@) stands once, before the first host; in it write %40 for '@' and %2C for ','"
+            "the login (user:password@) stands once, before the first host; in it write %40 for \
+             '@' and %2C for ','"
                 .to_owned(),
         ));
     }

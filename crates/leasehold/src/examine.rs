@@ -25,10 +25,12 @@ pub struct Examination {
     pub findings: Vec<Finding>,
 }
 
-/// Examines the lock that `url` names, its store, and what timing a candidate with these settings would have.
+/// Examines the lock that `url` names, its store, and what timing a candidate with these settings
+/// would have.
 ///
-/// Two candidates race for a scratch lock beside it, which proves that the store compares and swaps; it is removed. The
-/// lock itself is only read. What fails is a finding, so this has no error.
+/// Two candidates race for a scratch lock next to it, which proves that the store compares and
+/// swaps; it is removed. The lock itself is only read. What fails is a finding, so this has no
+/// error.
 pub async fn examine(url: &str, settings: TimingSettings) -> Examination {
     let opened = match open(url).await {
         Ok(opened) => opened,
@@ -64,7 +66,8 @@ pub async fn examine(url: &str, settings: TimingSettings) -> Examination {
     Examination { name: Some(lock.name().to_owned()), timing, invalid, findings }
 }
 
-/// Whether this candidate could take the lock itself: what is proved with scratch names says nothing of it.
+/// Whether this candidate could take the lock itself: what is proved with scratch names says
+/// nothing of it.
 async fn of_permission(lock: &dyn Diagnose, timing: Timing) -> Finding {
     let clock = BootClock::new();
     let timeout = clock.sleep_until(clock.now() + timing.request_timeout());
@@ -96,15 +99,18 @@ fn of_timing(timing: &Timing, by_server: bool) -> Vec<Finding> {
     [
         timing.to_string(),
         format!(
-            "retry period {period:?} + 3 x request timeout {timeout:?} = {:?} <= renew deadline {deadline:?}: one lost reply costs no term",
+            "retry period {period:?} + 3 x request timeout {timeout:?} = {:?} <= renew deadline \
+             {deadline:?}: one lost reply costs no term",
             period + 3 * timeout
         ),
         format!(
-            "renew deadline {deadline:?} + stop grace {grace:?} + clock margin {margin:?} = {:?} <= lease duration {lease:?}: the work is dead inside the lease",
+            "renew deadline {deadline:?} + stop grace {grace:?} + clock margin {margin:?} = {:?} \
+             <= lease duration {lease:?}: the work is dead inside the lease",
             deadline + grace + margin
         ),
         format!(
-            "clock margin {margin:?} >= {:?}, and the holder's clock may run {slower:.1} % slower than the one that waits its lease out",
+            "clock margin {margin:?} >= {:?}, and the holder's clock may run {slower:.1} % \
+             slower than the one that waits its lease out",
             Timing::min_clock_margin(lease)
         ),
         format!("a leader rides through an outage of the store of {:?}", bounds.ride_through),

@@ -26,7 +26,8 @@ pub struct Explanation {
     pub bounds: Bounds,
     /// The longest times without a leader.
     pub leaderless: Leaderless,
-    /// A store that knows when the process of a holder is gone: a crash there frees the lock at once.
+    /// A store that knows when the process of a holder is gone: a crash there frees the lock at
+    /// once.
     pub sees_deaths: bool,
     /// Requests in an hour.
     pub hourly: RequestRate,
@@ -44,8 +45,8 @@ pub enum NotExplained {
     Timing(InvalidTiming),
 }
 
-/// What these settings come to on the lock that `url` names, or on one that pushes changes and leaves the clocks to its
-/// candidates. Contacts nothing.
+/// What these settings come to on the lock that `url` names, or on one that pushes changes and
+/// leaves the clocks to its candidates. Contacts nothing.
 ///
 /// # Errors
 /// The URL or the timing is wrong.

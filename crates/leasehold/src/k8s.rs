@@ -127,7 +127,8 @@ fn namespace(url: &LockUrl) -> Result<Option<&str>, Error> {
     };
     if namespace.contains(['@', ':']) {
         return Err(invalid(
-            "it names a namespace and no host or user: the kubeconfig, or the pod's service account, says where and who"
+            "it names a namespace and no host or user: the kubeconfig, or the pod's service \
+             account, says where and who"
                 .to_owned(),
         ));
     }

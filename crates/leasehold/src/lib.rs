@@ -2,12 +2,13 @@
 //!
 //! **Guaranteed**, under stated bounds on clock rates ([`Timing::bounds`](timing::Timing::bounds)):
 //! at most one candidate believes that it leads, whatever is delayed, lost, repeated, frozen or
-//! killed; every term has a fencing token that grows and never repeats; a release is sent only after
-//! the work is known to have stopped.
+//! killed; every term has a fencing token that grows and never repeats; a release is sent only
+//! after the work is known to have stopped.
 //!
 //! **Not guaranteed**, by this or any other lease: that a process is not stopped between
-//! [`Term::check`] and its effect, that clocks stay within the bound, that nobody deletes the record
-//! or clones the machine. Give the token to the resource and let it refuse smaller ones ([`Fence`]).
+//! [`Term::check`] and its effect, that clocks stay within the bound, that nobody deletes the
+//! record or clones the machine. Give the token to the resource and let it refuse smaller ones
+//! ([`Fence`]).
 //!
 //! | to | see |
 //! |---|---|
@@ -34,16 +35,16 @@
 //!     .run(async |term| {
 //!         println!("leading with token {}", term.token());
 //! #       stop.shutdown();
-//!         let reason = term.stopped().await; // clean up, then return: only then the lock is released
-//!         println!("stopping: {reason:?}");
+//!         let reason = term.stopped().await;
+//!         println!("stopping: {reason:?}"); // clean up, then return: that releases the lock
 //!     })
 //!     .await?; // until elector.shutdown()
 //! # Ok(())
 //! # }
 //! ```
-//! [`connect`] lists the URLs of all stores. Without `identity` a candidate is called after its host
-//! and process. The lease duration is 15 s (21 s on Kubernetes); [`Builder::timing`] changes it, and
-//! [`timing::explain`] computes what follows.
+//! [`connect`] lists the URLs of all stores. Without `identity` a candidate is called after its
+//! host and process. The lease duration is 15 s (21 s on Kubernetes); [`Builder::timing`] changes
+//! it, and [`timing::explain`] computes what follows.
 //!
 //! # A service of which every instance answers
 //! The elector runs in a task of its own, and handlers look at its [`status`](Elector::status).
@@ -157,7 +158,8 @@
 //! ```
 //! use leasehold::Fence;
 //!
-//! let mut fence = Fence::new(41); // stored with the resource, in the same transaction as the effect
+//! // Stored with the resource, in the same transaction as the effect.
+//! let mut fence = Fence::new(41);
 //! assert!(fence.admit(42).is_ok());
 //! assert!(fence.admit(41).is_err(), "the old leader woke up: its write is refused");
 //! ```
@@ -191,7 +193,8 @@ pub use leasehold_core::{
 
 pub mod doctor {
     //! Looks at locks and their stores from outside, without contending: which locks there are, and
-    //! whether one can be relied on. `leasehold list` and `leasehold doctor` print what these return.
+    //! whether one can be relied on. `leasehold list` and `leasehold doctor` print what these
+    //! return.
 
     pub use leasehold_backend::{Diagnose, Finding, Level, Race, race};
 
@@ -215,8 +218,9 @@ pub mod status {
 pub mod timing {
     //! Durations, clocks, and the bounds that follow from them.
     //!
-    //! A program chooses [`TimingSettings`](crate::TimingSettings), usually the lease duration alone.
-    //! [`explain`] computes what follows from them on a store, as `leasehold explain` prints it.
+    //! A program chooses [`TimingSettings`](crate::TimingSettings), usually the lease duration
+    //! alone. [`explain`] computes what follows from them on a store, as `leasehold explain` prints
+    //! it.
 
     pub use leasehold_core::{
         BootClock, Bounds, BoxFuture, Clock, Deadlines, InvalidTiming, Leaderless,
@@ -229,8 +233,8 @@ pub mod timing {
 pub mod url {
     //! Lock URLs, parsed: `scheme:path?parameter=value`.
     //!
-    //! [`connect`](crate::connect) does what most programs need. A program that looks at a URL first,
-    //! or guards child processes with the descriptor of an [`Opened`], parses it here.
+    //! [`connect`](crate::connect) does what most programs need. A program that looks at a URL
+    //! first, or guards child processes with the descriptor of an [`Opened`], parses it here.
 
     pub use crate::lock_url::LockUrl;
     pub use crate::opened::Opened;
@@ -250,7 +254,8 @@ pub mod url {
 /// [`k8s::KubernetesUrl`].
 ///
 /// # Errors
-/// `Invalid`: the URL, its scheme or a parameter is unknown or malformed. Nothing is contacted or written.
+/// `Invalid`: the URL, its scheme or a parameter is unknown or malformed. Nothing is contacted or
+/// written.
 pub async fn connect(url: &str) -> Result<Arc<dyn backend::LockBackend>, Error> {
     Ok(url::LockUrl::parse(url)?.open().await?.lock())
 }

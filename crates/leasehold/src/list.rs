@@ -13,14 +13,15 @@ use crate::opened::Listed;
 /// | `etcd://h1:2379,h2:2379/jobs` | the elections whose names begin with `jobs/`, and `jobs` itself; without a path all |
 /// | `k8s://namespace/`, `k8s+endpoints://namespace/` | every Lease, or the Endpoints with an election |
 ///
-/// Of the files in a directory those are left out whose names begin with a dot, and those that belong to a lock or to a
-/// tool of this project.
+/// Of the files in a directory those are left out whose names begin with a dot, and those that
+/// belong to a lock or to a tool of this project.
 ///
-/// Elections of others are listed too: of Go's, etcdctl's and client-go's candidates. This may need a right that no
-/// candidate needs: to read every key under the prefix, or the verb `list`.
+/// Elections of others are listed too: of Go's, etcdctl's and client-go's candidates. This may need
+/// a right that no candidate needs: to read every key under the prefix, or the verb `list`.
 ///
 /// # Errors
-/// `Invalid`: the store cannot list, or the URL is wrong. `Denied`: what must be granted is named. Others: a read failed.
+/// `Invalid`: the store cannot list, or the URL is wrong. `Denied`: what must be granted is named.
+/// Others: a read failed.
 pub async fn list(url: &str) -> Result<Vec<Listed>, Error> {
     LockUrl::parse(url)?.list().await
 }

@@ -27,7 +27,8 @@ impl LockUrl {
     pub fn parse(url: &str) -> Result<Self, Error> {
         if url.trim() != url || url.contains(char::is_control) {
             return Err(invalid(
-                "it begins or ends with white space, or has a control character in it, such as a newline; in a name write %20 for a space and %0A for a newline"
+                "it begins or ends with white space, or has a control character in it, such as a \
+                 newline; in a name write %20 for a space and %0A for a newline"
                     .to_owned(),
             ));
         }
@@ -40,7 +41,8 @@ impl LockUrl {
         if !scheme.starts_with(|c: char| c.is_ascii_alphabetic()) || !scheme.chars().all(valid) {
             // Not repeated: it may be anything, and a part of a password.
             return Err(invalid(
-                "what precedes the ':' is not a URL scheme; a lock URL looks like file:/var/lock/jobs.lock"
+                "what precedes the ':' is not a URL scheme; a lock URL looks like \
+                 file:/var/lock/jobs.lock"
                     .to_owned(),
             ));
         }
@@ -72,8 +74,9 @@ impl LockUrl {
         &self.scheme
     }
 
-    /// Whether the text of a URL carries a password, or may: before the `@`, in whatever encoding, where no `@` shows its
-    /// end, or as a parameter such as `password`. On a command line everybody on the machine can read it.
+    /// Whether the text of a URL carries a password, or may: before the `@`, in whatever encoding,
+    /// where no `@` shows its end, or as a parameter such as `password`. On a command line
+    /// everybody on the machine can read it.
     #[must_use]
     pub fn shows_password(url: &str) -> bool {
         let Some((scheme, rest)) = url.trim().split_once(':') else { return false };
@@ -86,7 +89,8 @@ impl LockUrl {
         in_query || !is_local(scheme) && in_place
     }
 
-    /// The text of a URL as it may be shown: with nothing behind the scheme, if it shows a password.
+    /// The text of a URL as it may be shown: with nothing behind the scheme, if it shows a
+    /// password.
     #[must_use]
     pub fn shown(url: &str) -> Cow<'_, str> {
         if !Self::shows_password(url) {
@@ -233,8 +237,8 @@ fn names_secret(parameter: &str) -> bool {
     !value.is_empty() && !is_reference && words.iter().any(|word| name.contains(word))
 }
 
-/// Whether a login with a password, or the beginning of one, is a part of `rest`, of which the part before the query is
-/// `place`.
+/// Whether a login with a password, or the beginning of one, is a part of `rest`, of which the part
+/// before the query is `place`.
 fn may_hold_login(rest: &str, place: &str) -> bool {
     let place = place.trim_start_matches('/');
     let authority = &place[..place.find('/').unwrap_or(place.len())];
@@ -255,7 +259,8 @@ fn may_hold_login(rest: &str, place: &str) -> bool {
     }
 }
 
-/// Whether these are hosts, or a namespace or a bucket: nothing of a login is among them. Not whether they exist.
+/// Whether these are hosts, or a namespace or a bucket: nothing of a login is among them. Not
+/// whether they exist.
 fn are_hosts(hosts: &str) -> bool {
     hosts.split(',').all(|host| {
         let (name, port) = match host.strip_prefix('[') {
@@ -272,8 +277,8 @@ fn are_hosts(hosts: &str) -> bool {
     })
 }
 
-/// A password with a reserved character in it would be taken for a host, a path or a parameter, and be repeated by the
-/// message that refuses it, or by one of a client library.
+/// A password with a reserved character in it would be taken for a host, a path or a parameter, and
+/// be repeated by the message that refuses it, or by one of a client library.
 fn check_credentials(scheme: &str, rest: &str) -> Result<(), Error> {
     let Some(rest) = rest.strip_prefix("//").filter(|_| !is_local(scheme)) else { return Ok(()) };
     let end = rest.find(['/', '?']).unwrap_or(rest.len());
@@ -282,13 +287,16 @@ fn check_credentials(scheme: &str, rest: &str) -> Result<(), Error> {
     let path = after.split('?').next().unwrap_or_default();
     if is_cut_short(authority, after) || path.contains('@') {
         return Err(invalid(
-            "there is an '@' behind the host; in a user or password write %2F for '/', %3F for '?' and %40 for '@', and %40 for one in a name"
+            "there is an '@' behind the host; in a user or password write %2F for '/', %3F for \
+             '?' and %40 for '@', and %40 for one in a name"
                 .to_owned(),
         ));
     }
     if !are_hosts(hosts) {
         return Err(invalid(
-            "what stands where a host belongs is not HOST or HOST:PORT. A login is written before the host and ends with '@' (user:password@host); inside it write %40 for '@', %3A for ':' and %2F for '/'"
+            "what stands where a host belongs is not HOST or HOST:PORT. A login is written \
+             before the host and ends with '@' (user:password@host); inside it write %40 for \
+             '@', %3A for ':' and %2F for '/'"
                 .to_owned(),
         ));
     }

@@ -8,8 +8,9 @@ use leasehold_core::Error;
 
 use crate::lock_url::{LockUrl, invalid};
 
-/// Scratch locks of one run of a tool, for the project's own tools. It removes what it has named itself and nothing else:
-/// a lock that anybody uses is never deleted, since its holder would lead on next to the next one.
+/// Scratch locks of one run of a tool, for the project's own tools. It removes what it has named
+/// itself and nothing else: a lock that anybody uses is never deleted, since its holder would lead
+/// on next to the next one.
 #[doc(hidden)]
 pub struct Scratch {
     url: String,
@@ -44,8 +45,8 @@ impl Scratch {
         self.named.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
-    /// Removes one of them, whatever is stored there. In etcd nothing stays of a lock that nobody holds, and this does
-    /// nothing.
+    /// Removes one of them, whatever is stored there. In etcd nothing stays of a lock that nobody
+    /// holds, and this does nothing.
     ///
     /// # Errors
     /// `Invalid`: it is none of these. Others: the store refused, or did not answer.

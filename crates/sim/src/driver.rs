@@ -1,6 +1,6 @@
 //! What the tokio driver does around the election: hand it what happens, do what it asks, wake when it says.
 
-use leasehold_core::{ErrorKind, Failure, Input, Loss, Nonce, Outcome, Record, Time, Token};
+use leasehold_core::{ErrorKind, Halt, Input, Loss, Nonce, Outcome, Record, Time, Token};
 
 use crate::case::{MS, Nanos, StoreKind};
 use crate::coverage::{Branch, Step};
@@ -269,13 +269,13 @@ impl World<'_> {
             self.judge_belief(x);
         }
         if let Some(failure) = self.nodes[x].election.failure().cloned() {
-            let unreadable = matches!(failure, Failure::Corrupt(_)) && self.store.was_unreadable();
+            let unreadable = matches!(failure, Halt::Corrupt(_)) && self.store.was_unreadable();
             if unreadable {
                 self.cover.note(Branch::Corrupt);
                 self.exits(x);
                 return;
             }
-            if failure == Failure::Replaced && self.is_of_another_store(x) {
+            if failure == Halt::Replaced && self.is_of_another_store(x) {
                 return;
             }
             self.violate(Rule::Failure, || format!("{} stops for good: {failure:?}", name(x)));

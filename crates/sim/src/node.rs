@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use leasehold_core::{
-    Candidate, Capabilities, Election, ErrorKind, Expiry, Incarnation, Input, InvalidTiming,
+    CandidateConfig, Capabilities, Election, ErrorKind, Expiry, Incarnation, Input, InvalidTiming,
     LeaseClock, Nonce, Observed, Outcome, Time, Timing, TimingSettings, Token,
 };
 
@@ -308,7 +308,7 @@ pub(crate) fn election(
     timing: Timing,
 ) -> Election {
     let jitter = case.candidates.get(config).map_or(0, |c| c.hand_over_jitter_ms);
-    let candidate = Candidate {
+    let candidate = CandidateConfig {
         identity: name(config),
         advertise: None,
         incarnation: incarnation(case.seed, node, life),

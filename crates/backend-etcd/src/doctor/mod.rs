@@ -79,7 +79,7 @@ impl Diagnose for EtcdLock {
             Ok((granted, shortest)) => lease(timing, *granted, *shortest),
             Err(failure) => Finding::of_error("lease", &failure.clone().during(EXAMINE)),
         });
-        let raced = self.race().await;
+        let raced = Box::pin(self.race()).await;
         findings.extend(self.raced(&raced, timing));
         // What blocks the lock for ever outlives every holder.
         if let (false, Ok((granted, _)), Ok(done)) = (is_blocked, &granted, &raced) {

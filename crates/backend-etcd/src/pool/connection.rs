@@ -113,7 +113,8 @@ impl Member {
             }
             *generation
         };
-        let (client, logged_in) = self.connected().await?;
+        // Rare, and so large that a stack of 2 MiB has no room for it in every request of a debug build.
+        let (client, logged_in) = Box::pin(self.connected()).await?;
         let mut connection = self.lock();
         if connection.generation == generation && connection.client.is_none() {
             connection.client = Some(client.clone());

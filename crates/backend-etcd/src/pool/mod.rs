@@ -90,10 +90,11 @@ impl Pool {
     where
         R: Future<Output = Result<T, ClientError>>,
     {
-        self.in_time(async {
+        // On the heap: it is large, and whoever asks would be as large.
+        Box::pin(self.in_time(async {
             self.introduce().await?;
             self.asking_again(self.race(delay, request)).await
-        })
+        }))
         .await
     }
 
@@ -161,10 +162,10 @@ impl Pool {
             }
             Err(worst.unwrap_or_else(|| self.no_answer()))
         };
-        self.in_time(async {
+        Box::pin(self.in_time(async {
             self.introduce().await?;
             self.asking_again(trying).await
-        })
+        }))
         .await
     }
 
@@ -184,7 +185,7 @@ impl Pool {
         R: Future<Output = Result<T, ClientError>>,
     {
         let asked = (0..self.members.len()).map(|member| {
-            let asking = timeout(self.deadline, self.ask(member, &request));
+            let asking = Box::pin(timeout(self.deadline, self.ask(member, &request)));
             async move {
                 let name = self.members[member].name.clone();
                 let answer = asking.await.unwrap_or_else(|_elapsed| {

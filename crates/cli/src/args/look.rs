@@ -71,14 +71,14 @@ pub struct WatchArgs {
 }
 
 const BENCH: &str = "\
-Two candidates in this process hand a lock to each other that is made beside the one named, and removed. Times are \
+Two candidates in this process hand a lock to each other that is made next to the one named, and removed. Times are \
 those of this host and this moment; a store that others use at the time shows their load too.";
 
 /// `leasehold bench`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = BENCH)]
 pub struct BenchArgs {
-    /// Which store: the bench makes a lock beside this one, and never touches it itself
+    /// Which store: the bench makes a lock next to this one, and never touches it itself
     #[command(flatten)]
     pub lock: LockArgs,
     /// How often to measure each

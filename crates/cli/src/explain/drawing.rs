@@ -7,7 +7,7 @@ use leasehold::timing::{Explanation, Timing};
 use super::said;
 use crate::output::Paint;
 
-/// How many columns the drawing takes beside its margin: with it less than a terminal of 80 has.
+/// How many columns the drawing takes besides its margin: with it less than a terminal of 80 has.
 const WIDTH: usize = 68;
 
 const MARGIN: &str = "    ";

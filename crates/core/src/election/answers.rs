@@ -6,7 +6,7 @@ use crate::record::Token;
 use crate::time::Time;
 
 use super::mutant::Mutant;
-use super::{Attempt, Election, Failure, Flight, Phase, Term};
+use super::{AT_ONCE, Attempt, Election, Flight, Halt, OwnTerm, Phase, Trust};
 
 impl Election {
     pub(super) fn hinted(&mut self, now: Time, observed: Observed) {
@@ -19,9 +19,11 @@ impl Election {
                 self.give_up_term(now);
             }
             Phase::Leading(_) | Phase::Claiming { .. } => {
-                self.look |= !self.is_own_event(&observed)
+                if !self.is_own_event(&observed) {
+                    self.look_again();
+                }
             }
-            Phase::Ended { .. } => self.look = true,
+            Phase::Ended { .. } => self.look_again(),
             Phase::Following
                 if !self.is_own_event(&observed) && self.is_trusted_hint(&observed) =>
             {
@@ -31,17 +33,20 @@ impl Election {
                     *overtaken |= moved;
                 }
                 self.observe(now, observed);
-                self.doubt &= !moved;
-                if !self.doubt && !self.must_read {
+                if moved && self.trust == Trust::Doubt {
+                    let is_looked_for = self.read_at == AT_ONCE;
+                    self.trust = if is_looked_for { Trust::Look } else { Trust::Fresh };
+                }
+                if self.trust < Trust::Doubt {
                     self.schedule_read(now);
                 }
             }
-            Phase::Following => self.look = true,
+            Phase::Following => self.look_again(),
         }
     }
 
     pub(super) fn answered_read(&mut self, now: Time, answer: Result<Observed, ErrorKind>) {
-        let Some(Flight::Read { sent, floor, overtaken }) = self.flight else {
+        let Some(Flight::Read { sent, floor, overtaken, again }) = self.flight else {
             return;
         };
         self.flight = None;
@@ -52,8 +57,7 @@ impl Election {
                 self.read_at = now;
             }
             Ok(observed) => {
-                self.doubt = false;
-                self.must_read = false;
+                self.trust = Trust::Fresh;
                 let received = if self.is(Mutant::WaitsFromSend) { sent } else { now };
                 self.settle(received, observed, floor);
                 self.schedule_read(now);
@@ -62,6 +66,9 @@ impl Election {
                 self.heed_error(now, kind);
                 self.read_at = self.after_failure(now, sent, kind);
             }
+        }
+        if again {
+            self.look_again();
         }
     }
 
@@ -72,9 +79,9 @@ impl Election {
         match kind {
             // What answers knows nothing of this term, and another may lead there.
             ErrorKind::Replaced if self.is(Mutant::ReplacedIsOutage) => {}
-            ErrorKind::Replaced => self.fail(now, Failure::Replaced),
-            ErrorKind::Denied if !worked => self.fail(now, Failure::Denied),
-            ErrorKind::Invalid if !worked => self.fail(now, Failure::Invalid),
+            ErrorKind::Replaced => self.fail(now, Halt::Replaced),
+            ErrorKind::Denied if !worked => self.fail(now, Halt::Denied),
+            ErrorKind::Invalid if !worked => self.fail(now, Halt::Invalid),
             _ => {}
         }
     }
@@ -94,7 +101,7 @@ impl Election {
             Ok(Outcome::Written(observed)) => {
                 self.write_at = Time(0);
                 self.written(now, attempt, observed);
-                if !self.doubt {
+                if self.trust < Trust::Doubt {
                     self.schedule_read(now);
                 }
             }
@@ -142,7 +149,7 @@ impl Election {
         let token = observed.record().map_or(0, |record| record.token);
         if attempt.change.intent == Intent::Revoke {
             self.ghost = None;
-            self.doubt = true;
+            self.doubt();
             self.read_at = now;
             return;
         }
@@ -170,14 +177,14 @@ impl Election {
         let renew_at = sent + self.timing.retry_period();
         match &mut self.phase {
             Phase::Leading(term) if in_time && sent > term.sent => {
-                *term = Term { sent, renew_at, ..*term };
+                *term = OwnTerm { sent, renew_at, ..*term };
             }
             Phase::Leading(term) => term.renew_at = now,
             // No resurrection: what ended stays ended, whatever is acknowledged late.
             Phase::Ended { token: ended, .. } if *ended == token && !resurrects => {}
             _ if !self.standing => self.owe_release(now, token),
             _ if in_time => {
-                self.phase = Phase::Leading(Term { token, sent, renew_at, draining: false });
+                self.phase = Phase::Leading(OwnTerm { token, sent, renew_at, draining: false });
             }
             _ => self.phase = Phase::Claiming { token },
         }
@@ -198,7 +205,7 @@ impl Election {
     }
 
     fn unresolved(&mut self, now: Time, attempt: Attempt) {
-        self.doubt = true;
+        self.doubt();
         if let Phase::Leading(term) = &mut self.phase {
             term.renew_at = now;
         }

@@ -34,8 +34,8 @@ use crate::timing::Timing;
 pub use mutant::Mutant;
 #[cfg(not(feature = "mutants"))]
 use mutant::Mutant;
-use state::{Attempt, Flight, Held, Own, Phase, Seen, Term};
-pub use types::{Action, Candidate, Failure, Input, Leadership, Loss, View};
+use state::{Attempt, Flight, Own, OwnTerm, Phase, Rival, Seen, Trust};
+pub use types::{Action, CandidateConfig, Halt, Input, Leadership, Loss, View};
 
 /// One candidate, or an observer that never stands.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -57,13 +57,9 @@ pub struct Election {
     /// The last observation, and when it was received.
     seen: Option<Seen>,
     /// The last holder that was seen and has not been seen to release: nobody's absence ends its lease.
-    held: Option<Held>,
-    /// A write was refused or its outcome is unknown: nothing is written before a read.
-    doubt: bool,
-    /// The watch showed something that a read must decide.
-    look: bool,
-    /// The last candidacy ended by a failure: nothing is written before a read was answered, whatever is pushed.
-    must_read: bool,
+    held: Option<Rival>,
+    /// How far the last observation is good enough to write over.
+    trust: Trust,
     /// When the next read is due.
     read_at: Time,
     /// No write before this moment: paces attempts that fail fast.
@@ -86,7 +82,7 @@ pub struct Election {
     floor: Option<Token>,
     longest: Duration,
 
-    failure: Option<Failure>,
+    failure: Option<Halt>,
     ended: Option<(Token, Loss)>,
     released: Option<bool>,
 
@@ -97,8 +93,9 @@ pub struct Election {
 impl Election {
     /// A candidate that does not stand yet, for a store with these capabilities.
     #[must_use]
-    pub fn new(candidate: Candidate, capabilities: &Capabilities) -> Self {
-        let Candidate { identity, advertise, incarnation, timing, hand_over_jitter } = candidate;
+    pub fn new(candidate: CandidateConfig, capabilities: &Capabilities) -> Self {
+        let CandidateConfig { identity, advertise, incarnation, timing, hand_over_jitter } =
+            candidate;
         let draw = u32::try_from(incarnation.0 >> 64 & 1023).expect("below 1024");
         Self {
             me: Holder { identity, incarnation: Some(incarnation), advertise },
@@ -115,9 +112,7 @@ impl Election {
             flight: None,
             seen: None,
             held: None,
-            doubt: false,
-            look: false,
-            must_read: false,
+            trust: Trust::Fresh,
             read_at: Time(0),
             write_at: Time(0),
             refused: None,
@@ -158,14 +153,14 @@ impl Election {
             Input::Hint(observed) => self.hinted(now, observed),
             Input::Push(push) => {
                 self.push = push;
-                if !self.doubt {
+                if self.trust != Trust::Doubt {
                     // A watch that opens postpones nothing: it may end at once, again and again.
                     let due = self.read_at;
                     self.schedule_read(now);
                     self.read_at = self.read_at.min(due);
                 }
             }
-            Input::Look => self.look = true,
+            Input::Look => self.look_again(),
             Input::Read(answer) => self.answered_read(now, answer),
             Input::Wrote(answer) => self.answered_write(now, answer),
             Input::Tick => {}
@@ -184,7 +179,7 @@ impl Election {
         }
         match self.begin(now, step, nonce) {
             None => {
-                self.flight = Some(Flight::Read { sent: now, floor: self.floor, overtaken: false });
+                self.flight = Some(Flight::read(now, self.floor));
                 Some(Action::Read)
             }
             Some(attempt) => {
@@ -276,7 +271,7 @@ impl Election {
 
     /// Why contending stopped for good. Standing again tries anew.
     #[must_use]
-    pub fn failure(&self) -> Option<&Failure> {
+    pub fn failure(&self) -> Option<&Halt> {
         self.failure.as_ref()
     }
 
@@ -320,14 +315,38 @@ impl Election {
         self.incarnation
     }
 
+    /// A read must decide what the watch showed. One that is in flight may have been answered before.
+    fn look_again(&mut self) {
+        match &mut self.flight {
+            Some(Flight::Read { again, .. }) => *again = true,
+            Some(Flight::Write { .. }) | None if self.trust < Trust::Doubt => {
+                self.trust = Trust::Look;
+            }
+            Some(Flight::Write { .. }) | None => self.read_at = AT_ONCE,
+        }
+    }
+
+    /// A write was refused, or its outcome is unknown.
+    fn doubt(&mut self) {
+        if self.trust == Trust::Look {
+            self.read_at = AT_ONCE;
+        }
+        self.trust = self.trust.max(Trust::Doubt);
+    }
+
     fn stand(&mut self, now: Time) {
         self.standing = true;
         // Nothing is written over what ended the last candidacy before it was read again.
-        self.must_read |= self.failure.take().is_some();
+        if self.failure.take().is_some() {
+            self.trust = Trust::MustRead;
+        }
         // What is unreadable is read again, to be told to whoever stands now.
         let readable =
             self.observed().is_some_and(|seen| !matches!(seen.contents, Contents::Unreadable(_)));
-        let informed = self.push && readable && self.phase == Phase::Following && !self.must_read;
+        let informed = self.push
+            && readable
+            && self.phase == Phase::Following
+            && self.trust != Trust::MustRead;
         if !informed {
             self.read_at = self.read_at.min(now);
         }
@@ -350,7 +369,9 @@ impl Election {
             Phase::Leading(term) => {
                 self.end(now, Loss::Resigned);
                 self.owe_release(now, term.token);
-                self.read_at = if self.doubt { self.read_at } else { Time::NEVER };
+                if self.trust < Trust::Doubt {
+                    self.read_at = Time::NEVER;
+                }
             }
             Phase::Ended { token, work_stopped: false, .. } if self.standing => {
                 self.phase = Phase::Ended { token, work_stopped: true, release_until: None };
@@ -390,9 +411,9 @@ impl Election {
         }
     }
 
-    fn fail(&mut self, now: Time, failure: Failure) {
+    fn fail(&mut self, now: Time, failure: Halt) {
         if self.standing {
-            let replaced = failure == Failure::Replaced;
+            let replaced = failure == Halt::Replaced;
             self.end(now, if replaced { Loss::Replaced } else { Loss::Superseded });
             self.standing = false;
             self.failure = Some(failure);
@@ -413,6 +434,9 @@ impl Election {
         }
     }
 }
+
+/// A moment before every other: something is looked for, whatever else is planned.
+const AT_ONCE: Time = Time(0);
 
 /// The wall times of a record that the driver has not stamped yet.
 const UNSTAMPED: Wall = Wall(0);

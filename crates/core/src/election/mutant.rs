@@ -3,7 +3,7 @@
 
 use crate::time::Time;
 
-use super::{Election, Term};
+use super::{Election, OwnTerm};
 
 /// A deliberate defect of the election.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -106,7 +106,7 @@ impl Election {
     }
 
     /// Until when a term may be believed in without asking again.
-    pub(super) fn promised_until(&self, term: &Term) -> Time {
+    pub(super) fn promised_until(&self, term: &OwnTerm) -> Time {
         if self.is(Mutant::BeliefIsAFlag) || self.is(Mutant::ClientGoTiming) {
             return Time::NEVER;
         }

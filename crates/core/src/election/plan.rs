@@ -7,7 +7,7 @@ use crate::time::Time;
 use crate::timing::{StoreTraits, Timing};
 
 use super::mutant::Mutant;
-use super::{Attempt, Election, Failure, Held, Phase, UNSTAMPED};
+use super::{AT_ONCE, Attempt, Election, Halt, Phase, Rival, Trust, UNSTAMPED};
 
 use std::time::Duration;
 
@@ -28,8 +28,9 @@ impl Election {
         if self.failure.is_some() || self.copied {
             return (Time::NEVER, Step::Read);
         }
-        let read = (if self.look { Time(0) } else { self.read_at }, Step::Read);
-        if self.look || self.doubt || self.must_read || self.seen.is_none() {
+        let looks = self.trust == Trust::Look;
+        let read = (if looks { AT_ONCE } else { self.read_at }, Step::Read);
+        if self.trust != Trust::Fresh || self.seen.is_none() {
             return read;
         }
         let (at, step) = self.next_write();
@@ -44,7 +45,6 @@ impl Election {
     }
 
     fn next_write(&self) -> (Time, Step) {
-        const AT_ONCE: Time = Time(0);
         const NOT_NOW: (Time, Step) = (Time::NEVER, Step::Read);
         if self.ghost.is_some() && !self.is(Mutant::NeverRevokes) {
             return (AT_ONCE, Step::Revoke);
@@ -173,7 +173,9 @@ impl Election {
     ) -> Option<Attempt> {
         let intent = match step {
             Step::Read => {
-                self.look = false;
+                if self.trust == Trust::Look {
+                    self.trust = Trust::Fresh;
+                }
                 return None;
             }
             Step::Revoke => {
@@ -203,7 +205,7 @@ impl Election {
             Intent::Take => {
                 let token = self.mint();
                 if token > MAX_TOKEN {
-                    self.fail(now, Failure::Corrupt(format!(
+                    self.fail(now, Halt::Corrupt(format!(
                         "the tokens of this lock are used up (the next would be {token}, above 2^63): begin a lock under another name"
                     )));
                     return None;
@@ -281,7 +283,7 @@ impl Election {
     }
 }
 
-impl Held {
+impl Rival {
     /// When the lease is over, by our clock.
     pub(super) fn lease_over(&self) -> Time {
         self.received + Timing::wait(self.lease_duration)

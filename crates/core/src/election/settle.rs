@@ -5,7 +5,7 @@ use crate::record::{Nonce, Record, Token};
 use crate::time::Time;
 
 use super::mutant::Mutant;
-use super::{Election, Failure, Flight, Held, Loss, Phase, Seen, Term};
+use super::{Election, Flight, Halt, Loss, OwnTerm, Phase, Rival, Seen};
 
 /// Whose a record is. Ours is what carries our own nonce, never merely our identity or incarnation: a copy
 /// of this process has those too.
@@ -32,13 +32,13 @@ impl Election {
             && let Some(before) = floor
             && observed.token_floor.is_some_and(|floor| floor < before)
         {
-            self.fail(now, Failure::Rewound { floor: observed.token_floor, before });
+            self.fail(now, Halt::Rewound { floor: observed.token_floor, before });
         }
         let whose = self.whose(&observed);
         let version = observed.version.clone();
         self.observe(now, observed.clone());
         if let Contents::Unreadable(why) = observed.contents {
-            self.fail(now, Failure::Corrupt(why));
+            self.fail(now, Halt::Corrupt(why));
             return;
         }
         match whose {
@@ -54,8 +54,12 @@ impl Election {
                 self.note_stored(version.clone());
                 self.own.acknowledge(observed.record().map(|record| record.nonce));
                 if self.is(Mutant::LeadsOnRead) {
-                    self.phase =
-                        Phase::Leading(Term { token, sent: now, renew_at: now, draining: false });
+                    self.phase = Phase::Leading(OwnTerm {
+                        token,
+                        sent: now,
+                        renew_at: now,
+                        draining: false,
+                    });
                 } else if self.standing {
                     self.phase = Phase::Claiming { token };
                 } else {
@@ -359,7 +363,7 @@ impl Election {
             }
             held => {
                 let suspended = held.as_ref().is_some_and(|held| held.suspended);
-                *held = Some(Held {
+                *held = Some(Rival {
                     nonce: record.nonce,
                     token: record.token,
                     lease_duration: record.lease_duration,

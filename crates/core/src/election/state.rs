@@ -17,7 +17,7 @@ pub(super) enum Phase {
     Claiming {
         token: Token,
     },
-    Leading(Term),
+    Leading(OwnTerm),
     /// A term of ours is over, but the record may still be ours.
     Ended {
         token: Token,
@@ -27,12 +27,24 @@ pub(super) enum Phase {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Term {
+pub(super) struct OwnTerm {
     pub(super) token: Token,
     /// When the last acknowledged write was sent.
     pub(super) sent: Time,
     pub(super) renew_at: Time,
     pub(super) draining: bool,
+}
+
+/// How far the last observation is good enough to write over. Nothing is written before it is fresh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Trust {
+    Fresh,
+    /// The watch showed something that a read must decide, at once.
+    Look,
+    /// A write was refused or its outcome is unknown: a read decides, or what is pushed if it moved.
+    Doubt,
+    /// The last candidacy ended by a failure: only the answer to a read decides.
+    MustRead,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -43,11 +55,19 @@ pub(super) enum Flight {
         floor: Option<Token>,
         /// The watch moved what we know since.
         overtaken: bool,
+        /// The watch showed something since that another read must decide.
+        again: bool,
     },
     Write {
         attempt: Box<Attempt>,
         sent: Time,
     },
+}
+
+impl Flight {
+    pub(super) fn read(sent: Time, floor: Option<Token>) -> Self {
+        Self::Read { sent, floor, overtaken: false, again: false }
+    }
 }
 
 /// A logical write: may be sent more than once, and counts from the first time.
@@ -72,7 +92,7 @@ pub(super) struct Seen {
 
 /// The last sign of life of a holder.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Held {
+pub(super) struct Rival {
     pub(super) nonce: Nonce,
     pub(super) token: Token,
     pub(super) lease_duration: Duration,

@@ -11,7 +11,7 @@ use crate::timing::Timing;
 
 /// What is fixed for the life of a candidate.
 #[derive(Clone, Debug)]
-pub struct Candidate {
+pub struct CandidateConfig {
     /// Its chosen name.
     pub identity: String,
     /// Where others reach it.
@@ -133,7 +133,7 @@ pub enum View<'a> {
 
 /// Why contending stopped for good.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Failure {
+pub enum Halt {
     /// What is stored is not understood.
     Corrupt(String),
     /// The store has gone back behind what was read before.

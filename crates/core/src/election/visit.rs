@@ -8,7 +8,7 @@ use crate::record::Nonce;
 use crate::timing::Timing;
 
 use super::mutant::Mutant;
-use super::{Attempt, Election, Failure, Flight, Held, Own, Phase, Seen, Term};
+use super::{Attempt, Election, Flight, Halt, Own, OwnTerm, Phase, Rival, Seen};
 
 impl Election {
     /// Whether this is the nonce of a write of ours whose outcome is unknown.
@@ -94,9 +94,7 @@ impl Visit for Election {
             flight,
             seen,
             held,
-            doubt: _,
-            look: _,
-            must_read: _,
+            trust: _,
             read_at,
             write_at,
             refused,
@@ -154,7 +152,7 @@ impl Phase {
         match self {
             Self::Following => {}
             Self::Claiming { token } => see(Atom::Token(token)),
-            Self::Leading(Term { token, sent, renew_at, draining: _ }) => {
+            Self::Leading(OwnTerm { token, sent, renew_at, draining: _ }) => {
                 see(Atom::Token(token));
                 see(Atom::Origin { time: sent, horizon: belief });
                 see(Atom::Deadline(renew_at));
@@ -179,7 +177,7 @@ impl Flight {
         pace: Duration,
     ) {
         match self {
-            Self::Read { sent, floor, overtaken: _ } => {
+            Self::Read { sent, floor, overtaken: _, again: _ } => {
                 see(Atom::Origin { time: sent, horizon: read });
                 if let Some(floor) = floor {
                     see(Atom::Mark(floor));
@@ -218,7 +216,7 @@ impl Seen {
     }
 }
 
-impl Held {
+impl Rival {
     fn show(&mut self, see: &mut dyn FnMut(Atom<'_>), jitter: Duration, by_server: bool) {
         let Self { nonce, token, lease_duration, received, vanished: _, suspended: _ } = self;
         nonce.visit(see);
@@ -248,7 +246,7 @@ impl Own {
     }
 }
 
-impl Failure {
+impl Halt {
     fn show(&mut self, see: &mut dyn FnMut(Atom<'_>)) {
         match self {
             Self::Rewound { floor, before } => {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::backend::LockBackend;
 use crate::clock::Clock;
-use crate::election::{Candidate, Election};
+use crate::election::{CandidateConfig, Election};
 use crate::error::{Error, ErrorKind};
 use crate::record::Incarnation;
 use crate::timing::TimingSettings;
@@ -135,7 +135,7 @@ impl Builder {
         if self.heartbeat.is_some_and(|limit| limit.is_zero()) {
             return Err(invalid("a heartbeat within no time is impossible".to_owned()));
         }
-        let candidate = Candidate {
+        let candidate = CandidateConfig {
             identity: identity.clone(),
             advertise: self.advertise,
             incarnation: self.incarnation.unwrap_or_else(|| Incarnation(random())),

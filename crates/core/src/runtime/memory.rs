@@ -17,9 +17,11 @@ use crate::record::{Holder, Record, Token};
 use crate::time::Time;
 use crate::timing::TimingSettings;
 
-/// How many states a watch can resume over, and the store can go back; a watch that lags more gets
-/// the present one.
-const LOG: usize = 64;
+/// How many states a watch can resume over; one that lags more gets the present one.
+const LOG: usize = 8;
+
+/// How many states a store that forgets remembers, to go back to.
+const PAST: usize = 64;
 
 /// One lock in this process. Clones share it. Lost with the process, and with it every token.
 ///
@@ -302,7 +304,7 @@ impl Inner {
             contents: state.contents.clone(),
             observed: self.observed(state),
         };
-        if state.log.len() == LOG {
+        if state.log.len() == if self.forgets { PAST } else { LOG } {
             state.log.pop_front();
         }
         state.log.push_back(past);

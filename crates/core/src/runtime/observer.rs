@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::backend::LockBackend;
 use crate::clock::Clock;
-use crate::election::{Candidate, Election};
+use crate::election::{CandidateConfig, Election};
 use crate::error::{Error, ErrorKind};
 use crate::record::Incarnation;
 use crate::timing::TimingSettings;
@@ -46,7 +46,7 @@ impl Observer {
     pub fn with_clock(lock: Arc<dyn LockBackend>, clock: impl Clock) -> Result<Self, Error> {
         let invalid = |why: String| Error::new(ErrorKind::Invalid, "build the observer", why);
         let timing = TimingSettings::default().fit(&lock.capabilities()).map_err(invalid)?;
-        let candidate = Candidate {
+        let candidate = CandidateConfig {
             identity: String::new(),
             advertise: None,
             incarnation: Incarnation(random()),

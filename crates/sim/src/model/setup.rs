@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use leasehold_core::{
-    Candidate, Capabilities, Election, Incarnation, InvalidTiming, LeaseClock, Mutant, Push,
+    CandidateConfig, Capabilities, Election, Incarnation, InvalidTiming, LeaseClock, Mutant, Push,
     Timing, TimingSettings,
 };
 
@@ -125,7 +125,7 @@ impl Setup {
     /// # Errors
     /// The timing breaks a rule.
     pub(crate) fn election(&self, number: u64) -> Result<Election, InvalidTiming> {
-        let candidate = Candidate {
+        let candidate = CandidateConfig {
             identity: String::new(),
             advertise: None,
             incarnation: incarnation(number),

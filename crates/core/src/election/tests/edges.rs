@@ -313,7 +313,7 @@ fn a_request_that_is_wrong_ends_the_candidacy() {
     play.input(Input::Stand);
     play.poll().unwrap();
     play.input(Input::Read(Err(ErrorKind::Invalid)));
-    assert_eq!(play.election.failure(), Some(&Failure::Invalid));
+    assert_eq!(play.election.failure(), Some(&Halt::Invalid));
     assert_eq!(play.run_for(2 * L), []);
 }
 

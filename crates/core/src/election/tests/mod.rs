@@ -62,8 +62,8 @@ fn capabilities() -> Capabilities {
     }
 }
 
-fn candidate(incarnation: u128) -> Candidate {
-    Candidate {
+fn candidate(incarnation: u128) -> CandidateConfig {
+    CandidateConfig {
         identity: format!("node-{incarnation}"),
         advertise: None,
         incarnation: Incarnation(incarnation),

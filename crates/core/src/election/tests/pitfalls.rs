@@ -175,7 +175,7 @@ fn corrupt_contents_are_never_overwritten() {
     play.version = 3;
     play.input(Input::Stand);
     play.run_for(10 * L);
-    assert_eq!(play.election.failure(), Some(&Failure::Corrupt("garbage".into())));
+    assert_eq!(play.election.failure(), Some(&Halt::Corrupt("garbage".into())));
     assert_eq!(play.version, 3);
 }
 
@@ -188,7 +188,7 @@ fn who_stands_on_a_lock_that_is_known_to_be_corrupt_is_told_at_once() {
     play.input(Input::Push(true));
     play.input(Input::Stand);
     assert_eq!(play.turn(), Some(Action::Read));
-    assert_eq!(play.election.failure(), Some(&Failure::Corrupt("garbage".into())));
+    assert_eq!(play.election.failure(), Some(&Halt::Corrupt("garbage".into())));
 }
 
 #[test]
@@ -201,7 +201,7 @@ fn a_rewound_store_ends_the_term_and_the_candidacy() {
     play.floor = Some(50);
     play.version += 7;
     play.run_for(P + 2 * RTT);
-    assert_eq!(play.election.failure(), Some(&Failure::Rewound { floor: Some(50), before: 100 }));
+    assert_eq!(play.election.failure(), Some(&Halt::Rewound { floor: Some(50), before: 100 }));
     assert!(play.leadership().is_none());
 }
 
@@ -221,7 +221,7 @@ fn an_absence_that_knows_nothing_of_the_past_is_no_rewind() {
     play.floor = Some(50);
     play.version += 7;
     play.run_for(P + 2 * RTT);
-    assert_eq!(play.election.failure(), Some(&Failure::Rewound { floor: Some(50), before: 100 }));
+    assert_eq!(play.election.failure(), Some(&Halt::Rewound { floor: Some(50), before: 100 }));
 }
 
 /// The absence that told of the restore is no licence to take the lock in a later candidacy.
@@ -235,7 +235,7 @@ fn who_stands_again_after_a_rewind_reads_first_and_is_refused_again() {
     assert_eq!(play.leadership().unwrap().token, 101);
     (play.floor, play.contents, play.version) = (Some(50), Contents::Absent, 0);
     play.run_for(P + 2 * RTT);
-    let rewound = Failure::Rewound { floor: Some(50), before: 100 };
+    let rewound = Halt::Rewound { floor: Some(50), before: 100 };
     assert_eq!(play.election.failure(), Some(&rewound));
     play.input(Input::Drained);
     play.input(Input::Push(true));
@@ -254,7 +254,7 @@ fn who_stands_again_writes_nothing_before_a_read_was_answered() {
     play.run();
     (play.floor, play.contents, play.version) = (Some(50), Contents::Absent, 0);
     play.run_for(4 * L);
-    assert!(matches!(play.election.failure(), Some(Failure::Rewound { .. })));
+    assert!(matches!(play.election.failure(), Some(Halt::Rewound { .. })));
     play.input(Input::Drained);
     play.input(Input::Stand);
     for _ in 0..5 {
@@ -276,7 +276,7 @@ fn who_stands_again_after_a_failed_claim_does_not_renew_over_what_it_cannot_read
     play.version += 1;
     play.input(Input::Hint(play.observed()));
     assert_eq!(play.turn(), Some(Action::Read));
-    assert_eq!(play.election.failure(), Some(&Failure::Corrupt("garbage".into())));
+    assert_eq!(play.election.failure(), Some(&Halt::Corrupt("garbage".into())));
     play.input(Input::Stand);
     assert_eq!(play.poll(), Some(Action::Read));
     play.input(Input::Read(Err(ErrorKind::Unavailable)));
@@ -308,7 +308,7 @@ fn denied_ends_the_candidacy_only_before_the_first_read() {
     play.input(Input::Stand);
     play.poll();
     play.input(Input::Read(Err(ErrorKind::Denied)));
-    assert_eq!(play.election.failure(), Some(&Failure::Denied));
+    assert_eq!(play.election.failure(), Some(&Halt::Denied));
 
     let mut play = Play::leading();
     play.wait(P);

@@ -29,7 +29,7 @@ fn a_read_overtaken_by_the_watch_is_no_rewound_store() {
     play.floor = Some(50);
     play.wait(L / 3);
     play.turn();
-    assert_eq!(play.election.failure(), Some(&Failure::Rewound { floor: Some(50), before: 101 }));
+    assert_eq!(play.election.failure(), Some(&Halt::Rewound { floor: Some(50), before: 101 }));
 }
 
 #[test]

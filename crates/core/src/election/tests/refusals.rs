@@ -90,8 +90,7 @@ fn who_contends_for_a_free_lock_and_is_refused_goes_on() {
 
 #[test]
 fn a_configuration_that_never_worked_ends_the_candidacy() {
-    for (kind, failure) in
-        [(ErrorKind::Denied, Failure::Denied), (ErrorKind::Invalid, Failure::Invalid)]
+    for (kind, failure) in [(ErrorKind::Denied, Halt::Denied), (ErrorKind::Invalid, Halt::Invalid)]
     {
         let mut play = Play::new();
         play.input(Input::Stand);
@@ -158,7 +157,7 @@ fn another_store_ends_the_term_and_the_candidacy_at_once() {
         }
         assert!(play.leadership().is_none());
         assert_eq!(play.election.take_ended(), Some((1, Loss::Replaced)));
-        assert_eq!(play.election.failure(), Some(&Failure::Replaced));
+        assert_eq!(play.election.failure(), Some(&Halt::Replaced));
         // Nothing is released there: it is another's, if anybody's.
         play.input(Input::Drained);
         assert_eq!(play.run_for(L), []);
@@ -166,7 +165,7 @@ fn another_store_ends_the_term_and_the_candidacy_at_once() {
         play.input(Input::Stand);
         assert_eq!(play.poll(), Some(Action::Read));
         play.input(Input::Read(Err(ErrorKind::Replaced)));
-        assert_eq!(play.election.failure(), Some(&Failure::Replaced));
+        assert_eq!(play.election.failure(), Some(&Halt::Replaced));
     }
 }
 
@@ -182,7 +181,7 @@ fn a_follower_whose_store_is_replaced_is_told_so_whenever_it_learns_of_it() {
         play.wait(P);
         assert_eq!(play.poll(), Some(Action::Read));
         play.input(Input::Read(Err(ErrorKind::Replaced)));
-        assert_eq!(play.election.failure(), Some(&Failure::Replaced));
+        assert_eq!(play.election.failure(), Some(&Halt::Replaced));
         assert_eq!(play.election.take_ended(), None);
     }
     // An observer goes on looking: it has nothing to lose.

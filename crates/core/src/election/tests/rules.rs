@@ -125,7 +125,7 @@ fn tokens_are_above_record_floor_and_all_seen() {
 #[test]
 fn a_token_above_2_63_is_never_minted() {
     let play = follower(false, record(None, crate::record::MAX_TOKEN, 1));
-    assert!(matches!(play.election.failure(), Some(Failure::Corrupt(_))));
+    assert!(matches!(play.election.failure(), Some(Halt::Corrupt(_))));
     assert_eq!(play.stored().nonce, Nonce(1));
 }
 

@@ -4,7 +4,7 @@ use super::*;
 
 fn follower(incarnation: u128, hand_over_jitter: Duration) -> Play {
     let mut play = Play::new();
-    let candidate = Candidate { hand_over_jitter, ..candidate(incarnation) };
+    let candidate = CandidateConfig { hand_over_jitter, ..candidate(incarnation) };
     play.election = Election::new(candidate, &capabilities());
     play
 }

@@ -16,7 +16,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::backend::{BoxStream, Contents, LockBackend, Observed, Outcome};
 use crate::clock::{BoxFuture, Clock};
-use crate::election::{Election, Failure, Input, Loss};
+use crate::election::{Election, Halt, Input, Loss};
 use crate::error::{Error, ErrorKind};
 use crate::record::{Incarnation, Record, Token};
 use crate::runtime::command::Command;
@@ -375,13 +375,13 @@ fn shut_down() -> Error {
     Error::new(ErrorKind::Stopped, "campaign", "the elector was shut down")
 }
 
-fn failed(failure: &Failure, store_error: Option<&Error>) -> Error {
+fn failed(failure: &Halt, store_error: Option<&Error>) -> Error {
     let new = |kind, why: String| Error::new(kind, "contend for the lock", why);
     match failure {
-        Failure::Corrupt(why) => {
+        Halt::Corrupt(why) => {
             new(ErrorKind::Corrupt, format!("what is stored is left as it is: {why}"))
         }
-        Failure::Rewound { floor, before } => new(
+        Halt::Rewound { floor, before } => new(
             ErrorKind::Rewound,
             format!(
                 "the store says it is at {}, and was at {before} before: it was restored",
@@ -391,7 +391,7 @@ fn failed(failure: &Failure, store_error: Option<&Error>) -> Error {
         .with_cure(format!(
             "to go on, give the lock the token floor {before} (token_floor={before})"
         )),
-        Failure::Replaced | Failure::Denied | Failure::Invalid => match store_error {
+        Halt::Replaced | Halt::Denied | Halt::Invalid => match store_error {
             Some(error) => error.clone(),
             None => new(ErrorKind::Invalid, "the store refused the request".to_owned()),
         },

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::{Driver, State};
 use crate::backend::LockBackend;
 use crate::clock::Clock;
-use crate::election::{Candidate, Election};
+use crate::election::{CandidateConfig, Election};
 use crate::record::Incarnation;
 use crate::runtime::command::Command;
 use crate::runtime::memory::MemoryLock;
@@ -25,7 +25,7 @@ const SECOND: Duration = Duration::from_secs(1);
 /// The driver of a candidate, not yet running.
 fn driver(lock: &MemoryLock, clock: impl Clock) -> (Driver, mpsc::UnboundedSender<Command<Held>>) {
     let timing = Timing::default();
-    let candidate = Candidate {
+    let candidate = CandidateConfig {
         identity: "a".to_owned(),
         advertise: None,
         incarnation: Incarnation(7),
