@@ -1,6 +1,7 @@
-//! What many elections in one process cost: `cargo bench -p leasehold-conformance --bench elections -- [mem|k8s] [N] [MINUTES]`.
-//! `mem`, the default, keeps 10,000 on the memory lock for a minute; `k8s` keeps 1,000 over one client on a real API
-//! server for ten. Ends with a panic if a term is lost.
+//! What many elections in one process cost:
+//! `cargo bench -p leasehold-conformance --bench elections -- [mem|k8s] [N] [MINUTES]`. `mem`, the
+//! default, keeps 10,000 on the memory lock for a minute; `k8s` keeps 1,000 over one client on a
+//! real API server for ten. Ends with a panic if a term is lost.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark")]
 
 use std::sync::Arc;
@@ -113,7 +114,8 @@ async fn lasts(held: &[(Held, Elector)], time: Duration, before: &Cost) {
         counters.fold((0, 0), |sum, one| (sum.0 + one.writes, sum.1 + one.failures));
     let passed = (now.at - began.at).as_secs_f64();
     println!(
-        "{} elections for {passed:.0} s: {lost} terms lost, {writes} writes, {failures} failures; {} KiB resident more than before, {:.1} % of one core, {} sockets",
+        "{} elections for {passed:.0} s: {lost} terms lost, {writes} writes, {failures} failures; \
+         {} KiB resident more than before, {:.1} % of one core, {} sockets",
         held.len(),
         now.resident.saturating_sub(before.resident),
         // Ticks are hundredths of a second.

@@ -1,7 +1,9 @@
-//! How fast a lock behind a real API server changes hands, ours and client-go's side by side, on one API server.
+//! How fast a lock behind a real API server changes hands, ours and client-go's side by side, on
+//! one API server.
 //!
-//! `cargo bench -p leasehold-conformance --bench kubernetes_handover [-- ROUNDS]`, after `cargo xtask servers`.
-//! It ends with an error where ours is slower than what docs/KUBERNETES.md promises.
+//! `cargo bench -p leasehold-conformance --bench kubernetes_handover [-- ROUNDS]`, after
+//! `cargo xtask servers`. It ends with an error where ours is slower than what docs/KUBERNETES.md
+//! promises.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement")]
 
 use std::process::ExitCode;
@@ -54,7 +56,8 @@ async fn measure(rounds: usize) -> bool {
     println!("hand-over of ours, release sent to the successor's check(): {ours}");
     let theirs = in_parallel(rounds, |lock| released_by_client_go(&cluster, lock)).await;
     println!(
-        "hand-over of client-go at 15/10/2 with ReleaseOnCancel, release sent to OnStartedLeading: {theirs}"
+        "hand-over of client-go at 15/10/2 with ReleaseOnCancel, release sent to OnStartedLeading: \
+         {theirs}"
     );
     let crashed = in_parallel(rounds, |lock| crashed(&cluster, lock)).await;
     println!("crash of ours at a lease of 15 s, SIGKILL to the successor's term: {crashed}");

@@ -68,8 +68,8 @@ pub fn record_of(identity: &str, token: Token) -> Record {
     }
 }
 
-/// The intent of the first write of a lock that is not there: only a store that ends leases itself lets
-/// it be taken at once.
+/// The intent of the first write of a lock that is not there: only a store that ends leases itself
+/// lets it be taken at once.
 #[must_use]
 pub fn first_intent(capabilities: &Capabilities) -> Intent {
     if capabilities.ends_leases() { Intent::Take } else { Intent::Adopt }
@@ -102,7 +102,8 @@ pub async fn put(
     }
 }
 
-/// Waits until what is stored names this holder, or none: the store's own word, whoever heard an answer.
+/// Waits until what is stored names this holder, or none: the store's own word, whoever heard an
+/// answer.
 ///
 /// # Errors
 /// It does not within the time that a fresh lock may take, or the store fails.

@@ -1,5 +1,5 @@
-//! The way between one candidate and its store, and the part of it that is a network: one proxy in front of each
-//! server, for one candidate alone.
+//! The way between one candidate and its store, and the part of it that is a network: one proxy in
+//! front of each server, for one candidate alone.
 
 use std::io;
 use std::net::SocketAddr;

@@ -54,7 +54,8 @@ impl Options {
         let nothing = || self.filter.as_deref().filter(|_| self.chosen().is_empty());
         match self.unknown_part().or_else(nothing) {
             Some(filter) => Err(Failed::Usage(format!(
-                "no case that can run is named by {filter:?}: write a name (EX4), a group (EX) or words of a title{hint}"
+                "no case that can run is named by {filter:?}: write a name (EX4), a group (EX) or \
+                 words of a title{hint}"
             ))),
             None => Ok(()),
         }

@@ -1,9 +1,9 @@
 //! The suite against a store of your own: one that a URL names, or your own `impl LockBackend`.
 //!
 //! For the latter write a [`Target`]: a name, and a way to open a lock. Whatever else a target can
-//! have (a URL, an administrator, backups, servers) adds cases; those that need what is not there are
-//! listed as not tested. One test is enough, in a crate that depends on this one without default
-//! features:
+//! have (a URL, an administrator, backups, servers) adds cases; those that need what is not there
+//! are listed as not tested. One test is enough, in a crate that depends on this one without
+//! default features:
 //!
 //! ```no_run
 //! use std::sync::Arc;
@@ -110,11 +110,12 @@ pub struct Ran {
     pub as_expected: bool,
 }
 
-/// Runs every case that needs no hand on the servers, tells each verdict as it comes, and what could not be tested.
+/// Runs every case that needs no hand on the servers, tells each verdict as it comes, and what
+/// could not be tested.
 ///
 /// # Errors
-/// The URL or the filter is wrong; the store cannot be opened or read, or it went away meanwhile, so that what failed
-/// says nothing; or the run was stopped.
+/// The URL or the filter is wrong; the store cannot be opened or read, or it went away meanwhile,
+/// so that what failed says nothing; or the run was stopped.
 pub fn run(own: &Own, mut say: impl FnMut(Says<'_>)) -> Result<Ran, Failed> {
     let (filter, slow, seed) = (own.filter.clone(), own.slow, own.seed);
     let stop = own.stop.clone();
@@ -135,8 +136,8 @@ pub fn run(own: &Own, mut say: impl FnMut(Says<'_>)) -> Result<Ran, Failed> {
     ran
 }
 
-/// The same, on a [`Target`] of your own. The names of the locks are the same in every run: let the store
-/// be empty, or have the target add to each what no other run has.
+/// The same, on a [`Target`] of your own. The names of the locks are the same in every run: let the
+/// store be empty, or have the target add to each what no other run has.
 ///
 /// # Errors
 /// As [`run`].
@@ -265,7 +266,8 @@ fn watched(
             let why = pulse.failed().unwrap_or_default();
             let left = chosen - ended + doubtful.len();
             return Err(gone(format!(
-                "the store has not answered for {GONE:?}: {why}; of {left} of {chosen} cases nothing can be said: run them again when it does"
+                "the store has not answered for {GONE:?}: {why}; of {left} of {chosen} cases \
+                 nothing can be said: run them again when it does"
             )));
         }
     }
@@ -274,7 +276,8 @@ fn watched(
     if let (Some(why), false) = (pulse.failed(), doubtful.is_empty()) {
         let cases: Vec<&str> = doubtful.iter().map(|line| line.case.id).collect();
         return Err(gone(format!(
-            "the store did not answer for a while: {why}; that {} failed says nothing: run them again",
+            "the store did not answer for a while: {why}; that {} failed says nothing: run them \
+             again",
             cases.join(", ")
         )));
     }

@@ -1,7 +1,8 @@
 //! A candidate in a process of its own, for what only a process can suffer: SIGKILL and SIGSTOP.
 //!
-//! The process is this very program, called with a hidden word. It tells of its terms on standard output, stamped by
-//! the clock of the machine, and ends when its standard input does, so that none outlives the suite.
+//! The process is this very program, called with a hidden word. It tells of its terms on standard
+//! output, stamped by the clock of the machine, and ends when its standard input does, so that none
+//! outlives the suite.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
@@ -65,7 +66,8 @@ impl Process {
             .env(URL, url)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            // A group of its own is orphaned with us: a stopped member of it is then ended by the kernel.
+            // A group of its own is orphaned with us: a stopped member of it is then ended by the
+            // kernel.
             .process_group(0)
             .spawn()
             .map_err(failed)?;
@@ -182,7 +184,8 @@ async fn contend(url: &str, identity: &str, lease: Duration) -> Result<(), lease
     elector.run(async |term: Term| told(term).await).await
 }
 
-/// The work of a term: it tells of it, asks `check()` every ten milliseconds, and stops when it should.
+/// The work of a term: it tells of it, asks `check()` every ten milliseconds, and stops when it
+/// should.
 async fn told(term: Term) {
     use leasehold::timing::Clock as _;
     let clock = leasehold::timing::BootClock::new();

@@ -13,7 +13,8 @@ use crate::expected::Expectation;
 use crate::history::Event;
 use crate::verdict::Verdict;
 
-/// The longest line of a report, in characters. Stores, and whoever contends there, have a part in it.
+/// The longest line of a report, in characters. Stores, and whoever contends there, have a part in
+/// it.
 const LONGEST: usize = 4_000;
 
 /// What became of one case.
@@ -31,7 +32,8 @@ pub struct Line {
     pub notes: Vec<String>,
     /// What happened.
     pub events: Vec<Event>,
-    /// It did not end well, and nothing unsafe was seen: with many cases at once that may be the host's doing.
+    /// It did not end well, and nothing unsafe was seen: with many cases at once that may be the
+    /// host's doing.
     pub(crate) crowded: bool,
 }
 
@@ -182,7 +184,8 @@ impl Report {
             );
         }
         format!(
-            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"{}\" tests=\"{}\" failures=\"{failed}\" skipped=\"{skipped}\" time=\"{:.3}\">\n{cases}</testsuite>\n",
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"{}\" tests=\"{}\" \
+             failures=\"{failed}\" skipped=\"{skipped}\" time=\"{:.3}\">\n{cases}</testsuite>\n",
             escape(&self.backend),
             self.lines.len(),
             self.took.as_secs_f64()
@@ -237,7 +240,8 @@ mod tests {
         let report = report(&verdicts, false);
         assert_eq!(
             report.closing(),
-            "etcd: 2 pass, 1 fail, 1 demonstrated, 0 not demonstrated, 1 inconclusive, 0 not applicable"
+            "etcd: 2 pass, 1 fail, 1 demonstrated, 0 not demonstrated, 1 inconclusive, 0 not \
+             applicable"
         );
         assert!(report.to_junit().contains("fail: &lt;x&gt;"));
         assert!(report.to_junit().contains("failures=\"3\""));

@@ -33,8 +33,9 @@ impl Stop {
         })
     }
 
-    /// Hears signals in a thread of its own: the first ends the run, and the second the process. Without it the first would
-    /// end the process, and what the cases made would stay. `listen` gives what waits for the next signal.
+    /// Hears signals in a thread of its own: the first ends the run, and the second the process.
+    /// Without it the first would end the process, and what the cases made would stay. `listen`
+    /// gives what waits for the next signal.
     pub fn obey<L: AsyncFnMut() -> u8>(&self, listen: impl FnOnce() -> Option<L> + Send + 'static) {
         let stop = self.clone();
         std::thread::spawn(move || {

@@ -33,11 +33,12 @@ pub enum Finding {
 /// Why a case did not come to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Problem {
-    /// A promise about behaviour is broken: an error where none belongs, a count that is wrong. The case fails; beside
-    /// many others it is run once more, alone, since a starved host brings about much that no bound tells of.
+    /// A promise about behaviour is broken: an error where none belongs, a count that is wrong. The
+    /// case fails; beside many others it is run once more, alone, since a starved host brings about
+    /// much that no bound tells of.
     Violated(String),
-    /// A promise about safety is broken, such as that one leads: seen once, it is true. The case fails and is never run
-    /// again, on whatever host.
+    /// A promise about safety is broken, such as that one leads: seen once, it is true. The case
+    /// fails and is never run again, on whatever host.
     Unsafe(String),
     /// Something did not happen in time; on a slow host that says nothing.
     Late(String),
@@ -120,8 +121,8 @@ pub fn must(holds: bool, what: impl FnOnce() -> String) -> Result<(), Problem> {
     if holds { Ok(()) } else { Err(Problem::Violated(what())) }
 }
 
-/// Fails the case for good unless the condition holds, which is about safety and must hold at every single look:
-/// [`Problem::Unsafe`]. A second run cannot outvote it.
+/// Fails the case for good unless the condition holds, which is about safety and must hold at every
+/// single look: [`Problem::Unsafe`]. A second run cannot outvote it.
 ///
 /// # Errors
 /// It does not hold; says what.

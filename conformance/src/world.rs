@@ -168,7 +168,8 @@ impl World {
         self.candidate_over(store, network, name, setup)
     }
 
-    /// From here on every candidate gets a network of its own, where the target has one: the case is about networks.
+    /// From here on every candidate gets a network of its own, where the target has one: the case
+    /// is about networks.
     pub fn over_network(&self) {
         self.networked.set(true);
     }
@@ -224,8 +225,8 @@ impl World {
         self.notes.borrow().clone()
     }
 
-    /// A candidate that contends at once and can be killed and stopped: a process where the store can be reached
-    /// from one, and else in this one.
+    /// A candidate that contends at once and can be killed and stopped: a process where the store
+    /// can be reached from one, and else in this one.
     ///
     /// # Errors
     /// It cannot be started.

@@ -1,5 +1,5 @@
-//! Cases of the slow tier that every run of the tests must show: what etcd's own candidates and ours do to each other, and
-//! that no single member's end is noticed.
+//! Cases of the slow tier that every run of the tests must show: what etcd's own candidates and
+//! ours do to each other, and that no single member's end is noticed.
 #![allow(missing_docs, unreachable_pub, clippy::print_stdout, reason = "only tests are here")]
 
 #[path = "common/cases.rs"]

@@ -38,7 +38,8 @@ async fn a_single_member_speaks_tls_and_asks_for_certificates() {
     assert!(failed_over.to_string().contains("one member"), "{failed_over}");
 }
 
-/// A member that is cut off hears nobody, and nobody hears it; etcd goes on without it and takes it back.
+/// A member that is cut off hears nobody, and nobody hears it; etcd goes on without it and takes it
+/// back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_member_is_cut_off_and_rejoins() {
     let etcd = Etcd::start(Options { can_cut: true, ..Options::default() }).await.unwrap();

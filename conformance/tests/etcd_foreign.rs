@@ -19,7 +19,8 @@ async fn client(etcd: &Etcd) -> Client {
     Client::connect(etcd.endpoints(), None).await.unwrap()
 }
 
-/// Large values, long keys and many keys behind the leader's change nothing, and are no candidates' once they are gone.
+/// Large values, long keys and many keys behind the leader's change nothing, and are no candidates'
+/// once they are gone.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn large_keys_behind_the_leader_change_nothing() {
     let etcd = cluster(1).await;
@@ -58,8 +59,8 @@ async fn large_keys_behind_the_leader_change_nothing() {
     assert!(next.await.unwrap().unwrap().unwrap().check().is_ok());
 }
 
-/// A candidate of somebody else's whose value is larger than an answer may be is waited for; one without a lease is
-/// named; and both are gone when they are gone.
+/// A candidate of somebody else's whose value is larger than an answer may be is waited for; one
+/// without a lease is named; and both are gone when they are gone.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_too_large_to_be_read_is_a_state() {
     let extra = vec!["--max-request-bytes=8000000".to_owned()];

@@ -1,4 +1,5 @@
-//! Whose an answer is: clusters that are replaced, endpoints of another cluster, and proxies that do not say it.
+//! Whose an answer is: clusters that are replaced, endpoints of another cluster, and proxies that
+//! do not say it.
 #![allow(clippy::unwrap_used, reason = "only tests are here")]
 
 mod common;
@@ -50,7 +51,8 @@ async fn a_cluster_that_was_replaced_is_another_store() {
     }
 }
 
-/// The leader stops with the first answer, and not at its deadline; who knew the old cluster stays out of the new one.
+/// The leader stops with the first answer, and not at its deadline; who knew the old cluster stays
+/// out of the new one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_of_a_replaced_cluster_stops_at_once() {
     let mut etcd = cluster(1).await;
@@ -78,7 +80,8 @@ async fn a_leader_of_a_replaced_cluster_stops_at_once() {
     assert!(second.check().is_ok() && held.check().is_err());
 }
 
-/// An address of another cluster in the list is left out: it is asked for nothing, and ends nothing.
+/// An address of another cluster in the list is left out: it is asked for nothing, and ends
+/// nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_foreign_endpoint_of_three_ends_nothing() {
     let (mut etcd, other) = (cluster(3).await, cluster(1).await);
@@ -92,7 +95,8 @@ async fn one_foreign_endpoint_of_three_ends_nothing() {
         let seen = lock(&etcd, &name).read().await.unwrap();
         assert_eq!(identity(&seen), Some("a"), "it leads in the cluster of the other two");
         tokio::time::sleep(Duration::from_secs(2)).await;
-        // One of the two that are right is gone: the third member of theirs, which nobody named, keeps the majority.
+        // One of the two that are right is gone: the third member of theirs, which nobody named,
+        // keeps the majority.
         if round == 2 {
             etcd.kill(1).unwrap();
             tokio::time::sleep(Duration::from_secs(3)).await;

@@ -1,4 +1,5 @@
-//! Members of the cluster fail; leaders ride through what a majority survives, and end where it does not.
+//! Members of the cluster fail; leaders ride through what a majority survives, and end where it
+//! does not.
 #![allow(clippy::unwrap_used, reason = "only tests are here")]
 
 mod common;
@@ -15,7 +16,8 @@ use leasehold::{Elector, ErrorKind, Held, Loss, Term};
 use leasehold_conformance::fixture::{Cuts, Fixture};
 use leasehold_conformance::stores::etcd::{Etcd, Options};
 
-/// A leader that never loses its term for as long as this is watched, and a follower that sees no other.
+/// A leader that never loses its term for as long as this is watched, and a follower that sees no
+/// other.
 struct Pair {
     held: Held,
     _leader: Elector,
@@ -61,7 +63,8 @@ async fn a_leader_rides_through_a_frozen_member() {
         etcd.freeze(member).unwrap();
         let least = pair.rides_for(12).await;
         println!(
-            "round {round}: member {member}, which led etcd, frozen: {least:?} of belief left at the least"
+            "round {round}: member {member}, which led etcd, frozen: {least:?} of belief left at \
+             the least"
         );
         etcd.thaw(member).unwrap();
         pair.rides_for(3).await;
@@ -83,7 +86,8 @@ async fn a_leader_rides_through_a_member_that_is_cut_off() {
         etcd.cut_off(member).unwrap();
         let least = pair.rides_for(12).await;
         println!(
-            "round {round}: member {member}, which led etcd, cut off: {least:?} of belief left at the least"
+            "round {round}: member {member}, which led etcd, cut off: {least:?} of belief left at \
+             the least"
         );
         etcd.rejoin(member).unwrap();
         pair.rides_for(3).await;
@@ -96,8 +100,8 @@ async fn a_leader_rides_through_a_member_that_is_cut_off() {
     }
 }
 
-/// What a member that hangs does not answer, another one is asked within the same request: by the pace of an election
-/// alone, a leader would ride through with fewer renewals to spare.
+/// What a member that hangs does not answer, another one is asked within the same request: by the
+/// pace of an election alone, a leader would ride through with fewer renewals to spare.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_to_a_frozen_member_is_answered_by_another_in_time() {
     const LEASE: u64 = 15;
@@ -108,7 +112,8 @@ async fn a_request_to_a_frozen_member_is_answered_by_another_in_time() {
     let ours = common::open(&etcd.url(&endpoints, "jobs"));
     let taken = common::take(&ours, "a", LEASE).await;
     let timeout = elector(lock(&etcd, "other"), "x", LEASE).timing().request_timeout();
-    // Requests go on to the member that answered last: from the second round on that is the one that freezes.
+    // Requests go on to the member that answered last: from the second round on that is the one
+    // that freezes.
     for round in 0..6 {
         let frozen = followers[round % 2];
         etcd.freeze(frozen).unwrap();
@@ -130,7 +135,8 @@ async fn a_request_to_a_frozen_member_is_answered_by_another_in_time() {
     }
 }
 
-/// A member that hears of no other could still tell what it remembers. It must not be asked for that.
+/// A member that hears of no other could still tell what it remembers. It must not be asked for
+/// that.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_told_from_one_members_memory() {
     let mut etcd = cluster(3).await;
@@ -142,7 +148,8 @@ async fn nothing_is_told_from_one_members_memory() {
     for member in &others {
         etcd.freeze(*member).unwrap();
     }
-    // A stopped process may still finish what a core has in hand; for a second the member takes itself for the leader.
+    // A stopped process may still finish what a core has in hand; for a second the member takes
+    // itself for the leader.
     tokio::time::sleep(Duration::from_millis(200)).await;
     let told = ours.read().await;
     let renewed = common::renew(&ours, &taken.version, 15).await;
@@ -154,7 +161,8 @@ async fn nothing_is_told_from_one_members_memory() {
     renewed.expect_err("a renewal that no majority confirmed");
 }
 
-/// How many members of each election believe at one moment, looked at every millisecond from a thread of its own.
+/// How many members of each election believe at one moment, looked at every millisecond from a
+/// thread of its own.
 struct Belief {
     terms: Arc<Mutex<Vec<Vec<Term>>>>,
     over: Arc<AtomicBool>,
@@ -183,7 +191,8 @@ impl Belief {
                     let now = Instant::now();
                     let first: Vec<&Term> =
                         terms.iter().filter(|term| term.check().is_ok()).collect();
-                    // Belief that ended does not come back: who believes at both looks did so all the while.
+                    // Belief that ended does not come back: who believes at both looks did so all
+                    // the while.
                     let believe = first.iter().filter(|term| term.check().is_ok()).count();
                     if believe <= 1 {
                         *one = now;
@@ -221,8 +230,8 @@ async fn contend(
     }
 }
 
-/// The member that leads etcd is frozen for longer than a lease and goes on: it counts leases by its own clock, and may
-/// have some revoked that were renewed. That costs terms, and no two lead.
+/// The member that leads etcd is frozen for longer than a lease and goes on: it counts leases by
+/// its own clock, and may have some revoked that were renewed. That costs terms, and no two lead.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_member_that_leads_etcd_and_is_frozen_for_longer_than_a_lease_makes_no_second_leader() {
     const ELECTIONS: usize = 4;
@@ -249,13 +258,15 @@ async fn a_member_that_leads_etcd_and_is_frozen_for_longer_than_a_lease_makes_no
     let losses = losses.lock().unwrap().clone();
     let seen = belief.end();
     println!(
-        "member {member}, which led etcd, frozen for {:?}: {ELECTIONS} leaders lost {before} terms meanwhile, {:?} after it went on; nobody led for {:?} at the longest",
+        "member {member}, which led etcd, frozen for {:?}: {ELECTIONS} leaders lost {before} terms \
+         meanwhile, {:?} after it went on; nobody led for {:?} at the longest",
         lease + Duration::from_secs(1),
         &losses[before..],
         seen.nobody
     );
     assert_eq!(seen.both, Duration::ZERO, "two led");
-    // The lease, half a second until etcd looks, its own election of two seconds, and what a busy machine adds.
+    // The lease, half a second until etcd looks, its own election of two seconds, and what a busy
+    // machine adds.
     let bound = lease + Duration::from_secs(10);
     assert!(seen.nobody < bound, "nobody led for {:?}", seen.nobody);
 }
@@ -290,10 +301,12 @@ async fn without_a_majority_the_leader_ends_by_its_deadline_and_later_somebody_l
     let next = tokio::time::timeout(PATIENCE, next).await.expect("nobody leads").unwrap().unwrap();
     let led = returned.elapsed();
     println!(
-        "ended {ended:?} after the majority was gone (D {deadline:?}); led {led:?} after it returned"
+        "ended {ended:?} after the majority was gone (D {deadline:?}); led {led:?} after it \
+         returned"
     );
     assert!(next.check().unwrap() > first);
-    // The old lease begins anew with etcd's own new leader; whoever waits looks once in a lease where no watch tells.
+    // The old lease begins anew with etcd's own new leader; whoever waits looks once in a lease
+    // where no watch tells.
     assert!(led < Duration::from_secs(2 * 5), "{led:?} until somebody led");
 }
 

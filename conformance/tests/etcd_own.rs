@@ -69,7 +69,8 @@ async fn verdicts_are_told_as_they_come() {
     assert_eq!(ran.report.lines.iter().filter(|line| line.case.id == "Q4").count(), 1);
 }
 
-/// What is for servers of the suite's own is refused before anybody is asked, with what can be chosen.
+/// What is for servers of the suite's own is refused before anybody is asked, with what can be
+/// chosen.
 #[test]
 fn a_case_that_kills_servers_is_a_wrong_choice() {
     for cases in ["SV4", "SV4,UP5"] {

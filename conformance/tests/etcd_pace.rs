@@ -21,8 +21,8 @@ use leasehold_conformance::stores::etcd::Etcd;
 
 const ROUNDS: usize = 30;
 
-/// How many raw puts a hand-over may take where those are slow: it has three writes, and as much again for the events and
-/// answers in between, which a busy machine delivers late.
+/// How many raw puts a hand-over may take where those are slow: it has three writes, and as much
+/// again for the events and answers in between, which a busy machine delivers late.
 const PUTS: u32 = 6;
 
 /// What a hand-over is made of.
@@ -87,8 +87,8 @@ impl LockBackend for Traced {
     }
 }
 
-/// Three writes of the store, one after the other: the key goes, a lease is granted, a key is put. On an idle machine that
-/// is 10 ms; on a busy one a raw put tells how slow everything is.
+/// Three writes of the store, one after the other: the key goes, a lease is granted, a key is put.
+/// On an idle machine that is 10 ms; on a busy one a raw put tells how slow everything is.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_release_hands_over_in_milliseconds() {
     let etcd = cluster(3).await;
@@ -154,8 +154,8 @@ async fn total(etcd: &Etcd, name: &str, words: &[&str]) -> f64 {
     total
 }
 
-/// The proposals that the cluster has committed. A member learns of a commit with the next heartbeat, so
-/// that a sum over members would count what was committed before.
+/// The proposals that the cluster has committed. A member learns of a commit with the next
+/// heartbeat, so that a sum over members would count what was committed before.
 async fn committed(etcd: &Etcd) -> f64 {
     let mut most: f64 = 0.0;
     for member in 0..etcd.members() {
@@ -198,7 +198,8 @@ async fn a_renewal_costs_no_proposal_and_a_follower_one_read_per_lease() {
     let keep_alives = received(&etcd, "LeaseKeepAlive").await - keep_alives;
     let read = reads(&followers) - before;
     println!(
-        "12 s at a lease of 3 s: {keep_alives} keep-alives, {proposals} proposals; 5 followers: {read} reads, {ranges} received"
+        "12 s at a lease of 3 s: {keep_alives} keep-alives, {proposals} proposals; 5 followers: \
+         {read} reads, {ranges} received"
     );
     assert!(held.check().is_ok());
     assert!(keep_alives >= 20.0, "the leader renewed every 0.4 s");
@@ -208,7 +209,8 @@ async fn a_renewal_costs_no_proposal_and_a_follower_one_read_per_lease() {
     assert!(ranges <= 30.0, "{ranges}");
 }
 
-/// An administrator deletes the key of a leader: it must know by its watch, long before its next renewal.
+/// An administrator deletes the key of a leader: it must know by its watch, long before its next
+/// renewal.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deleted_key_ends_the_term_at_once() {
     let etcd = cluster(3).await;
@@ -233,7 +235,8 @@ async fn a_deleted_key_ends_the_term_at_once() {
     }
     let (median, worst) = spread(times);
     println!(
-        "key deleted: the term ended {median:?} after the request was sent (median of 5), {worst:?} (longest)"
+        "key deleted: the term ended {median:?} after the request was sent (median of 5), \
+         {worst:?} (longest)"
     );
 }
 

@@ -50,7 +50,8 @@ async fn a_leader_logs_in_again() {
     assert!(held.resign().await.unwrap());
 }
 
-/// A request under way while anybody's rights change is refused and asked to log in again. It does, and nobody notices.
+/// A request under way while anybody's rights change is refused and asked to log in again. It does,
+/// and nobody notices.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_change_of_rights_costs_no_request() {
     let mut etcd = Etcd::start(Options { members: 1, ..Options::default() }).await.unwrap();
@@ -119,7 +120,8 @@ async fn certificates_and_keys_that_cannot_be_used_are_refused_before_anybody_is
     leasehold::connect(&url).await.unwrap();
 }
 
-/// `etcdctl auth enable` and `disable` while a candidate leads and another waits, both with a login.
+/// `etcdctl auth enable` and `disable` while a candidate leads and another waits, both with a
+/// login.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn authentication_is_switched_under_candidates_with_a_login() {
     let mut etcd = Etcd::start(Options { members: 1, ..Options::default() }).await.unwrap();
@@ -144,7 +146,8 @@ async fn authentication_is_switched_under_candidates_with_a_login() {
     assert!(next.check().is_ok());
 }
 
-/// Without a login a cluster that asks for one refuses, which is a state: it says what to do, and goes on when let in.
+/// Without a login a cluster that asks for one refuses, which is a state: it says what to do, and
+/// goes on when let in.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn authentication_is_enabled_under_candidates_without_a_login() {
     let mut etcd = Etcd::start(Options { members: 1, ..Options::default() }).await.unwrap();

@@ -38,8 +38,8 @@ impl LockBackend for Deaf {
     }
 }
 
-/// An administrator deletes the key and another takes the lock: without a watch the old leader believes on until its
-/// next renewal, and no longer.
+/// An administrator deletes the key and another takes the lock: without a watch the old leader
+/// believes on until its next renewal, and no longer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_watch_a_deleted_key_is_noticed_by_the_next_renewal() {
     let etcd = cluster(3).await;
@@ -96,7 +96,8 @@ async fn a_candidate_takes_a_lock_whose_server_hung_at_the_take() {
     assert_eq!(held.check().unwrap(), token(&seen));
 }
 
-/// A cluster that was restored from a snapshot of the past keeps its name, and would mint tokens again that were used.
+/// A cluster that was restored from a snapshot of the past keeps its name, and would mint tokens
+/// again that were used.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restored_cluster_is_refused() {
     let mut etcd = cluster(1).await;

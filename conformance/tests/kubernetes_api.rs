@@ -1,4 +1,5 @@
-//! What an API server does with the requests that locks are made of: the backend rests on every line of this.
+//! What an API server does with the requests that locks are made of: the backend rests on every
+//! line of this.
 #![allow(clippy::unwrap_used, reason = "only tests are here")]
 
 use leasehold::k8s::Form;
@@ -30,7 +31,8 @@ async fn writes_of_leases_are_compared_and_swapped() {
     let cluster = Kubernetes::start(Options::default()).await.unwrap();
     let admin = cluster.admin().await.unwrap();
     let one = format!("{LEASES}/one");
-    // What is absent is created by a PUT that names no version, and what is there is not overwritten by it.
+    // What is absent is created by a PUT that names no version, and what is there is not
+    // overwritten by it.
     expect(&admin, ("GET", &one), None, 404).await;
     let created = expect(&admin, ("PUT", &one), Some(lease("one", "a")), 200).await;
     let refused = expect(&admin, ("PUT", &one), Some(lease("one", "b")), 422).await;

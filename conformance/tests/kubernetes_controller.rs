@@ -70,7 +70,8 @@ async fn is_marked(admin: &Admin, name: &str, token: Token) {
 async fn reviewed(address: SocketAddr) -> Value {
     let review = json!({"request": {"uid": "u-1"}}).to_string();
     let request = format!(
-        "POST /validate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{review}",
+        "POST /validate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: \
+         {}\r\nConnection: close\r\n\r\n{review}",
         review.len()
     );
     let mut stream = TcpStream::connect(address).await.unwrap();

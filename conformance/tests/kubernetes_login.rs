@@ -1,4 +1,5 @@
-//! The command with kubeconfigs that people have: a plugin that hangs, a proxy on the way, a list of files.
+//! The command with kubeconfigs that people have: a plugin that hangs, a proxy on the way, a list
+//! of files.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "only tests are here")]
 
 mod common;
@@ -19,7 +20,8 @@ use rustix::process::{Pid, Signal, kill_process};
 /// Far below the plugin's own minutes, on a slow machine.
 const SOON: Duration = Duration::from_secs(15);
 
-/// A kubeconfig whose plugin sleeps for this many seconds: a number that names it among all processes.
+/// A kubeconfig whose plugin sleeps for this many seconds: a number that names it among all
+/// processes.
 fn hangs(directory: &Path, seconds: u32) -> String {
     let file = directory.join(format!("{seconds}"));
     let text = format!(

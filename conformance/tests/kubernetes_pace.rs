@@ -35,7 +35,8 @@ async fn told(elector: &Elector, token: Token) {
     eventually("it is told who leads", async || of(&elector.status().leader)).await;
 }
 
-/// Two writes, one after the other: the release, and the take. On a busy machine a raw write tells how slow everything is.
+/// Two writes, one after the other: the release, and the take. On a busy machine a raw write tells
+/// how slow everything is.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_release_hands_over_in_milliseconds() {
     let cluster = Kubernetes::start(Options::default()).await.unwrap();

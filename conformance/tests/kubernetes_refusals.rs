@@ -1,4 +1,5 @@
-//! What a real API server refuses, and what becomes of a lock then: rights, policies, webhooks, namespaces, odd numbers.
+//! What a real API server refuses, and what becomes of a lock then: rights, policies, webhooks,
+//! namespaces, odd numbers.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "only tests are here")]
 
 mod common;
@@ -41,7 +42,8 @@ async fn as_user(cluster: &mut Kubernetes, name: &str, access: Access) -> String
     url
 }
 
-/// A policy that refuses every write of Leases whose name begins so, without a reason: with code 422.
+/// A policy that refuses every write of Leases whose name begins so, without a reason: with code
+/// 422.
 async fn refuse(admin: &Admin, prefix: &str) {
     let policy = json!({"metadata": {"name": "no"}, "spec": {
         "failurePolicy": "Fail",

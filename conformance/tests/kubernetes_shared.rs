@@ -1,4 +1,5 @@
-//! Many locks over one client: one watch for all of a namespace, or one for each where no more is allowed.
+//! Many locks over one client: one watch for all of a namespace, or one for each where no more is
+//! allowed.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "only tests are here")]
 
 mod common;

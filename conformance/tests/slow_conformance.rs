@@ -1,7 +1,8 @@
 //! Every case of the fast tier, on the locks that need no server. One that nobody has built fails.
 //!
-//! This is a program and not a set of test functions: a case that kills a process starts this program again as a
-//! candidate. It prints what a test harness prints, so that whoever counts tests counts these.
+//! This is a program and not a set of test functions: a case that kills a process starts this
+//! program again as a candidate. It prints what a test harness prints, so that whoever counts tests
+//! counts these.
 
 #![expect(clippy::print_stdout, reason = "it stands for a test harness")]
 
@@ -53,7 +54,8 @@ fn one(target: &Arc<dyn Target>, options: &Options) -> usize {
     let failed = report.faults().len();
     let word = if failed == 0 { "ok" } else { "FAILED" };
     println!(
-        "\ntest result: {word}. {} passed; {failed} failed; 0 ignored; 0 measured; 0 filtered out; finished in {:.2}s",
+        "\ntest result: {word}. {} passed; {failed} failed; 0 ignored; 0 measured; 0 filtered out; \
+         finished in {:.2}s",
         report.lines.len().saturating_sub(failed),
         report.took.as_secs_f64()
     );

@@ -1,7 +1,7 @@
 //! Stores and elections with a deliberate defect: the suite must find each, or it finds nothing.
 //!
-//! Every line names the case that kills the twin. The same case holds without the defect, so that it is the defect
-//! that it found.
+//! Every line names the case that kills the twin. The same case holds without the defect, so that
+//! it is the defect that it found.
 
 #![expect(clippy::print_stdout, reason = "what kills each twin is worth a line")]
 
@@ -179,7 +179,8 @@ impl LockBackend for Tired {
     }
 }
 
-/// A term that ends for want of renewals, as on a host that is too busy, is not laid at the door of whoever was suspended.
+/// A term that ends for want of renewals, as on a host that is too busy, is not laid at the door of
+/// whoever was suspended.
 #[test]
 fn a_tired_store_is_not_taken_for_a_disturber() {
     let wrap: Wrap = Box::new(|store| Arc::new(Tired { store, renewals: AtomicUsize::new(0) }));

@@ -18,8 +18,8 @@ pub(crate) fn target_directory() -> PathBuf {
     root().join(env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
 }
 
-/// The cargo that runs this, at the root of the checkout, without input. It finds the `protoc` that the etcd client
-/// generates its code with, unless the caller names another.
+/// The cargo that runs this, at the root of the checkout, without input. It finds the `protoc` that
+/// the etcd client generates its code with, unless the caller names another.
 pub(crate) fn cargo<I: IntoIterator<Item: AsRef<OsStr>>>(arguments: I) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(arguments).current_dir(root()).stdin(Stdio::null());
@@ -143,7 +143,8 @@ mod tests {
         let mut counts = Counts::default();
         for line in [
             "running 4 tests",
-            "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.02s",
+            "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished \
+             in 0.02s",
             "test says_2_passed ... ok",
             "test result: FAILED. 40 passed; 2 failed; 0 ignored; 0 measured; 7 filtered out",
         ] {

@@ -22,11 +22,12 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
     cargo::run(suite().args(arguments))
 }
 
-/// What a candidate asks of a store, once each. The whole tier is `cargo xtask conformance etcd-least`.
+/// What a candidate asks of a store, once each. The whole tier is
+/// `cargo xtask conformance etcd-least`.
 const LEAST: &str = "Q1,Q2,BA1,BA2,BA6,EX2,RN2,HO1,HO7,FE1,FE4,FE7,WA1,WA2";
 
-/// The step of `cargo xtask test`: the fast tier on real servers, and some of it once more where everybody may use one
-/// lock and nothing else. Those without servers are among the slow tests.
+/// The step of `cargo xtask test`: the fast tier on real servers, and some of it once more where
+/// everybody may use one lock and nothing else. Those without servers are among the slow tests.
 pub(crate) fn step() -> Result<String, String> {
     build()?;
     let etcd = cargo::last_line(suite().arg("etcd"))?;
@@ -35,8 +36,9 @@ pub(crate) fn step() -> Result<String, String> {
     Ok(format!("{etcd}; {least}; {kubernetes}"))
 }
 
-/// Builds the suite's command, and beside it the one whose children the cases look at. Both as the tests of the whole
-/// workspace build them: with the features of one package alone most of the tree would be built once more.
+/// Builds the suite's command, and beside it the one whose children the cases look at. Both as the
+/// tests of the whole workspace build them: with the features of one package alone most of the tree
+/// would be built once more.
 fn build() -> Result<(), String> {
     let tests = ["--test", "proxy", "--test", "run"];
     cargo::run(cargo(["test", "--quiet", "--workspace", "--no-run"]).args(tests))

@@ -1,5 +1,5 @@
-//! A project of a user's: outside the checkout, it depends on the facade by path, and builds and runs with each of its
-//! features alone.
+//! A project of a user's: outside the checkout, it depends on the facade by path, and builds and
+//! runs with each of its features alone.
 
 use std::env;
 use std::fs;

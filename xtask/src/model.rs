@@ -1,4 +1,5 @@
-//! `cargo xtask model`: every state of two candidates, explored with the very election of the product.
+//! `cargo xtask model`: every state of two candidates, explored with the very election of the
+//! product.
 
 use std::ffi::OsStr;
 use std::process::Command;

@@ -1,8 +1,8 @@
-//! `cargo xtask mutants`: blind mutation of the election and its timing. Every operator, arm, guard and result is
-//! changed in turn, and some test must fail.
+//! `cargo xtask mutants`: blind mutation of the election and its timing. Every operator, arm, guard
+//! and result is changed in turn, and some test must fail.
 //!
-//! `cargo xtask sim --mutants` is something else: unsafe variants that people thought of, which the simulation must
-//! find by the harm they do.
+//! `cargo xtask sim --mutants` is something else: unsafe variants that people thought of, which the
+//! simulation must find by the harm they do.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -55,7 +55,8 @@ const UNITS: Pass = Pass {
 /// The tests for what survived the quick ones.
 const ALL: Pass = Pass {
     name: "all",
-    // It would run these tests on the package that is mutated alone, which has not all of them: see `sound`.
+    // It would run these tests on the package that is mutated alone, which has not all of them: see
+    // `sound`.
     options: &[
         "--test-package=leasehold-core",
         "--test-package=leasehold-sim",
@@ -113,7 +114,8 @@ pub(crate) fn run(arguments: &[&str]) -> Outcome {
     match new {
         0 => Ok(()),
         _ => Err(format!(
-            "{new} mutants survived: write the test that is missing, or say in {ACCEPTED} why none can be"
+            "{new} mutants survived: write the test that is missing, or say in {ACCEPTED} why none \
+             can be"
         )),
     }
 }
@@ -220,7 +222,8 @@ fn is_in(line: &str, file: &str) -> bool {
     line.starts_with(&format!("{SOURCES}/{file}: "))
 }
 
-/// `a.rs:12:5: replace …` as `a.rs: replace …`, which an edit elsewhere in the file does not change.
+/// `a.rs:12:5: replace …` as `a.rs: replace …`, which an edit elsewhere in the file does not
+/// change.
 fn without_place(name: &str) -> String {
     let Some((place, what)) = name.split_once(": ") else { return name.to_owned() };
     let file = place.split(':').next().unwrap_or(place);

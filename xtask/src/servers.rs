@@ -1,8 +1,10 @@
-//! `cargo xtask servers`: the real servers of the conformance suite, and the peers that contend with us.
+//! `cargo xtask servers`: the real servers of the conformance suite, and the peers that contend
+//! with us.
 //!
-//! Each is built or installed once per version into a cache outside the checkout, through the ordinary package
-//! clients. A `go.mod` and `go.sum` in the checkout pin every module (`endpoints.mod` and `.sum` those of the older client-go). `etcd-clock` is the same etcd, built with one more
-//! file in Go's own package `time`: its wall clock can be moved.
+//! Each is built or installed once per version into a cache outside the checkout, through the
+//! ordinary package clients. A `go.mod` and `go.sum` in the checkout pin every module
+//! (`endpoints.mod` and `.sum` those of the older client-go). `etcd-clock` is the same etcd, built
+//! with one more file in Go's own package `time`: its wall clock can be moved.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -30,7 +32,8 @@ struct Server {
     programs: &'static [(&'static str, &'static str)],
     /// A file of the module that is ours and not pinned.
     source: Option<&'static str>,
-    /// The Go package that is told its version at link time: the published module does not know its own.
+    /// The Go package that is told its version at link time: the published module does not know its
+    /// own.
     stamped: Option<&'static str>,
     /// How long a first build takes on two cores.
     takes: &'static str,
@@ -183,7 +186,10 @@ impl Server {
             // Static, so that the same binary starts in an empty container.
             build.env("CGO_ENABLED", "0").env("GOWORK", "off");
             cargo::run(&mut build).map_err(|error| {
-                format!("{error}; modules come from what `go env GOPROXY` names: set GOPROXY to one you can reach")
+                format!(
+                    "{error}; modules come from what `go env GOPROXY` names: set GOPROXY to \
+                    one you can reach"
+                )
             })?;
         }
         Ok(())
@@ -205,7 +211,8 @@ impl Server {
     }
 }
 
-/// A file that has Go build its package `time` with our file, and its `Now` ask that by how much the clock is moved.
+/// A file that has Go build its package `time` with our file, and its `Now` ask that by how much
+/// the clock is moved.
 fn overlay(go: &Path, module: &Path, into: &Path) -> Result<PathBuf, String> {
     let root = cargo::capture(Command::new(go).args(["env", "GOROOT"]))?;
     let time = Path::new(root.trim()).join("src").join("time");

@@ -1,5 +1,5 @@
-//! `cargo xtask sim`: schedules of faults against the very election of the product, and deliberate defects that they
-//! must find.
+//! `cargo xtask sim`: schedules of faults against the very election of the product, and deliberate
+//! defects that they must find.
 
 use std::ffi::OsStr;
 use std::io::IsTerminal;

@@ -1,4 +1,5 @@
-//! How long a release build of the command takes from cold, how large it is, and what a follower of it costs.
+//! How long a release build of the command takes from cold, how large it is, and what a follower of
+//! it costs.
 
 use std::fs;
 use std::path::Path;
@@ -62,7 +63,8 @@ impl Build {
     fn describe(&self) -> String {
         let seconds = self.took.as_secs_f64();
         format!(
-            "release build from cold {seconds:.1} s, {} bytes; an idle follower keeps {} KiB resident",
+            "release build from cold {seconds:.1} s, {} bytes; an idle follower keeps {} KiB \
+             resident",
             self.bytes, self.resident_kib
         )
     }

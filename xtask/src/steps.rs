@@ -1,4 +1,5 @@
-//! Named steps, run in order until one fails; what only computes runs beside those that mostly wait.
+//! Named steps, run in order until one fails; what only computes runs beside those that mostly
+//! wait.
 
 use std::fs::{self, File};
 use std::path::PathBuf;
@@ -13,7 +14,8 @@ pub(crate) struct Step {
     pub(crate) name: &'static str,
     /// Runs in `cargo xtask test --quick` too.
     pub(crate) quick: bool,
-    /// Only computes, and does not mind to be slow: runs at low priority beside the steps that follow it.
+    /// Only computes, and does not mind to be slow: runs at low priority beside the steps that
+    /// follow it.
     pub(crate) computes: bool,
     pub(crate) run: fn() -> Result<String, String>,
 }
@@ -95,7 +97,8 @@ fn names(steps: &[&Step]) -> Vec<&'static str> {
     steps.iter().map(|step| step.name).collect()
 }
 
-/// Steps in a process of their own at low priority. What they print goes to a file, and is shown when they end.
+/// Steps in a process of their own at low priority. What they print goes to a file, and is shown
+/// when they end.
 struct Beside {
     process: Child,
     output: PathBuf,

@@ -52,16 +52,19 @@ const fn beside(name: &'static str, run: Run) -> Step {
     Step { computes: true, ..full(name, run) }
 }
 
-/// An integration test whose file name begins so takes more than a few seconds; `--quick` leaves it out.
+/// An integration test whose file name begins so takes more than a few seconds; `--quick` leaves it
+/// out.
 const SLOW: &str = "slow_";
 
-/// One whose file name begins so needs the servers of `cargo xtask servers etcd`; `--quick` leaves it out too.
+/// One whose file name begins so needs the servers of `cargo xtask servers etcd`; `--quick` leaves
+/// it out too.
 const ETCD: &str = "etcd_";
 
 /// The same, of `cargo xtask servers kubernetes`.
 const KUBERNETES: &str = "kubernetes_";
 
-/// Of these, the ones that measure how long something takes: one at a time. The others stand side by side.
+/// Of these, the ones that measure how long something takes: one at a time. The others stand side
+/// by side.
 const PACE: &str = "pace";
 
 /// How many clusters of three members the machine carries beside each other.
@@ -157,8 +160,8 @@ fn doc_tests() -> Result<String, String> {
     counted_or_none(count_tests(&mut cargo(["test", "--workspace", "--doc"]))?)
 }
 
-/// One at a time: these start processes, stop them and measure how long the others take. They print what they
-/// measured.
+/// One at a time: these start processes, stop them and measure how long the others take. They print
+/// what they measured.
 fn slow_tests() -> Result<String, String> {
     counted(files("slow_*", |name| name.starts_with(SLOW), "--test-threads=1")?)
 }
@@ -192,7 +195,8 @@ fn files(what: &str, chosen: impl Fn(&str) -> bool, threads: &str) -> Result<Cou
 }
 
 fn documentation() -> Result<String, String> {
-    // Libraries only: the command and the facade are both called `leasehold` and would overwrite each other.
+    // Libraries only: the command and the facade are both called `leasehold` and would overwrite
+    // each other.
     let mut command = cargo(["doc", "--workspace", "--lib", "--no-deps", "--all-features"]);
     cargo::run(command.env("RUSTDOCFLAGS", "-D warnings"))?;
     // What programs read, as docs.rs builds it: without the development dependencies of anybody.
@@ -240,7 +244,8 @@ fn counted_or_none(Counts { passed, ignored }: Counts) -> Result<String, String>
     match ignored {
         0 => Ok(format!("{passed} tests")),
         _ => Err(format!(
-            "{ignored} tests are ignored: a slow one belongs in a file tests/{SLOW}*.rs, and one that cannot run must fail"
+            "{ignored} tests are ignored: a slow one belongs in a file tests/{SLOW}*.rs, and one \
+             that cannot run must fail"
         )),
     }
 }

@@ -42,7 +42,8 @@ async fn one_delay(
     let delay = timeout * step * 3 / 10;
     let _delay = a.link().strike(outage(delay));
     world.sleep(2 * LEASE).await;
-    // Every request takes less than its timeout: nothing is lost. What the store itself takes comes on top.
+    // Every request takes less than its timeout: nothing is lost. What the store itself takes comes
+    // on top.
     let spare = if world.target().virtual_time() { Duration::ZERO } else { timeout / 3 };
     if delay + spare < timeout && 2 * delay < rides {
         must(lead.check(), || format!("a delay of {delay:?} ends the term"))?;
@@ -143,7 +144,8 @@ pub(super) async fn request_timeouts(world: &World) -> Outcome {
     Ok(Finding::Holds)
 }
 
-/// LA4. A request whose answer is cut off is neither done nor refused: whoever sent it does not know.
+/// LA4. A request whose answer is cut off is neither done nor refused: whoever sent it does not
+/// know.
 pub(super) async fn cut_answers(world: &World) -> Outcome {
     let (lock, clock) = (world.lock(), world.clock());
     let (store, network) = world.networks()?.open_apart(lock, clock).await?;
@@ -188,7 +190,8 @@ pub(super) async fn cut_answers(world: &World) -> Outcome {
     world.happened("take that was applied and whose answer was cut", applied)?;
     world.happened("take that was not applied and whose answer was cut", lost)?;
     world.say(format!(
-        "answers cut after 0 to {bytes} bytes: of those not whole {applied} takes were applied and {lost} not"
+        "answers cut after 0 to {bytes} bytes: of those not whole {applied} takes were applied and \
+         {lost} not"
     ));
     let some = [0, bytes / 4, bytes / 2, bytes * 3 / 4];
     let some = some.into_iter().enumerate();

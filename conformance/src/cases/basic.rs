@@ -64,7 +64,8 @@ pub(super) async fn ten_leases(world: &World) -> Outcome {
     let renewals = world.applied("a", Intent::Renew) - before;
     let period = world.timing().retry_period();
     let expected = (10 * LEASE).as_millis() / period.as_millis();
-    // Each renewal counts from the send of the one before: a slow answer makes none more, and a late wake-up fewer.
+    // Each renewal counts from the send of the one before: a slow answer makes none more, and a
+    // late wake-up fewer.
     let least = if world.target().virtual_time() { expected - 1 } else { expected * 4 / 5 };
     must((least..=expected + 1).contains(&(renewals as u128)), || {
         format!("{renewals} renewals in ten leases, expected {expected}")
@@ -175,7 +176,8 @@ async fn panics(world: &World) -> Result<(), Problem> {
     must(world.applied("panic/p", Intent::Release) == 0, || "a panic releases".to_owned())
 }
 
-/// A campaign is dropped at every moment of a slow acquisition: whatever it got by then is given back.
+/// A campaign is dropped at every moment of a slow acquisition: whatever it got by then is given
+/// back.
 async fn cancelled(world: &World) -> Outcome {
     let step = Duration::from_millis(30);
     // The acquisition begins once a store that may forget was waited out, without the jitter.

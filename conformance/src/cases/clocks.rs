@@ -12,7 +12,8 @@ use crate::world::{LEASE, World, setup};
 
 const MILLION: f64 = 1_000_000.0;
 
-/// How much slower a holder's clock may run than what ends its lease, until two could believe at once.
+/// How much slower a holder's clock may run than what ends its lease, until two could believe at
+/// once.
 fn bound(world: &World) -> f64 {
     let lease = world.timing().lease_duration();
     let waited = if world.by_server() { lease } else { Timing::wait(lease) };
@@ -25,7 +26,8 @@ fn slower(ratio: f64) -> u64 {
     (MILLION / ratio).ceil() as u64
 }
 
-/// A slow holder is cut off, and another comes. How long both believed or worked is the judge's question.
+/// A slow holder is cut off, and another comes. How long both believed or worked is the judge's
+/// question.
 async fn under_partition(
     world: &World,
     round: usize,
@@ -53,7 +55,8 @@ async fn under_partition(
     Ok(())
 }
 
-/// CK1. Half of the rounds at the bound for belief, half at that for work which uses all of its grace.
+/// CK1. Half of the rounds at the bound for belief, half at that for work which uses all of its
+/// grace.
 pub(super) async fn within_the_bound(world: &World) -> Outcome {
     let rounds = world.rounds(100, 4);
     let timing = world.timing();

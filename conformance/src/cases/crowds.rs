@@ -36,7 +36,8 @@ pub(super) async fn starved(world: &World) -> Outcome {
     world.disturb("a crowd comes");
     let crowd = servers.crowds()?.crowd(CROWD).await?;
     let came = world.now();
-    // By its deadline after the last renewal that got through; the first of the crowd find free seats.
+    // By its deadline after the last renewal that got through; the first of the crowd find free
+    // seats.
     let bound = NOTICE + world.timing().renew_deadline();
     let loss = world.within("the leader's term ends", bound, lead.lost()).await?;
     must(loss == Loss::Expired, || format!("it ended as {loss:?}"))?;

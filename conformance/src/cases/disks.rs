@@ -82,7 +82,10 @@ pub(super) async fn power_fails(world: &World) -> Outcome {
         last = token;
         drop(lead);
     }
-    world.say("three times power failed right after a take: the take was there, and unflushed data was not");
+    world.say(
+        "three times power failed right after a take: the take was there, and unflushed data \
+        was not",
+    );
     Ok(Finding::Holds)
 }
 
@@ -98,7 +101,8 @@ async fn refuses(world: &World, other: &str) -> Result<String, Problem> {
     }
 }
 
-/// SV8. Servers are full at their own quota: past it they do what they do where a disk is, and it fills none here.
+/// SV8. Servers are full at their own quota: past it they do what they do where a disk is, and it
+/// fills none here.
 pub(super) async fn full(world: &World) -> Outcome {
     let (mut store, [url, other]) =
         Store::on_disk(world, Wish { quota: Some(QUOTA), ..Wish::default() }).await?;
@@ -110,7 +114,8 @@ pub(super) async fn full(world: &World) -> Outcome {
     world.sleep(LEASE).await;
     world.disturb("the store is full");
     store.fill().await?;
-    // A renewal may need no room. Whoever leads then gives the lock back, which may need none either; nobody takes it.
+    // A renewal may need no room. Whoever leads then gives the lock back, which may need none
+    // either; nobody takes it.
     let deadline = world.timing().renew_deadline();
     let ended = tokio::time::timeout(3 * deadline, lead.lost()).await;
     let outcome = match ended {
@@ -131,7 +136,10 @@ pub(super) async fn full(world: &World) -> Outcome {
     world.until("somebody leads once there is room", bound, || terms() > 1).await?;
     let up = world.until_some_leads("", bound).await?;
     grows(token, up.token)?;
-    world.say(format!("the store was full, and the leader: {outcome}; then led: {taken:?}; a take was told {said:?}"));
+    world.say(format!(
+        "the store was full, and the leader: {outcome}; then led: {taken:?}; a take \
+        was told {said:?}"
+    ));
     drop((waiting, again));
     Ok(Finding::Holds)
 }

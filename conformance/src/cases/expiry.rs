@@ -30,7 +30,8 @@ fn costs(world: &World) -> (Duration, Duration) {
     }
 }
 
-/// Who comes after a death must not come too early. The stamp of the last sign of life may be a little late.
+/// Who comes after a death must not come too early. The stamp of the last sign of life may be a
+/// little late.
 fn not_before(world: &World, sign: Time, wait: Duration, took: Time) -> Result<(), Problem> {
     let early =
         if world.target().virtual_time() { Duration::ZERO } else { Duration::from_millis(50) };

@@ -47,7 +47,8 @@ pub(super) async fn stopped_before_its_effect(world: &World) -> Outcome {
     })?;
     if unfenced.write(first.token()) {
         must(!first.check(), || "it still believes".to_owned())?;
-        let text = "a resource that compares no tokens takes the effect of a leader that was stopped before it";
+        let text = "a resource that compares no tokens takes the effect of a leader that was \
+            stopped before it";
         return Ok(Finding::Shown(text.to_owned()));
     }
     Err(Problem::NotShown("the unfenced resource refused".to_owned()))
@@ -104,7 +105,8 @@ pub(super) async fn deleted(world: &World) -> Outcome {
 }
 
 /// The leader's watch is dead, and a newcomer takes what was deleted: both believe until the next
-/// renewal. Where a fresh lock is waited out, the leader asserts its record again before anybody takes.
+/// renewal. Where a fresh lock is waited out, the leader asserts its record again before anybody
+/// takes.
 async fn deleted_unseen(world: &World) -> Outcome {
     let timing = world.timing();
     let bound = timing.retry_period() + timing.request_timeout();

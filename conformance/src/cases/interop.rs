@@ -27,8 +27,8 @@ struct Said {
 pub(super) async fn own_elections(world: &World) -> Outcome {
     let servers = world.servers(3, Tls::Off).await?;
     let servers = servers.as_ref();
-    // The command has a lease of a minute, so that its crash and its freeze take their time side by side.
-    // Twenty rounds in the slow tier.
+    // The command has a lease of a minute, so that its crash and its freeze take their time side by
+    // side. Twenty rounds in the slow tier.
     let library: Vec<End> = ALL.into_iter().cycle().take(world.turns(12, 6)).collect();
     let turns = world.turns(4, 1);
     let one = &[End::Crash, End::Resign, End::Freeze, End::Resign][..turns];
@@ -123,7 +123,8 @@ async fn elected(
     Ok((at, stored))
 }
 
-/// Terms of ours and theirs in turn, ours ended in every way and theirs in the given ones. Never two lead, by the judge.
+/// Terms of ours and theirs in turn, ours ended in every way and theirs in the given ones. Never
+/// two lead, by the judge.
 async fn in_turns(
     world: &World,
     servers: &dyn Fixture,
@@ -146,7 +147,8 @@ async fn in_turns(
         let token = lead.token();
         grows(last, token)?;
         let mut peer = contends(world, servers, kind, lock).await?;
-        // A dead process says no farewell, and one that is stopped says nothing yet: their handles are kept.
+        // A dead process says no farewell, and one that is stopped says nothing yet: their handles
+        // are kept.
         let kept = match ours_end {
             End::Resign => {
                 must(lead.resign().await?, || "a release is not confirmed".to_owned())?;
@@ -194,7 +196,8 @@ async fn in_turns(
     Ok(())
 }
 
-/// Ends a term of theirs, after which ours leads: not before its lease is over, unless it said farewell.
+/// Ends a term of theirs, after which ours leads: not before its lease is over, unless it said
+/// farewell.
 async fn ends_theirs(
     world: &World,
     peer: &mut Peer,

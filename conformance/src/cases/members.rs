@@ -19,7 +19,8 @@ use crate::world::{LEASE, World, setup};
 /// Long enough that nobody notices the loss of one member.
 const LONG: Duration = Duration::from_secs(15);
 
-/// Until members agree on another leader: at most twice their timeout of a second, and once more if two stood at once.
+/// Until members agree on another leader: at most twice their timeout of a second, and once more if
+/// two stood at once.
 const ELECTION: Duration = Duration::from_secs(4);
 
 const fn seconds(count: u64) -> Duration {
@@ -143,7 +144,8 @@ pub(super) async fn the_stores_own_leader(world: &World) -> Outcome {
     Ok(Finding::Holds)
 }
 
-/// The store's leader and ours at one moment: the store's next leader keeps every lease for its whole duration again.
+/// The store's leader and ours at one moment: the store's next leader keeps every lease for its
+/// whole duration again.
 async fn both_crash(world: &World, servers: &mut dyn Fixture) -> Result<(), Problem> {
     let url = servers.url(&servers.endpoints(), "crash");
     let c = world.candidate_at(&url, "crash/c", setup()).await?;

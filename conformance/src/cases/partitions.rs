@@ -11,8 +11,8 @@ use crate::link::{Fault, Guard, Outage, Requests};
 use crate::verdict::{Finding, Outcome, Problem, must};
 use crate::world::{LEASE, World};
 
-/// The leader is struck for two leases: its term is over by its deadline, one other leads, and after the fault it
-/// is a follower again. Returns when its belief ended.
+/// The leader is struck for two leases: its term is over by its deadline, one other leads, and
+/// after the fault it is a follower again. Returns when its belief ended.
 async fn struck(world: &World, outage: Outage, bound: Duration) -> Outcome {
     world.over_network();
     let [a, b] = [world.candidate("a").await?, world.candidate("b").await?];
@@ -27,7 +27,8 @@ async fn struck(world: &World, outage: Outage, bound: Duration) -> Outcome {
     must(loss == Loss::Expired, || format!("it ended as {loss:?}"))?;
     let mut sign = last_sign(world, "a").unwrap_or(from);
     if outage == Outage::AnswersLost && a.link().network().is_some() {
-        // Nobody heard of them: the store tells that renewals were applied after the last one that was answered.
+        // Nobody heard of them: the store tells that renewals were applied after the last one that
+        // was answered.
         let left = world.networks()?.left(world.lock()).await.map_err(Problem::Vacuous)?;
         let kept = world.now().since(sign) + left;
         must(kept > LEASE, || format!("no renewal was applied without an answer: {left:?} left"))?;
@@ -107,7 +108,8 @@ pub(super) async fn zombies(world: &World) -> Outcome {
     let late = || a.link().network().map_or(0, |network| network.late());
     let before = (world.count(refused), late());
     held.lift();
-    // A store that ends leases itself answers to the renewal of a lease that is gone in its own way.
+    // A store that ends leases itself answers to the renewal of a lease that is gone in its own
+    // way.
     let arrived = || world.count(refused) > before.0 || late() > before.1;
     world.until("the late requests arrive", LEASE / 3, arrived).await?;
     world.sleep(LEASE).await;

@@ -33,7 +33,8 @@ pub(super) async fn stopped_leader(world: &World) -> Outcome {
     Ok(Finding::Holds)
 }
 
-/// PA2. Whether answer or timeout is looked at first when the process goes on is chance: several rounds.
+/// PA2. Whether answer or timeout is looked at first when the process goes on is chance: several
+/// rounds.
 pub(super) async fn stopped_while_taking(world: &World) -> Outcome {
     let rounds = world.rounds(8, 4);
     let rounds = (0..rounds).map(|round| late_answer(world, round));
@@ -124,7 +125,8 @@ pub(super) async fn starved(world: &World) -> Outcome {
     must(second.resign().await?, || "a release is not confirmed".to_owned())?;
     world.until_leads("a", world.fresh()).await?;
     b.run();
-    // A starved process tells late of what it was granted in time; what it believes then, the judge counts.
+    // A starved process tells late of what it was granted in time; what it believes then, the judge
+    // counts.
     world.exempt(Property::NoResurrection);
     for (percent, busy) in [(50, 0), (5, 0), (20, 8)] {
         let others: Vec<Busy> = (0..busy).map(|_| Busy::start(&group)).collect::<Result<_, _>>()?;
@@ -140,7 +142,8 @@ pub(super) async fn starved(world: &World) -> Outcome {
         // Who leads in the end is chance; that two do not, the judge says.
         let lost = downs(world) - before.0;
         world.say(format!(
-            "{percent} % of a processor, {busy} busy beside it: {throttled} times without, {lost} terms ended"
+            "{percent} % of a processor, {busy} busy beside it: {throttled} times without, {lost} \
+             terms ended"
         ));
         world
             .until("somebody leads", world.failover() + LEASE, || world.leader().is_some())

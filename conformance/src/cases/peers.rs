@@ -1,7 +1,9 @@
-//! Candidates of client-go and ours on one lock: whoever leads is killed, stopped or asked to go, in turns.
+//! Candidates of client-go and ours on one lock: whoever leads is killed, stopped or asked to go,
+//! in turns.
 //!
-//! Ours must never lead beside anybody. client-go may by its own rules lead until a renew deadline and a retry period
-//! after it sent its last renewal; what it does beyond that is its own violation, told in the report and drawn as a fault.
+//! Ours must never lead beside anybody. client-go may by its own rules lead until a renew deadline
+//! and a retry period after it sent its last renewal; what it does beyond that is its own
+//! violation, told in the report and drawn as a fault.
 
 mod listener;
 
@@ -216,15 +218,17 @@ impl Fleet<'_> {
         self.replace(who)
     }
 
-    /// One of theirs comes back to another leader, works on for a while, and its release may erase that one's claim.
+    /// One of theirs comes back to another leader, works on for a while, and its release may erase
+    /// that one's claim.
     async fn returns(
         &self,
         who: usize,
         next: Leader,
         wake: impl FnOnce(&Theirs),
     ) -> Result<(), Problem> {
-        // client-go takes a Lease without holder at once, also one that client-go erased, and then leads beside ours until
-        // those read of it. Nobody but client-go can mend that: here the other one is away until the claim is back.
+        // client-go takes a Lease without holder at once, also one that client-go erased, and then
+        // leads beside ours until those read of it. Nobody but client-go can mend that: here the
+        // other one is away until the claim is back.
         let other = matches!(next, Leader::Ours(..)).then(|| &self.theirs[1 - who]);
         if let Some(other) = other {
             other.peer.freeze();

@@ -42,7 +42,8 @@ pub(super) async fn one_winner(world: &World) -> Outcome {
             Ok::<(), String>(())
         })
     };
-    // Waited for by blocking: virtual time stands still meanwhile, or leases would end within the race.
+    // Waited for by blocking: virtual time stands still meanwhile, or leases would end within the
+    // race.
     let raced = std::thread::spawn(race).join();
     let raced = raced.map_err(|_panic| Problem::violated("the race panicked"))?;
     raced.map_err(Problem::Violated)?;
@@ -148,7 +149,8 @@ pub(super) async fn identical_writes(world: &World) -> Outcome {
 /// Q4.
 pub(super) async fn reads_are_fresh(world: &World) -> Outcome {
     let writer = world.store().await?;
-    // A store with several servers is reached at any of them: by these readers at all, sooner or later.
+    // A store with several servers is reached at any of them: by these readers at all, sooner or
+    // later.
     let mut readers = Vec::new();
     for _ in 0..READERS {
         readers.push(world.store().await?);

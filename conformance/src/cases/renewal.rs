@@ -285,7 +285,8 @@ pub(super) async fn hangs(world: &World) -> Outcome {
 /// The lease of a term in which the store refuses for a quarter of it.
 const REFUSED: Duration = Duration::from_secs(6);
 
-/// RN8. A refusal proves nothing about who leads: whatever its class, the term goes on to its deadline.
+/// RN8. A refusal proves nothing about who leads: whatever its class, the term goes on to its
+/// deadline.
 pub(super) async fn refused(world: &World) -> Outcome {
     #[cfg(feature = "servers")]
     if world.target().servers().is_some() {

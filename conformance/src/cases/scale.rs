@@ -95,7 +95,8 @@ pub(super) async fn a_thousand(world: &World) -> Outcome {
         format!("{} % of a processor", (after.ticks - used.ticks) / seconds)
     };
     world.say(format!(
-        "{ELECTIONS} elections of 3 candidates, lease {LONG:?}: all led after {started:?}; then {rate} requests/s, {held}, {real}, for {seconds} s"
+        "{ELECTIONS} elections of 3 candidates, lease {LONG:?}: all led after {started:?}; then \
+         {rate} requests/s, {held}, {real}, for {seconds} s"
     ));
     waiting.iter().for_each(tokio::task::JoinHandle::abort);
     Ok(Finding::Holds)
@@ -178,7 +179,8 @@ pub(super) async fn leases_end_together(world: &World) -> Outcome {
     let alone = after_a_standstill(world, 0).await?;
     let among = after_a_standstill(world, ABANDONED).await?;
     let shown = format!(
-        "the next leader came {among:?} after its predecessor's lease and {ABANDONED} others had ended together, and {alone:?} without these"
+        "the next leader came {among:?} after its predecessor's lease and {ABANDONED} others had \
+         ended together, and {alone:?} without these"
     );
     if among > alone + Duration::from_secs(2) {
         Ok(Finding::Shown(shown))
@@ -187,7 +189,8 @@ pub(super) async fn leases_end_together(world: &World) -> Outcome {
     }
 }
 
-/// A server that stands still finds every lease over when it goes on. From then until the next one leads.
+/// A server that stands still finds every lease over when it goes on. From then until the next one
+/// leads.
 #[cfg(feature = "servers")]
 async fn after_a_standstill(world: &World, leases: usize) -> Result<Duration, Problem> {
     let lease = Duration::from_secs(20);

@@ -265,7 +265,8 @@ pub(super) async fn revoked(world: &World) -> Outcome {
     Ok(Finding::Holds)
 }
 
-/// The lease of RN8 on servers: an administrator's request and what follows from it take a second or two.
+/// The lease of RN8 on servers: an administrator's request and what follows from it take a second
+/// or two.
 const LONG: std::time::Duration = std::time::Duration::from_secs(15);
 
 /// RN8, on servers that refuse.
@@ -370,7 +371,8 @@ pub(super) async fn no_secret(world: &World) -> Outcome {
     let in_url = base.replacen("://", &format!("://candidate:{escaped}@"), 1);
     // The command lines of all that stands between us and the child, and what the child is given.
     let shell = format!(
-        "p=$$; while [ $p != {} ]; do tr '\\0' ' ' </proc/$p/cmdline; echo; p=$(sed -n 's/^PPid:\t//p' /proc/$p/status); done; env",
+        "p=$$; while [ $p != {} ]; do tr '\\0' ' ' </proc/$p/cmdline; echo; p=$(sed -n \
+         's/^PPid:\t//p' /proc/$p/status); done; env",
         std::process::id()
     );
     // Nobody leads any more when the status is asked for.

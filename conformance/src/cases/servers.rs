@@ -14,7 +14,8 @@ use crate::history::What;
 use crate::verdict::{Finding, Outcome, Problem, must};
 use crate::world::{LEASE, World, setup};
 
-/// A cluster must be started again and agree on a leader within the ride-through: at this lease that is 6 s.
+/// A cluster must be started again and agree on a leader within the ride-through: at this lease
+/// that is 6 s.
 const LONG: Duration = Duration::from_secs(15);
 
 async fn kill_all(servers: &mut dyn Fixture) -> Result<(), Problem> {
@@ -96,8 +97,8 @@ pub(super) async fn back_too_late(world: &World) -> Outcome {
     Ok(Finding::Holds)
 }
 
-/// SV9. The new servers begin at the first revision, so that their tokens were used; only who never knew the old ones
-/// leads there.
+/// SV9. The new servers begin at the first revision, so that their tokens were used; only who never
+/// knew the old ones leads there.
 pub(super) async fn replaced(world: &World) -> Outcome {
     let mut servers = world.servers(3, Tls::Off).await?;
     let url = servers.url(&servers.endpoints(), "jobs");
@@ -150,7 +151,8 @@ pub(super) async fn restored(world: &World) -> Outcome {
     begins_anew(world, &candidate("e").await?, &fenced, last).await
 }
 
-/// CK5. By a lease, an hour, and ten years, each time while somebody leads and again once it is dead.
+/// CK5. By a lease, an hour, and ten years, each time while somebody leads and again once it is
+/// dead.
 pub(super) async fn wall_clock(world: &World) -> Outcome {
     let hour: i64 = 3600;
     let lease = i64::try_from(LEASE.as_secs()).unwrap_or(i64::MAX);
@@ -180,7 +182,8 @@ pub(super) async fn wall_clock(world: &World) -> Outcome {
         let waited = world.now().since(sign);
         must(waited >= LEASE, || format!("taken {waited:?} after the last renewal"))?;
         world.say(format!(
-            "{leading} s from the true time while it led, {dead} s once it was dead: taken {waited:?} after its last renewal"
+            "{leading} s from the true time while it led, {dead} s once it was dead: taken \
+             {waited:?} after its last renewal"
         ));
         must(second.resign().await?, || "a release is not confirmed".to_owned())?;
     }

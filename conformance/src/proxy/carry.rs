@@ -154,7 +154,8 @@ async fn pass_on(
 }
 
 impl Shared {
-    /// Waits until bytes that were read then may pass; for ever if they never may. Whether they were held.
+    /// Waits until bytes that were read then may pass; for ever if they never may. Whether they
+    /// were held.
     async fn passage(&self, direction: Direction, read: Instant) -> bool {
         let mut faults = self.faults.clone();
         let hold = Fault::Hold(direction);

@@ -1,8 +1,10 @@
-//! As much of HTTP/2 as the proxy needs: frames, their streams, and the replies that are to be lost.
+//! As much of HTTP/2 as the proxy needs: frames, their streams, and the replies that are to be
+//! lost.
 //!
-//! A lost header block would leave the two ends of a connection with unlike compression tables. So the proxy tells the
-//! server, in the client's own settings, that the table is empty: every block then stands for itself. And the bytes of
-//! a lost reply are credited to the server, or its window would shrink for good.
+//! A lost header block would leave the two ends of a connection with unlike compression tables. So
+//! the proxy tells the server, in the client's own settings, that the table is empty: every block
+//! then stands for itself. And the bytes of a lost reply are credited to the server, or its window
+//! would shrink for good.
 
 /// What a client says first.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

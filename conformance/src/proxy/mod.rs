@@ -1,7 +1,9 @@
-//! A proxy between a client and a server, with faults that can be told exactly and are undone by a guard.
+//! A proxy between a client and a server, with faults that can be told exactly and are undone by a
+//! guard.
 //!
-//! It knows bytes, and of HTTP/2 as much as it takes to lose the replies to some requests while the connection lives
-//! on. It runs on a thread of its own: a case that blocks its runtime does not block the network.
+//! It knows bytes, and of HTTP/2 as much as it takes to lose the replies to some requests while the
+//! connection lives on. It runs on a thread of its own: a case that blocks its runtime does not
+//! block the network.
 
 mod carry;
 mod frames;
@@ -47,15 +49,18 @@ pub enum Fault {
     Delay(Direction, Duration),
     /// After so many more bytes in this direction a connection is reset.
     CutAfter(Direction, u64),
-    /// What goes in this direction is kept, and goes on when the fault is lifted, whoever still listens.
+    /// What goes in this direction is kept, and goes on when the fault is lifted, whoever still
+    /// listens.
     Hold(Direction),
-    /// Everything in this direction is lost; a connection that lost something this way stays dead in it.
+    /// Everything in this direction is lost; a connection that lost something this way stays dead
+    /// in it.
     Lose(Direction),
-    /// As [`LoseReplies`](Self::LoseReplies), over HTTP/2 only: those of requests whose header block holds these bytes.
-    /// The block is kept free of references to earlier ones, so that a path is there as it is encoded.
+    /// As [`LoseReplies`](Self::LoseReplies), over HTTP/2 only: those of requests whose header
+    /// block holds these bytes. The block is kept free of references to earlier ones, so that a
+    /// path is there as it is encoded.
     LoseRepliesTo(&'static [u8]),
-    /// Requests are carried out and their replies lost. Over HTTP/2 only those of requests sent during the fault; over
-    /// plain bytes every reply, and the connection stays dead.
+    /// Requests are carried out and their replies lost. Over HTTP/2 only those of requests sent
+    /// during the fault; over plain bytes every reply, and the connection stays dead.
     LoseReplies,
 }
 

@@ -18,7 +18,8 @@ const KUBERNETES: &str = "registry";
 /// What all its keys begin with.
 pub(crate) const KUBERNETES_KEYS: &str = "/registry/";
 
-/// The name of an election, as Go's `concurrency.NewElection` and `etcdctl elect` take it: keys lie under `NAME/`.
+/// The name of an election, as Go's `concurrency.NewElection` and `etcdctl elect` take it: keys lie
+/// under `NAME/`.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct ElectionName {
     /// With the slash at its end.
@@ -47,7 +48,8 @@ impl ElectionName {
         }
         if name.trim_start_matches('/').split('/').next() == Some(KUBERNETES) {
             return Err(format!(
-                "{} is where a Kubernetes cluster keeps its objects: use a store of your own, or a k8s: lock",
+                "{} is where a Kubernetes cluster keeps its objects: use a store of your own, or a \
+                 k8s: lock",
                 printable(name)
             ));
         }
@@ -95,15 +97,15 @@ pub(crate) fn hexadecimal(lease: i64) -> String {
     format!("{sign}{:x}", lease.unsigned_abs())
 }
 
-/// The command that gives a role this permission on every key that begins so. A role has one permission on a range:
-/// granting it "read" would take "write" away.
+/// The command that gives a role this permission on every key that begins so. A role has one
+/// permission on a range: granting it "read" would take "write" away.
 pub(crate) fn grant(permission: &str, prefix: &str) -> String {
     let prefix = quoted(prefix.as_bytes()).unwrap_or_else(|| "PREFIX".to_owned());
     format!("etcdctl role grant-permission ROLE {permission} {prefix} --prefix=true")
 }
 
-/// The lease of the term that the Take with this nonce begins: 63 of its bits, since negative ids once put members
-/// out of step, and never 0, which asks the server to choose.
+/// The lease of the term that the Take with this nonce begins: 63 of its bits, since negative ids
+/// once put members out of step, and never 0, which asks the server to choose.
 #[must_use]
 pub fn lease_id(nonce: Nonce) -> i64 {
     let bits = nonce.0 & u128::from(i64::MAX.unsigned_abs());

@@ -29,7 +29,8 @@ pub(crate) enum Reason {
     Closed,
     /// The server does not know our login any more: a new connection logs in again.
     StaleLogin,
-    /// The server does not know our user or password: the next connection comes with what it is then.
+    /// The server does not know our user or password: the next connection comes with what it is
+    /// then.
     WrongLogin,
     /// The server asks for no login, and refuses one.
     NoLogins,
@@ -91,10 +92,12 @@ impl Failure {
     /// The endpoints are of another cluster than before.
     pub(crate) fn replaced(before: u64, now: u64, said: &str) -> Self {
         let text = format!(
-            "the store was replaced: the cluster was {before:x} and is {now:x} now ({said}). The other one knows nothing of this lock's terms and gives out tokens that were used"
+            "the store was replaced: the cluster was {before:x} and is {now:x} now ({said}). The \
+             other one knows nothing of this lock's terms and gives out tokens that were used"
         );
         Self::new(ErrorKind::Replaced, Reason::Refused, text).with_cure(
-            "if it was replaced on purpose, start this program anew, with token_floor=N for a token that is larger than all before",
+            "if it was replaced on purpose, start this program anew, with token_floor=N for a \
+             token that is larger than all before",
         )
     }
 
@@ -151,7 +154,8 @@ impl Failure {
                 )
             }
             Code::InvalidArgument if raw.contains("authentication failed") => {
-                with(ErrorKind::Denied, Reason::WrongLogin).with_cure("fix the user or its password")
+                with(ErrorKind::Denied, Reason::WrongLogin)
+                    .with_cure("fix the user or its password")
             }
             // Whoever was logged in before a change of the rights must log in again.
             Code::Unauthenticated => with(ErrorKind::Unavailable, Reason::StaleLogin),
@@ -163,7 +167,8 @@ impl Failure {
             }
             Code::ResourceExhausted if raw.contains("space exceeded") => {
                 with(ErrorKind::Unavailable, Reason::Refused).with_cure(
-                    "compact, defragment and disarm (etcdctl alarm list): until then who leads can renew, but nobody can take the lock",
+                    "compact, defragment and disarm (etcdctl alarm list): until then who leads can \
+                     renew, but nobody can take the lock",
                 )
             }
             Code::ResourceExhausted => {
@@ -193,14 +198,15 @@ impl Failure {
         }
     }
 
-    /// The same on a connection that never answered anything: a server closes one that does not suit it, and its
-    /// word of why may be lost.
+    /// The same on a connection that never answered anything: a server closes one that does not
+    /// suit it, and its word of why may be lost.
     pub(crate) fn on_first_contact(self, member: &str) -> Self {
         if self.reason != Reason::Closed {
             return self;
         }
         self.with_cure(if member.starts_with("https://") {
-            "it answered nothing on this connection: if it asks for a certificate, look at cert and key and how long they are good"
+            "it answered nothing on this connection: if it asks for a certificate, look at cert \
+             and key and how long they are good"
         } else {
             "it answered nothing on this connection: if it speaks TLS, write etcds://"
         })
@@ -233,11 +239,13 @@ impl Failure {
     pub(crate) fn on(self, election: &ElectionName) -> Self {
         match self.reason {
             Reason::NotPermitted => self.with_cure(format!(
-                "grant the user's role readwrite on the election (who only looks on needs read): {}",
+                "grant the user's role readwrite on the election (who only looks on needs read): \
+                 {}",
                 election.grant()
             )),
             Reason::TooLarge => self.with_cure(format!(
-                "something under {} is larger than an answer may be: look at it with etcdctl get {} --prefix --keys-only, and remove what is no candidate's",
+                "something under {} is larger than an answer may be: look at it with etcdctl get \
+                 {} --prefix --keys-only, and remove what is no candidate's",
                 printable(election.prefix()),
                 quoted(election.prefix().as_bytes()).unwrap_or_else(|| "PREFIX".to_owned()),
             )),
@@ -276,7 +284,8 @@ fn was_never_sent(status: &Status) -> bool {
     chain(status.source()).any(|error| error.is::<ConnectError>())
 }
 
-/// What an error says, and what its sources say, once each. The outermost of the transport say nothing.
+/// What an error says, and what its sources say, once each. The outermost of the transport say
+/// nothing.
 fn told(said: &str, source: Option<&(dyn StdError + 'static)>) -> String {
     let sources = chain(source).map(ToString::to_string);
     let mut texts = said_once([said.to_owned()].into_iter().chain(sources));
@@ -315,7 +324,8 @@ mod tests {
             ),
             (
                 Code::OutOfRange,
-                "Error, decoded message length too large: found 4200123 bytes, the limit is: 4194304 bytes",
+                "Error, decoded message length too large: found 4200123 bytes, the limit is: \
+                 4194304 bytes",
                 Unavailable,
                 Reason::TooLarge,
             ),

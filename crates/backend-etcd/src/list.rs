@@ -22,15 +22,16 @@ const MOST: usize = 10_000;
 const MOST_KEYS: usize = 1_000_000;
 
 impl Etcd {
-    /// The elections whose names begin with the parts of `under`, by name; an empty `under` is the whole store. Reads
-    /// keys without their values, as of one revision, and writes nothing.
+    /// The elections whose names begin with the parts of `under`, by name; an empty `under` is the
+    /// whole store. Reads keys without their values, as of one revision, and writes nothing.
     ///
-    /// An election is told by its keys, which end in the lease that they hang on: mutexes of `etcdctl lock` are laid
-    /// out the same and are shown too. Not shown is one without candidates, which has no keys.
+    /// An election is told by its keys, which end in the lease that they hang on: mutexes of
+    /// `etcdctl lock` are laid out the same and are shown too. Not shown is one without candidates,
+    /// which has no keys.
     ///
     /// # Errors
-    /// `Denied`: this user may not read all keys there. `Invalid`: this is the store of a Kubernetes cluster, or there
-    /// are more than 10,000 elections or a million keys.
+    /// `Denied`: this user may not read all keys there. `Invalid`: this is the store of a
+    /// Kubernetes cluster, or there are more than 10,000 elections or a million keys.
     pub async fn elections(&self, under: &str) -> Result<Vec<EtcdLock>, Error> {
         let keys = Keys::under(under);
         let names = self.names(&keys).await.map_err(|failure| keys.explained(failure))?;
@@ -90,8 +91,8 @@ impl Etcd {
     }
 }
 
-/// Where the next page begins: after this key, and after all that begins as it does if no election has a key as long.
-/// `None`: nothing comes after it.
+/// Where the next page begins: after this key, and after all that begins as it does if no election
+/// has a key as long. `None`: nothing comes after it.
 fn after(key: &[u8]) -> Option<Vec<u8>> {
     if key.len() <= LONGEST_KEY {
         return Some([key, &[0]].concat());

@@ -40,8 +40,8 @@ impl EtcdLock {
         &self.reader
     }
 
-    /// Tokens up to this may have been used, whatever the store says: after it was restored. Nobody contends before
-    /// its revision has reached this.
+    /// Tokens up to this may have been used, whatever the store says: after it was restored. Nobody
+    /// contends before its revision has reached this.
     ///
     /// # Errors
     /// `Invalid`: above 2^63 - 2.
@@ -102,8 +102,8 @@ impl LockBackend for EtcdLock {
 }
 
 impl EtcdLock {
-    /// Grants a lease of its own to this term, and puts the key if the election is empty. Both come after the moment
-    /// that the term counts from.
+    /// Grants a lease of its own to this term, and puts the key if the election is empty. Both come
+    /// after the moment that the term counts from.
     async fn take(&self, expected: &Version, record: &Record) -> Result<Outcome, Failure> {
         if !expected.is_absent() {
             return Ok(Outcome::Conflict);
@@ -150,8 +150,8 @@ impl EtcdLock {
         Ok(Outcome::Conflict)
     }
 
-    /// Keeps the lease alive and asks, side by side, whether the key is still ours and the oldest: the store keeps a
-    /// lease alive too whose key somebody else deleted.
+    /// Keeps the lease alive and asks, side by side, whether the key is still ours and the oldest:
+    /// the store keeps a lease alive too whose key somebody else deleted.
     async fn renew(&self, expected: &Version, record: &Record) -> Result<Outcome, Failure> {
         let Some(seen) = expected.cargo::<Queue>() else { return Ok(Outcome::Conflict) };
         let Some(first) = seen.first() else { return Ok(Outcome::Conflict) };
@@ -202,8 +202,9 @@ impl EtcdLock {
         Ok(confirmed.map(queue))
     }
 
-    /// Asks for a write that never comes true: rights are checked for all that a transaction might do, before it does
-    /// any of it. It needs what a Take needs: to read the keys of the election, and to write one.
+    /// Asks for a write that never comes true: rights are checked for all that a transaction might
+    /// do, before it does any of it. It needs what a Take needs: to read the keys of the election,
+    /// and to write one.
     async fn ask_whether_to_take(&self) -> Result<(), Failure> {
         let key = self.reader.election.key(1);
         let never = Compare::create_revision(key.as_str(), CompareOp::Less, 0);
@@ -219,8 +220,8 @@ impl EtcdLock {
         self.reader.pool.hedged(HEDGE, request).await.map(drop)
     }
 
-    /// Ends the lease of a term, and with it the key. The lease is that term's alone, so nothing else can be hit,
-    /// however late this arrives.
+    /// Ends the lease of a term, and with it the key. The lease is that term's alone, so nothing
+    /// else can be hit, however late this arrives.
     async fn release(&self, expected: &Version, record: &Record) -> Result<Outcome, Failure> {
         match expected.cargo::<Queue>().and_then(Queue::first) {
             Some(first) => self.end_lease(first.lease, expected, record).await,
@@ -266,7 +267,8 @@ impl EtcdLock {
                 let revision = revision(response.header())?;
                 Ok(Granted { seconds: response.ttl(), revision })
             }
-            // An earlier copy of the same Take granted it, after the moment that the term counts from.
+            // An earlier copy of the same Take granted it, after the moment that the term counts
+            // from.
             Err(failure) if failure.reason == Reason::LeaseExists => {
                 let request = |client: etcd_client::Client| async move {
                     client.lease_client().time_to_live(lease, None).await
@@ -304,8 +306,8 @@ pub(crate) fn seconds(duration: Duration) -> i64 {
     i64::try_from(seconds).unwrap_or(i64::MAX)
 }
 
-/// How long a renewal waits for one member before it asks another too: three can be asked within the request timeout
-/// that belongs to this lease.
+/// How long a renewal waits for one member before it asks another too: three can be asked within
+/// the request timeout that belongs to this lease.
 fn hedge(lease: Duration) -> Duration {
     (lease / 40).clamp(Duration::from_millis(50), Duration::from_millis(400))
 }

@@ -15,8 +15,8 @@ use crate::pool::{How, Login, Pool};
 
 const OPEN: &str = "open the lock";
 
-/// HTTP/2 pings on a connection that has a stream, and how long an answer may take. The server refuses pings that
-/// come more often than every 5 s, or on a connection without streams.
+/// HTTP/2 pings on a connection that has a stream, and how long an answer may take. The server
+/// refuses pings that come more often than every 5 s, or on a connection without streams.
 const PING: (Duration, Duration) = (Duration::from_secs(6), Duration::from_secs(2));
 
 /// How long a connection may take.
@@ -61,8 +61,8 @@ impl Etcd {
         EtcdOptions { endpoints, login: None, tls: None }
     }
 
-    /// A cluster over clients that the caller made, best one for each member: a client with several endpoints keeps
-    /// sending to a dead one.
+    /// A cluster over clients that the caller made, best one for each member: a client with several
+    /// endpoints keeps sending to a dead one.
     ///
     /// # Errors
     /// `Invalid`: no client was given.
@@ -92,8 +92,8 @@ impl EtcdOptions {
         self.login(leasehold_backend::Login::new(name, password))
     }
 
-    /// The same, with a password that is asked for at every login, since it may change meanwhile. An error is a text
-    /// without it. It is asked on a thread of its own, and may block.
+    /// The same, with a password that is asked for at every login, since it may change meanwhile.
+    /// An error is a text without it. It is asked on a thread of its own, and may block.
     pub fn user_with(
         self,
         name: impl Into<String>,
@@ -135,7 +135,8 @@ impl EtcdOptions {
     /// The cluster. Contacts nobody.
     ///
     /// # Errors
-    /// `Invalid`: there is no endpoint, or one is not `host:port`; or the certificates or the key cannot be used.
+    /// `Invalid`: there is no endpoint, or one is not `host:port`; or the certificates or the key
+    /// cannot be used.
     pub fn build(self) -> Result<Etcd, Error> {
         if let Some(tls) = &self.tls {
             tls.check().map_err(|failure| failure.during(OPEN))?;
@@ -181,7 +182,8 @@ fn connect_options(tls: Option<&TlsMaterial>) -> ConnectOptions {
 /// Nothing of it is repeated: it may be a login whose '@' was written as %40, or was forgotten.
 fn no_endpoint(number: usize, why: &str) -> Error {
     invalid(format!("endpoint {number} is not a valid endpoint: {why}")).with_cure(
-        "write host:port, such as 10.0.0.1:2379 or [::1]:2379, and a login before the first host, with a plain '@' after it",
+        "write host:port, such as 10.0.0.1:2379 or [::1]:2379, and a login before the first host, \
+         with a plain '@' after it",
     )
 }
 

@@ -1,7 +1,7 @@
 //! The keys of an election at one revision, and what they mean: the oldest leads.
 //!
-//! Only the oldest is read, whatever else lies under the prefix, so that no key of somebody else's can make an answer
-//! too large.
+//! Only the oldest is read, whatever else lies under the prefix, so that no key of somebody else's
+//! can make an answer too large.
 
 use std::time::Duration;
 
@@ -15,15 +15,15 @@ use crate::election::{ElectionName, hexadecimal, lease_id};
 use crate::failure::Failure;
 use crate::shell::quoted;
 
-/// What Go's sessions and `etcdctl elect` take as lease duration unless told otherwise. For people: the store alone
-/// ends such a lease.
+/// What Go's sessions and `etcdctl elect` take as lease duration unless told otherwise. For people:
+/// the store alone ends such a lease.
 const FOREIGN_LEASE: Duration = Duration::from_secs(60);
 
 /// The largest record that is written, in bytes. Of what others wrote no more is kept.
 pub(crate) const LARGEST: usize = 128 * 1024;
 
-/// The oldest candidate at one revision of the store, and how many more there are. Travels in a version, so that a watch
-/// can go on from it and a renewal can name its key.
+/// The oldest candidate at one revision of the store, and how many more there are. Travels in a
+/// version, so that a watch can go on from it and a renewal can name its key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Queue {
     /// The revision of the store at which this was so.
@@ -393,7 +393,8 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// Whatever is stored there: no panic, and nothing that moves a cursor in any text that is made of it.
+        /// Whatever is stored there: no panic, and nothing that moves a cursor in any text that is
+        /// made of it.
         #[test]
         fn any_key_and_value_can_be_told(
             tail in proptest::collection::vec(proptest::num::u8::ANY, 0..60),

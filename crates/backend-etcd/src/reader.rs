@@ -79,7 +79,8 @@ impl Reader {
                 );
                 let failure = Failure::new(ErrorKind::Rewound, Reason::Refused, text);
                 Err(failure.with_cure(
-                    "restore it with etcdutl snapshot restore --bump-revision, or write until it is there",
+                    "restore it with etcdutl snapshot restore --bump-revision, or write until it \
+                     is there",
                 ))
             }
             _ => Ok(()),

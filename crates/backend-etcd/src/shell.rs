@@ -5,8 +5,9 @@ use leasehold_core::printable;
 /// The longest command that a text carries, in characters.
 const LONGEST_CURE: usize = 1_000;
 
-/// For a shell, on one line that shows nothing but itself. `None`: no argument can be this, or it would be too long to
-/// be pasted. What cannot be shown is spelled `$'\033'`, as bash and zsh read it.
+/// For a shell, on one line that shows nothing but itself. `None`: no argument can be this, or it
+/// would be too long to be pasted. What cannot be shown is spelled `$'\033'`, as bash and zsh read
+/// it.
 pub(crate) fn quoted(bytes: &[u8]) -> Option<String> {
     if bytes.contains(&0) || bytes.len() > LONGEST_CURE {
         return None;

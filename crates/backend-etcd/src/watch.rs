@@ -113,7 +113,8 @@ impl Watch {
                 // What came in between is forgotten by the store.
                 self = Self::listed(self.reader, self.told).await?;
             } else if message.canceled() {
-                // A login that ran out is not renewed on a connection that is used for a stream alone.
+                // A login that ran out is not renewed on a connection that is used for a stream
+                // alone.
                 self.reader.pool.close(self.place);
                 return Err(canceled(&message));
             } else {

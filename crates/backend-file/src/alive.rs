@@ -1,12 +1,14 @@
 //! The lock on a liveness file, and the question whether its holder lives.
 //!
-//! The holder has the whole file locked for *writing* (an open file description lock: it belongs to the open file and
-//! ends when the last descriptor of it is closed). A probe asks the kernel whether a lock for *reading* would conflict,
-//! and takes none. Only an open file that may write can have a lock for writing, so nobody with mere permission to read
-//! can look like a holder, whatever it locks or waits for; and a probe is in nobody's way.
+//! The holder has the whole file locked for *writing* (an open file description lock: it belongs to
+//! the open file and ends when the last descriptor of it is closed). A probe asks the kernel
+//! whether a lock for *reading* would conflict, and takes none. Only an open file that may write
+//! can have a lock for writing, so nobody with mere permission to read can look like a holder,
+//! whatever it locks or waits for; and a probe is in nobody's way.
 //!
-//! Releases before this rule locked with `flock`, which a reader can do as well. The contents of the file say which rule
-//! its holder followed. A holder takes the older lock, too, so that older candidates see that it lives.
+//! Releases before this rule locked with `flock`, which a reader can do as well. The contents of
+//! the file say which rule its holder followed. A holder takes the older lock, too, so that older
+//! candidates see that it lives.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -25,7 +27,8 @@ pub(crate) const MARK: &[u8] = b"locked for writing\n";
 /// Others only read it, whatever the umask says: who may write could look like the holder.
 pub(crate) const MODE: u32 = 0o644;
 
-/// Locks the file as its holder, or fails at once. Never unlock it: that would free it under every duplicate.
+/// Locks the file as its holder, or fails at once. Never unlock it: that would free it under every
+/// duplicate.
 pub(crate) fn lock(file: &File) -> Result<(), Errno> {
     fcntl(file, FcntlArg::F_OFD_SETLK(&whole(libc::F_WRLCK))).map_err(errno)?;
     flock(file, FlockOperation::NonBlockingLockExclusive)

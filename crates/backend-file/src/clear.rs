@@ -28,7 +28,8 @@ pub fn remove_scratch(path: impl AsRef<Path>) -> io::Result<usize> {
     remove(&place)
 }
 
-/// The lock's own file if this crate wrote it, and the files next to it whose names are this lock's.
+/// The lock's own file if this crate wrote it, and the files next to it whose names are this
+/// lock's.
 fn remove(place: &Place) -> io::Result<usize> {
     let directory = match Directory::open(&place.directory) {
         Ok(directory) => directory,

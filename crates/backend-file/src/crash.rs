@@ -1,9 +1,10 @@
 //! A crash of the machine at any point of a write leaves the old record or the new one.
 //!
-//! The writes run for real and their system calls are recorded. A model of a disk then crashes after each
-//! call, in every way it may: of the directory's changes since it was last synced any subset is kept (each
-//! change wholly or not, as journals do), and of a file's contents since they were last synced all, none, or
-//! some. Each outcome is laid out as a directory and read by the real reader.
+//! The writes run for real and their system calls are recorded. A model of a disk then crashes
+//! after each call, in every way it may: of the directory's changes since it was last synced any
+//! subset is kept (each change wholly or not, as journals do), and of a file's contents since they
+//! were last synced all, none, or some. Each outcome is laid out as a directory and read by the
+//! real reader.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};

@@ -22,7 +22,8 @@ pub(crate) const SHARED: u32 = 0o666;
 pub(crate) trait Disk {
     /// The directory itself, for the calls that change nothing.
     fn directory(&self) -> &Directory;
-    /// A new, empty file with these permissions less the umask, open for reading and writing; it must not exist.
+    /// A new, empty file with these permissions less the umask, open for reading and writing; it
+    /// must not exist.
     fn create(&self, name: &OsStr, mode: u32) -> Result<File, Errno>;
     /// Writes into a file that `create` just made under this name.
     fn write(&self, name: &OsStr, file: &File, bytes: &[u8]) -> Result<(), Errno>;
@@ -83,7 +84,8 @@ impl Directory {
         rustix::fs::fstat(&self.0).map(|stat| stat.st_dev)
     }
 
-    /// An existing regular file; `None` if the name does not exist. Anything but a file is `Errno::NXIO`.
+    /// An existing regular file; `None` if the name does not exist. Anything but a file is
+    /// `Errno::NXIO`.
     pub(crate) fn file(&self, name: &OsStr, flags: OFlags) -> Result<Option<File>, Errno> {
         let is_file = |stat: Stat| rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file();
         match self.stat(name)? {
@@ -95,7 +97,8 @@ impl Directory {
             Some(stat) if !is_file(stat) => return Err(Errno::NXIO),
             Some(_) => {}
         }
-        // What it is may have changed. Without NONBLOCK the open of a pipe would wait for somebody at its other end.
+        // What it is may have changed. Without NONBLOCK the open of a pipe would wait for somebody
+        // at its other end.
         let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
         let file = match retry_on_intr(|| openat(&self.0, name, flags, Mode::empty())) {
             Ok(fd) => File::from(fd),
@@ -131,9 +134,10 @@ impl Directory {
         Ok(self.stat(name)?.map(|stat| stat.st_ctime))
     }
 
-    /// Whether this user may rename or remove a regular file, by the kernel's own word: it is asked to remove a
-    /// *directory* of that name. Whether the name may go (rights on the directory, the sticky bit, attributes, read-only
-    /// mounts, capabilities, user namespaces) is decided first; then the request fails, since this is a file.
+    /// Whether this user may rename or remove a regular file, by the kernel's own word: it is asked
+    /// to remove a *directory* of that name. Whether the name may go (rights on the directory, the
+    /// sticky bit, attributes, read-only mounts, capabilities, user namespaces) is decided first;
+    /// then the request fails, since this is a file.
     pub(crate) fn may_move(&self, name: &OsStr) -> Result<Moved, Errno> {
         match retry_on_intr(|| rustix::fs::unlinkat(&self.0, name, AtFlags::REMOVEDIR)) {
             Err(Errno::NOTDIR) => Ok(Moved::Allowed),

@@ -30,13 +30,15 @@ fn advice(errno: Errno) -> (ErrorKind, &'static str) {
     match errno {
         Errno::ACCESS | Errno::PERM => (
             Denied,
-            "a candidate needs to read and write the directory, an observer to read it and the files in it",
+            "a candidate needs to read and write the directory, an observer to read it and the \
+             files in it",
         ),
         Errno::ROFS => (Denied, "put the lock on a file system that is mounted writable"),
         Errno::NOTDIR => (Invalid, "give a path below directories: a part of this one is a file"),
         Errno::LOOP => (
             Invalid,
-            "give the file itself, not a symbolic link to it, and a path without a loop of such links",
+            "give the file itself, not a symbolic link to it, and a path without a loop of such \
+             links",
         ),
         Errno::NAMETOOLONG => (Invalid, "choose a shorter path"),
         Errno::NOSPC => (Unavailable, "make room on the file system (df, and df -i for inodes)"),

@@ -3,8 +3,8 @@
 //! ```json
 //! {"leasehold_file":{"layout":1,"lock":"91f0…","state":"…","floor":1767225600000},"v":1,"holder":…}
 //! ```
-//! Everything up to the comma after `lock` never changes while the lock's file exists: the file says by it
-//! which lock it is, even while the rest, a copy for people, is being written over.
+//! Everything up to the comma after `lock` never changes while the lock's file exists: the file
+//! says by it which lock it is, even while the rest, a copy for people, is being written over.
 
 use leasehold_core::{MAX_TOKEN, Record, Token};
 use serde_json::{Map, Value};
@@ -20,7 +20,8 @@ const LAYOUT: u64 = 1;
 /// What our member says beside the names of lock and state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Header {
-    /// The wall clock in ms when the lock's file was created: tokens at or below it may have been used.
+    /// The wall clock in ms when the lock's file was created: tokens at or below it may have been
+    /// used.
     pub(crate) floor: Token,
     /// Fields of a later minor version, carried through every write.
     pub(crate) extra: Map<String, Value>,
@@ -85,7 +86,8 @@ fn why_foreign(bytes: &[u8]) -> String {
     }
 }
 
-/// The state whose copy the lock's own file shows: only a hint, and `None` while it is being written over.
+/// The state whose copy the lock's own file shows: only a hint, and `None` while it is being
+/// written over.
 pub(crate) fn hint(bytes: &[u8]) -> Option<State> {
     let value: Value = serde_json::from_slice(bytes).ok()?;
     value.get(MEMBER)?.get("state")?.as_str()?.parse().ok()
@@ -114,7 +116,8 @@ pub(crate) fn decode(bytes: &[u8], state: State) -> Result<(Header, Record), Str
     Ok((Header { floor, extra: member }, record))
 }
 
-/// What to write over the lock's own file after its prefix, so that nothing of a longer copy stays behind.
+/// What to write over the lock's own file after its prefix, so that nothing of a longer copy stays
+/// behind.
 pub(crate) fn copy(contents: &[u8], old_length: usize) -> Vec<u8> {
     let mut rest = contents[prefix(0).len()..contents.len() - 1].to_vec();
     rest.resize(rest.len().max(old_length.saturating_sub(prefix(0).len() + 1)), b' ');
@@ -211,7 +214,8 @@ pub(crate) mod tests {
             }
         }
 
-        /// A copy over an older one, of whatever length, never changes which lock it is, and hides what was there.
+        /// A copy over an older one, of whatever length, never changes which lock it is, and hides
+        /// what was there.
         #[test]
         fn a_copy_over_any_length_is_whole(token in 0..MAX_TOKEN, length in 0_usize..4000) {
             let contents = encode(STATE, &Header::default(), &record(token));

@@ -2,8 +2,9 @@
 
 /// Whether a lock may live on the file system with this `f_type` (of `statfs(2)`).
 ///
-/// A list of known-good ones, not of known-bad: a network or shared file system gives every host locks of its
-/// own and no notifications from the others, and there are more of those than anybody can list.
+/// A list of known-good ones, not of known-bad: a network or shared file system gives every host
+/// locks of its own and no notifications from the others, and there are more of those than anybody
+/// can list.
 ///
 /// # Errors
 /// The name of the file system, or its number in hexadecimal.

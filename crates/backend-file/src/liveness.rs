@@ -1,12 +1,12 @@
 //! The liveness files: how others learn that a holder's process is gone.
 //!
-//! `PATH.<incarnation>.alive` is locked (see `alive.rs`) before any record names that incarnation. The kernel frees
-//! the lock when the last descriptor of that open file is closed, so at the latest when the last process that has one
-//! ends. A file that is not locked therefore belongs to somebody who is gone; a missing or unreadable file proves
-//! nothing.
+//! `PATH.<incarnation>.alive` is locked (see `alive.rs`) before any record names that incarnation.
+//! The kernel frees the lock when the last descriptor of that open file is closed, so at the latest
+//! when the last process that has one ends. A file that is not locked therefore belongs to somebody
+//! who is gone; a missing or unreadable file proves nothing.
 //!
-//! The file gets its name when it is locked already, and a new one for every incarnation, so that nobody who
-//! probes, or is stopped while probing, is ever in its holder's way.
+//! The file gets its name when it is locked already, and a new one for every incarnation, so that
+//! nobody who probes, or is stopped while probing, is ever in its holder's way.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -23,7 +23,8 @@ use crate::disk::{self, Directory, Disk};
 use crate::failure;
 use crate::place::Place;
 
-/// How many files are tried before a term begins: somebody may lock a new one faster than its maker.
+/// How many files are tried before a term begins: somebody may lock a new one faster than its
+/// maker.
 const TRIES: u32 = 16;
 
 /// The liveness files that one backend holds.
@@ -52,8 +53,8 @@ impl Liveness {
         Self { place, clock, held: Mutex::default() }
     }
 
-    /// Has the file locked. To be called before every write that begins a term of this incarnation. The ticket of a
-    /// file that was not held before.
+    /// Has the file locked. To be called before every write that begins a term of this incarnation.
+    /// The ticket of a file that was not held before.
     pub(crate) fn hold(
         &self,
         disk: &dyn Disk,
@@ -96,7 +97,8 @@ impl Liveness {
         }
     }
 
-    /// A write that names the incarnation is to begin: if its file is ours, no earlier release may free it.
+    /// A write that names the incarnation is to begin: if its file is ours, no earlier release may
+    /// free it.
     pub(crate) fn rely(&self, incarnation: Incarnation) {
         use_of(&mut self.lock(), incarnation);
     }
@@ -113,8 +115,9 @@ impl Liveness {
         self.lock().get(&incarnation).map(|alive| Ticket(alive.uses))
     }
 
-    /// A release was written: nothing of the term runs. Does nothing if a write has relied on the file since
-    /// the ticket was drawn (the release was given up by its caller, and another term has begun).
+    /// A release was written: nothing of the term runs. Does nothing if a write has relied on the
+    /// file since the ticket was drawn (the release was given up by its caller, and another term
+    /// has begun).
     pub(crate) fn released(&self, disk: &dyn Disk, incarnation: Incarnation, ticket: Ticket) {
         let mut held = self.lock();
         if held.get(&incarnation).is_some_and(|alive| alive.uses == ticket.0)
@@ -156,8 +159,9 @@ fn use_of(held: &mut BTreeMap<Incarnation, Alive>, incarnation: Incarnation) -> 
 }
 
 impl Drop for Liveness {
-    /// A term that was not released may still have work running: its file stays locked until the lease of its
-    /// last acknowledged write is over, or the process ends. The name stays, so that others see it come free.
+    /// A term that was not released may still have work running: its file stays locked until the
+    /// lease of its last acknowledged write is over, or the process ends. The name stays, so that
+    /// others see it come free.
     fn drop(&mut self) {
         let now = self.clock.now();
         let mut kept = Vec::new();

@@ -38,8 +38,8 @@ const TURNS: u32 = 8;
 
 /// A lock in a local file.
 ///
-/// Its watch needs a tokio runtime with I/O enabled around it. File operations run on a few threads of their own, which
-/// all locks of the process share.
+/// Its watch needs a tokio runtime with I/O enabled around it. File operations run on a few threads
+/// of their own, which all locks of the process share.
 #[derive(Debug)]
 pub struct FileLock {
     name: String,
@@ -61,13 +61,13 @@ struct Shared {
 }
 
 impl FileLock {
-    /// The lock whose file is at `path`. Neither creates nor changes anything; the file need not exist, its
-    /// directory must.
+    /// The lock whose file is at `path`. Neither creates nor changes anything; the file need not
+    /// exist, its directory must.
     ///
     /// # Errors
-    /// `Invalid`: the path cannot be a lock's, is a directory or a symbolic link, or lies on a file system
-    /// that is not known to be a good local one. `Denied`: the directory may not be read. The text says which
-    /// and what to do.
+    /// `Invalid`: the path cannot be a lock's, is a directory or a symbolic link, or lies on a file
+    /// system that is not known to be a good local one. `Denied`: the directory may not be read.
+    /// The text says which and what to do.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         Self::options().open(path)
     }
@@ -80,9 +80,9 @@ impl FileLock {
         &self.shared.reader.gate
     }
 
-    /// Why other processes of this host may have another lock under the same path, and what to do: the directory is in a
-    /// container's own layer, or private to this service. `None` where nothing speaks for that; it cannot be seen
-    /// everywhere. Reads a few files below `/proc`.
+    /// Why other processes of this host may have another lock under the same path, and what to do:
+    /// the directory is in a container's own layer, or private to this service. `None` where
+    /// nothing speaks for that; it cannot be seen everywhere. Reads a few files below `/proc`.
     #[must_use]
     pub fn caveat(&self) -> Option<String> {
         private::examine(&self.place().directory).map(|private| private.to_string())
@@ -93,12 +93,12 @@ impl FileLock {
         FileLockOptions { clock: Arc::new(BootClock::new()), token_floor: None }
     }
 
-    /// A second descriptor (close-on-exec) of the liveness file that this lock holds for `incarnation`;
-    /// `None` if it holds none, because no write of this lock has named that incarnation yet or its term was
-    /// released.
+    /// A second descriptor (close-on-exec) of the liveness file that this lock holds for
+    /// `incarnation`; `None` if it holds none, because no write of this lock has named that
+    /// incarnation yet or its term was released.
     ///
-    /// For a process that outlives this one and watches over the work: others see the holder as gone only
-    /// when *every* descriptor is closed. Close it; never unlock it.
+    /// For a process that outlives this one and watches over the work: others see the holder as
+    /// gone only when *every* descriptor is closed. Close it; never unlock it.
     ///
     /// # Errors
     /// `Unavailable`: no descriptor is left.
@@ -117,8 +117,8 @@ impl FileLockOptions {
         self
     }
 
-    /// Tokens at or below this may have been used, whatever the file says: after a removal of the file while
-    /// the wall clock had gone back.
+    /// Tokens at or below this may have been used, whatever the file says: after a removal of the
+    /// file while the wall clock had gone back.
     pub fn token_floor(mut self, floor: Token) -> Self {
         self.token_floor = Some(floor);
         self
@@ -237,7 +237,8 @@ impl Shared {
             }
         };
         go()?;
-        // Before anything is made: what is refused here leaves nothing behind, not even where nothing can be removed.
+        // Before anything is made: what is refused here leaves nothing behind, not even where
+        // nothing can be removed.
         match state_of(expected) {
             Some(state) if rights::of_state(place, &directory, state)?.is_none() => {
                 return Ok(Outcome::Conflict);
@@ -290,8 +291,8 @@ impl Shared {
         }))
     }
 
-    /// The step between permission and acknowledgement. Beside what came of it: the incarnation that was replaced, with
-    /// the ticket to free its liveness file.
+    /// The step between permission and acknowledgement. Beside what came of it: the incarnation
+    /// that was replaced, with the ticket to free its liveness file.
     fn replace(
         &self,
         store: &Store<'_>,
@@ -324,7 +325,8 @@ impl Shared {
         rights::of_directory(place, &directory)?;
         for _ in 0..TURNS {
             let seen = Store { place, disk: &directory }.read()?;
-            // What is not there may be made in such a directory, and what is unreadable is refused for another reason.
+            // What is not there may be made in such a directory, and what is unreadable is refused
+            // for another reason.
             let Seen::Present(state, ..) = seen else { return Ok(()) };
             if rights::of_state(place, &directory, state)?.is_some() {
                 return Ok(());
@@ -333,8 +335,8 @@ impl Shared {
         Ok(())
     }
 
-    /// The one place where the wall clock counts: tokens begin above the milliseconds since 1970, and so
-    /// above all of a lock that was here before, unless the clock went back.
+    /// The one place where the wall clock counts: tokens begin above the milliseconds since 1970,
+    /// and so above all of a lock that was here before, unless the clock went back.
     fn floor_of_now(&self) -> Token {
         let now = self.reader.clock.wall().0.min(MAX_TOKEN - 1);
         now.max(self.reader.least_floor().unwrap_or(0))

@@ -105,7 +105,8 @@ impl Place {
         self.with(format_args!("{id:016x}.tmp"))
     }
 
-    /// What the file with this name is to this lock; `None`: nothing of ours, or the lock's own file.
+    /// What the file with this name is to this lock; `None`: nothing of ours, or the lock's own
+    /// file.
     pub(crate) fn role(&self, name: &OsStr) -> Option<Role> {
         let rest = name.as_bytes().strip_prefix(self.name.as_bytes())?.strip_prefix(b".")?;
         let (what, kind) = std::str::from_utf8(rest).ok()?.rsplit_once('.')?;

@@ -1,7 +1,8 @@
 //! Whether other processes of this host see another directory under the lock's path.
 //!
-//! A container's own layer and a service's private `/tmp` are local file systems, so a lock works there, and two
-//! candidates in two of them have two locks. This cannot be an error: all candidates may be inside. It is a warning.
+//! A container's own layer and a service's private `/tmp` are local file systems, so a lock works
+//! there, and two candidates in two of them have two locks. This cannot be an error: all candidates
+//! may be inside. It is a warning.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -38,7 +39,8 @@ impl fmt::Display for Private {
     }
 }
 
-/// Looks at how this process and the first process of the host see the directory. `None` also if that cannot be seen.
+/// Looks at how this process and the first process of the host see the directory. `None` also if
+/// that cannot be seen.
 pub(crate) fn examine(directory: &Path) -> Option<Private> {
     let path = std::fs::canonicalize(directory).ok()?;
     let own = read("/proc/self/mountinfo")?;
@@ -62,7 +64,8 @@ fn judge(path: &Path, own: &[u8], first: Option<&[u8]>, is_contained: bool) -> O
     let because = |why: String, cure| Some(Private { why, cure });
     if here.inner.iter().any(|part| part.as_bytes().starts_with(b"systemd-private-")) {
         let why = format!(
-            "{place} is this service's own (PrivateTmp=): processes outside have another lock at this path"
+            "{place} is this service's own (PrivateTmp=): processes outside have another lock at \
+             this path"
         );
         return because(why, SERVICE);
     }
@@ -70,13 +73,15 @@ fn judge(path: &Path, own: &[u8], first: Option<&[u8]>, is_contained: bool) -> O
     let is_kept = KEPT.iter().any(|kept| here.inner.to_string_lossy().contains(kept));
     if is_root && (here.kind == b"overlay" || is_kept || is_contained) {
         let why = format!(
-            "{place} is in the container's own layer: other containers and the host have another lock at this path"
+            "{place} is in the container's own layer: other containers and the host have another \
+             lock at this path"
         );
         return because(why, MOUNT);
     }
     if here.kind == b"overlay" {
         let why = format!(
-            "{place} is on an overlay, whose files only those see who use this very mount ({}): others have another lock",
+            "{place} is on an overlay, whose files only those see who use this very mount ({}): \
+             others have another lock",
             shown(&here.point)
         );
         return because(why, MOUNT);

@@ -14,7 +14,8 @@ use crate::place::{Place, State};
 use crate::store::{Seen, Store};
 use crate::workers::Gate;
 
-/// A lock, and the way to it. A watch has a reader of its own, which keeps nothing of its backend alive.
+/// A lock, and the way to it. A watch has a reader of its own, which keeps nothing of its backend
+/// alive.
 #[derive(Clone, Debug)]
 pub(crate) struct Reader {
     pub(crate) place: Place,

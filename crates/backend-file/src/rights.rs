@@ -46,7 +46,8 @@ pub(crate) fn of_directory(place: &Place, directory: &Directory) -> Result<(), F
             let cure = format!("a candidate needs to read and write the directory: {SHARE}");
             Err(Failure::denied(text).with_cure(cure))
         }
-        // The question itself may be refused (an old kernel, a filter of system calls), which says nothing.
+        // The question itself may be refused (an old kernel, a filter of system calls), which says
+        // nothing.
         Ok(()) | Err(_) => Ok(()),
     }
 }
@@ -67,10 +68,12 @@ pub(crate) fn of_state(
         Err(Errno::ROFS) => Err(read_only(&place.directory)),
         Err(Errno::ACCESS | Errno::PERM) => {
             of_directory(place, directory)?;
-            // A refusal that has no reason here is of the question: a security module may forbid just that.
+            // A refusal that has no reason here is of the question: a security module may forbid
+            // just that.
             why_kept(place, directory, &baton).map_or(Ok(Some(())), Err)
         }
-        // The question failed (a filter of system calls may not know it), which says nothing: the try itself will.
+        // The question failed (a filter of system calls may not know it), which says nothing: the
+        // try itself will.
         Err(_) => Ok(Some(())),
     }
 }

@@ -1,21 +1,25 @@
 //! The compare-and-swap register.
 //!
-//! A lock is its own file `PATH`, which says by its first bytes which lock it is; one *baton*, an empty file
-//! whose name says which state the lock is in; and that state's *record* file. A write puts the next state's
-//! record on the disk and then renames the baton from the state it expects to the next one.
+//! A lock is its own file `PATH`, which says by its first bytes which lock it is; one *baton*, an
+//! empty file whose name says which state the lock is in; and that state's *record* file. A write
+//! puts the next state's record on the disk and then renames the baton from the state it expects to
+//! the next one.
 //!
 //! Why that is a compare-and-swap, whoever is stopped wherever and for however long:
-//! - State names are never repeated (ids drawn at random for every lock and every attempt), and a baton only
-//!   leaves a name. So a name once left never comes back, and a rename from it finds nothing, for ever.
-//! - There is one baton for each lock, so "this baton is there" means "this is the state". A reader reads
-//!   `PATH`, then a record, then asks whether that record's baton is there and `PATH` is still the same
-//!   file: if so, lock, record and baton belonged together at that moment. Listing the directory is only
-//!   the way to a guess; the question after it decides.
-//! - Removing `PATH` ends the lock, because its name in every state goes with it; the next one has another.
-//!   Creating is `link(2)` of a complete file to `PATH`, which fails if there is one.
-//! - No step waits for anybody else's. A stopped process leaves at most files that nobody looks at. Records
-//!   are removed only when a write of a later generation, or another one of the same, is known to have won.
-//! - Record before baton, baton before acknowledgement: each is on the disk before the next step begins.
+//! - State names are never repeated (ids drawn at random for every lock and every attempt), and a
+//!   baton only leaves a name. So a name once left never comes back, and a rename from it finds
+//!   nothing, for ever.
+//! - There is one baton for each lock, so "this baton is there" means "this is the state". A reader
+//!   reads `PATH`, then a record, then asks whether that record's baton is there and `PATH` is
+//!   still the same file: if so, lock, record and baton belonged together at that moment. Listing
+//!   the directory is only the way to a guess; the question after it decides.
+//! - Removing `PATH` ends the lock, because its name in every state goes with it; the next one has
+//!   another. Creating is `link(2)` of a complete file to `PATH`, which fails if there is one.
+//! - No step waits for anybody else's. A stopped process leaves at most files that nobody looks at.
+//!   Records are removed only when a write of a later generation, or another one of the same, is
+//!   known to have won.
+//! - Record before baton, baton before acknowledgement: each is on the disk before the next step
+//!   begins.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -36,7 +40,8 @@ use crate::place::{Place, Role, State};
 /// How often a reader follows a lock that moves on under its eyes. Each turn, somebody has written.
 const TURNS: u32 = 64;
 
-/// Files of a lock that was removed are left alone for this long: somebody may be about to create it.
+/// Files of a lock that was removed are left alone for this long: somebody may be about to create
+/// it.
 const OLD: Duration = Duration::from_secs(3600);
 
 /// What a read found.
@@ -97,7 +102,8 @@ impl Store<'_> {
         Ok(self.unreadable(&self.place.name, why, Vec::new()))
     }
 
-    /// Puts `record` in the place of `expected`. `go` is asked once, before the step that cannot be undone.
+    /// Puts `record` in the place of `expected`. `go` is asked once, before the step that cannot be
+    /// undone.
     pub(crate) fn replace(
         &self,
         expected: State,
@@ -119,7 +125,8 @@ impl Store<'_> {
                 return Ok(Wrote::Conflict);
             }
             Err(errno) => {
-                // Whether it was applied may be unknown: then the record stays, and a later winner removes it.
+                // Whether it was applied may be unknown: then the record stays, and a later winner
+                // removes it.
                 if errno != Errno::IO && matches!(self.disk.directory().has(&from), Ok(true)) {
                     self.discard(&name);
                 }
@@ -132,8 +139,9 @@ impl Store<'_> {
             let text = format!("{} was removed during the write", shown(&self.place.path()));
             return Err(Failure::new(ErrorKind::Unavailable, text));
         };
-        // For `cat`, and as the first guess of the next read. Only now: the lock's own file and the record of
-        // the first generation are one file, which a crash before the baton's new name is on the disk needs.
+        // For `cat`, and as the first guess of the next read. Only now: the lock's own file and the
+        // record of the first generation are one file, which a crash before the baton's new name is
+        // on the disk needs.
         let at = form::prefix(next.lock).len() as u64;
         let copy = form::copy(&contents, length);
         let _ = self.disk.overwrite(&self.place.name, &file, at, &copy);
@@ -195,7 +203,8 @@ impl Store<'_> {
                 }
                 Some(Role::Alive(_)) => alive::is_free(self.disk.directory(), &name),
                 Some(Role::Scratch) => self.is_old(&name, now),
-                // Another lock's may be in use: whoever was stopped here wakes up in another lock's time.
+                // Another lock's may be in use: whoever was stopped here wakes up in another lock's
+                // time.
                 Some(Role::Record(_) | Role::Baton(_)) | None => false,
             };
             if dead {
@@ -305,7 +314,8 @@ impl Store<'_> {
             Errno::NXIO => Failure::new(
                 ErrorKind::Invalid,
                 format!(
-                    "{} is a directory, a pipe or a device: name a regular file, or one that does not exist yet",
+                    "{} is a directory, a pipe or a device: name a regular file, or one that does \
+                     not exist yet",
                     shown(&path)
                 ),
             ),
@@ -334,8 +344,8 @@ mod tests {
         (state, header)
     }
 
-    /// A took, and was stopped before its sweep. Its lock was removed, another was created, used, and has been idle
-    /// for more than an hour when A goes on.
+    /// A took, and was stopped before its sweep. Its lock was removed, another was created, used,
+    /// and has been idle for more than an hour when A goes on.
     #[test]
     fn a_late_sweep_leaves_the_next_lock_alone() {
         let dir = tempfile::tempdir().unwrap();
@@ -352,7 +362,8 @@ mod tests {
         assert!(matches!(store.read().unwrap(), Seen::Present(..)));
     }
 
-    /// The caller gives up while the record is put on the disk, right before the step that cannot be undone.
+    /// The caller gives up while the record is put on the disk, right before the step that cannot
+    /// be undone.
     #[test]
     fn a_write_that_was_given_up_before_its_last_step_is_not_applied() {
         let dir = tempfile::tempdir().unwrap();

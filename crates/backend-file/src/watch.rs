@@ -27,7 +27,8 @@ const OPERATION: &str = "watch the lock";
 const AFTER_CLOSE: [Duration; 3] =
     [Duration::from_millis(1), Duration::from_millis(5), Duration::from_millis(25)];
 
-/// Yields what a read finds, once after it subscribed and then after every change; ends with the first error.
+/// Yields what a read finds, once after it subscribed and then after every change; ends with the
+/// first error.
 pub(crate) fn watch(reader: Reader) -> BoxStream<'static, Result<Observed, Error>> {
     // A subscription of the kernel does not die unseen.
     hinted(async { Watch::start(reader).map_err(|failure| failure.during(OPERATION)) }, None)
@@ -161,7 +162,8 @@ fn drain(events: &OwnedFd, place: &Place, holder: Option<Incarnation>) -> Result
     }
 }
 
-/// Of the handful of events of one write only the arrival of the baton counts, so that it is one read.
+/// Of the handful of events of one write only the arrival of the baton counts, so that it is one
+/// read.
 fn judge(
     what: ReadFlags,
     name: Option<&OsStr>,

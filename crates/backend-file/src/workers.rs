@@ -1,8 +1,9 @@
 //! The threads on which file operations wait for the disk.
 //!
-//! All locks of a process share them. They are not the runtime's: tokio panics where the system refuses its first
-//! blocking thread, and a candidate must only say so and go on once there is room. A disk that hangs keeps the threads
-//! of requests that were given up, so each file system has a number of places that is not exceeded.
+//! All locks of a process share them. They are not the runtime's: tokio panics where the system
+//! refuses its first blocking thread, and a candidate must only say so and go on once there is
+//! room. A disk that hangs keeps the threads of requests that were given up, so each file system
+//! has a number of places that is not exceeded.
 
 use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
@@ -80,8 +81,8 @@ impl Gate {
         Self { workers: Arc::new(Workers::new()), places: Arc::new(Semaphore::new(places)) }
     }
 
-    /// Runs file operations where they stop nobody else. Once a thread has begun, dropping the future does not stop
-    /// it; what was given up before that is never begun.
+    /// Runs file operations where they stop nobody else. Once a thread has begun, dropping the
+    /// future does not stop it; what was given up before that is never begun.
     pub(crate) async fn blocking<T: Send + 'static>(
         &self,
         operation: &'static str,
@@ -148,7 +149,8 @@ impl Drop for Workers {
 }
 
 impl Crew {
-    /// Has a thread do this. Fails if there is none and none can be started; while others work, one of them does it.
+    /// Has a thread do this. Fails if there is none and none can be started; while others work, one
+    /// of them does it.
     fn run(self: &Arc<Self>, job: Job) -> io::Result<()> {
         let mut state = self.lock();
         state.queue.push_back(job);

@@ -14,7 +14,8 @@ use leasehold_backend::{Diagnose, Level};
 use leasehold_core::{Holder, LockBackend, Timing};
 use leasehold_file::FileLock;
 
-/// The warning of an examination, if there is one about the file system, and what a candidate is warned of.
+/// The warning of an examination, if there is one about the file system, and what a candidate is
+/// warned of.
 async fn warned(path: &Path) -> Option<String> {
     let lock = FileLock::open(path).unwrap();
     let findings = lock.diagnose(&Timing::default()).await;

@@ -27,7 +27,8 @@ fn text(version: &Version) -> String {
         .map_or("absent".to_owned(), |bytes| String::from_utf8(bytes.to_vec()).unwrap())
 }
 
-/// Every acknowledged write of all processes must be a link of one chain from absent to the present.
+/// Every acknowledged write of all processes must be a link of one chain from absent to the
+/// present.
 fn assert_one_chain(logs: &[String], now: &Version) -> usize {
     let mut next = HashMap::new();
     for line in logs.iter().flat_map(|log| log.lines()) {
@@ -63,7 +64,8 @@ fn log_at(path: &Path) -> fs::File {
     OpenOptions::new().create(true).append(true).open(path).unwrap()
 }
 
-/// A role of `racing_processes_write_one_chain`: does nothing unless a test starts it in a process of its own.
+/// A role of `racing_processes_write_one_chain`: does nothing unless a test starts it in a process
+/// of its own.
 #[tokio::test]
 async fn role_racer() {
     let Some((lock, log)) = told() else { return };
@@ -92,7 +94,8 @@ async fn racing_processes_write_one_chain() {
     assert_eq!(seen.expiry, Expiry::Passed, "all of them have ended");
 }
 
-/// A role of `a_process_frozen_anywhere_blocks_nobody`: does nothing unless a test starts it in a process of its own.
+/// A role of `a_process_frozen_anywhere_blocks_nobody`: does nothing unless a test starts it in a
+/// process of its own.
 #[tokio::test]
 async fn role_renewer() {
     let Some((lock, argument)) = told() else {
@@ -108,8 +111,8 @@ async fn role_renewer() {
     }
 }
 
-/// Freezes a writer at random moments. Whatever it was doing, the very next write of another must succeed at
-/// the first attempt; and what the frozen one does when it goes on must fit in.
+/// Freezes a writer at random moments. Whatever it was doing, the very next write of another must
+/// succeed at the first attempt; and what the frozen one does when it goes on must fit in.
 async fn freeze_and_succeed(rounds: u32, pause: u64) {
     let dir = directory();
     let path = dir.path().join("jobs");

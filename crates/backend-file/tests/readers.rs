@@ -25,7 +25,8 @@ async fn role_holder() {
     std::future::pending().await
 }
 
-/// A role: locks every liveness file in every way that a reader has, and waits for what it does not get.
+/// A role: locks every liveness file in every way that a reader has, and waits for what it does not
+/// get.
 #[test]
 fn role_reader() {
     let Some((_, ready)) = told() else { return };

@@ -1,4 +1,5 @@
-//! A candidate that may not take learns so at once, and leaves nothing behind. Needs root, to have several users.
+//! A candidate that may not take learns so at once, and leaves nothing behind. Needs root, to have
+//! several users.
 #![allow(clippy::unwrap_used, reason = "only tests are here")]
 
 #[path = "common/child.rs"]

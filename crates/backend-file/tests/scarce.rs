@@ -1,4 +1,5 @@
-//! Threads, descriptors and notifications run out, and come back. Needs root, to have a user with limits of its own.
+//! Threads, descriptors and notifications run out, and come back. Needs root, to have a user with
+//! limits of its own.
 #![allow(clippy::unwrap_used, reason = "only tests are here")]
 
 #[path = "common/child.rs"]

@@ -1,5 +1,6 @@
-//! The client of a cluster, and the credentials that go with its requests. Those that run out are renewed ahead of that,
-//! one attempt at a time, beside the requests: who has good ones waits for nobody.
+//! The client of a cluster, and the credentials that go with its requests. Those that run out are
+//! renewed ahead of that, one attempt at a time, beside the requests: who has good ones waits for
+//! nobody.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -94,10 +95,12 @@ impl Access {
         Arc::new(Self::new(None, namespace, Some(entry), Aside::default()))
     }
 
-    /// As a configuration says. Contacts nobody and runs nothing: a plugin is run when the first request needs it.
+    /// As a configuration says. Contacts nobody and runs nothing: a plugin is run when the first
+    /// request needs it.
     ///
     /// # Errors
-    /// `Invalid`: a sentence that says what is wrong with the configuration. `Unavailable`: it could not be read in time.
+    /// `Invalid`: a sentence that says what is wrong with the configuration. `Unavailable`: it
+    /// could not be read in time.
     pub(crate) async fn found(choice: Choice) -> Result<Arc<Self>, leasehold_backend::Failure> {
         let aside = Aside::default();
         let read = choice.clone();
@@ -123,7 +126,8 @@ impl Access {
         &self.namespace
     }
 
-    /// Sends a request. After [`refused`](Self::refused) it goes with what the files and the plugin give then.
+    /// Sends a request. After [`refused`](Self::refused) it goes with what the files and the plugin
+    /// give then.
     pub(crate) async fn send(
         self: &Arc<Self>,
         request: Request<Vec<u8>>,
@@ -253,8 +257,9 @@ fn keep(access: &Weak<Access>, got: Result<Entry, Failure>) {
     state.last = Some(Last { at: Instant::now(), failure, was_plugin });
 }
 
-/// Credentials as they are now, over this client if the rest stays. A file on a mount that hangs must stop neither
-/// renewals, which go on with the credentials before it, nor anybody who waits for this: it is read aside.
+/// Credentials as they are now, over this client if the rest stays. A file on a mount that hangs
+/// must stop neither renewals, which go on with the credentials before it, nor anybody who waits
+/// for this: it is read aside.
 async fn got(found: &Arc<Found>, client: Option<Client>, aside: &Aside) -> Result<Entry, Failure> {
     if let Login::Plugin(plugin) = &found.login {
         return of_plugin(found, plugin, client, aside).await;
@@ -312,7 +317,8 @@ impl Entry {
     }
 }
 
-/// A client that neither retries nor waits for ever. Reads the files of certificates, so call it aside.
+/// A client that neither retries nor waits for ever. Reads the files of certificates, so call it
+/// aside.
 fn client(mut config: Config) -> Result<Client, String> {
     config.default_retry = false;
     config.connect_timeout = Some(CONNECT);

@@ -26,7 +26,8 @@ pub(crate) const PAGE: usize = 64 << 20;
 /// The most characters of a content type that are shown.
 const SHOWN: usize = 60;
 
-/// What Go's servers say in plain words. Other words of strangers are not shown: they may repeat the request.
+/// What Go's servers say in plain words. Other words of strangers are not shown: they may repeat
+/// the request.
 const KNOWN: [&str; 2] = ["404 page not found", "Client sent an HTTP request to an HTTPS server"];
 
 /// What happened to an object, or to the watch.
@@ -113,7 +114,8 @@ async fn bounded(mut body: Body, most: usize) -> Result<Vec<u8>, Failure> {
 
 fn too_long(what: &str, most: usize) -> Failure {
     Failure::unavailable(format!(
-        "{what} is longer than {} MiB: what answered is not the API server, or somebody made an object too large to be read",
+        "{what} is longer than {} MiB: what answered is not the API server, or somebody made an \
+         object too large to be read",
         most >> 20
     ))
 }

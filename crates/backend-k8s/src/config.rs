@@ -1,5 +1,5 @@
-//! Where the API server is and who asks it: a kubeconfig, found and read by the rules of kubectl, or the service account of
-//! the pod.
+//! Where the API server is and who asks it: a kubeconfig, found and read by the rules of kubectl,
+//! or the service account of the pod.
 
 use std::path::{Path, PathBuf};
 
@@ -28,7 +28,8 @@ pub(crate) struct Found {
     pub(crate) login: Login,
 }
 
-/// What a request says about who sends it. A client certificate is a part of the connection instead.
+/// What a request says about who sends it. A client certificate is a part of the connection
+/// instead.
 #[derive(Clone)]
 pub(crate) enum Login {
     Nothing,
@@ -58,7 +59,8 @@ pub(crate) fn pod() -> Option<String> {
     std::env::var_os(IN_CLUSTER[0]).map(|_| host_name())
 }
 
-/// Looks where it must: what was chosen, else `KUBECONFIG`, else the pod's service account, else `~/.kube/config`.
+/// Looks where it must: what was chosen, else `KUBECONFIG`, else the pod's service account, else
+/// `~/.kube/config`.
 ///
 /// # Errors
 /// A sentence that says what is wrong, without a word of what was read.
@@ -190,7 +192,8 @@ fn can_be_read(field: &str, path: &str) -> Result<(), String> {
     // Pasted where a path belongs: not repeated.
     if path.contains("-----BEGIN") || path.contains('\n') {
         return Err(format!(
-            "its {field} is not the path of a file but what such a file holds: that belongs in {field}-data, as base64"
+            "its {field} is not the path of a file but what such a file holds: that belongs in \
+             {field}-data, as base64"
         ));
     }
     use std::io::ErrorKind::{FileTooLarge, InvalidInput};
@@ -203,7 +206,8 @@ fn can_be_read(field: &str, path: &str) -> Result<(), String> {
     }
 }
 
-/// The URL, and the user and password in it. Without a scheme it is as secure as the rest lets expect.
+/// The URL, and the user and password in it. Without a scheme it is as secure as the rest lets
+/// expect.
 fn server(cluster: &Cluster, user: &AuthInfo) -> Result<(Uri, Option<(String, String)>), String> {
     let wrong = || "the server of its cluster is not a valid URL".to_owned();
     let text = cluster.server.as_deref().unwrap_or_default().trim();
@@ -269,8 +273,9 @@ fn certificates(bytes: &[u8]) -> Result<Vec<Vec<u8>>, String> {
     Ok(found)
 }
 
-/// Takes out of a user what is sent as a header, so that the client library neither runs nor reads anything itself. A file
-/// goes before a token, and both before a password and a plugin, as in kubectl.
+/// Takes out of a user what is sent as a header, so that the client library neither runs nor reads
+/// anything itself. A file goes before a token, and both before a password and a plugin, as in
+/// kubectl.
 fn login(user: &mut AuthInfo, cluster: ExecAuthCluster) -> Result<Login, String> {
     let (token, file) = (user.token.take(), user.token_file.take());
     let (exec, provider) = (user.exec.take(), user.auth_provider.take());
@@ -308,7 +313,8 @@ fn login(user: &mut AuthInfo, cluster: ExecAuthCluster) -> Result<Login, String>
                     let known = PROVIDERS.into_iter().find(|known| *known == provider.name);
                     let shown = known.map(|name| format!(" ({name})")).unwrap_or_default();
                     Err(format!(
-                        "the auth-provider of its user{shown} cannot be used: use a credential plugin (exec)"
+                        "the auth-provider of its user{shown} cannot be used: use a credential \
+                         plugin (exec)"
                     ))
                 }
             },
@@ -343,7 +349,9 @@ fn in_cluster(environment: Environment<'_>, account: &Path) -> Result<Found, Str
     let token = account.join("token");
     if is_missing(&token) {
         return Err(format!(
-            "{} is set, and this pod has no token of a service account ({}): let automountServiceAccountToken be true for the pod and its service account, or name a kubeconfig",
+            "{} is set, and this pod has no token of a service account ({}): let \
+             automountServiceAccountToken be true for the pod and its service account, or name a \
+             kubeconfig",
             IN_CLUSTER[0],
             token.display()
         ));

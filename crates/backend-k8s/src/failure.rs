@@ -1,5 +1,5 @@
-//! What an answer of the API server, or the lack of one, means to the caller. The cause decides, never the status code
-//! alone: what is not a `Status` was not said by the API server.
+//! What an answer of the API server, or the lack of one, means to the caller. The cause decides,
+//! never the status code alone: what is not a `Status` was not said by the API server.
 
 use std::borrow::Cow;
 
@@ -13,7 +13,8 @@ use crate::said::Said;
 const ROLE: &str =
     "its Role must allow get, create, update and watch on this very name (docs/KUBERNETES.md)";
 
-const LOGIN: &str = "look at the credentials, the token or the certificate, of the kubeconfig or of the service account, and how long they are good";
+const LOGIN: &str = "look at the credentials, the token or the certificate, of the kubeconfig or \
+    of the service account, and how long they are good";
 
 /// Why a request failed.
 #[derive(Clone, Debug)]
@@ -77,7 +78,10 @@ impl Failure {
         let said = texts.last().map_or("no answer", String::as_str);
         if TlsTrouble::of(said) == Some(TlsTrouble::Certificates) {
             let text = format!("no TLS connection to the API server: {said}");
-            return Self::denied(text).with_cure("look at the certificates: the authority of the kubeconfig, the client's own, and how long they are good");
+            return Self::denied(text).with_cure(
+                "look at the certificates: the authority of the \
+                kubeconfig, the client's own, and how long they are good",
+            );
         }
         let failure = Self::unavailable(format!("no answer from the API server: {said}"));
         let whole = texts.join(": ");
@@ -94,14 +98,16 @@ impl Failure {
         }
     }
 
-    /// An answer that is not the API server's: nothing follows from it but that the API server is not reached.
+    /// An answer that is not the API server's: nothing follows from it but that the API server is
+    /// not reached.
     pub(crate) fn of_stranger(code: u16, said: &str) -> Self {
         let (reason, cure) = match code {
             // What stands before an API server may judge logins, too: others are fetched.
             401 => (Reason::WrongLogin, LOGIN),
             404 | 405 => (
                 Reason::NoSuchMethod,
-                "the server of the kubeconfig is something else, a proxy in front of it answers, or it is too old to have this API",
+                "the server of the kubeconfig is something else, a proxy in front of it answers, \
+                 or it is too old to have this API",
             ),
             _ if said.contains("HTTP request to an HTTPS server") => (
                 Reason::Other,
@@ -109,7 +115,8 @@ impl Failure {
             ),
             _ => (
                 Reason::Other,
-                "look at what is between: a proxy, an ingress, a load balancer, the server's URL in the kubeconfig",
+                "look at what is between: a proxy, an ingress, a load balancer, the server's URL \
+                 in the kubeconfig",
             ),
         };
         let text = format!("what answered is not the API server ({said})");
@@ -154,7 +161,8 @@ fn means(said: &Said) -> (ErrorKind, Reason, &'static str) {
         return (
             Unavailable,
             Reason::Other,
-            "an admission webhook of the cluster does not answer as it should: start it again, or remove its configuration",
+            "an admission webhook of the cluster does not answer as it should: start it again, or \
+             remove its configuration",
         );
     }
     match said.code {
@@ -187,7 +195,8 @@ fn forbidden(said: &Said) -> (ErrorKind, Reason, &'static str) {
     let (reason, cure) = if has("system:anonymous") {
         (
             Reason::Other,
-            "the request came without credentials: give the kubeconfig's user a token or a certificate",
+            "the request came without credentials: give the kubeconfig's user a token or a \
+             certificate",
         )
     } else if said.is_terminating || has("because it is being terminated") {
         (

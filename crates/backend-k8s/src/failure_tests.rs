@@ -18,8 +18,10 @@ fn said(code: u16, reason: &str, message: &str, details: Value) -> Failure {
 #[test]
 fn what_the_api_server_says_decides_what_the_caller_does() {
     use ErrorKind::{Denied, Invalid, Throttled, Unavailable};
-    const UPDATE: &str = "Lease.coordination.k8s.io \"x\" is invalid: metadata.resourceVersion: Invalid value: 0: must be specified for an update";
-    const RBAC: &str = "leases.coordination.k8s.io \"x\" is forbidden: User \"u\" cannot get resource \"leases\" in API group \"coordination.k8s.io\" in the namespace \"ns\"";
+    const UPDATE: &str = "Lease.coordination.k8s.io \"x\" is invalid: metadata.resourceVersion: \
+        Invalid value: 0: must be specified for an update";
+    const RBAC: &str = "leases.coordination.k8s.io \"x\" is forbidden: User \"u\" cannot get \
+        resource \"leases\" in API group \"coordination.k8s.io\" in the namespace \"ns\"";
     let lease = || json!({"name": "x", "group": "coordination.k8s.io", "kind": "leases"});
     for (code, reason, text, details, kind, follows) in [
         (401, "Unauthorized", "Unauthorized", json!({}), Denied, Reason::WrongLogin),
@@ -106,8 +108,10 @@ fn a_policy_is_a_refusal_with_whatever_code() {
 
 #[test]
 fn a_refusal_says_what_to_do() {
-    const TERMINATING: &str = "leases.coordination.k8s.io \"x\" is forbidden: unable to create new content in namespace ns because it is being terminated";
-    const QUOTA: &str = "leases.coordination.k8s.io \"x\" is forbidden: exceeded quota: q, requested: count/leases=1, used: count/leases=3, limited: count/leases=3";
+    const TERMINATING: &str = "leases.coordination.k8s.io \"x\" is forbidden: unable to create new \
+        content in namespace ns because it is being terminated";
+    const QUOTA: &str = "leases.coordination.k8s.io \"x\" is forbidden: exceeded quota: q, \
+        requested: count/leases=1, used: count/leases=3, limited: count/leases=3";
     const LIMIT: &str =
         "leases.coordination.k8s.io \"x\" is forbidden: cannot set blockOwnerDeletion in this case";
     let cause = json!({"causes": [{"reason": "NamespaceTerminating"}]});

@@ -20,8 +20,9 @@ const PAGE: u32 = 500;
 const PAGES: usize = 1_000;
 
 impl Kubernetes {
-    /// The locks in this namespace, or in the client's own, by name, and what each shows: every Lease, whoever holds
-    /// it, or the Endpoints that carry an election. Needs the verb `list`, and writes nothing.
+    /// The locks in this namespace, or in the client's own, by name, and what each shows: every
+    /// Lease, whoever holds it, or the Endpoints that carry an election. Needs the verb `list`, and
+    /// writes nothing.
     ///
     /// # Errors
     /// `Denied`: the verb is not granted. `Invalid`: it can be no namespace.
@@ -84,6 +85,7 @@ fn explained(failure: Failure, reader: &Reader) -> Failure {
     }
     let (resource, namespace) = (reader.form.resource().1, &reader.place.namespace);
     failure.with_cure(format!(
-        "to list, this user needs a Role in {namespace} with the verb list on {resource}, without resourceNames; no candidate needs it"
+        "to list, this user needs a Role in {namespace} with the verb list on {resource}, without \
+         resourceNames; no candidate needs it"
     ))
 }

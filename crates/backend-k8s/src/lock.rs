@@ -53,7 +53,8 @@ impl KubernetesLock {
         Self::new(reader, self.watches.clone())
     }
 
-    /// Tokens up to this may have been used, whatever the store says: after its etcd was restored. They are minted above.
+    /// Tokens up to this may have been used, whatever the store says: after its etcd was restored.
+    /// They are minted above.
     ///
     /// # Errors
     /// `Invalid`: above 2^63 - 2.
@@ -62,8 +63,8 @@ impl KubernetesLock {
         Ok(self)
     }
 
-    /// The lease duration with which peers are configured that wait that long whatever a record says: client-go 0.26 or
-    /// older. A longer one of ours is refused.
+    /// The lease duration with which peers are configured that wait that long whatever a record
+    /// says: client-go 0.26 or older. A longer one of ours is refused.
     #[must_use]
     pub fn peer_lease_duration(mut self, duration: Duration) -> Self {
         self.peer_lease_duration = Some(duration);
@@ -140,7 +141,9 @@ impl Drop for Waiting<'_> {
         {
             tracing::warn!(
                 lock = %self.reader.place,
-                "a write had no answer within {waited:.1?}; if reads have one, an admission webhook delays writes: look at those for this object, or raise --request-timeout and with it --renew-deadline and --lease-duration"
+                "a write had no answer within {waited:.1?}; if reads have one, an admission \
+                 webhook delays writes: look at those for this object, or raise --request-timeout \
+                 and with it --renew-deadline and --lease-duration"
             );
         }
     }
@@ -159,7 +162,8 @@ impl KubernetesLock {
             (None, Intent::Adopt | Intent::Renew) if expected.is_absent() => {
                 self.create(record).await
             }
-            // Absent names no version, so nobody takes it, and nothing of a term is there to be released.
+            // Absent names no version, so nobody takes it, and nothing of a term is there to be
+            // released.
             (None, _) => return Ok(Outcome::Conflict),
         };
         waiting.over();
@@ -173,7 +177,8 @@ impl KubernetesLock {
         };
         if stored.record().is_none_or(|stored| stored.nonce != record.nonce) {
             return Err(Failure::invalid(format!(
-                "the API server stored something else than was sent: see to it that no admission webhook or policy changes the annotation {} or the claim",
+                "the API server stored something else than was sent: see to it that no admission \
+                 webhook or policy changes the annotation {} or the claim",
                 claim::ANNOTATION
             )));
         }
@@ -184,7 +189,8 @@ impl KubernetesLock {
         match self.peer_lease_duration {
             Some(peer) if record.holder.is_some() && record.lease_duration > peer => {
                 Err(Failure::invalid(format!(
-                    "a lease of {:?} is longer than the {peer:?} that peers wait: choose a lease duration of at most that",
+                    "a lease of {:?} is longer than the {peer:?} that peers wait: choose a lease \
+                     duration of at most that",
                     record.lease_duration
                 )))
             }

@@ -23,13 +23,15 @@ impl Place {
         }
         if name.len() > MAX.0 || !name.split('.').all(is_label) {
             return Err(format!(
-                "{name:?} is no name of an object: at most {} characters, small letters, digits, '-' and '.', beginning and ending with a letter or digit",
+                "{name:?} is no name of an object: at most {} characters, small letters, digits, \
+                 '-' and '.', beginning and ending with a letter or digit",
                 MAX.0
             ));
         }
         if namespace.len() > MAX.1 || !is_label(namespace) {
             return Err(format!(
-                "{namespace:?} is no namespace: at most {} characters, small letters, digits and '-', beginning and ending with a letter or digit",
+                "{namespace:?} is no namespace: at most {} characters, small letters, digits and \
+                 '-', beginning and ending with a letter or digit",
                 MAX.1
             ));
         }

@@ -7,7 +7,8 @@ use serde_json::{Map, Value, json};
 
 use crate::name::Place;
 
-/// One state of the object that a lock is kept in. A [`Version`] carries it, so that a write needs no read.
+/// One state of the object that a lock is kept in. A [`Version`] carries it, so that a write needs
+/// no read.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Object {
     value: Arc<Value>,
@@ -26,7 +27,10 @@ impl Object {
         }
         let revision = Self::revision_of(&value).ok_or_else(|| {
             let revision = printable(text("resourceVersion"));
-            format!("metadata.resourceVersion \"{revision}\" is not a number below 2^64: this API server cannot give fencing tokens")
+            format!(
+                "metadata.resourceVersion \"{revision}\" is not a number below 2^64: this API \
+                server cannot give fencing tokens"
+            )
         })?;
         Ok(Self { value: Arc::new(value), revision })
     }
@@ -36,7 +40,8 @@ impl Object {
         value["metadata"]["resourceVersion"].as_str()?.parse().ok()
     }
 
-    /// The `resourceVersion`: grows with every change of any object of the kind, also across deletions.
+    /// The `resourceVersion`: grows with every change of any object of the kind, also across
+    /// deletions.
     pub(crate) fn revision(&self) -> u64 {
         self.revision
     }

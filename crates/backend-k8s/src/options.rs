@@ -17,16 +17,16 @@ use crate::shared::Watches;
 
 const OPEN: &str = "open the lock";
 
-/// A cluster. Its locks share one pool of connections, and those of a namespace one watch, if the whole namespace may be
-/// watched.
+/// A cluster. Its locks share one pool of connections, and those of a namespace one watch, if the
+/// whole namespace may be watched.
 #[derive(Clone)]
 pub struct Kubernetes {
     access: Arc<Access>,
     watches: Arc<Watches>,
 }
 
-/// How a [`Kubernetes`] is reached. Without any of it: as the current context of `KUBECONFIG` says, else as the pod's own
-/// service account, else as `~/.kube/config` says.
+/// How a [`Kubernetes`] is reached. Without any of it: as the current context of `KUBECONFIG` says,
+/// else as the pod's own service account, else as `~/.kube/config` says.
 #[derive(Clone, Debug, Default)]
 #[must_use]
 pub struct KubernetesOptions {
@@ -53,12 +53,12 @@ impl KubernetesOptions {
         self
     }
 
-    /// The cluster. Contacts nobody and runs nothing: a credential plugin of the kubeconfig is run when the first request
-    /// needs it. Call it inside a tokio runtime.
+    /// The cluster. Contacts nobody and runs nothing: a credential plugin of the kubeconfig is run
+    /// when the first request needs it. Call it inside a tokio runtime.
     ///
     /// # Errors
-    /// `Invalid`: there is no configuration, or it cannot be used; the text says why, and nothing of what was read.
-    /// `Unavailable`: its files could not be read in time.
+    /// `Invalid`: there is no configuration, or it cannot be used; the text says why, and nothing
+    /// of what was read. `Unavailable`: its files could not be read in time.
     pub async fn build(self) -> Result<Kubernetes, Error> {
         let access = Access::found(self.choice).await.map_err(|failure| match failure.kind {
             ErrorKind::Invalid => {
@@ -78,7 +78,8 @@ impl Kubernetes {
         KubernetesOptions::default()
     }
 
-    /// A cluster over a client that the caller made. Let it not retry (`Config::default_retry`): the election does.
+    /// A cluster over a client that the caller made. Let it not retry (`Config::default_retry`):
+    /// the election does.
     #[must_use]
     pub fn from_client(client: Client) -> Self {
         Self { access: Access::given(client), watches: Arc::default() }
@@ -102,7 +103,8 @@ impl Kubernetes {
         if form == Form::Endpoints {
             tracing::warn!(
                 lock = %place,
-                "the API server deprecates Endpoints since Kubernetes 1.33: move to a Lease once no older client is left"
+                "the API server deprecates Endpoints since Kubernetes 1.33: move to a Lease once \
+                 no older client is left"
             );
         }
         let reader = Reader::new(form, place, self.access.clone());

@@ -1,5 +1,6 @@
-//! A credential plugin of a kubeconfig (`exec:`), run as kubectl does, beside the runtime and never for longer than its
-//! deadline. Nothing that it prints, and no argument of it, is shown to anybody: it deals in secrets.
+//! A credential plugin of a kubeconfig (`exec:`), run as kubectl does, beside the runtime and never
+//! for longer than its deadline. Nothing that it prints, and no argument of it, is shown to
+//! anybody: it deals in secrets.
 
 use std::fmt;
 use std::path::Path;
@@ -23,7 +24,8 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
 /// The most bytes of its answer.
 const MOST: u64 = 1 << 20;
 
-/// How long what it wrote before its end may take to arrive, if somebody else holds its output open.
+/// How long what it wrote before its end may take to arrive, if somebody else holds its output
+/// open.
 const LEFT: Duration = Duration::from_millis(200);
 
 const BY_HAND: &str = "run it by hand";
@@ -100,7 +102,11 @@ impl Plugin {
         if words.chain(variables).any(|word| word.contains('\0'))
             || plugin.variables.iter().any(|(name, _)| name.is_empty() || name.contains('='))
         {
-            return Err("its user's credential plugin has an argument or variable that no program can be given".to_owned());
+            return Err(
+                "its user's credential plugin has an argument or variable that no program \
+                can be given"
+                    .to_owned(),
+            );
         }
         Ok(plugin)
     }
@@ -199,7 +205,8 @@ impl Plugin {
     }
 }
 
-/// JSON, or YAML as kubectl reads it, too: the fields of an ExecCredential are unknown ones of a kubeconfig.
+/// JSON, or YAML as kubectl reads it, too: the fields of an ExecCredential are unknown ones of a
+/// kubeconfig.
 fn value(answer: &[u8]) -> Option<Value> {
     if let Ok(value) = serde_json::from_slice(answer) {
         return Some(value);

@@ -67,7 +67,8 @@ async fn what_a_plugin_leaves_behind_ends_with_it_and_a_session_of_its_own_lives
     let path = |name: &str| directory.path().join(name).display().to_string();
     let (left, own) = (path("left"), path("own"));
     let script = format!(
-        "sleep 1000 >/dev/null & echo $! >{left}; setsid sh -c 'echo $$ >{own}; exec sleep 30' >/dev/null & while ! test -s {own}; do sleep 0.01; done; {}",
+        "sleep 1000 >/dev/null & echo $! >{left}; setsid sh -c 'echo $$ >{own}; exec sleep 30' \
+         >/dev/null & while ! test -s {own}; do sleep 0.01; done; {}",
         answer("{\"token\":\"abc\"}")
     );
     assert!(plugin(&script).run().await.is_ok());
@@ -91,7 +92,8 @@ async fn what_a_plugin_leaves_behind_ends_with_it_and_a_session_of_its_own_lives
 #[tokio::test]
 async fn a_plugin_is_told_what_kubectl_tells() {
     let mut exec = exec(
-        "test \"$REGION\" = one && echo \"$KUBERNETES_EXEC_INFO\" | sed 's/\"spec\":.*/\"status\":{\"token\":\"abc\"}}/'",
+        "test \"$REGION\" = one && echo \"$KUBERNETES_EXEC_INFO\" | sed \
+         's/\"spec\":.*/\"status\":{\"token\":\"abc\"}}/'",
     );
     exec.env = Some(vec![
         [("name".to_owned(), "REGION".to_owned()), ("value".to_owned(), "one".to_owned())].into(),

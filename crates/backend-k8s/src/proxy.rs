@@ -1,5 +1,5 @@
-//! The proxy on the way to a server: `proxy-url` of a kubeconfig, or the environment's, by the rules of Go, which
-//! kubectl follows.
+//! The proxy on the way to a server: `proxy-url` of a kubeconfig, or the environment's, by the
+//! rules of Go, which kubectl follows.
 
 use std::net::IpAddr;
 
@@ -8,11 +8,12 @@ use http::Uri;
 /// A variable of the environment. Tests have one of their own.
 pub(crate) type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// The proxy for this server: none for a server of this host, and none that NO_PROXY excludes. What a kubeconfig names is
-/// used for every server.
+/// The proxy for this server: none for a server of this host, and none that NO_PROXY excludes. What
+/// a kubeconfig names is used for every server.
 ///
 /// # Errors
-/// A sentence that says what is wrong, without the address of the proxy: a password may stand in it.
+/// A sentence that says what is wrong, without the address of the proxy: a password may stand in
+/// it.
 pub(crate) fn proxy_for(
     server: &Uri,
     chosen: Option<&str>,
@@ -46,7 +47,8 @@ fn first<'a>(names: &[&'a str], environment: Environment<'_>) -> Option<(&'a str
     })
 }
 
-/// `host:port` is a proxy that speaks HTTP. The client library knows `socks5h` as `socks5`: it lets the proxy look names up.
+/// `host:port` is a proxy that speaks HTTP. The client library knows `socks5h` as `socks5`: it lets
+/// the proxy look names up.
 fn parsed(proxy: &str) -> Option<Uri> {
     let text = match proxy.split_once("://") {
         Some((scheme, rest)) => format!("{}://{rest}", scheme.to_ascii_lowercase()),
@@ -76,7 +78,8 @@ fn is_of_this_host(host: &str) -> bool {
     host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
-/// What NO_PROXY excludes: `*`, `10.0.0.0/8`, `10.0.0.1`, `host`, `.domain`, each but the first two with a port or without.
+/// What NO_PROXY excludes: `*`, `10.0.0.0/8`, `10.0.0.1`, `host`, `.domain`, each but the first two
+/// with a port or without.
 fn is_excluded(exceptions: &str, host: &str, port: u16) -> bool {
     exceptions.split(',').any(|exception| {
         let exception = exception.trim().to_ascii_lowercase();

@@ -20,11 +20,13 @@ use crate::form::{Form, claim};
 use crate::name::Place;
 use crate::object::Object;
 
-/// The end of every request, for callers that set no earlier one: an admission webhook may take 30 seconds.
+/// The end of every request, for callers that set no earlier one: an admission webhook may take 30
+/// seconds.
 const DEADLINE: Duration = Duration::from_secs(31);
 
-/// An admission webhook that does not answer, and is configured to be ignored then, delays every write by its own timeout:
-/// three seconds often, and two writes may be lost. So a request may take four.
+/// An admission webhook that does not answer, and is configured to be ignored then, delays every
+/// write by its own timeout: three seconds often, and two writes may be lost. So a request may take
+/// four.
 pub(crate) const TIMING: TimingSettings = TimingSettings {
     lease_duration: Some(Duration::from_secs(21)),
     renew_deadline: Some(Duration::from_secs(15)),
@@ -80,7 +82,8 @@ impl Reader {
                 == Some(about)
     }
 
-    /// A PUT of what is not there creates it, and needs the right for this very name only; a POST needs it for all.
+    /// A PUT of what is not there creates it, and needs the right for this very name only; a POST
+    /// needs it for all.
     pub(crate) async fn make(&self, bytes: Vec<u8>, how: &PostParams) -> Result<Value, Failure> {
         if self.form.creates_by_put() {
             match self.put(bytes.clone(), how).await {

@@ -1,5 +1,5 @@
-//! The one place where errors of the client library become text. Those that quote what they could not read may quote a
-//! secret: of them the place is kept, the words are dropped.
+//! The one place where errors of the client library become text. Those that quote what they could
+//! not read may quote a secret: of them the place is kept, the words are dropped.
 
 use kube::client::RustlsTlsError;
 use kube::config::{KubeconfigError, LoadDataError};
@@ -72,8 +72,8 @@ pub(crate) fn of_client(error: &kube::Error) -> String {
     text.to_owned()
 }
 
-/// What an error of the connection says, and its sources, once each; the innermost last. None of them quotes a request
-/// or an answer.
+/// What an error of the connection says, and its sources, once each; the innermost last. None of
+/// them quotes a request or an answer.
 pub(crate) fn of_way(error: &kube::Error) -> Vec<String> {
     said_once(chain(Some(error)).map(|error| match error.downcast_ref::<serde_json::Error>() {
         Some(error) => of_json(error),

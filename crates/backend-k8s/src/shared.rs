@@ -1,5 +1,6 @@
-//! One watch of a whole namespace for all locks of a client in it, so that a thousand elections need no thousand
-//! connections. It needs the right to watch every name; who has it for some only goes on with a watch for each.
+//! One watch of a whole namespace for all locks of a client in it, so that a thousand elections
+//! need no thousand connections. It needs the right to watch every name; who has it for some only
+//! goes on with a watch for each.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -78,8 +79,8 @@ struct Listeners {
 }
 
 impl Watches {
-    /// The watch for a lock whose state at this revision is known: the first in its namespace gets one of its own, for
-    /// which the right to watch this very name is enough.
+    /// The watch for a lock whose state at this revision is known: the first in its namespace gets
+    /// one of its own, for which the right to watch this very name is enough.
     pub(crate) fn join(self: &Arc<Self>, reader: &Reader, seen: Option<u64>) -> Joined {
         let mut places = locked(&self.places);
         let watched = places.entry(place(reader)).or_default();
@@ -119,8 +120,8 @@ impl Subscription {
         self.seat.clone()
     }
 
-    /// What happens to the object from now on; `None` if the hub ended before it began. What happened before is for the
-    /// caller to read.
+    /// What happens to the object from now on; `None` if the hub ended before it began. What
+    /// happened before is for the caller to read.
     pub(crate) async fn begun(self) -> Option<Events> {
         self.hub.begun.clone().wait_for(|begun| *begun).await.ok()?;
         Some(Box::pin(unfold(self, |mut subscription| async {
@@ -181,7 +182,8 @@ impl Drop for Hub {
     }
 }
 
-/// Tells the hub until the API server has told of an error, and resumes where a watch came to its end.
+/// Tells the hub until the API server has told of an error, and resumes where a watch came to its
+/// end.
 async fn follow(
     reader: Reader,
     watches: Weak<Watches>,

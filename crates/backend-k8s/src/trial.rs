@@ -1,5 +1,5 @@
-//! Whether a candidate could take a lock, tried without writing: the API server goes through a dry run as through a write,
-//! rights, policies and webhooks included, and stores nothing.
+//! Whether a candidate could take a lock, tried without writing: the API server goes through a dry
+//! run as through a write, rights, policies and webhooks included, and stores nothing.
 
 use std::time::Duration;
 
@@ -80,8 +80,8 @@ impl Reader {
         }
     }
 
-    /// A policy may judge by more than a trial can show, such as who leads just now. One that refuses the object as it is
-    /// refuses every write.
+    /// A policy may judge by more than a trial can show, such as who leads just now. One that
+    /// refuses the object as it is refuses every write.
     async fn refused(
         &self,
         object: Option<&Object>,

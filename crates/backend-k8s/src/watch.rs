@@ -15,7 +15,8 @@ use crate::shared::{Joined, Watches};
 
 const OPERATION: &str = "watch the lock";
 
-/// Yields the states after `after`; ends with the first error, and when the server ends it, as it does after some minutes.
+/// Yields the states after `after`; ends with the first error, and when the server ends it, as it
+/// does after some minutes.
 pub(crate) fn watch(
     reader: Reader,
     watches: Arc<Watches>,
@@ -113,7 +114,8 @@ impl Watch {
                         return Ok((events, self.newer(observed, revision)));
                     }
                 }
-                // It may not be had, or an absence was read, which has no place among events unless it is one.
+                // It may not be had, or an absence was read, which has no place among events unless
+                // it is one.
                 seat
             }
         };

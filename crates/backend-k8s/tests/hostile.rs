@@ -1,5 +1,5 @@
-//! A server that is not an API server, or an API server that says what none should: each answer has its class, and none
-//! takes more memory than its bound.
+//! A server that is not an API server, or an API server that says what none should: each answer has
+//! its class, and none takes more memory than its bound.
 #![allow(clippy::unwrap_used, reason = "only tests are here")]
 
 use std::sync::Arc;
@@ -32,7 +32,8 @@ impl Answer {
         let body = body.into();
         let length = body.len();
         let head = format!(
-            "HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\nconnection: close\r\n"
+            "HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\nconnection: \
+             close\r\n"
         );
         Self { head, body, is_endless: false }
     }
@@ -96,7 +97,9 @@ async fn cluster(server: &str) -> Kubernetes {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("config");
     let text = format!(
-        "apiVersion: v1\nkind: Config\ncurrent-context: c\ncontexts: [{{name: c, context: {{cluster: c, user: u, namespace: n}}}}]\nclusters: [{{name: c, cluster: {{server: '{server}'}}}}]\nusers: [{{name: u, user: {{token: s3cret}}}}]\n"
+        "apiVersion: v1\nkind: Config\ncurrent-context: c\ncontexts: [{{name: c, context: \
+         {{cluster: c, user: u, namespace: n}}}}]\nclusters: [{{name: c, cluster: {{server: \
+         '{server}'}}}}]\nusers: [{{name: u, user: {{token: s3cret}}}}]\n"
     );
     std::fs::write(&file, text).unwrap();
     Kubernetes::options().kubeconfig(&file).build().await.unwrap()

@@ -1,5 +1,5 @@
-//! Who asks, as a kubeconfig says: plugins that hang, credentials that run out, tokens that are replaced. What is planted
-//! as a secret is in no error and no log.
+//! Who asks, as a kubeconfig says: plugins that hang, credentials that run out, tokens that are
+//! replaced. What is planted as a secret is in no error and no log.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "only tests are here")]
 
@@ -76,7 +76,8 @@ fn answer(is_right: bool) -> String {
     let body = body.to_string();
     let length = body.len();
     format!(
-        "HTTP/1.1 {line}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+        "HTTP/1.1 {line}\r\ncontent-type: application/json\r\ncontent-length: \
+         {length}\r\n\r\n{body}"
     )
 }
 
@@ -95,7 +96,9 @@ impl Scene {
     fn config(&self, server: &str, user: &str) -> PathBuf {
         let file = self.path("config");
         let text = format!(
-            "apiVersion: v1\nkind: Config\ncurrent-context: c\ncontexts: [{{name: c, context: {{cluster: c, user: u, namespace: n}}}}]\nclusters: [{{name: c, cluster: {{server: '{server}'}}}}]\nusers: [{{name: u, user: {user}}}]\n"
+            "apiVersion: v1\nkind: Config\ncurrent-context: c\ncontexts: [{{name: c, context: \
+             {{cluster: c, user: u, namespace: n}}}}]\nclusters: [{{name: c, cluster: {{server: \
+             '{server}'}}}}]\nusers: [{{name: u, user: {user}}}]\n"
         );
         std::fs::write(&file, text).unwrap();
         file
@@ -106,7 +109,8 @@ impl Scene {
         let file = self.path("plugin.sh");
         std::fs::write(&file, script).unwrap();
         format!(
-            "{{exec: {{apiVersion: client.authentication.k8s.io/v1, interactiveMode: Never, command: sh, args: ['{}', '--secret=s3cret'], env: [{{name: A, value: s3cret}}]}}}}",
+            "{{exec: {{apiVersion: client.authentication.k8s.io/v1, interactiveMode: Never, \
+             command: sh, args: ['{}', '--secret=s3cret'], env: [{{name: A, value: s3cret}}]}}}}",
             file.display()
         )
     }

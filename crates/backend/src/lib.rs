@@ -3,13 +3,13 @@
 //!
 //! - [`Failure`]: a kind, a text and a cure; [`chain`], [`said_once`] and [`TlsTrouble`] for the
 //!   errors of client libraries.
-//! - [`Login`] and, with the feature `tls`, [`tls::TlsMaterial`]: credentials, from a program or from
-//!   the parameters of a lock URL.
+//! - [`Login`] and, with the feature `tls`, [`tls::TlsMaterial`]: credentials, from a program or
+//!   from the parameters of a lock URL.
 //! - [`Aside`]: a thread for files that may hang.
 //! - [`watching`]: the skeleton of a watch.
 //! - [`TokenFloor`], [`random`], [`random_nonce`].
-//! - [`Diagnose`], [`Finding`], [`race()`] and [`doctor`]: the examination of a store before anything
-//!   relies on it.
+//! - [`Diagnose`], [`Finding`], [`race()`] and [`doctor`]: the examination of a store before
+//!   anything relies on it.
 //!
 //! A backend is laid out as those of this project are: `options` (how the store is reached),
 //! `reader` (what a lock shows), `lock` (the writes) and `watch` above it, `failure` (what an error

@@ -31,9 +31,8 @@ pub use look::{BenchArgs, ExplainArgs, ListArgs, OutputArgs, WatchArgs};
     arg_required_else_help = true,
     disable_help_subcommand = true
 )]
-#[command(
-    after_help = "Every flag is also an environment variable: --lease-duration is LEASEHOLD_LEASE_DURATION."
-)]
+#[command(after_help = "Every flag is also an environment variable: --lease-duration is \
+        LEASEHOLD_LEASE_DURATION.")]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -52,7 +51,8 @@ pub enum Action {
     Status(StatusArgs),
     /// Say who leads, and every change as it happens
     Watch(WatchArgs),
-    /// Explain a timing: when work is stopped, the longest gap without a leader, and the request cost
+    /// Explain a timing: when work is stopped, the longest gap without a leader, and the request
+    /// cost
     Explain(ExplainArgs),
     /// Say whether the lock can be relied on: the store, permissions, latency, timing
     Doctor(DoctorArgs),
@@ -73,7 +73,8 @@ pub enum Action {
     /// Watch three candidates in this terminal, and kill, freeze and cut them off
     #[cfg(feature = "demo")]
     Demo(DemoArgs),
-    /// Run the conformance cases against your own store, on scratch locks next to the one that is named
+    /// Run the conformance cases against your own store, on scratch locks next to the one that is
+    /// named
     #[cfg(feature = "conformance")]
     Conformance(ConformanceArgs),
 }
@@ -165,8 +166,8 @@ pub struct RunArgs {
     /// How long CMD may take to stop when another leader is seen, within the stop grace
     #[arg(long, env = "LEASEHOLD_LOSS_GRACE", value_name = "TIME", value_parser = duration, allow_hyphen_values = true, default_value = "0s", hide_env = true)]
     pub loss_grace: Duration,
-    /// A control group of its own for CMD, which is killed with one write, however fast it forks: if this process may
-    /// make one, never, or always
+    /// A control group of its own for CMD, which is killed with one write, however fast it forks:
+    /// if this process may make one, never, or always
     #[cfg(target_os = "linux")]
     #[arg(
         long,
@@ -206,16 +207,19 @@ pub struct TimingArgs {
     /// When CMD is told to stop if no renewal succeeds [default: 2/3 of the lease duration]
     #[arg(long, env = "LEASEHOLD_RENEW_DEADLINE", value_name = "TIME", value_parser = duration, allow_hyphen_values = true, hide_env = true)]
     pub renew_deadline: Option<Duration>,
-    /// How often to renew [default: 2/15 of the lease duration, or the store's own share, at most 10s]
+    /// How often to renew [default: 2/15 of the lease duration, or the store's own share, at most
+    /// 10s]
     #[arg(long, env = "LEASEHOLD_RETRY_PERIOD", value_name = "TIME", value_parser = duration, allow_hyphen_values = true, hide_env = true)]
     pub retry_period: Option<Duration>,
     /// How long one request may take [default: 2/15 of the lease duration, at most 5s]
     #[arg(long, env = "LEASEHOLD_REQUEST_TIMEOUT", value_name = "TIME", value_parser = duration, allow_hyphen_values = true, hide_env = true)]
     pub request_timeout: Option<Duration>,
-    /// How long CMD may take to stop before it is killed, after a loss, and what it leaves behind [default: the rest, at most 30s]
+    /// How long CMD may take to stop before it is killed, after a loss, and what it leaves behind
+    /// [default: the rest, at most 30s]
     #[arg(long, env = "LEASEHOLD_STOP_GRACE", value_name = "TIME", value_parser = duration, allow_hyphen_values = true, hide_env = true)]
     pub stop_grace: Option<Duration>,
-    /// What is left for unlike clocks and the kill itself [default: 1/15 of the lease duration, at most 4s, at least 250ms]
+    /// What is left for unlike clocks and the kill itself [default: 1/15 of the lease duration, at
+    /// most 4s, at least 250ms]
     #[arg(long, env = "LEASEHOLD_CLOCK_MARGIN", value_name = "TIME", value_parser = duration, allow_hyphen_values = true, hide_env = true)]
     pub clock_margin: Option<Duration>,
 }
@@ -300,7 +304,8 @@ written, 128+n it was ended by signal n.";
 #[derive(Clone, Args)]
 #[command(after_help = CONFORMANCE)]
 pub struct ConformanceArgs {
-    /// A lock, and cases by name, group or words of their title; without either LEASEHOLD_LOCK, and all cases
+    /// A lock, and cases by name, group or words of their title; without either LEASEHOLD_LOCK, and
+    /// all cases
     #[arg(value_names = ["URL", "CASES"], num_args = 0..=2)]
     pub words: Vec<String>,
     /// The lock: the cases use locks whose names begin with its own
@@ -325,7 +330,8 @@ impl ConformanceArgs {
         // No case has a colon in its name, and no URL is without.
         let typed = words.next_if(|word| word.contains(':'));
         let url = typed.or(self.lock.as_deref()).ok_or(
-            "no lock is named: write its URL, such as file:/var/lock/nightly, or set LEASEHOLD_LOCK",
+            "no lock is named: write its URL, such as file:/var/lock/nightly, or set \
+             LEASEHOLD_LOCK",
         )?;
         match (words.next(), words.next()) {
             (cases, None) => Ok((url, cases)),
@@ -376,7 +382,8 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap:
 /// Flags that exclude each other: one on the command line beats the other's variable.
 const RIVALS: [(&str, &str); 3] = [("try", "timeout"), ("once", "restart"), ("quiet", "verbose")];
 
-/// A variable that is empty, or says no to a flag, is as good as none. So is one whose rival was typed.
+/// A variable that is empty, or says no to a flag, is as good as none. So is one whose rival was
+/// typed.
 fn without_void_variables(command: clap::Command, arguments: &[OsString]) -> clap::Command {
     let typed = typed_flags(arguments);
     let is_void = |arg: &clap::Arg| {
@@ -425,7 +432,8 @@ fn duration(text: &str) -> Result<Duration, String> {
 /// The longest argument that is repeated, in characters.
 const LONGEST: usize = 200;
 
-/// The error with what it repeats of the command line and of the environment fit to be shown, and without passwords.
+/// The error with what it repeats of the command line and of the environment fit to be shown, and
+/// without passwords.
 fn harmless(mut error: clap::Error) -> clap::Error {
     let shown = |text: &str| printable(&LockUrl::shown(text)).at_most(LONGEST).to_string();
     let repeated: Vec<(ContextKind, String)> = error

@@ -1,11 +1,12 @@
-//! The pieces of the command `leasehold`. Not a library interface: only the binary and its tests use it.
+//! The pieces of the command `leasehold`. Not a library interface: only the binary and its tests
+//! use it.
 //!
-//! What `leasehold run -- CMD` keeps: CMD runs while this candidate leads, and CMD with everything it started is
-//! dead before the lease can pass on ([`guard`] says by what means).
+//! What `leasehold run -- CMD` keeps: CMD runs while this candidate leads, and CMD with everything
+//! it started is dead before the lease can pass on ([`guard`] says by what means).
 //!
-//! What it does not keep: supervisor and guard both frozen, or both killed, while CMD is not; a process in
-//! uninterruptible sleep, or one that this user may not signal. The resource that CMD writes to should check
-//! the fencing token.
+//! What it does not keep: supervisor and guard both frozen, or both killed, while CMD is not; a
+//! process in uninterruptible sleep, or one that this user may not signal. The resource that CMD
+//! writes to should check the fencing token.
 //!
 //! Linux only: `run`, its guard, and the conformance suite. Everything else only looks, and builds
 //! on macOS and Windows too.

@@ -28,12 +28,14 @@ pub fn why_we_wait(status: &Status) -> String {
             let who = printable(&leading.identity);
             let Some(since) = leading.since else {
                 return format!(
-                    "{who}, a foreign client, leads{token}; waiting until it releases the lock or the store ends its lease{}",
+                    "{who}, a foreign client, leads{token}; waiting until it releases the lock or \
+                     the store ends its lease{}",
                     store.unwrap_or_default(),
                 );
             };
             format!(
-                "{who} leads{token} since {}; waiting until it releases the lock or shows no sign of life for {}{}{}",
+                "{who} leads{token} since {}; waiting until it releases the lock or shows no sign \
+                 of life for {}{}{}",
                 moment(since),
                 humantime::format_duration(leading.lease_duration),
                 absurd(leading.lease_duration),
@@ -51,10 +53,12 @@ pub fn waits_for_the_forgotten(status: &Status, forgets: bool) -> bool {
     is_unknown && forgets && status.counters.writes > 0
 }
 
-/// A lease is honoured whatever its length, and one that no candidate may ask for needs somebody to look.
+/// A lease is honoured whatever its length, and one that no candidate may ask for needs somebody to
+/// look.
 fn absurd(lease_duration: Duration) -> &'static str {
     if lease_duration > MAX_LEASE_DURATION {
-        ", which is more than the 1h that a candidate may ask for: to seize the lock, make sure that nobody leads and take its record away (of file: move the file)"
+        ", which is more than the 1h that a candidate may ask for: to seize the lock, make sure \
+         that nobody leads and take its record away (of file: move the file)"
     } else {
         ""
     }
@@ -94,7 +98,8 @@ pub fn timestamp(at: SystemTime) -> String {
     }
 }
 
-/// Bounds how often something is said that others can cause: a few times at once, then once a second.
+/// Bounds how often something is said that others can cause: a few times at once, then once a
+/// second.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Pace {
     /// When all that was said is forgotten.

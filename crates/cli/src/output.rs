@@ -39,7 +39,8 @@ pub fn write(text: &str) -> io::Result<()> {
     out.flush()
 }
 
-/// Says on standard error what is wrong: on one bounded line that is fit for a terminal, and without secrets.
+/// Says on standard error what is wrong: on one bounded line that is fit for a terminal, and
+/// without secrets.
 pub fn print_error(error: &impl fmt::Display) {
     let error = error.to_string();
     let error = redacted(&error);
@@ -47,8 +48,8 @@ pub fn print_error(error: &impl fmt::Display) {
     let _ = writeln!(io::stderr(), "leasehold: {}", printable(&error).at_most(LONGEST));
 }
 
-/// Prints help or the version on standard output, and what is wrong with a command line on standard error. Returns the exit
-/// code.
+/// Prints help or the version on standard output, and what is wrong with a command line on standard
+/// error. Returns the exit code.
 #[must_use]
 pub fn print_usage(error: &clap::Error) -> u8 {
     let printed = error.print().and_then(|()| io::stdout().flush());
@@ -66,8 +67,8 @@ pub fn print_usage(error: &clap::Error) -> u8 {
 /// The longest line of an error, in characters.
 const LONGEST: usize = 4_000;
 
-/// A value as JSON on one line, in which no character is hidden or moves a cursor. JSON itself escapes but the oldest of
-/// these.
+/// A value as JSON on one line, in which no character is hidden or moves a cursor. JSON itself
+/// escapes but the oldest of these.
 #[must_use]
 pub fn json(value: &Value) -> String {
     let plain = value.to_string();
@@ -87,7 +88,8 @@ pub fn json(value: &Value) -> String {
     text
 }
 
-/// Text of ours with colours of ours, whatever else got into it: the second net below those who compose it.
+/// Text of ours with colours of ours, whatever else got into it: the second net below those who
+/// compose it.
 fn safe(text: &str) -> Cow<'_, str> {
     let fine = |character: char| matches!(character, '\n' | '\t') || !is_hidden(character);
     if text.chars().all(fine) {

@@ -1,20 +1,23 @@
 //! `leasehold run -- CMD`.
 //!
-//! - CMD ends by itself: what it left behind is told to stop and, after the stop grace, killed; then release, and
-//!   exit with CMD's code (`--restart`: contend again).
-//! - Leadership is lost: SIGTERM, and SIGKILL at the end of the grace; at once if the record is gone or names
-//!   another leader. Then contend again (`--once`: exit).
-//! - SIGTERM and SIGINT: CMD's group gets SIGTERM and drains while this process goes on renewing. A second request
-//!   kills. The exit code is CMD's if it left by itself, else 128 and the signal. While waiting: exit at once.
-//! - What cannot be killed ends the lease: renewals stop once a kill took longer than its grace, the lease runs out
-//!   without a release, and the exit code is 79. A request to stop then does not wait for that.
-//! - SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2 and SIGWINCH are forwarded. While waiting the first two end the
-//!   process, and the others do nothing.
-//! - On a terminal CMD is the foreground process group, so that Ctrl-C reaches it and not us. Ctrl-Z does not
-//!   suspend it: the guard continues it at once. Suspending the supervisor itself (SIGSTOP, or Ctrl-Z where
-//!   standard input is no terminal) gives up leadership: the guard ends CMD at the deadline.
-//! - A standard error that nobody reads blocks the supervisor once the pipe is full: it can no longer renew, and the
-//!   guard ends CMD at the deadline.
+//! - CMD ends by itself: what it left behind is told to stop and, after the stop grace, killed;
+//!   then release, and exit with CMD's code (`--restart`: contend again).
+//! - Leadership is lost: SIGTERM, and SIGKILL at the end of the grace; at once if the record is
+//!   gone or names another leader. Then contend again (`--once`: exit).
+//! - SIGTERM and SIGINT: CMD's group gets SIGTERM and drains while this process goes on renewing. A
+//!   second request kills. The exit code is CMD's if it left by itself, else 128 and the signal.
+//!   While waiting: exit at once.
+//! - What cannot be killed ends the lease: renewals stop once a kill took longer than its grace,
+//!   the lease runs out without a release, and the exit code is 79. A request to stop then does not
+//!   wait for that.
+//! - SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2 and SIGWINCH are forwarded. While waiting the first two end
+//!   the process, and the others do nothing.
+//! - On a terminal CMD is the foreground process group, so that Ctrl-C reaches it and not us.
+//!   Ctrl-Z does not suspend it: the guard continues it at once. Suspending the supervisor itself
+//!   (SIGSTOP, or Ctrl-Z where standard input is no terminal) gives up leadership: the guard ends
+//!   CMD at the deadline.
+//! - A standard error that nobody reads blocks the supervisor once the pipe is full: it can no
+//!   longer renew, and the guard ends CMD at the deadline.
 
 mod course;
 
@@ -53,7 +56,8 @@ pub fn main(args: RunArgs) -> u8 {
     let mut ttou = SigSet::empty();
     ttou.add(Signal::SIGTTOU);
     let blocked = signals::unblock().and_then(|()| Ok(ttou.thread_block()?));
-    // Who could not guard CMD must not take the lock. Before the runtime, which needs some of the same.
+    // Who could not guard CMD must not take the lock. Before the runtime, which needs some of the
+    // same.
     if let Err(unfit) = host::check(&PathBuf::from(PROGRAM), args.cgroup) {
         error!("{unfit}");
         return exit::CONFIG;
@@ -122,7 +126,8 @@ struct Candidate {
     clock: BootClock,
 }
 
-/// One request may arrive twice, from a terminal or `timeout` and again from a wrapper that forwards it.
+/// One request may arrive twice, from a terminal or `timeout` and again from a wrapper that
+/// forwards it.
 const ECHO: Duration = Duration::from_millis(300);
 
 impl Candidate {
@@ -241,7 +246,8 @@ impl Candidate {
                     course.drained_by = None;
                     self.kill(&guarded, course);
                 }
-                // The thread that watches the guard says so itself, before, unless it is stuck, too.
+                // The thread that watches the guard says so itself, before, unless it is stuck,
+                // too.
                 () = self.clock.sleep_until(heard_by) => {
                     course.stop_renewing(self.clock.now(), term.deadlines().dead_by);
                     drop(held.take());
@@ -324,7 +330,8 @@ impl Candidate {
     fn conclude(&self, course: &Course, ended: Option<Outcome>) -> Option<u8> {
         let Some(ended) = ended else {
             error!(
-                "the thread that watches the guard ended before everything was known to be dead: nothing is released, the lease runs out"
+                "the thread that watches the guard ended before everything was known to be dead: \
+                 nothing is released, the lease runs out"
             );
             return Some(exit::INTERNAL);
         };
@@ -354,7 +361,8 @@ impl Candidate {
         self.args.once.then_some(exit::INTERNAL)
     }
 
-    /// Lets the elector give back what it may have taken unseen; briefly, since a signal is to end us soon.
+    /// Lets the elector give back what it may have taken unseen; briefly, since a signal is to end
+    /// us soon.
     async fn farewell(self) {
         self.elector.shutdown();
         let mut changes = std::pin::pin!(self.elector.changes());

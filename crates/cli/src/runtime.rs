@@ -42,7 +42,8 @@ pub fn with_stack(command: impl FnOnce() -> u8 + Send + 'static) -> u8 {
         Ok(ended) => ended.unwrap_or(exit::INTERNAL),
         Err(error) => {
             print_error(&format!(
-                "cannot start: the stack of this process is limited to {} bytes, and a thread with a larger one is not to be had: {error}; raise the limit (ulimit -s)",
+                "cannot start: the stack of this process is limited to {} bytes, and a thread with \
+                 a larger one is not to be had: {error}; raise the limit (ulimit -s)",
                 limit.unwrap_or_default()
             ));
             exit::CONFIG
@@ -61,15 +62,16 @@ fn stack_limit() -> Option<u64> {
     None
 }
 
-/// Makes sure that so many descriptors, and so many threads, are to be had, before anything begins: where none is left,
-/// libraries panic.
+/// Makes sure that so many descriptors, and so many threads, are to be had, before anything begins:
+/// where none is left, libraries panic.
 ///
 /// # Errors
 /// The exit code: they are not, and it was said why.
 pub fn with_descriptors(count: usize, tasks: usize) -> Result<(), u8> {
     threads(tasks).map_err(|error| {
         print_error(&format!(
-            "cannot start {tasks} threads: {error}; raise the limit of this user's processes (ulimit -u), or that of the container (pids)"
+            "cannot start {tasks} threads: {error}; raise the limit of this user's processes \
+             (ulimit -u), or that of the container (pids)"
         ));
         exit::CONFIG
     })?;
@@ -87,7 +89,8 @@ fn descriptors(count: usize) -> Result<(), u8> {
         let limit = getrlimit(Resource::Nofile).current;
         let limit = limit.map_or_else(|| "unlimited".to_owned(), |limit| limit.to_string());
         print_error(&format!(
-            "cannot open {count} file descriptors: {error}; the limit of this process is {limit} (ulimit -n): raise it"
+            "cannot open {count} file descriptors: {error}; the limit of this process is {limit} \
+             (ulimit -n): raise it"
         ));
         exit::CONFIG
     })

@@ -130,7 +130,8 @@ fn judge(observed: &Observed) -> Answer<'_> {
         Expiry::ByServer => held,
         Expiry::ByObserver => match age(record.renewed) {
             Ok(age) if age > record.lease_duration => unknown(format!(
-                "by the wall clocks it renewed {} ago, longer than its lease; one read cannot tell whether it is gone, only a candidate that waits can",
+                "by the wall clocks it renewed {} ago, longer than its lease; one read cannot tell \
+                 whether it is gone, only a candidate that waits can",
                 humantime::format_duration(Duration::from_secs(age.as_secs()))
             )),
             _ => held,
@@ -189,8 +190,8 @@ impl Answer<'_> {
     }
 }
 
-/// What one read says of a lock among others: in a line, for programs, and as an exit code if it says that something is
-/// wrong.
+/// What one read says of a lock among others: in a line, for programs, and as an exit code if it
+/// says that something is wrong.
 pub(crate) fn row(
     observed: &Result<Observed, Error>,
     lock: &str,

@@ -42,7 +42,8 @@ pub async fn for_leadership(
     let why = |status: &Status| why(status, elector, forgets);
     let mut campaign = pin!(elector.campaign());
     let mut changes = pin!(elector.changes());
-    // A timeout that passes while nobody is known to hold the lock leaves time to find out, or to take it.
+    // A timeout that passes while nobody is known to hold the lock leaves time to find out, or to
+    // take it.
     let mut last_chance = args.give_up;
     let mut give_up_at = args.timeout.map_or(Time::NEVER, |timeout| clock.now() + timeout);
     let mut pause = REMINDER;
@@ -62,7 +63,8 @@ pub async fn for_leadership(
                     return Waited::Exit(exit::by_signal(number));
                 }
                 Request::Tell(number) => debug!("signal {number} ignored while waiting"),
-                // As the first process of a container, or after a child, orphans of others end up here.
+                // As the first process of a container, or after a child, orphans of others end up
+                // here.
                 Request::Reap => reap_at = reap_at.min(clock.now() + Orphans::PAUSE),
             },
             held = &mut campaign => return match held {
@@ -163,8 +165,9 @@ fn why(status: &Status, elector: &Elector, forgets: bool) -> String {
     }
 }
 
-/// A store that cannot say without a write whether one may write: nobody leads, and every write is denied. One denial is
-/// a state (a webhook, rights that are being repaired), but a whole lease of them will not end by waiting.
+/// A store that cannot say without a write whether one may write: nobody leads, and every write is
+/// denied. One denial is a state (a webhook, rights that are being repaired), but a whole lease of
+/// them will not end by waiting.
 #[derive(Debug)]
 pub(crate) struct Denials {
     /// Until then it may be a state.

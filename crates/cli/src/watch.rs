@@ -83,7 +83,8 @@ async fn watch(args: &WatchArgs, paint: Paint) -> u8 {
     }
 }
 
-/// Resolves once nobody reads standard output any more. A thread, since a pipe without reader wakes no runtime.
+/// Resolves once nobody reads standard output any more. A thread, since a pipe without reader wakes
+/// no runtime.
 #[cfg(target_os = "linux")]
 async fn unread() {
     use rustix::event::{PollFd, PollFlags, poll};

@@ -1,7 +1,7 @@
 //! The guard and its supervisor, with real processes and no lock.
 //!
-//! A supervisor is a subreaper of its whole process, so each test drives one in a process of its own: this test
-//! binary again, told by its environment to run only [`driver`].
+//! A supervisor is a subreaper of its whole process, so each test drives one in a process of its
+//! own: this test binary again, told by its environment to run only [`driver`].
 
 #![allow(
     clippy::unwrap_used,
@@ -191,7 +191,8 @@ impl Drop for Supervisor {
 
 const LONG: &str = "600000 600000 600000";
 
-/// CMD, a background child, one in a session of its own, and one orphaned in a session of its own, all deaf to SIGTERM.
+/// CMD, a background child, one in a session of its own, and one orphaned in a session of its own,
+/// all deaf to SIGTERM.
 const FAMILY: &str = r#"
 trap '' TERM
 echo $$ >>"$PIDS"
@@ -392,7 +393,8 @@ fn a_stopped_command_is_reported_once_and_a_signal_that_ends_it_reaches_it() {
     }
 }
 
-/// A signal that the parent had blocked must not leave us deaf, and CMD starts with nothing blocked.
+/// A signal that the parent had blocked must not leave us deaf, and CMD starts with nothing
+/// blocked.
 #[test]
 fn a_signal_that_the_parent_blocked_is_heard() {
     let scene = Scene::new();
@@ -460,7 +462,8 @@ fn orphans_that_end_by_the_thousand_delay_no_kill() {
     supervisor.expect_end("lost=true overrun=0 dead=true");
 }
 
-/// Where no group can be made, one that is required is refused; where one can be, a fork storm ends with it.
+/// Where no group can be made, one that is required is refused; where one can be, a fork storm ends
+/// with it.
 #[test]
 fn a_control_group_ends_a_storm_and_is_removed() {
     match cgroup::Group::create() {

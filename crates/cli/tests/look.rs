@@ -186,7 +186,8 @@ fn list_shows_the_locks_of_a_directory() {
     scene.wait_for_pids(1);
     let place = format!("file:{}", scene.dir().display());
     let (text, errors, code) = ran(&scene, &["list", &place]);
-    // The notes, and the file of the pids, are no locks: shown as broken ones, since they may have been.
+    // The notes, and the file of the pids, are no locks: shown as broken ones, since they may have
+    // been.
     assert_eq!(code, 78, "{errors}");
     assert!(text.contains("/lock\n    node-a leads (token "), "{text}");
     assert!(text.contains("/notes\n    broken: "), "{text}");

@@ -47,14 +47,16 @@ fn a_frozen_supervisors_work_is_dead_before_the_lease_passes() {
     fleet.assert_safe();
     let (median, worst) = spread(gaps);
     println!(
-        "SIGSTOP of the supervisor, 20 times at L {LEASE:?}: next work after {median:?} (median), {worst:?} (worst); host late by {:?}",
+        "SIGSTOP of the supervisor, 20 times at L {LEASE:?}: next work after {median:?} (median), \
+         {worst:?} (worst); host late by {:?}",
         canary.worst()
     );
     let bound = LEASE + WAIT + Duration::from_millis(500) + 4 * canary.worst();
     assert!(worst <= bound, "{worst:?} > {bound:?}");
 }
 
-/// A frozen guard changes nothing while renewals succeed; once they fail, the supervisor does its work.
+/// A frozen guard changes nothing while renewals succeed; once they fail, the supervisor does its
+/// work.
 #[test]
 fn a_frozen_guard_is_killed_with_all_work_once_renewals_fail() {
     let _one = serially();
@@ -84,7 +86,8 @@ fn a_frozen_guard_is_killed_with_all_work_once_renewals_fail() {
     fleet.assert_safe();
 }
 
-/// The documented hole: with supervisor and guard both frozen nobody is left to kill the work. It is said.
+/// The documented hole: with supervisor and guard both frozen nobody is left to kill the work. It
+/// is said.
 #[test]
 fn both_frozen_is_an_overrun_that_is_reported() {
     let _one = serially();
@@ -257,7 +260,8 @@ fn a_slow_guard_is_not_taken_for_a_frozen_one() {
     fleet.assert_safe();
     let (median, worst) = spread(gaps);
     println!(
-        "{ENDS} ends of CMD beside 200 busy processes, each third with the guard stopped for 1 s: next work after {median:?} (median), {worst:?} (worst); host late by {:?}",
+        "{ENDS} ends of CMD beside 200 busy processes, each third with the guard stopped for 1 s: \
+         next work after {median:?} (median), {worst:?} (worst); host late by {:?}",
         canary.worst()
     );
 }

@@ -1,4 +1,5 @@
-//! What others chose: identities, records, file names, arguments and variables, through every command.
+//! What others chose: identities, records, file names, arguments and variables, through every
+//! command.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
@@ -86,7 +87,8 @@ fn record(identity: &str) -> Value {
     })
 }
 
-/// Writes a record as a lock in a file holds it: into the file of a released lock, with another holder.
+/// Writes a record as a lock in a file holds it: into the file of a released lock, with another
+/// holder.
 fn plant(scene: &Scene, name: &str, contents: &[u8]) {
     let lock = url(scene, name);
     let _ = fs::remove_file(scene.path(name));

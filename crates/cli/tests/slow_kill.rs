@@ -8,8 +8,8 @@ use std::time::Duration;
 use fleet::{Canary, Dice, Fleet, guard_of, is_alive, serially, signal, spread, wall};
 use rustix::process::Signal;
 
-/// Twenty supervisors contend; the leader is killed fifty times. Never two works at once, tokens strictly grow,
-/// and since the kernel tells of the dead holder, the next work starts at once.
+/// Twenty supervisors contend; the leader is killed fifty times. Never two works at once, tokens
+/// strictly grow, and since the kernel tells of the dead holder, the next work starts at once.
 #[test]
 fn twenty_supervisors_killed_fifty_times() {
     let _one = serially();
@@ -39,7 +39,8 @@ fn twenty_supervisors_killed_fifty_times() {
     fleet.assert_safe();
     let (median, worst) = spread(gaps);
     println!(
-        "SIGKILL of the supervisor, 50 times among 20: next work after {median:?} (median), {worst:?} (worst); host late by {:?}",
+        "SIGKILL of the supervisor, 50 times among 20: next work after {median:?} (median), \
+         {worst:?} (worst); host late by {:?}",
         canary.worst()
     );
     let slack = Duration::from_millis(500) + 4 * canary.worst();

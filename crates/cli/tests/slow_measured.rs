@@ -1,4 +1,5 @@
-//! Hand-over, a stop while waiting, and what an idle follower costs: measured, and held to bounds with slack.
+//! Hand-over, a stop while waiting, and what an idle follower costs: measured, and held to bounds
+//! with slack.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "only tests are here")]
 
 mod fleet;
@@ -8,7 +9,8 @@ use std::time::Duration;
 use fleet::{Canary, Fleet, serially, signal, spread, wall};
 use rustix::process::Signal;
 
-/// SIGTERM to the leader: its work stops, the lock is released, the next one learns of it by the watch.
+/// SIGTERM to the leader: its work stops, the lock is released, the next one learns of it by the
+/// watch.
 #[test]
 fn a_stopped_leader_hands_over_through_the_watch() {
     let _one = serially();
@@ -35,7 +37,8 @@ fn a_stopped_leader_hands_over_through_the_watch() {
     fleet.assert_safe();
     let (median, worst) = spread(gaps);
     println!(
-        "SIGTERM to the leader, 30 times: next work after {median:?} (median), {worst:?} (worst), the stop of the old work included; host late by {:?}",
+        "SIGTERM to the leader, 30 times: next work after {median:?} (median), {worst:?} (worst), \
+         the stop of the old work included; host late by {:?}",
         canary.worst()
     );
     let bound = Duration::from_millis(100) + 4 * canary.worst();
@@ -65,8 +68,8 @@ fn a_stop_while_waiting_ends_it_at_once() {
     assert!(worst <= bound, "{worst:?} > {bound:?}");
 }
 
-/// A follower wakes for the files of the leader's renewals (a record and a baton come and go every retry
-/// period, and its blocking thread reads them), and for nothing else.
+/// A follower wakes for the files of the leader's renewals (a record and a baton come and go every
+/// retry period, and its blocking thread reads them), and for nothing else.
 #[test]
 fn an_idle_follower_is_small_and_sleeps() {
     let _one = serially();
@@ -79,10 +82,12 @@ fn an_idle_follower_is_small_and_sleeps() {
     let before = switches(pid);
     std::thread::sleep(span);
     let woken = switches(pid) - before;
-    // The pages of the binary itself are shared, and this build has debug code and every backend that any test needs.
+    // The pages of the binary itself are shared, and this build has debug code and every backend
+    // that any test needs.
     let (resident, own) = (field(pid, "", "VmRSS:"), field(pid, "", "RssAnon:"));
     println!(
-        "an idle follower: {resident} KiB resident, {own} KiB of them its own, woken {woken} times in {span:?}, while the leader renewed {} times",
+        "an idle follower: {resident} KiB resident, {own} KiB of them its own, woken {woken} times \
+         in {span:?}, while the leader renewed {} times",
         span.as_secs() / 2
     );
     assert!((1..6 * 1024).contains(&own), "{own} KiB");

@@ -1,4 +1,5 @@
-//! Secrets in every place where one can be, every command, every form of a log: none comes out, also of what fails.
+//! Secrets in every place where one can be, every command, every form of a log: none comes out,
+//! also of what fails.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
@@ -118,7 +119,8 @@ fn urls() -> Vec<String> {
     .to_vec()
 }
 
-/// Words for the commands that take a lock; with the lock on the command line, or from the environment.
+/// Words for the commands that take a lock; with the lock on the command line, or from the
+/// environment.
 const COMMANDS: [&[&str]; 8] = [
     &["run", "--try", "--request-timeout", "100ms", "-v", "-v"],
     &["run", "--try", "--request-timeout", "100ms", "--log-format", "json"],

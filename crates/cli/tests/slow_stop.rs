@@ -12,8 +12,9 @@ const LEASE: Duration = Duration::from_secs(3);
 const LOCKS: u32 = 10;
 const ROUNDS: u32 = 15;
 
-/// 150 random moments, while every leader renews every 50 ms: on ten locks at once, fifteen times each. The guard
-/// has 1.9 s to kill the work of who is frozen, whatever else the host does: one that is late ends with an error.
+/// 150 random moments, while every leader renews every 50 ms: on ten locks at once, fifteen times
+/// each. The guard has 1.9 s to kill the work of who is frozen, whatever else the host does: one
+/// that is late ends with an error.
 #[test]
 fn a_leader_frozen_at_any_moment_blocks_nobody() {
     let _one = serially();
@@ -34,7 +35,8 @@ fn a_leader_frozen_at_any_moment_blocks_nobody() {
     let count = gaps.len();
     let (median, worst) = spread(gaps);
     println!(
-        "SIGSTOP at {count} random moments at L {LEASE:?}, renewing every 50 ms: next work after {median:?} (median), {worst:?} (worst); host late by {:?}",
+        "SIGSTOP at {count} random moments at L {LEASE:?}, renewing every 50 ms: next work after \
+         {median:?} (median), {worst:?} (worst); host late by {:?}",
         canary.worst()
     );
     let bound = LEASE + Duration::from_secs(3) + 4 * canary.worst();

@@ -69,7 +69,8 @@ fn lost(fleet: &mut Fleet, lease: Duration) -> (Option<i32>, Duration) {
     let code = fleet.wait_exit(0, SLACK);
     let log = fleet.log_of("a");
     match code {
-        // What lives on is named by pid and command; what died late, or had hardly begun to, has no name any more.
+        // What lives on is named by pid and command; what died late, or had hardly begun to, has no
+        // name any more.
         Some(79) => assert!(
             beyond < NAMEABLE
                 || log.contains("perl")

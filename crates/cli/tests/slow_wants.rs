@@ -1,4 +1,5 @@
-//! A machine that gives too little, and standard streams that are not there: a message and a documented exit code.
+//! A machine that gives too little, and standard streams that are not there: a message and a
+//! documented exit code.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
@@ -141,7 +142,8 @@ fn too_few_processes_are_an_error_and_no_panic() {
     for words in commands(&lock) {
         for limit in [1, 2, 3, 4, 6] {
             let line = format!(
-                "exec timeout -s KILL 30 setpriv --reuid {user} --regid {user} --clear-groups prlimit --nproc={limit} '{}' {words}",
+                "exec timeout -s KILL 30 setpriv --reuid {user} --regid {user} --clear-groups \
+                 prlimit --nproc={limit} '{}' {words}",
                 program.display()
             );
             let output =

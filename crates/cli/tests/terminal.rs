@@ -89,7 +89,8 @@ impl Terminal {
 
     /// The shell has the terminal again, and its line editing works.
     fn is_back(&self, word: &str) {
-        // Beside the prompt before the command; what is typed earlier may be lost between two modes.
+        // Beside the prompt before the command; what is typed earlier may be lost between two
+        // modes.
         self.shows_times("READY>", 2);
         self.types(&format!("echo 'back '$((40+2)){word} $?"));
         self.shows(&format!("back 42{word}"));

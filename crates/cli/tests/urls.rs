@@ -1,4 +1,5 @@
-//! URLs as people and attackers write them: what may be a password is in no error and in no `Debug`.
+//! URLs as people and attackers write them: what may be a password is in no error and in no
+//! `Debug`.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 

@@ -21,7 +21,8 @@ pub struct Error {
 
 /// What the caller can do about an [`Error`].
 ///
-/// What a store answers, and what it decides. An answer that the watch gives decides nothing: it makes a candidate read.
+/// What a store answers, and what it decides. An answer that the watch gives decides nothing: it
+/// makes a candidate read.
 ///
 /// | Answer | Kind | Who leads | Who waits |
 /// |---|---|---|---|
@@ -35,30 +36,36 @@ pub struct Error {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The store did not answer in time or refused the connection. Try again; a write may have been applied.
+    /// The store did not answer in time or refused the connection. Try again; a write may have been
+    /// applied.
     Unavailable,
     /// The store asked for fewer requests. Try again after the delay, if it named one.
     Throttled {
         /// How long the store asked to wait.
         retry_after: Option<Duration>,
     },
-    /// The store refused these credentials, or this process may not read or write the lock. Mend the permission.
+    /// The store refused these credentials, or this process may not read or write the lock. Mend
+    /// the permission.
     Denied,
-    /// What is stored is not a record this program understands. Nothing was overwritten; an operator decides.
+    /// What is stored is not a record this program understands. Nothing was overwritten; an
+    /// operator decides.
     Corrupt,
     /// The request or the configuration is wrong. Mend it; trying again cannot help.
     Invalid,
-    /// The store has gone back behind what was read from it before (a restore). An operator decides.
+    /// The store has gone back behind what was read from it before (a restore). An operator
+    /// decides.
     Rewound,
-    /// What answers is another store than before: its identity changed (another cluster at the same address). A term
-    /// ends at once, since the other store knows nothing of it. An operator decides.
+    /// What answers is another store than before: its identity changed (another cluster at the same
+    /// address). A term ends at once, since the other store knows nothing of it. An operator
+    /// decides.
     Replaced,
     /// The elector has been shut down, or the runtime that drove it is gone.
     Stopped,
 }
 
 impl Error {
-    /// An error of this kind, met while doing `operation` (a verb phrase such as `"read the record"`).
+    /// An error of this kind, met while doing `operation` (a verb phrase such as
+    /// `"read the record"`).
     pub fn new(
         kind: ErrorKind,
         operation: &'static str,

@@ -4,10 +4,10 @@ use crate::record::Token;
 
 /// Remembers the highest token a resource has accepted, and refuses smaller ones.
 ///
-/// This is the only protection that holds without any assumption on clocks: a holder may stop between its
-/// check and its effect. It must live where the effect happens, and be as durable and as atomic as the effect:
-/// store `highest` in the same transaction, or compare in the same statement
-/// (`UPDATE … SET fence = $1 WHERE fence <= $1`).
+/// This is the only protection that holds without any assumption on clocks: a holder may stop
+/// between its check and its effect. It must live where the effect happens, and be as durable and
+/// as atomic as the effect: store `highest` in the same transaction, or compare in the same
+/// statement (`UPDATE … SET fence = $1 WHERE fence <= $1`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Fence {
     highest: Token,

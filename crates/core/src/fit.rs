@@ -6,11 +6,13 @@ use crate::backend::Capabilities;
 use crate::timing::{Timing, TimingSettings};
 
 impl TimingSettings {
-    /// The timing on this store: with its defaults, its shortest lease duration and its granularity. A lease duration is
-    /// rounded up; the other durations stay as they are, which is the safe side.
+    /// The timing on this store: with its defaults, its shortest lease duration and its
+    /// granularity. A lease duration is rounded up; the other durations stay as they are, which is
+    /// the safe side.
     ///
     /// # Errors
-    /// What is wrong, in a sentence: a rule is broken, or the lease duration is too short for the store.
+    /// What is wrong, in a sentence: a rule is broken, or the lease duration is too short for the
+    /// store.
     pub fn fit(self, capabilities: &Capabilities) -> Result<Timing, String> {
         let settings = self.or(&capabilities.default_timing);
         let timing = settings.build().map_err(|error| error.to_string())?;

@@ -1,15 +1,17 @@
 //! Leader election over any compare-and-swap register.
 //!
-//! **What is guaranteed.** Under stated bounds on clock rates ([`Timing::bounds`]) at most one candidate
-//! believes that it leads, whatever requests, replies and processes are delayed, lost, repeated or killed:
-//! belief ends, and the work is killed, before the lease can pass on. Every term has a fencing token that
-//! grows and never repeats. A release is sent only after the work is known to have stopped.
+//! **What is guaranteed.** Under stated bounds on clock rates ([`Timing::bounds`]) at most one
+//! candidate believes that it leads, whatever requests, replies and processes are delayed, lost,
+//! repeated or killed: belief ends, and the work is killed, before the lease can pass on. Every
+//! term has a fencing token that grows and never repeats. A release is sent only after the work is
+//! known to have stopped.
 //!
-//! **What is not.** Nothing here stops a process between its [`check`](Term::check) and its effect, two clocks
-//! whose rates differ beyond the bound, an administrator who deletes the record, or a cloned machine. Only the
-//! resource can, by refusing a smaller token ([`Fence`]).
+//! **What is not.** Nothing here stops a process between its [`check`](Term::check) and its effect,
+//! two clocks whose rates differ beyond the bound, an administrator who deletes the record, or a
+//! cloned machine. Only the resource can, by refusing a smaller token ([`Fence`]).
 //!
-//! The election itself ([`Election`]) is a pure state machine; [`Elector`] drives it over a [`LockBackend`].
+//! The election itself ([`Election`]) is a pure state machine; [`Elector`] drives it over a
+//! [`LockBackend`].
 
 mod backend;
 mod clock;

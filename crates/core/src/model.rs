@@ -1,5 +1,6 @@
-//! For the model checker: every value that grows without end, shown one by one, so that states which differ in
-//! nothing but such values can be made equal. Built in with the feature `model` only.
+//! For the model checker: every value that grows without end, shown one by one, so that states
+//! which differ in nothing but such values can be made equal. Built in with the feature `model`
+//! only.
 
 use std::time::Duration;
 
@@ -17,7 +18,8 @@ pub enum Atom<'a> {
         /// The age from which all ages are alike.
         horizon: Duration,
     },
-    /// A moment at which something is due. Once it has passed it does not matter when; [`Time::NEVER`] stays.
+    /// A moment at which something is due. Once it has passed it does not matter when;
+    /// [`Time::NEVER`] stays.
     Deadline(&'a mut Time),
     /// A moment that only [`Election::view`](crate::Election::view) asks for.
     Shown(&'a mut Time),
@@ -37,8 +39,8 @@ pub enum Atom<'a> {
     Incarnation(&'a mut Incarnation),
 }
 
-/// Shows every atom, always in the same order. Implementations name every field of what they take apart, so that a
-/// field which is added later does not compile before it is shown.
+/// Shows every atom, always in the same order. Implementations name every field of what they take
+/// apart, so that a field which is added later does not compile before it is shown.
 pub trait Visit {
     /// Hands every atom to `see`.
     fn visit(&mut self, see: &mut dyn FnMut(Atom<'_>));
@@ -98,8 +100,8 @@ impl Visit for Observed {
 }
 
 impl Change {
-    /// Shows the atoms of a change on its way to a store that ends leases itself (`by_server`, and mints the token of
-    /// a Take) or does not.
+    /// Shows the atoms of a change on its way to a store that ends leases itself (`by_server`, and
+    /// mints the token of a Take) or does not.
     pub fn visit(&mut self, by_server: bool, see: &mut dyn FnMut(Atom<'_>)) {
         let Self { intent, record } = self;
         let spare = by_server && matches!(intent, Intent::Take | Intent::Revoke);

@@ -29,15 +29,17 @@ pub const RECORD_VERSION: u64 = 1;
 pub struct Record {
     /// Who holds the lock; `None` after a release or an adoption.
     pub holder: Option<Holder>,
-    /// The token of the term that wrote this record (0 in an adopted record, which is no release). A foreign client
-    /// has none: a backend gives for its record, and for its release of the very same object, one number above every
-    /// token that the object carried before; then its release frees the lock at once.
+    /// The token of the term that wrote this record (0 in an adopted record, which is no release).
+    /// A foreign client has none: a backend gives for its record, and for its release of the very
+    /// same object, one number above every token that the object carried before; then its release
+    /// frees the lock at once.
     pub token: Token,
     /// How long after the receipt of a sign of life the lock counts as held.
     pub lease_duration: Duration,
     /// The sign of life: new for every logical write of a holder.
     pub nonce: Nonce,
-    /// When the term began, by the holder's wall clock. For people only; 0 if nobody told, see [`Record::since`].
+    /// When the term began, by the holder's wall clock. For people only; 0 if nobody told, see
+    /// [`Record::since`].
     pub acquired: Wall,
     /// When the record was written, by the writer's wall clock. For people only.
     pub renewed: Wall,
@@ -116,11 +118,13 @@ macro_rules! random_id {
 }
 
 random_id! {
-    /// 128 random bits of one logical write: the sign of life, and how a writer recognises its own record.
+    /// 128 random bits of one logical write: the sign of life, and how a writer recognises its own
+    /// record.
     Nonce
 }
 random_id! {
-    /// 128 random bits, new for every `Elector`: a restarted process is a stranger to its former self.
+    /// 128 random bits, new for every `Elector`: a restarted process is a stranger to its former
+    /// self.
     Incarnation
 }
 
@@ -148,8 +152,8 @@ struct JsonHolder {
 }
 
 impl Record {
-    /// When the term began, by the holder's wall clock. `None`: a foreign client that does not tell, nor how long its
-    /// lease is.
+    /// When the term began, by the holder's wall clock. `None`: a foreign client that does not
+    /// tell, nor how long its lease is.
     #[must_use]
     pub fn since(&self) -> Option<Wall> {
         Some(self.acquired).filter(|acquired| *acquired != Wall(0))
@@ -157,7 +161,8 @@ impl Record {
 
     /// The JSON form, one line, ending in a newline.
     ///
-    /// A lease duration is rounded **up** to whole milliseconds, so that nobody waits less than asked.
+    /// A lease duration is rounded **up** to whole milliseconds, so that nobody waits less than
+    /// asked.
     #[must_use]
     pub fn to_json(&self) -> Vec<u8> {
         let json = Json {
@@ -199,7 +204,8 @@ impl Record {
             Some((_, Some(RECORD_VERSION))) => {}
             Some((_, Some(other))) => {
                 return Err(format!(
-                    "record version {other}, and this program understands version {RECORD_VERSION}: upgrade it"
+                    "record version {other}, and this program understands version \
+                     {RECORD_VERSION}: upgrade it"
                 ));
             }
             Some((other, None)) => {
@@ -209,7 +215,8 @@ impl Record {
             }
             None => return Err("not a record: the field \"v\" (version) is missing".to_owned()),
         }
-        // From the bytes once more: of a field that is given twice, the value above has kept the last.
+        // From the bytes once more: of a field that is given twice, the value above has kept the
+        // last.
         let json: Json = serde_json::from_slice(bytes)
             .map_err(|error| format!("not a record: {}", said(error)))?;
         if json.token > MAX_TOKEN {

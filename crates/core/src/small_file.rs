@@ -1,4 +1,5 @@
-//! Files of configuration and credentials, read without waiting for anybody and without filling the memory.
+//! Files of configuration and credentials, read without waiting for anybody and without filling the
+//! memory.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -9,8 +10,9 @@ const LIMIT: u64 = 4 << 20;
 
 /// What is in this file.
 ///
-/// Some of these files are read again while a candidate leads, on the thread that renews. A pipe would stop that thread
-/// until somebody writes, and a device may never end. A file on a network mount that hangs still stops it.
+/// Some of these files are read again while a candidate leads, on the thread that renews. A pipe
+/// would stop that thread until somebody writes, and a device may never end. A file on a network
+/// mount that hangs still stops it.
 ///
 /// # Errors
 /// It cannot be read, is a pipe, a socket, a disk or a directory, or is longer than 4 MiB.
@@ -21,7 +23,8 @@ pub fn read_small_file(path: &Path) -> io::Result<Vec<u8>> {
     if !(kind.is_file() || is_characters(kind)) {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,
-            "it is not a regular file (a pipe, a socket, a disk or a directory): write its contents to a file",
+            "it is not a regular file (a pipe, a socket, a disk or a directory): write its \
+             contents to a file",
         ));
     }
     let mut bytes = Vec::new();

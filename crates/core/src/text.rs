@@ -1,21 +1,22 @@
 //! Text that somebody else wrote, made fit to be shown.
 //!
-//! Identities, keys, messages of a store and of client libraries are chosen by others. Printed raw they could move a
-//! terminal's cursor, hide text, or forge a line of a log. Everything foreign goes through [`printable`] on its way to
-//! a terminal, a log, an error, a report or a picture.
+//! Identities, keys, messages of a store and of client libraries are chosen by others. Printed raw
+//! they could move a terminal's cursor, hide text, or forge a line of a log. Everything foreign
+//! goes through [`printable`] on its way to a terminal, a log, an error, a report or a picture.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write};
 
-/// The longest foreign text that is shown whole, in characters, unless [`at_most`](Printable::at_most) says otherwise.
+/// The longest foreign text that is shown whole, in characters, unless
+/// [`at_most`](Printable::at_most) says otherwise.
 const LIMIT: usize = 256;
 
-/// Shows `text` on one line: control characters, line separators, invisible and direction-changing characters are
-/// escaped as in Rust's literals (`\n`, `\u{1b}`), and what is longer than 256 characters is cut, with the number of
-/// characters that are left out.
+/// Shows `text` on one line: control characters, line separators, invisible and direction-changing
+/// characters are escaped as in Rust's literals (`\n`, `\u{1b}`), and what is longer than 256
+/// characters is cut, with the number of characters that are left out.
 ///
-/// Nothing else is changed, so that ordinary names, of whatever script, look as they are. The result is meant for
-/// people: it cannot be turned back, since a backslash stays as it is.
+/// Nothing else is changed, so that ordinary names, of whatever script, look as they are. The
+/// result is meant for people: it cannot be turned back, since a backslash stays as it is.
 ///
 /// ```
 /// # use leasehold_core::printable;
@@ -61,7 +62,8 @@ impl fmt::Display for Printable<'_> {
     }
 }
 
-/// Whether this character is not seen, or changes how its neighbours are seen: what [`printable`] never shows raw.
+/// Whether this character is not seen, or changes how its neighbours are seen: what [`printable`]
+/// never shows raw.
 #[must_use]
 pub fn is_hidden(character: char) -> bool {
     character.is_control()
@@ -98,11 +100,12 @@ const LONGEST_URL: usize = 1024;
 const BEFORE_SECRETS: [&str; 6] =
     ["password=", "passwd=", "passphrase=", "secret=", "bearer ", "authorization: basic "];
 
-/// `text` without the secrets that can be told by their form: the logins of URLs (`scheme://user:password@`, also where
-/// a reserved character in the password hides its end), and what follows `password=`, `secret=` or `Bearer`.
+/// `text` without the secrets that can be told by their form: the logins of URLs
+/// (`scheme://user:password@`, also where a reserved character in the password hides its end), and
+/// what follows `password=`, `secret=` or `Bearer`.
 ///
-/// This is the last net, for messages of client libraries, which quote what they cannot use. It leaves `…` where
-/// something was, and may take more than the secret.
+/// This is the last net, for messages of client libraries, which quote what they cannot use. It
+/// leaves `…` where something was, and may take more than the secret.
 ///
 /// ```
 /// # use leasehold_core::redacted;

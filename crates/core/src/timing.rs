@@ -16,7 +16,8 @@ pub const MAX_LEASE_DURATION: Duration = Duration::from_secs(3600);
 /// The shortest lease duration from which all other durations can be derived.
 const MIN_DERIVED: Duration = Duration::from_secs(1);
 
-/// The longest retry period that is derived: a leader is heard of that often, however long its lease.
+/// The longest retry period that is derived: a leader is heard of that often, however long its
+/// lease.
 const MAX_DERIVED_PERIOD: Duration = Duration::from_secs(10);
 
 /// The smallest clock margin: covers timer oversleep and the time a kill takes.
@@ -33,14 +34,16 @@ pub struct TimingSettings {
     pub lease_duration: Option<Duration>,
     /// How long a holder believes after it sent its last acknowledged write (D). Default 2/3 L.
     pub renew_deadline: Option<Duration>,
-    /// How often a holder renews and a follower without push polls (P). Default 2/15 L, at most 10 s.
+    /// How often a holder renews and a follower without push polls (P). Default 2/15 L, at most 10
+    /// s.
     pub retry_period: Option<Duration>,
     /// How long one request may take (T). Default 2/15 L, at most 5 s.
     pub request_timeout: Option<Duration>,
-    /// How long the work may take to stop after a loss before it is killed (G). Default the rest, at most 30 s.
+    /// How long the work may take to stop after a loss before it is killed (G). Default the rest,
+    /// at most 30 s.
     pub stop_grace: Option<Duration>,
-    /// What is left for clock rates, late timers and the kill itself (m). Default L/15 (at most 4 s), and at
-    /// least 250 ms and L/1000.
+    /// What is left for clock rates, late timers and the kill itself (m). Default L/15 (at most 4
+    /// s), and at least 250 ms and L/1000.
     pub clock_margin: Option<Duration>,
 }
 
@@ -61,21 +64,22 @@ pub struct Timing {
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Bounds {
-    /// How many times as fast as the holder's clock a challenger's may run before two could lead at once.
+    /// How many times as fast as the holder's clock a challenger's may run before two could lead at
+    /// once.
     pub clock_rate_ratio: f64,
     /// The same for the store's own clock, where that ends leases.
     pub store_clock_rate_ratio: f64,
     /// The longest time without a leader after a crash, beside two round trips.
     pub crash: Duration,
-    /// The same when the follower's watch is silently dead and the crashed leader's last renewals were
-    /// missed, beside a round trip.
+    /// The same when the follower's watch is silently dead and the crashed leader's last renewals
+    /// were missed, beside a round trip.
     pub crash_with_dead_watch: Duration,
     /// The longest store outage a leader rides through.
     pub ride_through: Duration,
 }
 
-/// By how many percent of it the holder's clock may run slower, if another may run `ratio` times as fast. Rounded down to a
-/// tenth: it is a promise.
+/// By how many percent of it the holder's clock may run slower, if another may run `ratio` times as
+/// fast. Rounded down to a tenth: it is a promise.
 #[must_use]
 pub fn slower_by_percent(ratio: f64) -> f64 {
     ((1.0 - ratio.recip()) * 1000.0).floor() / 10.0
@@ -151,8 +155,8 @@ impl Timing {
         sent + self.lease_duration
     }
 
-    /// How long a follower waits after the receipt of a sign of life of a holder with this lease duration.
-    /// The holder's duration counts, never the follower's own.
+    /// How long a follower waits after the receipt of a sign of life of a holder with this lease
+    /// duration. The holder's duration counts, never the follower's own.
     #[must_use]
     pub fn wait(lease_duration: Duration) -> Duration {
         lease_duration.saturating_add(lease_duration / FOLLOWER_MARGIN_DIVISOR)
@@ -177,8 +181,9 @@ impl Timing {
         self.retry_period.max(Duration::from_secs(1))
     }
 
-    /// How long at most a store that asks for fewer requests is obeyed, whatever it names: 30 s, or the lease duration
-    /// if that is longer. A store that says "in an hour" is asked again before, or nobody would take over for an hour.
+    /// How long at most a store that asks for fewer requests is obeyed, whatever it names: 30 s, or
+    /// the lease duration if that is longer. A store that says "in an hour" is asked again before,
+    /// or nobody would take over for an hour.
     #[must_use]
     pub fn longest_back_off(&self) -> Duration {
         self.lease_duration.max(Duration::from_secs(30))
@@ -196,9 +201,10 @@ impl Timing {
         MIN_MARGIN.max(lease_duration / 1000)
     }
 
-    /// How long a lease is waited out, and how long the work of its holder may run: each from the same renewal, on
-    /// a clock of its own. The one function behind the rule on a timing ([`TimingSettings::build`]) and behind the
-    /// bound on clock rates ([`Timing::bounds`]), which the simulator's schedules and its plot take from there.
+    /// How long a lease is waited out, and how long the work of its holder may run: each from the
+    /// same renewal, on a clock of its own. The one function behind the rule on a timing
+    /// ([`TimingSettings::build`]) and behind the bound on clock rates ([`Timing::bounds`]), which
+    /// the simulator's schedules and its plot take from there.
     fn race(&self, waits: Waits) -> (Duration, Duration) {
         let waited = match waits {
             Waits::Challenger => Self::wait(self.lease_duration),
@@ -245,13 +251,16 @@ impl Timing {
         let margin = Self::min_clock_margin(lease_duration);
         if clock_margin < margin {
             return Err(format!(
-                "clock margin {clock_margin:?} is below {margin:?}, the larger of 250ms and a thousandth of the lease duration"
+                "clock margin {clock_margin:?} is below {margin:?}, the larger of 250ms and a \
+                 thousandth of the lease duration"
             ));
         }
         let attempts = retry_period.saturating_add(request_timeout.saturating_mul(3));
         if attempts > renew_deadline {
             return Err(format!(
-                "retry period {retry_period:?} + 3 x request timeout {request_timeout:?} = {attempts:?} is above the renew deadline {renew_deadline:?}: one lost reply would end the term"
+                "retry period {retry_period:?} + 3 x request timeout {request_timeout:?} = \
+                 {attempts:?} is above the renew deadline {renew_deadline:?}: one lost reply would \
+                 end the term"
             ));
         }
         // Beside the store's clock, which waits the shorter.
@@ -259,7 +268,9 @@ impl Timing {
         let stopped = works.saturating_add(clock_margin);
         if stopped > waited {
             return Err(format!(
-                "renew deadline {renew_deadline:?} + stop grace {stop_grace:?} + clock margin {clock_margin:?} = {stopped:?} is above the lease duration {lease_duration:?}: the work could outlive the lease"
+                "renew deadline {renew_deadline:?} + stop grace {stop_grace:?} + clock margin \
+                 {clock_margin:?} = {stopped:?} is above the lease duration {lease_duration:?}: \
+                 the work could outlive the lease"
             ));
         }
         Ok(self)
@@ -302,7 +313,8 @@ impl fmt::Display for Timing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "lease duration {:?}, renew deadline {:?}, retry period {:?}, request timeout {:?}, stop grace {:?}, clock margin {:?}",
+            "lease duration {:?}, renew deadline {:?}, retry period {:?}, request timeout {:?}, \
+             stop grace {:?}, clock margin {:?}",
             self.lease_duration,
             self.renew_deadline,
             self.retry_period,
@@ -358,7 +370,8 @@ impl TimingSettings {
         if lease_duration < MIN_DERIVED && !self.all_chosen() {
             return Err(InvalidTiming {
                 rule: format!(
-                    "lease duration {lease_duration:?} is below 1s, where the other durations are not derived: choose all of them"
+                    "lease duration {lease_duration:?} is below 1s, where the other durations are \
+                     not derived: choose all of them"
                 ),
                 nearest: self.derive(MIN_DERIVED).nearest(),
             });

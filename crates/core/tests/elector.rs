@@ -44,7 +44,8 @@ fn a_follower_with_push_makes_no_requests_while_the_leader_shows_life() {
         let (a, b) = (elector(&lock, "a", &clock), elector(&lock, "b", &clock));
         let _held = led(&a, &clock).await;
         let _waiting = spawn_local(async move { b.clone().campaign().await.map(drop) });
-        // Between two renewals: the first read after the watch has opened is not due as one is pushed.
+        // Between two renewals: the first read after the watch has opened is not due as one is
+        // pushed.
         clock.advance(SECOND / 2).await;
         let observer = Observer::with_clock(Arc::new(lock.clone()), clock.clone()).unwrap();
         // A watch that was just opened is trusted after one more reading.

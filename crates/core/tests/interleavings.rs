@@ -1,5 +1,5 @@
-//! Every interleaving of a term's word: checks, an acknowledgement on its way, and an end, on several threads.
-//! The file under test is the product's own, over a model checker's atomics.
+//! Every interleaving of a term's word: checks, an acknowledgement on its way, and an end, on
+//! several threads. The file under test is the product's own, over a model checker's atomics.
 
 mod atomic {
     pub(crate) use loom::sync::atomic::{AtomicU64, Ordering};

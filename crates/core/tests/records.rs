@@ -1,4 +1,5 @@
-//! Records that others wrote: whatever the bytes are, they are a record or a sentence, and what is one comes back whole.
+//! Records that others wrote: whatever the bytes are, they are a record or a sentence, and what is
+//! one comes back whole.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 

@@ -44,7 +44,8 @@ fn ten_thousand_electors_lose_no_term_in_a_minute() {
         let resident = resident_kib() - before;
         assert!(resident <= MOST_KIB, "{resident} KiB");
         println!(
-            "{ELECTORS} electors for {:.0?}: {} KiB resident in all ({:.1} each), {:.1} % of one core",
+            "{ELECTORS} electors for {:.0?}: {} KiB resident in all ({:.1} each), {:.1} % of one \
+             core",
             passed,
             resident,
             f64::from(u32::try_from(resident).unwrap()) / ELECTORS as f64,

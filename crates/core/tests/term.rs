@@ -89,7 +89,8 @@ fn a_drain_in_run_that_takes_too_long_releases_nothing() {
         a.step_down();
         clock.advance(Duration::from_secs(30) + MS).await;
         assert!(!matches!(a.status().role, Role::Leader(_) | Role::Draining(_)), "given up");
-        // Tasks of the work may run on: the lease runs out before anybody leads, this candidate too.
+        // Tasks of the work may run on: the lease runs out before anybody leads, this candidate
+        // too.
         clock.advance(L - P - SECOND).await;
         let observed = lock.read().await.unwrap();
         assert!(observed.record().unwrap().holder.is_some());

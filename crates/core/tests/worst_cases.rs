@@ -1,4 +1,5 @@
-//! The worst cases and the cost that a timing promises, beside what a leader and a follower show in virtual time.
+//! The worst cases and the cost that a timing promises, beside what a leader and a follower show in
+//! virtual time.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
@@ -123,7 +124,8 @@ async fn leaderless(
         End::Crash | End::CrashWithDeadWatch => {
             if end == End::CrashWithDeadWatch {
                 second.deaf.store(true, Ordering::SeqCst);
-                // What it does not hear before the crash, which strikes at every phase of its silence.
+                // What it does not hear before the crash, which strikes at every phase of its
+                // silence.
                 clock.advance(Timing::default().retry_period() * 2 + phase).await;
             }
             first.dead.store(true, Ordering::SeqCst);
@@ -148,7 +150,8 @@ fn nobody_is_without_a_leader_for_longer_than_promised_and_some_for_nearly_as_lo
             cases.extend(deaf.map(|most| (End::CrashWithDeadWatch, most)));
             for (end, most) in cases {
                 let mut longest = Duration::ZERO;
-                // A whole renewal period, or a whole silence between two reads of who hears nothing.
+                // A whole renewal period, or a whole silence between two reads of who hears
+                // nothing.
                 let phases = if end == End::CrashWithDeadWatch { 24 } else { 10 };
                 for phase in 0..phases {
                     let lasted = leaderless(&clock, store, end, STEP * phase).await;
@@ -156,8 +159,8 @@ fn nobody_is_without_a_leader_for_longer_than_promised_and_some_for_nearly_as_lo
                     longest = longest.max(lasted);
                 }
                 println!("{store:?} {end:?}: {longest:?} of {most:?}");
-                // Else the promise would be no bound that anybody meets. Here no request is slow, for which it has a
-                // request timeout to spare.
+                // Else the promise would be no bound that anybody meets. Here no request is slow,
+                // for which it has a request timeout to spare.
                 assert!(10 * longest >= 8 * most, "{store:?} {end:?}: {longest:?} of {most:?}");
             }
         }

@@ -1,5 +1,5 @@
-//! Deliberate defects for the simulator: each must break an invariant there. Built in with the feature `mutants`
-//! only; without it nothing of this is left.
+//! Deliberate defects for the simulator: each must break an invariant there. Built in with the
+//! feature `mutants` only; without it nothing of this is left.
 
 /// A deliberate defect of guard or watch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

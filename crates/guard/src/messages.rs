@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::Time;
 
-/// The numbers of the signals that are sent here, as Linux counts on every architecture we build for.
+/// The numbers of the signals that are sent here, as Linux counts on every architecture we build
+/// for.
 pub mod signal {
     /// A closed terminal.
     pub const HUP: u8 = 1;
@@ -24,7 +25,8 @@ pub mod signal {
     pub const CONT: u8 = 18;
 }
 
-/// Whether a process that does not care about this signal ends by it. A stopped process gets it only once it goes on.
+/// Whether a process that does not care about this signal ends by it. A stopped process gets it
+/// only once it goes on.
 #[must_use]
 pub fn ends_by_default(number: u8) -> bool {
     use signal::{HUP, INT, QUIT, TERM, USR1, USR2};

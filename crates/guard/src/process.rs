@@ -7,12 +7,14 @@ use std::collections::BTreeSet;
 pub struct Process {
     /// Its pid.
     pub pid: i32,
-    /// The child of the asking process that it descends from; for a child its own pid. `None` for a process that is
-    /// in CMD's control group and descends from nobody here any more.
+    /// The child of the asking process that it descends from; for a child its own pid. `None` for a
+    /// process that is in CMD's control group and descends from nobody here any more.
     pub root: Option<i32>,
-    /// It has ended. Of a child `waitid` says so, asked by its pid, and it is not reaped yet; of others `/proc`.
+    /// It has ended. Of a child `waitid` says so, asked by its pid, and it is not reaped yet; of
+    /// others `/proc`.
     pub ended: bool,
-    /// What `/proc` shows of it. `None` if it shows nothing, or was not asked: that is no sign of death.
+    /// What `/proc` shows of it. `None` if it shows nothing, or was not asked: that is no sign of
+    /// death.
     pub seen: Option<Seen>,
 }
 
@@ -34,7 +36,8 @@ pub struct Seen {
 }
 
 impl Process {
-    /// Whether it is a child of the asking process. Its pid cannot pass to another before it is reaped.
+    /// Whether it is a child of the asking process. Its pid cannot pass to another before it is
+    /// reaped.
     #[must_use]
     pub fn is_child(&self) -> bool {
         self.root == Some(self.pid)
@@ -46,7 +49,8 @@ impl Process {
 pub enum Depth {
     /// The children, and of each only whether it has ended. Cheap.
     Children,
-    /// All descendants as far as they can be read, with what `/proc` shows, and who else is in CMD's control group.
+    /// All descendants as far as they can be read, with what `/proc` shows, and who else is in
+    /// CMD's control group.
     All,
 }
 
@@ -57,8 +61,8 @@ pub struct Listing {
     pub depth: Depth,
     /// Parents before their children.
     pub processes: Vec<Process>,
-    /// Every child that was there during the whole reading is among them. Nothing of the kind can be said of
-    /// descendants further down.
+    /// Every child that was there during the whole reading is among them. Nothing of the kind can
+    /// be said of descendants further down.
     pub complete: bool,
 }
 
@@ -115,8 +119,8 @@ impl Evidence {
 /// Whom to signal.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Targets {
-    /// Process groups that have no other member. They come first: a group is signalled at once, so that no member
-    /// slips away by forking.
+    /// Process groups that have no other member. They come first: a group is signalled at once, so
+    /// that no member slips away by forking.
     pub groups: Vec<i32>,
     /// Single processes.
     pub processes: Vec<Target>,
@@ -127,21 +131,23 @@ pub struct Targets {
 pub struct Target {
     /// Its pid.
     pub pid: i32,
-    /// When it started: signalled only if the process of this pid still is the one that started then. `None` for a
-    /// child, whose pid is its own until it is reaped.
+    /// When it started: signalled only if the process of this pid still is the one that started
+    /// then. `None` for a child, whose pid is its own until it is reaped.
     pub start: Option<u64>,
 }
 
 impl Targets {
-    /// All of `victims`, and each group of which it is certain that it has no other member: one whose leader is among
-    /// them, or one in a session that is not `own_session`. Sessions are never joined, only begun and inherited, so that
-    /// whoever is in a session that a descendant began descends from it.
+    /// All of `victims`, and each group of which it is certain that it has no other member: one
+    /// whose leader is among them, or one in a session that is not `own_session`. Sessions are
+    /// never joined, only begun and inherited, so that whoever is in a session that a descendant
+    /// began descends from it.
     pub(crate) fn all(victims: &[&Process], own_session: i32) -> Self {
         Self::of(victims, |pids, seen| pids.contains(&seen.group) || seen.session != own_session)
     }
 
-    /// The same where the asking process has children that are spared. One of them may have begun a session, and what
-    /// it left behind is among `victims`: only a group whose leader is among them is signalled as one.
+    /// The same where the asking process has children that are spared. One of them may have begun a
+    /// session, and what it left behind is among `victims`: only a group whose leader is among them
+    /// is signalled as one.
     pub(crate) fn among_spared(victims: &[&Process]) -> Self {
         Self::of(victims, |pids, seen| pids.contains(&seen.group))
     }
@@ -155,8 +161,8 @@ impl Targets {
             .map(|seen| seen.group)
             .filter(|group| *group > 1)
             .collect();
-        // One that is hidden and no child cannot be told from a later one of its pid. Once its parent is dead it is a
-        // child.
+        // One that is hidden and no child cannot be told from a later one of its pid. Once its
+        // parent is dead it is a child.
         let target = |process: &&Process| {
             let start = process.seen.as_ref().map(|seen| seen.start);
             (process.is_child() || start.is_some()).then_some(Target {

@@ -5,12 +5,12 @@ use std::time::Duration;
 use crate::defect::Defects;
 use crate::{Defect, Process, Time};
 
-/// The grace of a kill: how long after SIGKILL something may live before it is taken for something that cannot be
-/// killed, and before renewals must stop.
+/// The grace of a kill: how long after SIGKILL something may live before it is taken for something
+/// that cannot be killed, and before renewals must stop.
 pub const KILL_GRACE: Duration = Duration::from_secs(2);
 
-/// How long the guard may take to kill when told to, or be silent while it kills, before the supervisor kills in its
-/// place.
+/// How long the guard may take to kill when told to, or be silent while it kills, before the
+/// supervisor kills in its place.
 pub const KILL_NOW: Duration = Duration::from_millis(500);
 
 /// How long the guard may do nothing after CMD has ended before it is taken for stopped or frozen.
@@ -31,11 +31,12 @@ const LEAST_LATE: Duration = Duration::from_millis(100);
 /// The pause once the kill's grace is over.
 const LATE: Duration = Duration::from_millis(250);
 
-/// How many rounds of its own a killer makes, at least, before it takes what is left for something that cannot be
-/// killed: one that had no processor for a while has not tried.
+/// How many rounds of its own a killer makes, at least, before it takes what is left for something
+/// that cannot be killed: one that had no processor for a while has not tried.
 const ROUNDS: usize = 12;
 
-/// If more than this lives after the first round, perhaps whatever is reaped makes room for a new process.
+/// If more than this lives after the first round, perhaps whatever is reaped makes room for a new
+/// process.
 const MANY: usize = 16;
 
 /// The most ended children that are kept.
@@ -106,16 +107,17 @@ impl Sweep {
         self.since.map_or(Time::NEVER, |since| since + KILL_GRACE)
     }
 
-    /// When this killer may take what is left for something that cannot be killed: the grace counts from its own first
-    /// round.
+    /// When this killer may take what is left for something that cannot be killed: the grace counts
+    /// from its own first round.
     pub(crate) fn gives_up_at(&self) -> Time {
         let tried = self.own.filter(|_| self.rounds >= ROUNDS);
         tried.map_or(Time::NEVER, |own| own + KILL_GRACE)
     }
 
-    /// Whether children that have ended are not to be reaped now, while so many live. Each keeps its place in the table
-    /// of processes, so that what multiplies up to a limit finds no room for more. Bounded in number and in time. (Not
-    /// where few live: a look at many is slow, and those that hop from pid to pid want a fast one.)
+    /// Whether children that have ended are not to be reaped now, while so many live. Each keeps
+    /// its place in the table of processes, so that what multiplies up to a limit finds no room for
+    /// more. Bounded in number and in time. (Not where few live: a look at many is slow, and those
+    /// that hop from pid to pid want a fast one.)
     pub(crate) fn keeps(&mut self, living: usize, ended: usize, now: Time) -> bool {
         let Some(own) = self.own else { return false };
         self.besieged |= self.rounds > 1 && living > MANY;

@@ -1,8 +1,9 @@
 //! An operator whose replicas all serve the webhook, and one of which reconciles.
 //!
-//! `cargo run -p leasehold --features k8s --example controller -- k8s:///example-operator 8080` runs a replica by
-//! the kubeconfig. It marks every ConfigMap of the label `example=managed` with the fencing token of the term that
-//! reconciled it. The API server calls webhooks over TLS, which something in front of this port would end.
+//! `cargo run -p leasehold --features k8s --example controller -- k8s:///example-operator 8080`
+//! runs a replica by the kubeconfig. It marks every ConfigMap of the label `example=managed` with
+//! the fencing token of the term that reconciled it. The API server calls webhooks over TLS, which
+//! something in front of this port would end.
 
 #![allow(clippy::print_stdout, reason = "an example")]
 
@@ -47,7 +48,8 @@ async fn reconcile(object: Arc<ConfigMap>, context: Arc<Context>) -> Result<Acti
     if marked == Some(token) {
         return Ok(Action::await_change());
     }
-    // The object remembers the highest token: with its version named, no older leader writes over a newer one.
+    // The object remembers the highest token: with its version named, no older leader writes over a
+    // newer one.
     if marked > Some(token) {
         return Err(Failure::Fenced);
     }
@@ -87,7 +89,8 @@ async fn review(Json(review): Json<Value>) -> Json<Value> {
     }))
 }
 
-/// A replica: serves the webhook always, and reconciles while it leads. Ends once the elector is shut down.
+/// A replica: serves the webhook always, and reconciles while it leads. Ends once the elector is
+/// shut down.
 pub async fn replica(
     client: Client,
     elector: Elector,

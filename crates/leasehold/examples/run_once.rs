@@ -1,4 +1,5 @@
-//! A job that one of several hosts runs: here two candidates in one process, and only one runs it at a time.
+//! A job that one of several hosts runs: here two candidates in one process, and only one runs it
+//! at a time.
 
 #![allow(clippy::print_stdout, reason = "an example")]
 

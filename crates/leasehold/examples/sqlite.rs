@@ -1,4 +1,5 @@
-//! A fenced write: a database that remembers the highest token it has seen, and refuses smaller ones.
+//! A fenced write: a database that remembers the highest token it has seen, and refuses smaller
+//! ones.
 //!
 //! No lease can stop a write that is under way when its sender is frozen. The database can.
 

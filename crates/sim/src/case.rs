@@ -305,8 +305,8 @@ kinds! {
     Withdraw,
     /// A leader drains, then withdraws; stands again later.
     Drain,
-    /// Requests are called wrong or denied, for a candidate or, if it names nobody, for all: every write, and every
-    /// read, too, if it is strong.
+    /// Requests are called wrong or denied, for a candidate or, if it names nobody, for all: every
+    /// write, and every read, too, if it is strong.
     Refused,
     /// Another store answers from now on, and whoever knew the old one notices.
     Replaced,

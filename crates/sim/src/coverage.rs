@@ -303,7 +303,9 @@ impl fmt::Display for Coverage {
         let excused = excused.join(", ");
         write!(
             f,
-            "{events} events, {terms} terms, {conflicts} conflicts, {unknown} unknown outcomes, {zombies} late writes, {reasserted} re-assertions, {released} releases, {adopted} adoptions, {copies} copies noticed, expected overlaps {excused}; {}",
+            "{events} events, {terms} terms, {conflicts} conflicts, {unknown} unknown outcomes, \
+             {zombies} late writes, {reasserted} re-assertions, {released} releases, {adopted} \
+             adoptions, {copies} copies noticed, expected overlaps {excused}; {}",
             self.summary()
         )?;
         for kind in self.missing_kinds() {

@@ -1,5 +1,5 @@
-//! Randomness by counter: every draw is a hash of what it is for, never of what was drawn before. Removing a
-//! fault from a schedule leaves every other draw in place, so that failures shrink.
+//! Randomness by counter: every draw is a hash of what it is for, never of what was drawn before.
+//! Removing a fault from a schedule leaves every other draw in place, so that failures shrink.
 
 /// What a draw is for. Draws of different purposes are independent.
 #[derive(Clone, Copy, Debug)]

@@ -1,4 +1,5 @@
-//! What the tokio driver does around the election: hand it what happens, do what it asks, wake when it says.
+//! What the tokio driver does around the election: hand it what happens, do what it asks, wake when
+//! it says.
 
 use leasehold_core::{ErrorKind, Halt, Input, Loss, Nonce, Outcome, Record, Time, Token};
 
@@ -256,7 +257,8 @@ impl World<'_> {
             self.cover.copies += 1;
             self.cover.note(Branch::CopyNoticed);
             self.tell(|| format!("{} sees a copy of itself", name(x)));
-            // Where an assertion may come true over absence, it may do so after its sender has given up.
+            // Where an assertion may come true over absence, it may do so after its sender has
+            // given up.
             if self.case.store == StoreKind::Server && !self.has_been_copied() {
                 self.violate(Rule::Stability, || format!("{} sees a copy where none is", name(x)));
             }
@@ -292,7 +294,8 @@ impl World<'_> {
                 record.token == token
                     && record.holder.as_ref().is_some_and(|h| h.incarnation == Some(own))
             });
-            // What a copy wrote, or an old assertion that came true late, looks like somebody else's.
+            // What a copy wrote, or an old assertion that came true late, looks like somebody
+            // else's.
             let wrote = stored.writer.is_some_and(|writer| writer.node == x) && !stored.late;
             let failed = self.nodes[x].election.failure().is_some();
             // It may have read another, before an administrator put its own back.

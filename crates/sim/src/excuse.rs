@@ -1,11 +1,12 @@
 //! Overlaps that are expected, each by its cause and no wider than it.
 //!
-//! A term may be believed in for D after the record last named it: a renewal was sent before it was stored. So a
-//! term whose record somebody took away without its doing (it is *displaced*) overlaps whatever is written over
-//! that, and for D at most; its work for D + G. This is expected of a pair of terms, the displaced one and the
-//! one that was written next, and only if what took the record away is a [`Cause`], and if who wrote had not seen
-//! enough to be bound to wait. Two causes add up: of two terms that overlap already, each may displace the other
-//! once more (a forgetful store brings one back, a leader asserts its record again).
+//! A term may be believed in for D after the record last named it: a renewal was sent before it was
+//! stored. So a term whose record somebody took away without its doing (it is *displaced*) overlaps
+//! whatever is written over that, and for D at most; its work for D + G. This is expected of a pair
+//! of terms, the displaced one and the one that was written next, and only if what took the record
+//! away is a [`Cause`], and if who wrote had not seen enough to be bound to wait. Two causes add
+//! up: of two terms that overlap already, each may displace the other once more (a forgetful store
+//! brings one back, a leader asserts its record again).
 
 use std::time::Duration;
 
@@ -22,8 +23,8 @@ pub(crate) const FOREIGN: Token = Token::MAX;
 /// Why two may lead at once for a while.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// A process was copied: at most D from the copy on; for ever where a renewal stores nothing. Also what one
-    /// copy gives back or takes anew while another believes: D.
+    /// A process was copied: at most D from the copy on; for ever where a renewal stores nothing.
+    /// Also what one copy gives back or takes anew while another believes: D.
     Clone,
     /// An administrator deleted the record, and who took had not seen its holder: D.
     Deleted,
@@ -33,9 +34,9 @@ pub enum Cause {
     Foreign,
     /// Another store answers, which knows nothing of the term: until its leader asks it, D at most.
     Replaced,
-    /// An administrator put an old copy of a record back, and who took had waited its lease out long
-    /// before, or waited for the shorter lease of another term that it names: until the present
-    /// leader looks, D at most.
+    /// An administrator put an old copy of a record back, and who took had waited its lease out
+    /// long before, or waited for the shorter lease of another term that it names: until the
+    /// present leader looks, D at most.
     Restored,
 }
 
@@ -64,8 +65,9 @@ pub(crate) struct Bound {
 }
 
 impl Bound {
-    /// Whether who was told of this term waits out a deleted one. Told after an administrator had touched the record
-    /// the time before, it begins its wait no earlier than the deletion, and waits as long as this term's lease.
+    /// Whether who was told of this term waits out a deleted one. Told after an administrator had
+    /// touched the record the time before, it begins its wait no earlier than the deletion, and
+    /// waits as long as this term's lease.
     fn covers(&self, deleted: &Self) -> bool {
         self.last > deleted.last && self.lease >= deleted.lease
     }
@@ -183,7 +185,8 @@ impl World<'_> {
         }
     }
 
-    /// A term is written: taken, or asserted over another state. `told` is what its writer was bound to wait for.
+    /// A term is written: taken, or asserted over another state. `told` is what its writer was
+    /// bound to wait for.
     pub(crate) fn writes_term(&mut self, by: Token, told: Option<Bound>, takes: bool) {
         if self.excuses.displaced.is_empty() {
             return;
@@ -202,7 +205,8 @@ impl World<'_> {
             let own = cause.filter(|_| !waits && (*term != by || takes));
             let overlapping = || self.excuse_of(*term, by).map(|pair| pair.cause);
             let Some(found) = own.or_else(overlapping) else { continue };
-            // Whoever comes next overlaps it, too, and waits for the end of this one's term, not of that one's.
+            // Whoever comes next overlaps it, too, and waits for the end of this one's term, not of
+            // that one's.
             cause.get_or_insert(found);
             bound.lease = Duration::MAX;
             let cause = match (by, found) {
@@ -223,16 +227,18 @@ impl World<'_> {
         self.excuses.displaced = displaced;
     }
 
-    /// An assertion came true over a deletion after its sender had given up, or an administrator put an
-    /// old copy back after one: that sign of life is an old one, and who knows it waits for nobody.
+    /// An assertion came true over a deletion after its sender had given up, or an administrator
+    /// put an old copy back after one: that sign of life is an old one, and who knows it waits for
+    /// nobody.
     pub(crate) fn brings_an_old_life(&mut self) {
         for displaced in &mut self.excuses.displaced {
             displaced.bound.lease = Duration::MAX;
         }
     }
 
-    /// An administrator put an old copy of the record back. Of a term that lasts, who knew that copy waits for nobody,
-    /// until its leader has written again. `old` is the term that the store named before.
+    /// An administrator put an old copy of the record back. Of a term that lasts, who knew that
+    /// copy waits for nobody, until its leader has written again. `old` is the term that the store
+    /// named before.
     ///
     /// The copy also hides an earlier deletion: who knew it does not wait for the deleted term.
     pub(crate) fn shows_an_old_life(&mut self, old: Option<Bound>) {
@@ -286,8 +292,9 @@ impl World<'_> {
         })
     }
 
-    /// What a copy of this node wrote is gone: by an administrator, or because a forgetful store may have gone back.
-    /// Both may assert themselves: a second cause, if they are expected to overlap by now.
+    /// What a copy of this node wrote is gone: by an administrator, or because a forgetful store
+    /// may have gone back. Both may assert themselves: a second cause, if they are expected to
+    /// overlap by now.
     pub(crate) fn copies_are_forgotten(&mut self, x: usize) {
         let (now, lasts) = (self.now, self.lasts(Some(x), Of::Belief));
         for copies in &mut self.excuses.copies {
@@ -297,7 +304,8 @@ impl World<'_> {
         }
     }
 
-    /// Whether another copy of this process may be in a term of its own. What one copy sent may outlive it.
+    /// Whether another copy of this process may be in a term of its own. What one copy sent may
+    /// outlive it.
     pub(crate) fn has_copies(&self, x: usize, lineage: u64) -> bool {
         let lives = |y: &usize| self.nodes[*y].alive && self.is_of(*y, lineage);
         self.excuses.copies.iter().any(|copies| {
@@ -306,8 +314,8 @@ impl World<'_> {
         })
     }
 
-    /// Whether a node is this process or a copy of it. One that noticed is another process from then on, but its last
-    /// term is believed in, and its work runs, for a while.
+    /// Whether a node is this process or a copy of it. One that noticed is another process from
+    /// then on, but its last term is believed in, and its work runs, for a while.
     fn is_of(&self, x: usize, lineage: u64) -> bool {
         let node = &self.nodes[x];
         let was = |(before, at): (u64, Nanos)| {

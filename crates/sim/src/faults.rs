@@ -101,8 +101,9 @@ impl World<'_> {
         }
     }
 
-    /// Another store answers at the same address: nothing is stored there, and it knows nothing of what was. Its history
-    /// is the longer one, so that tokens repeat no more than after a deletion.
+    /// Another store answers at the same address: nothing is stored there, and it knows nothing of
+    /// what was. Its history is the longer one, so that tokens repeat no more than after a
+    /// deletion.
     fn replace_store(&mut self) {
         let named = self.store.named();
         self.generation += 1;

@@ -126,7 +126,8 @@ impl World<'_> {
         }
     }
 
-    /// What a backend gives instead of a token: above all that the object carried, and kept until the release.
+    /// What a backend gives instead of a token: above all that the object carried, and kept until
+    /// the release.
     fn foreign_number(&self) -> Token {
         let state = self.store.state();
         let carried = state.record.as_ref().map_or(0, |record| record.token);

@@ -62,8 +62,8 @@ pub fn generate_at(seed: u64, percent: u32) -> Case {
         candidates,
         observer: draws.chance(30),
         server_rate,
-        // Mostly fast; sometimes a good part of a request timeout is spent on the way. Never all of it, even where
-        // a fast clock makes it shorter and a Take goes there twice.
+        // Mostly fast; sometimes a good part of a request timeout is spent on the way. Never all of
+        // it, even where a fast clock makes it shorter and a Take goes there twice.
         latency_us: draws.between(100, if slow { slowest } else { 100 } * shortest),
         chaos_ms: 0,
         end_ms: LENGTH_MS,
@@ -216,8 +216,8 @@ impl Case {
         let most =
             |f: fn(&CandidateConfig) -> u64| self.candidates.iter().map(f).max().unwrap_or(0);
         let (period, timeout) = (most(|c| c.retry_period_ms), most(|c| c.request_timeout_ms));
-        // What a follower waits on its own clock: until it reads, then the lease, then a Take that was lost to
-        // somebody who released.
+        // What a follower waits on its own clock: until it reads, then the lease, then a Take that
+        // was lost to somebody who released.
         let looks = if self.store == StoreKind::Server { lease } else { lease / 3 };
         let local = looks + lease + lease / 1000 + 200 + period.max(1000) + 4 * timeout;
         local * 1_000_000 / slowest + lease / 4 + 100

@@ -96,7 +96,8 @@ impl World<'_> {
                     });
                 }
                 if belief.deadline == deadline {
-                    // Where nothing is excused, overlaps begin with a belief that begins or goes on.
+                    // Where nothing is excused, overlaps begin with a belief that begins or goes
+                    // on.
                     if !self.excuses.is_empty() {
                         self.judge_overlap(x);
                     }
@@ -197,7 +198,8 @@ impl World<'_> {
                     Floor::None => request.known,
                     _ => self.greatest,
                 };
-                // Where a version comes back with what was stored, the same Take may come true over it once more.
+                // Where a version comes back with what was stored, the same Take may come true over
+                // it once more.
                 let again = self.case.floor == Floor::None && self.has_won(lineage, token);
                 if token <= greatest && !again {
                     self.violate(Rule::Token, || format!("a Take of {token} after {greatest}"));
@@ -230,8 +232,8 @@ impl World<'_> {
             self.violate(Rule::Extension, || format!("term {token} renewed over another leader"));
         }
         let copies = old.writer.filter(|writer| self.is_strange(request.node, *writer));
-        // Over what a forgetful store may have gone back to, and over an earlier term that was asserted again
-        // after a deletion, a leader asserts itself whoever wrote it.
+        // Over what a forgetful store may have gone back to, and over an earlier term that was
+        // asserted again after a deletion, a leader asserts itself whoever wrote it.
         let stores = matches!(self.case.store, StoreKind::Observer | StoreKind::Passed);
         if old.same_holder && copies.is_some() && stores && old.token == token {
             self.violate(Rule::Extension, || format!("a copy renews term {token} over another's"));
@@ -242,8 +244,9 @@ impl World<'_> {
         self.won.iter().any(|won| won.token == token && won.lineage == lineage)
     }
 
-    /// S5c: who has read that the term it knew of was given back takes the lock at once. Judged where nothing has gone wrong
-    /// for a lease: after a failure the next attempt has its pace, and a read that the watch overtook decides nothing.
+    /// S5c: who has read that the term it knew of was given back takes the lock at once. Judged
+    /// where nothing has gone wrong for a lease: after a failure the next attempt has its pace, and
+    /// a read that the watch overtook decides nothing.
     pub(crate) fn judge_given_back(&mut self, x: usize, known: Bound) {
         let node = &self.nodes[x];
         let counts = matches!(self.case.store, StoreKind::Observer | StoreKind::Passed);
@@ -301,8 +304,8 @@ impl World<'_> {
         }
     }
 
-    /// When a node knows what term the store names, or knows that it knows nothing: longer than any news is on its way or
-    /// stays fresh.
+    /// When a node knows what term the store names, or knows that it knows nothing: longer than any
+    /// news is on its way or stays fresh.
     fn heard_by(&self, x: usize) -> Nanos {
         let node = &self.nodes[x];
         let fresh = node.timing.lease_duration() + 3 * node.timing.request_timeout();

@@ -1,8 +1,8 @@
 //! Deterministic simulation of the real election.
 //!
-//! A seed stands for a schedule ([`Case`]): candidates, clocks, a store and what goes wrong. [`run`] plays it
-//! and judges after every event; a broken invariant is a [`Violation`]. Schedules are data, so that a failure
-//! is a file that can be replayed and shrunk.
+//! A seed stands for a schedule ([`Case`]): candidates, clocks, a store and what goes wrong.
+//! [`run`] plays it and judges after every event; a broken invariant is a [`Violation`]. Schedules
+//! are data, so that a failure is a file that can be replayed and shrunk.
 
 mod case;
 mod clock;

@@ -1,4 +1,5 @@
-//! Deliberate defects that the invariants must find: in the election, in its driver, and in the store.
+//! Deliberate defects that the invariants must find: in the election, in its driver, and in the
+//! store.
 
 use serde::{Deserialize, Serialize};
 
@@ -26,7 +27,8 @@ macro_rules! mutants {
             pub fn core(self) -> Option<leasehold_core::Mutant> {
                 match self {
                     $(Self::$core => Some(leasehold_core::Mutant::$core),)*
-                    // With one's own name recognised by incarnation, keeping it over restarts is fatal.
+                    // With one's own name recognised by incarnation, keeping it over restarts is
+                    // fatal.
                     Self::ReusedIdentity => Some(leasehold_core::Mutant::OwnByIncarnation),
                     _ => None,
                 }

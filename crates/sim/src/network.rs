@@ -272,7 +272,8 @@ impl World<'_> {
         if self.is_stale_keep_alive(&request) {
             return;
         }
-        // What came true in another store came true there; who sent it learns only that it is another.
+        // What came true in another store came true there; who sent it learns only that it is
+        // another.
         let replaced = self.is_of_another_store(request.node);
         let input = if replaced { failed(&request.action, ErrorKind::Replaced) } else { input };
         if let Some(back) = request.answer {
@@ -284,7 +285,8 @@ impl World<'_> {
         }
     }
 
-    /// A mutant: an answer that comes too late is taken for that of the renewal that is in flight then.
+    /// A mutant: an answer that comes too late is taken for that of the renewal that is in flight
+    /// then.
     fn is_stale_keep_alive(&mut self, request: &Request) -> bool {
         let renews = matches!(&request.action, Action::Write { change, .. } if change.intent == Intent::Renew);
         let (Some(Mutant::StaleKeepAlive), true, Some(back)) =

@@ -115,8 +115,8 @@ pub(crate) struct Node {
     pub wakes_at: Time,
     /// When it gives up the operation in flight.
     pub gives_up: Nanos,
-    /// Requests of its term that failed since the last one that extended it; [`PLENTY`] after anything else that
-    /// costs time.
+    /// Requests of its term that failed since the last one that extended it; [`PLENTY`] after
+    /// anything else that costs time.
     pub setbacks: u32,
     /// When a request of its term was refused last since then; 0 if none was.
     pub refused_at: Nanos,
@@ -157,7 +157,8 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// The candidate with this configuration, not started. `config` past the last one is the observer.
+    /// The candidate with this configuration, not started. `config` past the last one is the
+    /// observer.
     ///
     /// # Errors
     /// The timing breaks a rule.
@@ -250,20 +251,22 @@ impl Node {
             {
                 (self.setbacks, self.refused_at, self.looked) = (0, 0, false);
             }
-            // A Take may have been sent before, and what was answered to a process that stood still came late.
+            // A Take may have been sent before, and what was answered to a process that stood still
+            // came late.
             (_, Input::Wrote(Ok(Outcome::Written(_)))) => self.setbacks = PLENTY,
             (Step::Read, Input::Read(Ok(seen))) if self.is_own(seen) && !self.looked => {
                 self.looked = true;
             }
-            // What somebody did to the record has to be looked at and mended, and an event that may be news (an old
-            // one of its own is none, but looks so) to be looked up: that takes longer.
+            // What somebody did to the record has to be looked at and mended, and an event that may
+            // be news (an old one of its own is none, but looks so) to be looked up: that takes
+            // longer.
             (Step::Read, Input::Read(Ok(_))) => self.setbacks = PLENTY,
             _ => self.setbacks += 1,
         }
     }
 
-    /// Whether its term cannot have been saved since it was refused last: two tries that wait for their pace, and four
-    /// requests, of which one may be lost.
+    /// Whether its term cannot have been saved since it was refused last: two tries that wait for
+    /// their pace, and four requests, of which one may be lost.
     #[must_use]
     pub(crate) fn was_refused_of_late(&self, case: &Case, now: Nanos) -> bool {
         let timeout = self.timing.request_timeout();

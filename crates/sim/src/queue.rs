@@ -91,7 +91,8 @@ pub(crate) enum Event {
 /// The queue.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
-    /// One number for each event, so that two are compared at once: the moment, the count of insertions, the slot.
+    /// One number for each event, so that two are compared at once: the moment, the count of
+    /// insertions, the slot.
     heap: BinaryHeap<Reverse<u128>>,
     slots: Vec<Option<Event>>,
     free: Vec<usize>,

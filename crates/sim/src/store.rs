@@ -291,8 +291,8 @@ impl Store {
         true
     }
 
-    /// The server starts again. A forgetful one brings back the state `depth` changes ago, under its old
-    /// version, and begins another reign.
+    /// The server starts again. A forgetful one brings back the state `depth` changes ago, under
+    /// its old version, and begins another reign.
     pub(crate) fn restart(&mut self, now: Nanos, depth: usize) {
         for lease in &mut self.leases {
             lease.ends = now + lease.length;
@@ -332,8 +332,9 @@ impl Store {
         self.mark(|state| (state.foreign, state.writer, state.late) = (foreign, writer, late));
     }
 
-    /// An administrator puts an earlier record back, as a new state; where the version is what is stored and nothing is
-    /// known of the past, under its old version. False if there is none to put back.
+    /// An administrator puts an earlier record back, as a new state; where the version is what is
+    /// stored and nothing is known of the past, under its old version. False if there is none to
+    /// put back.
     pub(crate) fn put_back(&mut self, now: Nanos, draw: u64) -> bool {
         let present = self.state();
         let stored = present.record.as_ref().map(|record| (record.nonce, record.token));

@@ -28,8 +28,8 @@ fn fixed_seeds_break_nothing() {
     }
 }
 
-/// A change of what the election does when makes a case miss its defect: draw them anew, from the root of the
-/// checkout, by `cargo xtask sim --mutants --failures crates/sim/tests/mutants`.
+/// A change of what the election does when makes a case miss its defect: draw them anew, from the
+/// root of the checkout, by `cargo xtask sim --mutants --failures crates/sim/tests/mutants`.
 #[test]
 fn every_mutant_is_killed_by_its_case_and_only_because_of_the_defect() {
     for mutant in Mutant::ALL {
@@ -66,7 +66,8 @@ fn schedules_that_once_failed_hold() {
     assert!(found.len() >= 23, "only {} schedules", found.len());
 }
 
-/// Schedules of a deliberate defect whose harm an excuse once covered that has nothing to do with it.
+/// Schedules of a deliberate defect whose harm an excuse once covered that has nothing to do with
+/// it.
 #[test]
 fn no_excuse_covers_what_it_does_not_explain() {
     let unexcused = kept("unexcused");
@@ -78,8 +79,8 @@ fn no_excuse_covers_what_it_does_not_explain() {
     }
 }
 
-/// The schedule of a seed in which nothing goes wrong but that everybody is refused for a while. `longest` says for how
-/// long at most, of one candidate, on its clock and in milliseconds.
+/// The schedule of a seed in which nothing goes wrong but that everybody is refused for a while.
+/// `longest` says for how long at most, of one candidate, on its clock and in milliseconds.
 fn refused(seed: u64, longest: impl Fn(&CandidateConfig) -> Option<u64>) -> Option<Case> {
     let mut case = generate(seed);
     let of_one = |config: &CandidateConfig| Some(longest(config)? * 1_000_000 / config.rate);

@@ -57,8 +57,9 @@ fn renamed(world: &World) -> World {
     world
 }
 
-/// After a step from a state that was never renamed, renaming gives what the same step gives from the renamed state:
-/// for every step, in every state of many walks. So no renaming changes what anybody does or believes.
+/// After a step from a state that was never renamed, renaming gives what the same step gives from
+/// the renamed state: for every step, in every state of many walks. So no renaming changes what
+/// anybody does or believes.
 #[test]
 fn renaming_changes_nothing_that_happens() {
     let (mut compared, mut led) = (0, 0);
@@ -115,8 +116,8 @@ fn same(a: &World, b: &World, at: &str) {
     panic!("{at}:\n{}", differ.join("\n"));
 }
 
-/// What renaming takes away can do nothing: a step that is possible before it only changes nothing, or is the
-/// answer that a refused write would have got.
+/// What renaming takes away can do nothing: a step that is possible before it only changes nothing,
+/// or is the answer that a refused write would have got.
 #[test]
 fn what_is_doomed_changes_nothing() {
     let mut doomed = 0;
@@ -130,7 +131,8 @@ fn what_is_doomed_changes_nothing() {
                 let plain_steps = steps(&setup, &plain);
                 let canonical_steps = steps(&setup, &canonical);
                 let gone = |step: &&Step| {
-                    // Instead of losing the newer of two writes, of which the older is doomed, none is lost.
+                    // Instead of losing the newer of two writes, of which the older is doomed, none
+                    // is lost.
                     !canonical_steps.contains(step) && !matches!(step, Step::Lose(_))
                 };
                 for step in plain_steps.iter().filter(gone) {
@@ -155,8 +157,8 @@ fn steps(setup: &Setup, world: &World) -> Vec<Step> {
     steps
 }
 
-/// A small space, in seconds: complete and safe within the bound, two leaders beyond it, and every way to a broken
-/// rule can be told.
+/// A small space, in seconds: complete and safe within the bound, two leaders beyond it, and every
+/// way to a broken rule can be told.
 #[test]
 fn small_runs_find_what_they_must() {
     let limits = Limits { threads: 2, states: 1_000_000, memory: 4096 };

@@ -46,8 +46,8 @@ impl Gate {
         released.into_values().for_each(Waker::wake);
     }
 
-    /// Resolves while the process runs. When it goes on it does one thing after the other, in the order in which it
-    /// came to wait: a microsecond of this clock lies between.
+    /// Resolves while the process runs. When it goes on it does one thing after the other, in the
+    /// order in which it came to wait: a microsecond of this clock lies between.
     pub fn running(
         &self,
         clock: &Arc<dyn Clock>,

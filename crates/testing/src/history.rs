@@ -214,7 +214,8 @@ impl History {
         self.lock().iter().rev().find(|event| is(event)).cloned()
     }
 
-    /// Who believes at `now`, which is not before the last event. Only signs of the last minute count.
+    /// Who believes at `now`, which is not before the last event. Only signs of the last minute
+    /// count.
     #[must_use]
     pub fn leader(&self, now: Time) -> Option<Span> {
         let events = self.lock();
@@ -270,7 +271,8 @@ impl fmt::Debug for History {
 }
 
 impl Event {
-    /// One JSON object: the moment in nanoseconds, the node, the event's name and what belongs to it.
+    /// One JSON object: the moment in nanoseconds, the node, the event's name and what belongs to
+    /// it.
     #[must_use]
     pub fn to_json(&self) -> Value {
         let mut object = Map::new();

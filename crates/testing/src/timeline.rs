@@ -17,7 +17,8 @@ const TOP: f64 = 40.0;
 /// The longest text in a picture, and the longest line of a history, in characters.
 const LONGEST: usize = 2_000;
 
-/// For XML, on one line: what XML cannot hold, and what hides or turns text, is escaped as in Rust's literals.
+/// For XML, on one line: what XML cannot hold, and what hides or turns text, is escaped as in
+/// Rust's literals.
 #[must_use]
 pub fn escape(text: &str) -> String {
     let escaped = |c: char| match c {
@@ -80,8 +81,8 @@ fn begin(events: &[Event]) -> Time {
     events.first().map_or(Time(0), |event| event.at)
 }
 
-/// A picture: a lane a node, bars of belief with their token, shaded faults, ticks of requests (hollow where the
-/// outcome stayed unknown), and red where two believed at once.
+/// A picture: a lane a node, bars of belief with their token, shaded faults, ticks of requests
+/// (hollow where the outcome stayed unknown), and red where two believed at once.
 #[must_use]
 pub fn svg(title: &str, events: &[Event]) -> String {
     let mut lanes: Vec<Arc<str>> = Vec::new();
@@ -141,7 +142,9 @@ impl Scale {
             let seconds = share * self.seconds;
             let _ = writeln!(
                 body,
-                "<line x1=\"{x:.1}\" y1=\"{TOP}\" x2=\"{x:.1}\" y2=\"{:.1}\" stroke=\"#ddd\"/><text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\" fill=\"#666\">{seconds:.2} s</text>",
+                "<line x1=\"{x:.1}\" y1=\"{TOP}\" x2=\"{x:.1}\" y2=\"{:.1}\" \
+                 stroke=\"#ddd\"/><text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\" \
+                 fill=\"#666\">{seconds:.2} s</text>",
                 height - 28.0,
                 height - 12.0
             );
@@ -153,7 +156,9 @@ fn bar(span: &Span, scale: &Scale, top: f64, body: &mut String) {
     let (from, to) = (scale.x(span.begin), scale.x(span.end));
     let _ = writeln!(
         body,
-        "<rect x=\"{from:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"18\" fill=\"#7fb37f\"><title>{} leads under {}</title></rect><text x=\"{:.1}\" y=\"{:.1}\">{}</text>",
+        "<rect x=\"{from:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"18\" \
+         fill=\"#7fb37f\"><title>{} leads under {}</title></rect><text x=\"{:.1}\" \
+         y=\"{:.1}\">{}</text>",
         top + 6.0,
         (to - from).max(1.0),
         escape(&span.node),
@@ -172,7 +177,8 @@ fn overlaps(beliefs: &[Span], scale: &Scale, height: f64, body: &mut String) {
                 let (x, width) = (scale.x(from), (scale.x(to) - scale.x(from)).max(1.0));
                 let _ = writeln!(
                     body,
-                    "<rect x=\"{x:.1}\" y=\"{TOP}\" width=\"{width:.1}\" height=\"{:.1}\" fill=\"#d00\" fill-opacity=\"0.35\"><title>two believe</title></rect>",
+                    "<rect x=\"{x:.1}\" y=\"{TOP}\" width=\"{width:.1}\" height=\"{:.1}\" \
+                     fill=\"#d00\" fill-opacity=\"0.35\"><title>two believe</title></rect>",
                     height - TOP - 30.0
                 );
             }
@@ -204,7 +210,8 @@ fn faults(events: &[Event], scale: &Scale, top: &impl Fn(&Arc<str>) -> f64, body
         let (x, width) = (scale.x(from), (scale.x(to) - scale.x(from)).max(1.0));
         let _ = writeln!(
             body,
-            "<rect x=\"{x:.1}\" y=\"{:.1}\" width=\"{width:.1}\" height=\"40\" fill=\"#c90\" fill-opacity=\"0.25\"><title>{}</title></rect>",
+            "<rect x=\"{x:.1}\" y=\"{:.1}\" width=\"{width:.1}\" height=\"40\" fill=\"#c90\" \
+             fill-opacity=\"0.25\"><title>{}</title></rect>",
             top(&node),
             escape(&what)
         );
@@ -225,7 +232,8 @@ fn tick(event: &Event, scale: &Scale, top: f64, body: &mut String) {
     let (x, y) = (scale.x(event.at), top + 32.0);
     let _ = writeln!(
         body,
-        "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"2.5\" fill=\"{fill}\" stroke=\"#06c\"><title>{title}</title></circle>"
+        "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"2.5\" fill=\"{fill}\" \
+         stroke=\"#06c\"><title>{title}</title></circle>"
     );
 }
 

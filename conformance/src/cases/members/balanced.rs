@@ -35,7 +35,8 @@ async fn rides(world: &World, servers: &mut dyn Fixture) -> Result<(), Problem> 
     must(pair.lead.resign().await?, || "a release is not confirmed".to_owned())
 }
 
-/// Who knows one server only loses its term with it, and hears what happened meanwhile once that is back.
+/// Who knows one server only loses its term with it, and hears what happened meanwhile once that is
+/// back.
 async fn apart(world: &World, servers: &mut dyn Fixture) -> Result<(), Problem> {
     let urls = servers.endpoints().into_iter().map(|one| servers.url(&[one], "apart"));
     let urls: Vec<String> = urls.collect();
@@ -82,7 +83,8 @@ async fn killed(
     must(third.resign().await?, || "a release is not confirmed".to_owned())
 }
 
-/// Two claims over one version, by each server at once: one is let in, and both servers tell of it at once.
+/// Two claims over one version, by each server at once: one is let in, and both servers tell of it
+/// at once.
 async fn races(world: &World, urls: &[String]) -> Result<(), Problem> {
     let [one, other] = [connect(&urls[0]).await?, connect(&urls[1]).await?];
     let first = first_intent(world.capabilities());

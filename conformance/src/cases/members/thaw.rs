@@ -1,8 +1,8 @@
 //! The member that leads the store stands still for longer than a lease, and goes on.
 //!
-//! Until it hears of its successor it counts leases by its own clock, so it may have some ended that were renewed
-//! meanwhile. No candidate can prevent that. What must hold: who lost its key so is told of it, ends its term, and another
-//! leads.
+//! Until it hears of its successor it counts leases by its own clock, so it may have some ended
+//! that were renewed meanwhile. No candidate can prevent that. What must hold: who lost its key so
+//! is told of it, ends its term, and another leads.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! What a candidate of client-go tells, noted in the history: it believes within its own rules, and what it does beyond
-//! them is a fault.
+//! What a candidate of client-go tells, noted in the history: it believes within its own rules, and
+//! what it does beyond them is a fault.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;

@@ -37,8 +37,9 @@ pub struct EtcdTarget {
     least: Option<Least>,
 }
 
-/// Elections that are there before the first case, each with a user whose role has read-write on exactly its keys: a
-/// change of anybody's rights fails what others have in flight. A certificate names the user.
+/// Elections that are there before the first case, each with a user whose role has read-write on
+/// exactly its keys: a change of anybody's rights fails what others have in flight. A certificate
+/// names the user.
 #[derive(Debug)]
 struct Least {
     logins: Vec<Login>,
@@ -321,7 +322,8 @@ async fn grant(admin: &Client, user: &str, election: &str) -> Result<(), etcd_cl
 
 const OPEN: &str = "open the lock over proxies";
 
-/// The guard that docs/ETCD.md tells of: this key, created at this revision, is there and is the oldest.
+/// The guard that docs/ETCD.md tells of: this key, created at this revision, is there and is the
+/// oldest.
 struct Transaction {
     client: Client,
     prefix: String,

@@ -2,7 +2,8 @@
 
 use leasehold::backend::Intent;
 
-/// The path of the request, in the code that HTTP/2 packs strings with: a transaction takes, and a revocation releases.
+/// The path of the request, in the code that HTTP/2 packs strings with: a transaction takes, and a
+/// revocation releases.
 pub(super) fn on_the_wire(intent: Intent) -> Option<&'static [u8]> {
     match intent {
         Intent::Take => Some(

@@ -197,7 +197,8 @@ impl Networks for KubernetesTarget {
 
 #[async_trait]
 impl Servers for KubernetesTarget {
-    /// One API server, however many are wished, unless these are to stand for one another: clients know one address.
+    /// One API server, however many are wished, unless these are to stand for one another: clients
+    /// know one address.
     async fn start(&self, wish: Wish) -> Result<Box<dyn Fixture>, String> {
         let Wish { members, tls, can_cut, disk, quota, moves_clock, one_address, seats } = wish;
         let servers = if can_cut || one_address { members } else { 1 };

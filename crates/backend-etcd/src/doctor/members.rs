@@ -132,7 +132,8 @@ impl Cluster {
                 "cluster",
                 ErrorKind::Invalid,
                 format!(
-                    "the endpoints are of different clusters: each would have a leader of its own ({})",
+                    "the endpoints are of different clusters: each would have a leader of its own \
+                     ({})",
                     each.collect::<Vec<_>>().join(", ")
                 ),
                 "name the members of one cluster",
@@ -141,7 +142,8 @@ impl Cluster {
         if self.answered().any(|answer| answer.cluster == 0) {
             findings.push(Finding::warning(
                 "cluster",
-                "an endpoint does not say which cluster it is of, as a proxy may: that the store was replaced cannot be seen through it",
+                "an endpoint does not say which cluster it is of, as a proxy may: that the store \
+                 was replaced cannot be seen through it",
                 "name the members themselves",
             ));
         }
@@ -170,8 +172,8 @@ impl Cluster {
         ))
     }
 
-    /// Members that nobody asked. None if the URL has as many names: behind translated addresses a member that does not
-    /// answer cannot be told.
+    /// Members that nobody asked. None if the URL has as many names: behind translated addresses a
+    /// member that does not answer cannot be told.
     fn unnamed(&self) -> impl Iterator<Item = &Listed> {
         let is_named = |listed: &Listed| {
             self.answered().any(|answer| answer.id == listed.id)
@@ -297,7 +299,8 @@ impl Count {
                 SUBJECT,
                 ErrorKind::Unavailable,
                 format!(
-                    "{answering} of {members} can be reached, {needed} must agree, and no read was confirmed: nobody can lead, and nobody is told who leads"
+                    "{answering} of {members} can be reached, {needed} must agree, and no read was \
+                     confirmed: nobody can lead, and nobody is told who leads"
                 ),
                 "bring members back",
             );

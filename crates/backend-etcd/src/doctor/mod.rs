@@ -29,8 +29,8 @@ const LOOKED_AT: i64 = 1000;
 /// How often two candidates race.
 const ROUNDS: u64 = 5;
 
-/// How much later than its duration an abandoned lease may end: the server looks at them every half second, and writes
-/// down that one ended.
+/// How much later than its duration an abandoned lease may end: the server looks at them every half
+/// second, and writes down that one ended.
 const LATE: Duration = Duration::from_secs(1);
 
 #[async_trait]
@@ -90,7 +90,8 @@ impl Diagnose for EtcdLock {
 }
 
 impl Reader {
-    /// Refuses the store of a Kubernetes cluster. An answer, be it a denial, is one that a majority confirmed.
+    /// Refuses the store of a Kubernetes cluster. An answer, be it a denial, is one that a majority
+    /// confirmed.
     async fn kubernetes(&self) -> Result<Finding, Failure> {
         const SUBJECT: &str = "kubernetes";
         let request = |client: etcd_client::Client| async move {
@@ -116,8 +117,8 @@ impl Reader {
         }
     }
 
-    /// Whether this user may read, and write, the keys of the election. Changes nothing: what is deleted is a key that
-    /// nobody ever had.
+    /// Whether this user may read, and write, the keys of the election. Changes nothing: what is
+    /// deleted is a key that nobody ever had.
     async fn rights(&self) -> Result<(bool, bool), Failure> {
         let is_permitted = |asked: Result<(), Failure>| match asked {
             Ok(()) => Ok(true),
@@ -144,8 +145,8 @@ impl Reader {
         self.pool.hedged(HEDGE, request).await.map(drop)
     }
 
-    /// What lies under the prefix and is no candidate, or is large: each will block the election once it is the oldest,
-    /// or makes its answers slow.
+    /// What lies under the prefix and is no candidate, or is large: each will block the election
+    /// once it is the oldest, or makes its answers slow.
     async fn foreign(&self) -> Option<Finding> {
         const SUBJECT: &str = "keys";
         let prefix = self.election.prefix();
@@ -154,7 +155,8 @@ impl Reader {
             client.kv_client().get(prefix, Some(keys)).await
         };
         let look = format!(
-            "look at them with etcdctl get {} --prefix --keys-only, and remove what is no candidate's",
+            "look at them with etcdctl get {} --prefix --keys-only, and remove what is no \
+             candidate's",
             quoted(prefix.as_bytes()).unwrap_or_else(|| "PREFIX".to_owned())
         );
         let found = match self.pool.hedged(HEDGE, request).await {
@@ -177,7 +179,8 @@ impl Reader {
                 count => format!(" and {} more", count - 1),
             };
             let text = format!(
-                "{}{more} under {} is no candidate's key: one without a lease blocks the election for ever, once it is the oldest",
+                "{}{more} under {} is no candidate's key: one without a lease blocks the election \
+                 for ever, once it is the oldest",
                 printable(&key).at_most(100),
                 printable(prefix)
             );
@@ -268,7 +271,8 @@ fn lease(timing: &Timing, granted: Duration, shortest: Duration) -> Finding {
     );
     if granted > asked {
         let cure = format!(
-            "choose a lease duration of {granted:?}, or shorten etcd's --election-timeout: the shortest lease is one and a half of it"
+            "choose a lease duration of {granted:?}, or shorten etcd's --election-timeout: the \
+             shortest lease is one and a half of it"
         );
         return Finding::warning(SUBJECT, text, cure);
     }
@@ -281,7 +285,8 @@ fn lease(timing: &Timing, granted: Duration, shortest: Duration) -> Finding {
 
 fn fail_over(granted: Duration, done: &Race) -> Finding {
     done.fail_over(&format!(
-        "a crash frees the lock {:?} after the last renewal at most, and later if etcd changes its own leader meanwhile",
+        "a crash frees the lock {:?} after the last renewal at most, and later if etcd changes its \
+         own leader meanwhile",
         granted + LATE
     ))
 }

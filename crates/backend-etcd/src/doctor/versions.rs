@@ -1,5 +1,5 @@
-//! What is known to be wrong with a version of etcd, as far as a lock is concerned. Such facts age: the day
-//! of which they are true is told with them.
+//! What is known to be wrong with a version of etcd, as far as a lock is concerned. Such facts age:
+//! the day of which they are true is told with them.
 
 use leasehold_backend::doctor::Maintained;
 
@@ -12,8 +12,8 @@ const MAINTAINED: Maintained = Maintained { oldest: (3, 6), as_of: KNOWN };
 /// What is without all that an upgrade fixes.
 pub(super) const CURRENT: &str = "the latest 3.7 or 3.6, at least 3.7.1 or 3.6.14";
 
-/// A defect of the server, and the first patch of each minor version that is without it. Later minor versions are
-/// without it, earlier ones never were.
+/// A defect of the server, and the first patch of each minor version that is without it. Later
+/// minor versions are without it, earlier ones never were.
 struct Defect {
     what: &'static str,
     mended: &'static [(u64, u64)],
@@ -30,7 +30,8 @@ const DEFECTS: &[Defect] = &[
         mended: &[(4, 31), (5, 13), (6, 0)],
     },
     Defect {
-        what: "the renewal of a lease that was revoked may be acknowledged (etcd pull request 20615)",
+        what: "the renewal of a lease that was revoked may be acknowledged (etcd pull request \
+            20615)",
         mended: &[(4, 38), (5, 23), (6, 5)],
     },
     Defect {
@@ -51,11 +52,15 @@ const DEFECTS: &[Defect] = &[
     },
 ];
 
-/// What no release is without, and what to do about it: seen with 3.6.16, and its cause is in the source of 3.7.1 too.
-/// Issue 15247 is mended for a member that ticks late, not for one that has just begun to tick again.
+/// What no release is without, and what to do about it: seen with 3.6.16, and its cause is in the
+/// source of 3.7.1 too. Issue 15247 is mended for a member that ticks late, not for one that has
+/// just begun to tick again.
 pub(super) const UNMENDED: (&str, &str) = (
-    "when the member that leads the cluster is frozen for longer than a lease and goes on, it may end leases that were renewed meanwhile (what is left of etcd issue 15247): a leader loses its term, is told by its watch within milliseconds, and another leads",
-    "no release is without it: do not suspend or migrate the machines of members while they run, and let the resource refuse smaller tokens",
+    "when the member that leads the cluster is frozen for longer than a lease and goes on, it may \
+     end leases that were renewed meanwhile (what is left of etcd issue 15247): a leader loses its \
+     term, is told by its watch within milliseconds, and another leads",
+    "no release is without it: do not suspend or migrate the machines of members while they run, \
+     and let the resource refuse smaller tokens",
 );
 
 /// Whether [`UNMENDED`] is to be told of this version.
@@ -83,7 +88,8 @@ pub(super) fn known_defects(version: &str) -> Vec<String> {
     known
 }
 
-/// Major, minor and patch. What follows a `-` or `+` does not count: a release candidate is taken for its release.
+/// Major, minor and patch. What follows a `-` or `+` does not count: a release candidate is taken
+/// for its release.
 fn parsed(version: &str) -> Option<(u64, u64, u64)> {
     let version = version.split(['-', '+']).next()?;
     let mut numbers = version.split('.').map(|number| number.parse().ok());

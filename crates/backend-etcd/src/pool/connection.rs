@@ -113,7 +113,8 @@ impl Member {
             }
             *generation
         };
-        // Rare, and so large that a stack of 2 MiB has no room for it in every request of a debug build.
+        // Rare, and so large that a stack of 2 MiB has no room for it in every request of a debug
+        // build.
         let (client, logged_in) = Box::pin(self.connected()).await?;
         let mut connection = self.lock();
         if connection.generation == generation && connection.client.is_none() {
@@ -123,7 +124,8 @@ impl Member {
         Ok(Lent { client, generation, logged_in })
     }
 
-    /// A new connection, and whether it came with a login: a cluster that asks for none refuses one.
+    /// A new connection, and whether it came with a login: a cluster that asks for none refuses
+    /// one.
     async fn connected(&self) -> Result<(Client, bool), Failure> {
         let Some(How { options, login, .. }) = &self.how else {
             let connecting = Client::connect([&self.name], None).await;
@@ -157,8 +159,8 @@ impl Member {
         Ok((connecting.map_err(|error| Failure::of(&error, &self.name))?, false))
     }
 
-    /// What a refusal of a login, or for want of one, means where there is one: authentication was switched, and the next
-    /// connection comes as the cluster wants it.
+    /// What a refusal of a login, or for want of one, means where there is one: authentication was
+    /// switched, and the next connection comes as the cluster wants it.
     pub(crate) fn explained(&self, lent: &Lent, failure: Failure) -> Failure {
         let has_login = self.how.as_ref().is_some_and(|how| how.login.is_some());
         let is_switched = match failure.reason {

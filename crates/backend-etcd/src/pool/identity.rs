@@ -2,12 +2,14 @@
 //!
 //! Every answer of etcd names its cluster. The rule, from what each endpoint of the URL said last:
 //! - 0 is "unknown", as a grpc-proxy says it: never another cluster.
-//! - What more than half of the endpoints say is the cluster. If that is another one than before, the store was
-//!   replaced.
-//! - If all have spoken and no cluster has more than half, nobody can tell which one is meant: that, too, is not the
-//!   store of before. Before the first request it is enough that two were heard and none has more than half.
-//! - Otherwise the cluster stays the one that it was. An endpoint that says another one is left out and named, and the
-//!   request goes on to the others: one wrong address among several ends no term.
+//! - What more than half of the endpoints say is the cluster. If that is another one than before,
+//!   the store was replaced.
+//! - If all have spoken and no cluster has more than half, nobody can tell which one is meant:
+//!   that, too, is not the store of before. Before the first request it is enough that two were
+//!   heard and none has more than half.
+//! - Otherwise the cluster stays the one that it was. An endpoint that says another one is left out
+//!   and named, and the request goes on to the others: one wrong address among several ends no
+//!   term.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +26,8 @@ pub(crate) struct Identity {
 pub(crate) enum Heard {
     /// It is from the cluster that requests are for, or does not say.
     Ours,
-    /// This endpoint is of another cluster, and ours is not gone. `news`: it said so for the first time.
+    /// This endpoint is of another cluster, and ours is not gone. `news`: it said so for the first
+    /// time.
     Foreign { news: bool },
     /// Our cluster is not what the endpoints are of any more.
     Replaced { before: u64, now: u64 },
@@ -207,7 +210,8 @@ mod tests {
     }
 
     proptest! {
-        /// While more than half of the endpoints say what they always said, nobody else ends anything.
+        /// While more than half of the endpoints say what they always said, nobody else ends
+        /// anything.
         #[test]
         fn a_majority_that_stays_is_never_replaced(
             half in 1_usize..4,

@@ -1,7 +1,8 @@
-//! The members of a cluster: one connection each, and requests that go to another member when one is slow.
+//! The members of a cluster: one connection each, and requests that go to another member when one
+//! is slow.
 //!
-//! The client library's own balancing gives a dead member its share of the requests and a frozen one too, so every
-//! member has a client of its own here.
+//! The client library's own balancing gives a dead member its share of the requests and a frozen
+//! one too, so every member has a client of its own here.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -80,8 +81,9 @@ impl Pool {
         Self { members, preferred, identity, introducing, deadline }
     }
 
-    /// The same request to one member after the other, each `delay` after the one before or as soon as that one
-    /// fails; the first answer counts, and the others are given up. For requests that may be applied twice.
+    /// The same request to one member after the other, each `delay` after the one before or as soon
+    /// as that one fails; the first answer counts, and the others are given up. For requests that
+    /// may be applied twice.
     pub(crate) async fn hedged<T: Answer, R>(
         &self,
         delay: Duration,
@@ -133,9 +135,9 @@ impl Pool {
         }
     }
 
-    /// The request to one member, and to the next one only if it never left this process, or met another cluster. A
-    /// member that no longer knows our login, as after any change of anybody's rights, has refused it: it is asked again
-    /// on a new connection.
+    /// The request to one member, and to the next one only if it never left this process, or met
+    /// another cluster. A member that no longer knows our login, as after any change of anybody's
+    /// rights, has refused it: it is asked again on a new connection.
     pub(crate) async fn once<T: Answer, R>(
         &self,
         request: impl Fn(Client) -> R,
@@ -224,7 +226,8 @@ impl Pool {
         Err(worst.unwrap_or_else(|| self.no_answer()))
     }
 
-    /// What an error on a lent client means. Its connection is closed, and other members come first.
+    /// What an error on a lent client means. Its connection is closed, and other members come
+    /// first.
     pub(crate) fn failed(&self, place: Place, error: &ClientError) -> Failure {
         self.close(place);
         Failure::of(error, &self.members[place.member].name)
@@ -319,7 +322,8 @@ impl Pool {
         }
     }
 
-    /// What follows from an error for its connection, and what it says more of a connection that never answered.
+    /// What follows from an error for its connection, and what it says more of a connection that
+    /// never answered.
     async fn refused(&self, place: Place, failure: Failure) -> Failure {
         let member = &self.members[place.member];
         if failure.is_definite() {
@@ -360,7 +364,8 @@ pub(crate) fn revision(header: Option<&ResponseHeader>) -> Result<i64, Failure> 
     })
 }
 
-/// A request in flight. Given up after it had its time, it closes its connection: what comes late on it is lost.
+/// A request in flight. Given up after it had its time, it closes its connection: what comes late
+/// on it is lost.
 struct Unanswered<'a> {
     pool: &'a Pool,
     place: Place,
@@ -385,8 +390,8 @@ fn more_telling(known: Option<Failure>, new: Failure) -> Failure {
     }
 }
 
-/// Candidates do not all go to the member that is named first. A kernel without random bytes is told of where they are
-/// needed.
+/// Candidates do not all go to the member that is named first. A kernel without random bytes is
+/// told of where they are needed.
 fn anywhere() -> usize {
     random().map_or(0, |bits| usize::try_from(bits >> 33).unwrap_or(0))
 }

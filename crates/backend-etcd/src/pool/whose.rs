@@ -52,7 +52,8 @@ answers! {
     MemberListResponse StatusResponse TxnResponse
 }
 
-/// A keep-alive was acknowledged. The client library keeps to itself by whom; what confirms the key says it.
+/// A keep-alive was acknowledged. The client library keeps to itself by whom; what confirms the key
+/// says it.
 pub(crate) struct KeptAlive;
 
 impl Answer for KeptAlive {
@@ -80,7 +81,8 @@ impl Pool {
         judged
     }
 
-    /// Which cluster the endpoints are of, before anybody is asked for anything. With one endpoint its answer says it.
+    /// Which cluster the endpoints are of, before anybody is asked for anything. With one endpoint
+    /// its answer says it.
     pub(crate) async fn introduce(&self) -> Result<(), Failure> {
         let is_done = || self.members.len() == 1 || self.identity().identity.is_known();
         if is_done() {
@@ -99,7 +101,8 @@ impl Pool {
         introduced.identity.decide().map_err(|_divided| {
             let said = self.clusters(&introduced.identity);
             let text = format!(
-                "the endpoints are of different clusters, each of which would have a leader of its own: {said}"
+                "the endpoints are of different clusters, each of which would have a leader of its \
+                 own: {said}"
             );
             Failure::refused(text).with_cure("name the members of one cluster")
         })?;
@@ -111,7 +114,8 @@ impl Pool {
         Ok(())
     }
 
-    /// Beside a request, asks those again that have not said which cluster they are of, unless more than half have.
+    /// Beside a request, asks those again that have not said which cluster they are of, unless more
+    /// than half have.
     pub(crate) async fn asking_again<T>(&self, request: impl Future<Output = T>) -> T {
         let asked = {
             let mut introduced = self.identity();
@@ -137,7 +141,8 @@ impl Pool {
         }
     }
 
-    /// Asks these members which cluster they are of, until more than half of all have said the same.
+    /// Asks these members which cluster they are of, until more than half of all have said the
+    /// same.
     pub(crate) async fn ask_whose(&self, members: Vec<usize>) {
         let status = |client: Client| async move { client.maintenance_client().status().await };
         let asking = |member| async move {

@@ -87,7 +87,8 @@ impl FileLock {
         }
     }
 
-    /// Two candidates race for a scratch lock in the same directory. Its files are removed, whatever came of it.
+    /// Two candidates race for a scratch lock in the same directory. Its files are removed,
+    /// whatever came of it.
     async fn race(&self) -> Result<Race, Error> {
         // Named by itself, since the lock's own name may be as long as names may be.
         let name =
@@ -113,7 +114,8 @@ fn swept(directory: &Path) -> Option<Finding> {
     Some(Finding::warning(
         "directory",
         format!(
-            "{swept} is cleaned of files that nobody wrote for some days; a lock that is removed is free"
+            "{swept} is cleaned of files that nobody wrote for some days; a lock that is removed \
+             is free"
         ),
         "put the lock below /run or /var/lib",
     ))
@@ -121,7 +123,8 @@ fn swept(directory: &Path) -> Option<Finding> {
 
 fn fail_over(timing: &Timing) -> Finding {
     let text = format!(
-        "a release, and the end of the holder's process, free the lock at once; a holder that is frozen, after {:?} at most",
+        "a release, and the end of the holder's process, free the lock at once; a holder that is \
+         frozen, after {:?} at most",
         timing.bounds().crash
     );
     Finding::good(FAIL_OVER, text)

@@ -27,8 +27,8 @@ impl Process {
         Self(child, None)
     }
 
-    /// Runs the role through another command, which begins with `through`: as another user, in another namespace.
-    /// Its messages are in the test's.
+    /// Runs the role through another command, which begins with `through`: as another user, in
+    /// another namespace. Its messages are in the test's.
     pub(crate) fn start_through(through: &[&str], role: &str, path: &Path, argument: &str) -> Self {
         let (command, arguments) = through.split_first().unwrap();
         let binary = reachable();

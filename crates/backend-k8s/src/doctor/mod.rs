@@ -24,7 +24,8 @@ const EXAMINE: &str = "examine the store";
 const TRIALS: usize = 3;
 
 /// What makes writes slow where reads are not.
-const SLOW: &str = "look at the admission webhooks for this object first: one that does not answer delays every write by its timeoutSeconds; raise --lease-duration and --renew-deadline";
+const SLOW: &str = "look at the admission webhooks for this object first: one that does not answer \
+    delays every write by its timeoutSeconds; raise --lease-duration and --renew-deadline";
 
 /// How often two candidates race.
 const ROUNDS: u64 = 5;
@@ -187,7 +188,9 @@ impl Reader {
             }
             if !claim.holder.is_empty() && claim.renewed.is_none() {
                 warn(
-                    "its renewTime is missing or cannot be read: it is not shown, and decides nothing".to_owned(),
+                    "its renewTime is missing or cannot be read: it is not shown, and decides \
+                     nothing"
+                        .to_owned(),
                     "let its holder write renewTime",
                 );
             }
@@ -222,7 +225,8 @@ impl Reader {
             return vec![Finding::warning(
                 SUBJECT,
                 "whether this very lock may be taken could not be tried without writing",
-                "an admission policy may judge by the holder's name, or a webhook may not support dry runs: try with leasehold run",
+                "an admission policy may judge by the holder's name, or a webhook may not support \
+                 dry runs: try with leasehold run",
             )];
         }
         let what = "a take of this very lock, tried and not stored";
@@ -246,7 +250,8 @@ impl Reader {
         let text =
             format!("{} is missing on {resource} {place}: {}", missing.join(", "), lost.join("; "));
         let cure = format!(
-            "kubectl create role NAME -n {} --verb=get,create,update,watch --resource={resource}{}{group} --resource-name={}",
+            "kubectl create role NAME -n {} --verb=get,create,update,watch \
+             --resource={resource}{}{group} --resource-name={}",
             place.namespace,
             if group.is_empty() { "" } else { "." },
             place.name
@@ -273,7 +278,8 @@ impl Reader {
 }
 
 impl KubernetesLock {
-    /// Two candidates race for a scratch object beside this one, which is removed. A candidate need not be allowed to.
+    /// Two candidates race for a scratch object beside this one, which is removed. A candidate need
+    /// not be allowed to.
     async fn raced(&self, timing: &Timing, is_blocked: bool) -> Vec<Finding> {
         let failed =
             |failure: Failure| vec![Finding::of_error(COMPARE_AND_SWAP, &failure.during(EXAMINE))];
@@ -286,7 +292,8 @@ impl KubernetesLock {
             match scratch.may(verb, &scratch.place.name).await {
                 Ok(true) => {}
                 Ok(false) => {
-                    let cure = "run this once as a user who may, such as an administrator of the namespace";
+                    let cure = "run this once as a user who may, such as an administrator of the \
+                        namespace";
                     let what = format!("{verb} an object beside the lock");
                     return vec![Race::not_permitted(&what, cure)];
                 }

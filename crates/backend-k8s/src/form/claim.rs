@@ -1,7 +1,8 @@
 //! What an object claims, in client-go's terms, and whether it is one of our records.
 //!
-//! Everybody reads the claim; what client-go has no field for stands in an annotation. A client that takes over keeps
-//! annotations that it does not know, so ours counts only beside the very claim that it repeats.
+//! Everybody reads the claim; what client-go has no field for stands in an annotation. A client
+//! that takes over keeps annotations that it does not know, so ours counts only beside the very
+//! claim that it repeats.
 
 use std::time::Duration;
 
@@ -20,8 +21,8 @@ pub(crate) const ANNOTATION: &str = "leasehold/record";
 /// As long as client-go says that a released lock is held: it wants a number above 0.
 const RELEASED: i64 = 1;
 
-/// As long as a claim counts that does not say how long: client-go's default. Those that say it wrongly are few, and who
-/// made one of them may still believe in it.
+/// As long as a claim counts that does not say how long: client-go's default. Those that say it
+/// wrongly are few, and who made one of them may still believe in it.
 const UNSAID: i64 = 15;
 
 /// A claim on a lock, as client-go's record has it.
@@ -89,8 +90,9 @@ pub(crate) fn put(
     Ok(())
 }
 
-/// The number of transitions to write. Before client-go could not tell the next one, and so not take any more, it begins
-/// anew: nothing compares it but [`number`], and that only beside the claim that it was written with.
+/// The number of transitions to write. Before client-go could not tell the next one, and so not
+/// take any more, it begins anew: nothing compares it but [`number`], and that only beside the
+/// claim that it was written with.
 fn counted(before: Option<i64>, takes: bool) -> i64 {
     let before = before.unwrap_or(0).clamp(0, i32::MAX.into());
     let next = before + i64::from(takes);
@@ -159,7 +161,8 @@ impl Annotated {
     }
 }
 
-/// Since when, for people. Nodes and API servers do not say it, and hold their Leases as long as those are there.
+/// Since when, for people. Nodes and API servers do not say it, and hold their Leases as long as
+/// those are there.
 fn since(claim: &Claim, object: &Object) -> Wall {
     let made = object.value()["metadata"]["creationTimestamp"].as_str();
     let since = claim.acquired.or_else(|| made?.parse().ok().filter(|_| claim.renewed.is_some()));
@@ -190,11 +193,12 @@ fn foreign(claim: &Claim, annotated: Option<&Annotated>) -> Record {
     }
 }
 
-/// The number of a foreign client's record: above every token that the object carried, the same for a claim and its
-/// release, and 0 for what is no release.
+/// The number of a foreign client's record: above every token that the object carried, the same for
+/// a claim and its release, and 0 for what is no release.
 ///
-/// Every other client counts a transition when it takes, and none when it releases. So an object without holder that
-/// still has the transitions of our own annotation was not released: our claim was erased.
+/// Every other client counts a transition when it takes, and none when it releases. So an object
+/// without holder that still has the transitions of our own annotation was not released: our claim
+/// was erased.
 fn number(claim: &Claim, annotated: Option<&Annotated>) -> Token {
     let transitions = claim.transitions.unwrap_or(0).max(0);
     let (before, taken) = match annotated {

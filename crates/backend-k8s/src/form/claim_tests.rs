@@ -253,7 +253,8 @@ fn the_last_number_of_transitions_blocks_nobody() {
             let held = stored(draft, 10);
             let before = read(form, &held).token;
             assert!(before < MAX_TOKEN, "{transitions}");
-            // Ours takes, client-go takes from ours, and ours again: each can be told, and each counts.
+            // Ours takes, client-go takes from ours, and ours again: each can be told, and each
+            // counts.
             let taken = replaced(form, &held, &ours(before + 1), true);
             assert_eq!(read(form, &taken), ours(before + 1), "{transitions}");
             let renewed = replaced(form, &taken, &ours(before + 1), false);
@@ -366,7 +367,8 @@ proptest::proptest! {
         let _ = contents(Form::Lease, &stored(draft, 11));
     }
 
-    /// What is there is never absent, and what can be read can be taken, in numbers that Kubernetes can hold.
+    /// What is there is never absent, and what can be read can be taken, in numbers that Kubernetes
+    /// can hold.
     #[test]
     fn no_object_makes_it_panic_or_absent(
         claim in claims(), rest in value(), is_ours: bool, labels in value()

@@ -82,7 +82,8 @@ impl Form {
         }
     }
 
-    /// Whether a PUT that names no `resourceVersion` creates, and never overwrites. For Endpoints it does overwrite.
+    /// Whether a PUT that names no `resourceVersion` creates, and never overwrites. For Endpoints
+    /// it does overwrite.
     pub(crate) fn creates_by_put(self) -> bool {
         self == Self::Lease
     }
@@ -198,7 +199,8 @@ fn belongs_to_nobody(object: &Object) -> Result<(), String> {
     let filled = object.value()["subsets"].as_array().is_some_and(|subsets| !subsets.is_empty());
     if managed || filled {
         return Err(
-            "these Endpoints belong to a Service, whose controller writes them: use a name that no Service has"
+            "these Endpoints belong to a Service, whose controller writes them: use a name that no \
+             Service has"
                 .to_owned(),
         );
     }

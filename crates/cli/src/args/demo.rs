@@ -26,7 +26,8 @@ pub struct DemoArgs {
     /// The timing.
     #[command(flatten)]
     pub timing: TimingArgs,
-    /// Tell a story as lines, without a terminal: in memory and virtual time, so that a seed tells the same again
+    /// Tell a story as lines, without a terminal: in memory and virtual time, so that a seed tells
+    /// the same again
     #[arg(long, env = "LEASEHOLD_PLAIN", value_parser = BoolishValueParser::new(), hide_env = true)]
     pub plain: bool,
     /// What happens in the story

@@ -1,4 +1,5 @@
-//! What a picture needs of all that happened: the events of its window, and what came of those before.
+//! What a picture needs of all that happened: the events of its window, and what came of those
+//! before.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -169,7 +170,8 @@ mod tests {
 
     const SECOND: u64 = 1_000_000_000;
 
-    /// An hour in which three lead in turn, a term every seven seconds; each third leader is killed.
+    /// An hour in which three lead in turn, a term every seven seconds; each third leader is
+    /// killed.
     fn hour() -> Vec<Event> {
         let mut events = Vec::new();
         for second in 0..3600 {

@@ -206,7 +206,8 @@ impl Scene<'_> {
             }
             let mut news = stage.history().since(self.told);
             self.told += news.len();
-            // What happens at one instant has no order: causes first, and then by name, so that a seed tells the same.
+            // What happens at one instant has no order: causes first, and then by name, so that a
+            // seed tells the same.
             news.sort_by_key(|event| (event.at, !is_cause(&event.what), event.node.clone()));
             for line in news.iter().filter_map(|event| teller.tell(event)) {
                 say(&line);

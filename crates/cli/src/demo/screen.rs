@@ -43,7 +43,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, view: &View<'_>) {
     if area.width < LEAST.0 || area.height < LEAST.1 {
         let (columns, rows) = LEAST;
         let text = format!(
-            "The demonstration needs {columns}x{rows}.\nThis terminal has {}x{}.\nIt goes on meanwhile; q quits.",
+            "The demonstration needs {columns}x{rows}.\nThis terminal has {}x{}.\nIt goes on \
+             meanwhile; q quits.",
             area.width, area.height
         );
         frame.render_widget(Paragraph::new(text).wrap(Wrap { trim: true }), area);

@@ -65,8 +65,8 @@ pub(super) struct Cast<'a> {
     /// How far away the store is, for each.
     pub(super) latency: Box<dyn Fn(usize) -> Latency + 'a>,
     pub(super) tune: Box<dyn Fn(Builder) -> Builder + 'a>,
-    /// Whether a candidate's tasks are its own, so that all of it is gone when it is killed. In virtual time they
-    /// share one thread.
+    /// Whether a candidate's tasks are its own, so that all of it is gone when it is killed. In
+    /// virtual time they share one thread.
     pub(super) apart: bool,
 }
 
@@ -169,7 +169,8 @@ impl<'a> Stage<'a> {
         self.status(at)?.store_error.filter(is_final)
     }
 
-    /// Why nobody will ever lead: the store refuses what they ask, and none of them led or knows a leader.
+    /// Why nobody will ever lead: the store refuses what they ask, and none of them led or knows a
+    /// leader.
     pub(super) fn hopeless(&self) -> Option<Error> {
         let alive: Vec<Status> = (0..NAMES.len()).filter_map(|at| self.status(at)).collect();
         let is_led =
@@ -187,7 +188,8 @@ impl<'a> Stage<'a> {
         self.nodes.iter().position(leads)
     }
 
-    /// Whether a write of it is on its way, so that a freeze would strike between its check and its effect.
+    /// Whether a write of it is on its way, so that a freeze would strike between its check and its
+    /// effect.
     pub(super) fn writes(&self, at: usize) -> bool {
         self.nodes[at].writes.get()
     }
@@ -234,7 +236,8 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// What of all that happened must not have. Where time is real, stamps are a little late and requests much.
+    /// What of all that happened must not have. Where time is real, stamps are a little late and
+    /// requests much.
     pub(super) fn violations(&self, real: bool) -> Vec<Violation> {
         let (marginal, slack) = if real { (MARGINAL, SLACK) } else { Default::default() };
         let request_limit = 3 * self.timing.request_timeout() + slack;
@@ -282,8 +285,8 @@ impl Node {
     }
 }
 
-/// Writes to both resources again and again. Its check is right, and its write is on its way when its process stops:
-/// no program can help that, only the resource can.
+/// Writes to both resources again and again. Its check is right, and its write is on its way when
+/// its process stops: no program can help that, only the resource can.
 async fn work(
     candidate: &Candidate,
     term: &Term,

@@ -256,8 +256,8 @@ impl App {
 
 /// The terminal, given back when this goes; a panic gives it back before it says why.
 ///
-/// One that is gone cannot be given back. ratatui would say so on standard error, where that very terminal may be, and
-/// panic: hence neither `ratatui::restore` nor the end of its `Terminal`.
+/// One that is gone cannot be given back. ratatui would say so on standard error, where that very
+/// terminal may be, and panic: hence neither `ratatui::restore` nor the end of its `Terminal`.
 struct Screen {
     terminal: ManuallyDrop<ratatui::DefaultTerminal>,
 }
@@ -266,7 +266,8 @@ impl Screen {
     fn open() -> io::Result<Self> {
         let said = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
-            // Neither here: a panic within the hook ends the process before its directory is removed.
+            // Neither here: a panic within the hook ends the process before its directory is
+            // removed.
             let _ = ratatui::try_restore();
             said(info);
         }));

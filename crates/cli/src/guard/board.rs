@@ -1,7 +1,9 @@
-//! Where the supervisor posts the instants and the guard reads them, and where the guard says that it works.
+//! Where the supervisor posts the instants and the guard reads them, and where the guard says that
+//! it works.
 //!
-//! A message would wait behind older ones, and a guard that thaws would find the newest last, or not at all if the
-//! socket had been full. So the instants are not sent but posted: a small file in memory that both have open.
+//! A message would wait behind older ones, and a guard that thaws would find the newest last, or
+//! not at all if the socket had been full. So the instants are not sent but posted: a small file in
+//! memory that both have open.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -47,7 +49,8 @@ impl Board {
         self.write(0, [stop_at, kill_at, dead_by])
     }
 
-    /// The guard works: it is killing at `at`, and something of CMD was last known to live at `alive_at`.
+    /// The guard works: it is killing at `at`, and something of CMD was last known to live at
+    /// `alive_at`.
     pub(super) fn beat(&self, at: Time, alive_at: Time) {
         // Without it the supervisor kills in the guard's place.
         let _ = self.write(SIZE, [at, alive_at, Time(0)]);
@@ -80,7 +83,8 @@ impl Board {
         if pwrite(&self.file, &bytes, place)? == SIZE { Ok(()) } else { Err(Errno::IO) }
     }
 
-    /// What is posted. `None` if it stays half-written: its writer died or is stopped in the middle.
+    /// What is posted. `None` if it stays half-written: its writer died or is stopped in the
+    /// middle.
     pub(super) fn read(&self) -> Option<Instants> {
         let [stop_at, kill_at, dead_by] = self.words(0)?;
         Some(Instants { stop_at, kill_at, dead_by })

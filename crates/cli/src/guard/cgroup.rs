@@ -1,5 +1,5 @@
-//! A control group of its own for CMD, where this process may make one: then everything in it is killed with one
-//! write, however fast it forks.
+//! A control group of its own for CMD, where this process may make one: then everything in it is
+//! killed with one write, however fast it forks.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -23,11 +23,13 @@ const DEEPEST: u32 = 16;
 /// How the names of our groups begin.
 const PREFIX: &str = "leasehold-";
 
-/// How often, and after what pauses, it is looked whether what was killed in an abandoned group is dead.
+/// How often, and after what pauses, it is looked whether what was killed in an abandoned group is
+/// dead.
 const LOOKS: u32 = 100;
 const LOOK: Duration = Duration::from_millis(2);
 
-/// How often a group that another run took for abandoned, before it could be marked as used, is made again.
+/// How often a group that another run took for abandoned, before it could be marked as used, is
+/// made again.
 const ATTEMPTS: u64 = 3;
 
 /// Whether CMD gets a control group of its own.
@@ -74,7 +76,8 @@ impl Group {
     /// A new group below the one that this process is in.
     ///
     /// # Errors
-    /// No control groups of version 2 here, this user may not make one, or the kernel cannot kill one (before 5.14).
+    /// No control groups of version 2 here, this user may not make one, or the kernel cannot kill
+    /// one (before 5.14).
     pub fn create() -> io::Result<Self> {
         let own = own_directory()?;
         remove_abandoned(&own);
@@ -165,8 +168,9 @@ impl Group {
     }
 }
 
-/// Removes groups that killed runs left behind, which are those that no run has locked. What lives in one has outlived
-/// its supervisor and its guard, which were both killed: it should be dead, and nobody else is left to kill it.
+/// Removes groups that killed runs left behind, which are those that no run has locked. What lives
+/// in one has outlived its supervisor and its guard, which were both killed: it should be dead, and
+/// nobody else is left to kill it.
 fn remove_abandoned(own: &Path) {
     for entry in fs::read_dir(own).into_iter().flatten().flatten() {
         if entry.file_name().to_string_lossy().starts_with(PREFIX) {
@@ -191,7 +195,8 @@ fn kill_left(directory: &Path) {
     }
     warn!(
         group = %printable(&directory.to_string_lossy()),
-        "supervisor and guard of an earlier run were killed before its CMD was dead: killing what it left"
+        "supervisor and guard of an earlier run were killed before its CMD was dead: killing what \
+         it left"
     );
     let _ = fs::write(directory.join("cgroup.kill"), "1");
     for _ in 0..LOOKS {

@@ -1,7 +1,7 @@
 //! The last step before CMD: a process that prepares itself and becomes CMD.
 //!
-//! It is a process of its own because each of these must happen in CMD's process before CMD runs, and because
-//! Rust offers them there only through `unsafe`.
+//! It is a process of its own because each of these must happen in CMD's process before CMD runs,
+//! and because Rust offers them there only through `unsafe`.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -27,8 +27,9 @@ pub(super) const FOREGROUND: &str = "foreground";
 /// CMD leaves the terminal alone.
 pub(super) const BACKGROUND: &str = "background";
 
-/// The hidden subcommand: the guard's pid, foreground or background, CMD's priority, the directory of its control
-/// group or nothing, CMD and its arguments. Returns only if CMD cannot be run, with 126 or 127 as shells do.
+/// The hidden subcommand: the guard's pid, foreground or background, CMD's priority, the directory
+/// of its control group or nothing, CMD and its arguments. Returns only if CMD cannot be run, with
+/// 126 or 127 as shells do.
 #[must_use]
 pub fn main(arguments: &[OsString]) -> ExitCode {
     let [guard, place, nice, group, program, arguments @ ..] = arguments else {
@@ -49,8 +50,9 @@ pub fn main(arguments: &[OsString]) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// - The kernel kills this process when the guard dies: the guard is single-threaded, so that this can mean
-///   nothing else. (What CMD starts is not covered by it; the supervisor is there for them.)
+/// - The kernel kills this process when the guard dies: the guard is single-threaded, so that this
+///   can mean nothing else. (What CMD starts is not covered by it; the supervisor is there for
+///   them.)
 /// - With `foreground`, its process group takes the terminal before CMD can read from it.
 /// - Nothing is blocked for CMD.
 fn prepare(guard: &OsStr, foreground: bool) -> io::Result<()> {
@@ -60,14 +62,16 @@ fn prepare(guard: &OsStr, foreground: bool) -> io::Result<()> {
         return Err(io::Error::other("the guard is gone"));
     }
     if foreground {
-        // A background group that moves the terminal is stopped, unless it blocks or ignores this signal.
+        // A background group that moves the terminal is stopped, unless it blocks or ignores this
+        // signal.
         let mut ttou = SigSet::empty();
         ttou.add(NixSignal::SIGTTOU);
         ttou.thread_block()?;
         // Without the terminal CMD still runs; the kernel stops it if it reads.
         let _ = tcsetpgrp(io::stdin(), getpgrp());
     }
-    // The guard's mask is inherited; SIGTERM must reach CMD. The standard library resets only SIGPIPE.
+    // The guard's mask is inherited; SIGTERM must reach CMD. The standard library resets only
+    // SIGPIPE.
     SigSet::empty().thread_set_mask()?;
     Ok(())
 }

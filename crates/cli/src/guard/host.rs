@@ -1,5 +1,5 @@
-//! What the host must offer, checked before the lock is contended for: a candidate that could take the lock and then
-//! not guard CMD would be worse than none.
+//! What the host must offer, checked before the lock is contended for: a candidate that could take
+//! the lock and then not guard CMD would be worse than none.
 
 use std::fmt;
 use std::fs;
@@ -30,10 +30,12 @@ const FINE: &str = "fine";
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What refuses a call that this kernel has.
-const REFUSED: &str = "it needs Linux 5.3 or later, and a container engine whose seccomp profile allows this call: update it, or allow the call";
+const REFUSED: &str = "it needs Linux 5.3 or later, and a container engine whose seccomp profile \
+    allows this call: update it, or allow the call";
 
 /// What to do where something has run out.
-const SCARCE: &str = "raise the limits of this user and of the container (ulimit -n, -u, -l; pids.max, memory.max; fs.file-max)";
+const SCARCE: &str = "raise the limits of this user and of the container (ulimit -n, -u, -l; \
+    pids.max, memory.max; fs.file-max)";
 
 /// What to do where a call failed so.
 fn cure(error: &io::Error) -> &'static str {
@@ -43,7 +45,8 @@ fn cure(error: &io::Error) -> &'static str {
 }
 
 /// What to do about `/proc`.
-const PROC: &str = "mount /proc for this pid namespace (unshare --mount-proc, bwrap --proc /proc), and let this user read it";
+const PROC: &str = "mount /proc for this pid namespace (unshare --mount-proc, bwrap --proc /proc), \
+    and let this user read it";
 
 /// CMD cannot be guarded on this host.
 #[derive(Debug)]
@@ -60,8 +63,8 @@ impl fmt::Display for Unfit {
     }
 }
 
-/// Checks that this process and a guard, which is started for it, have what they need. This process becomes a child
-/// subreaper.
+/// Checks that this process and a guard, which is started for it, have what they need. This process
+/// becomes a child subreaper.
 ///
 /// # Errors
 /// Something is missing.
@@ -71,14 +74,16 @@ pub fn check(program: &Path, cgroup: Mode) -> Result<(), Unfit> {
         let group = Group::create().map_err(|error| Unfit {
             what: "a control group of its own for CMD".to_owned(),
             why: error.to_string(),
-            cure: "run it in a delegated scope (systemd-run --user --scope -p Delegate=yes), as root, or with --cgroup auto; it needs cgroup v2 and Linux 5.14",
+            cure: "run it in a delegated scope (systemd-run --user --scope -p Delegate=yes), as \
+                root, or with --cgroup auto; it needs cgroup v2 and Linux 5.14",
         })?;
         group.remove();
     }
     let unfit = |error: &io::Error| Unfit {
         what: format!("starting the guard ({})", program.display()),
         why: error.to_string(),
-        cure: "it needs a process, some memory and a few descriptors more (ulimit -u, -n; pids.max), and /proc/self/exe must be executable",
+        cure: "it needs a process, some memory and a few descriptors more (ulimit -u, -n; \
+            pids.max), and /proc/self/exe must be executable",
     };
     let mut command = Command::new(program);
     command.arg0("leasehold").args([process::SUBCOMMAND, CHECK]);
@@ -165,7 +170,8 @@ fn first_missing(calls: &[(&str, &dyn Fn() -> io::Result<()>)]) -> Result<(), Un
     Ok(())
 }
 
-/// Whether `/proc` counts processes as this process's own calls do. That of another pid namespace shows other numbers.
+/// Whether `/proc` counts processes as this process's own calls do. That of another pid namespace
+/// shows other numbers.
 fn proc_is_ours() -> Result<(), String> {
     let own = getpid().as_raw_pid();
     let link = fs::read_link("/proc/self").map_err(|error| format!("/proc/self: {error}"))?;
@@ -181,7 +187,8 @@ fn belongs_to(own: i32, link: &Path, status: &str) -> Result<(), String> {
     if link.to_str() != Some(own.to_string().as_str()) {
         return Err(foreign(&link.display().to_string()));
     }
-    // A number for each namespace from that of /proc down to this process's: one, if they are the same.
+    // A number for each namespace from that of /proc down to this process's: one, if they are the
+    // same.
     let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:")).map(str::trim);
     match numbers {
         Some(numbers) if numbers == own.to_string() => Ok(()),

@@ -1,7 +1,9 @@
-//! The guard: a process between the supervisor (`leasehold run`) and CMD, which outlives the supervisor.
+//! The guard: a process between the supervisor (`leasehold run`) and CMD, which outlives the
+//! supervisor.
 //!
-//! A frozen supervisor stops all its threads and a killed one frees its locks before its child is dead. So CMD is
-//! the child of another process, our own binary run again, which does nothing but kill in time:
+//! A frozen supervisor stops all its threads and a killed one frees its locks before its child is
+//! dead. So CMD is the child of another process, our own binary run again, which does nothing but
+//! kill in time:
 //!
 //! ```text
 //! supervisor ── orders: start, look, terminate, signal, kill ──> guard ── exec ── CMD ── …
@@ -10,29 +12,33 @@
 //!            <── reports: started, exited, stopped, gone ──────
 //! ```
 //!
-//! What both decide is in `leasehold_guard`, pure; here are the system calls (`process` and `watch` drive them,
-//! `procs` and `cgroup` ask the kernel and signal).
+//! What both decide is in `leasehold_guard`, pure; here are the system calls (`process` and `watch`
+//! drive them, `procs` and `cgroup` ask the kernel and signal).
 //!
-//! - Supervisor and guard are child subreapers: whatever CMD starts, in whatever session and however deep, stays a
-//!   descendant of the guard, and becomes one of the supervisor if the guard dies.
-//! - The guard's standard input is a `SOCK_SEQPACKET` socket. Over it come orders, CMD's standard input, the
-//!   descriptor of the liveness lock (which the guard keeps until everything is dead) and that of the board.
-//! - With every acknowledged renewal the supervisor posts boot-clock [`Instants`] on the board, a small file in
-//!   memory: SIGTERM at the first, SIGKILL at the second.
-//! - The guard reads orders and then the board before it looks at the clock: thawed after a freeze however long, it
-//!   first learns of the renewals it slept through. End of file is the supervisor's death: it kills at once.
-//! - The supervisor watches the guard through a pidfd and keeps the same instants: when the guard dies, or is
-//!   not done shortly after the second and does not say that it works, it kills the guard and every descendant that
-//!   then becomes its own, except the children it had before and those that came while the guard ran.
+//! - Supervisor and guard are child subreapers: whatever CMD starts, in whatever session and
+//!   however deep, stays a descendant of the guard, and becomes one of the supervisor if the guard
+//!   dies.
+//! - The guard's standard input is a `SOCK_SEQPACKET` socket. Over it come orders, CMD's standard
+//!   input, the descriptor of the liveness lock (which the guard keeps until everything is dead)
+//!   and that of the board.
+//! - With every acknowledged renewal the supervisor posts boot-clock [`Instants`] on the board, a
+//!   small file in memory: SIGTERM at the first, SIGKILL at the second.
+//! - The guard reads orders and then the board before it looks at the clock: thawed after a freeze
+//!   however long, it first learns of the renewals it slept through. End of file is the
+//!   supervisor's death: it kills at once.
+//! - The supervisor watches the guard through a pidfd and keeps the same instants: when the guard
+//!   dies, or is not done shortly after the second and does not say that it works, it kills the
+//!   guard and every descendant that then becomes its own, except the children it had before and
+//!   those that came while the guard ran.
 //! - The supervisor holds a pidfd of CMD's main process, too: a guard that is frozen when CMD ends
 //!   cannot say so. It answers every order on the board by when it was last awake; one that does
 //!   not is killed and replaced.
 //! - Nobody sends so that it could block: an order that does not fit waits.
 //! - Each descriptor is close-on-exec: CMD inherits none. CMD has a process group of its own and is
-//!   signalled by group while it has not been reaped (a pid cannot be reused before that), children by their pid for
-//!   the same reason, others by pidfd after their start time was compared.
-//! - "Gone" is proven by the kernel: `wait` says that no child remains, and every descendant has an ancestor
-//!   among the children. No list is a proof (docs/RUN.md has the whole argument).
+//!   signalled by group while it has not been reaped (a pid cannot be reused before that), children
+//!   by their pid for the same reason, others by pidfd after their start time was compared.
+//! - "Gone" is proven by the kernel: `wait` says that no child remains, and every descendant has an
+//!   ancestor among the children. No list is a proof (docs/RUN.md has the whole argument).
 
 mod board;
 pub mod cgroup;
@@ -61,10 +67,12 @@ pub(crate) struct Orphans {
 }
 
 impl Orphans {
-    /// The pause between two looks: a child that this process started for itself is left to who waits for it.
+    /// The pause between two looks: a child that this process started for itself is left to who
+    /// waits for it.
     pub(crate) const PAUSE: Duration = Duration::from_secs(1);
 
-    /// Reaps every child that had ended at the last look, and has still not been reaped. Whether there are more.
+    /// Reaps every child that had ended at the last look, and has still not been reaped. Whether
+    /// there are more.
     pub(crate) fn look(&mut self) -> bool {
         let Some(listing) = procs::list(Depth::Children, None) else { return false };
         let ended = listing.processes.iter().filter(|child| child.ended).map(|child| child.pid);

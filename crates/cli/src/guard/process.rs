@@ -1,7 +1,8 @@
 //! The guard process: starts CMD, and kills it in time whatever becomes of the supervisor.
 //!
-//! What it decides is [`leasehold_guard::Guard`]; here are its system calls. Single-threaded and without a runtime:
-//! what is not there cannot stall it. It writes to nobody but its socket, since a full pipe would hold it up.
+//! What it decides is [`leasehold_guard::Guard`]; here are its system calls. Single-threaded and
+//! without a runtime: what is not there cannot stall it. It writes to nobody but its socket, since
+//! a full pipe would hold it up.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -33,15 +34,15 @@ use crate::boot::{Time, Timer, now};
 /// The name of the hidden subcommand.
 pub const SUBCOMMAND: &str = "__guard";
 
-/// The most orders that are read, children that are reaped and actions that are done between two looks at the clock
-/// and the board.
+/// The most orders that are read, children that are reaped and actions that are done between two
+/// looks at the clock and the board.
 const MOST: usize = 128;
 
 /// The most stops of CMD that are reported: reports that nobody reads must fit the socket.
 const STOPS: u32 = 16;
 
-/// The hidden subcommand: the group that lends the terminal or 0, the directory of CMD's control group or nothing, and
-/// `-- CMD…`; orders on standard input. Or alone the check of the host.
+/// The hidden subcommand: the group that lends the terminal or 0, the directory of CMD's control
+/// group or nothing, and `-- CMD…`; orders on standard input. Or alone the check of the host.
 #[must_use]
 pub fn main(arguments: &[OsString]) -> ExitCode {
     if arguments == [host::CHECK] {
@@ -89,8 +90,8 @@ struct Process<'a> {
 impl<'a> Process<'a> {
     fn new(command: &'a [OsString], lender: Option<Pid>, group: Option<Group>) -> io::Result<Self> {
         let _ = rustix::thread::set_name(c"leasehold-guard");
-        // Blocked, not ignored: for the kernel that is the same where the terminal is concerned, the mask is
-        // emptied before CMD runs, and what was ignored before stays ignored for CMD.
+        // Blocked, not ignored: for the kernel that is the same where the terminal is concerned,
+        // the mask is emptied before CMD runs, and what was ignored before stays ignored for CMD.
         SigSet::all().thread_block()?;
         set_child_subreaper(Some(getpid()))?;
         let nice = priority::raise();
@@ -122,8 +123,8 @@ impl<'a> Process<'a> {
 
     fn run(mut self) {
         loop {
-            // The board comes after the orders and before the clock: thawed after a freeze however long, the guard
-            // first learns of the renewals that it slept through.
+            // The board comes after the orders and before the clock: thawed after a freeze however
+            // long, the guard first learns of the renewals that it slept through.
             self.read_orders();
             self.read_board();
             self.observe();
@@ -222,7 +223,8 @@ impl<'a> Process<'a> {
     }
 
     fn read_board(&mut self) {
-        // Half-written ones stay unread: those before them hold, until the end of the orders or their time.
+        // Half-written ones stay unread: those before them hold, until the end of the orders or
+        // their time.
         let Some(board) = &self.board else { return };
         board.wake(now());
         if let Some(instants) = board.read() {
@@ -230,7 +232,8 @@ impl<'a> Process<'a> {
         }
     }
 
-    /// Learns what became of CMD's main process, and reaps what else has ended, while that one runs.
+    /// Learns what became of CMD's main process, and reaps what else has ended, while that one
+    /// runs.
     fn observe(&mut self) {
         let Some(cmd) = self.guard.cmd().and_then(Pid::from_raw) else { return };
         if self.guard.has_exited() {
@@ -241,7 +244,8 @@ impl<'a> Process<'a> {
             return self.exited(exit, false);
         }
         self.tell(GuardInput::Runs);
-        // It has not ended, so whatever is reaped here is somebody else; almost: it may end just now.
+        // It has not ended, so whatever is reaped here is somebody else; almost: it may end just
+        // now.
         for _ in 0..MOST {
             match procs::reap_any() {
                 Ok(Some((pid, exit))) if pid == cmd => return self.exited(exit, true),
@@ -257,8 +261,9 @@ impl<'a> Process<'a> {
         self.tell(GuardInput::Exited { exit, reaped });
     }
 
-    /// A leader's command cannot be suspended from the terminal: nobody would be left to give the terminal back,
-    /// and the lease would be kept for work that does not go on. Any other stop is left alone, and reported.
+    /// A leader's command cannot be suspended from the terminal: nobody would be left to give the
+    /// terminal back, and the lease would be kept for work that does not go on. Any other stop is
+    /// left alone, and reported.
     fn observe_stops(&mut self, cmd: Pid) {
         let changes = WaitIdOptions::STOPPED | WaitIdOptions::CONTINUED | WaitIdOptions::NOHANG;
         let Ok(Some(status)) = waitid(WaitId::Pid(cmd), changes) else { return };

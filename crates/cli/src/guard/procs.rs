@@ -1,8 +1,8 @@
 //! Lists of processes, and how to signal and reap them without hitting another.
 //!
-//! Children come from `/proc/self/task/*/children`, which shows hidden ones too, and each is asked for by its pid
-//! (`waitid`), which until it is reaped belongs to nobody else. Nothing here concludes that somebody is dead from
-//! what `/proc` does not show.
+//! Children come from `/proc/self/task/*/children`, which shows hidden ones too, and each is asked
+//! for by its pid (`waitid`), which until it is reaped belongs to nobody else. Nothing here
+//! concludes that somebody is dead from what `/proc` does not show.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fs::{self, File};
@@ -26,7 +26,8 @@ use crate::boot::now;
 /// `__WALL`: children of every kind, also those that were cloned without SIGCHLD.
 const ALL_KINDS: u32 = 0x4000_0000;
 
-/// The most processes that are read one by one for one list, and the longest time for it: killing must go on.
+/// The most processes that are read one by one for one list, and the longest time for it: killing
+/// must go on.
 const MOST: usize = 1_000;
 const LONGEST: Duration = Duration::from_millis(50);
 
@@ -100,10 +101,12 @@ fn how(status: &WaitIdStatus) -> Exit {
     code.or(signal).unwrap_or(Exit::Code(0))
 }
 
-/// The lists of children of this process's first thread, to which orphans go, and of the one that called [`keep`].
+/// The lists of children of this process's first thread, to which orphans go, and of the one that
+/// called [`keep`].
 static KEPT: OnceLock<Vec<File>> = OnceLock::new();
 
-/// Keeps open what a list needs at least: there may be no descriptor left when everything must be killed.
+/// Keeps open what a list needs at least: there may be no descriptor left when everything must be
+/// killed.
 ///
 /// # Errors
 /// It cannot be opened.
@@ -162,8 +165,8 @@ fn descend(processes: &mut Vec<Process>, group: Option<&Group>) {
     while next < processes.len().min(MOST) && now() < until {
         let process = &mut processes[next];
         if let Ok((seen, over, parent)) = read_with_parent(process.pid) {
-            // Its parent has died since, or it has and its pid is another's: that may be anybody. What is CMD's is
-            // found where it is now, in the next list.
+            // Its parent has died since, or it has and its pid is another's: that may be anybody.
+            // What is CMD's is found where it is now, in the next list.
             if !process.is_child() && parent != parents[next] && parent != own {
                 known.remove(&process.pid);
                 processes.remove(next);
@@ -198,8 +201,9 @@ fn descend(processes: &mut Vec<Process>, group: Option<&Group>) {
     }
 }
 
-/// The pids of all children of this process, whichever thread is their parent, and whether none can be missing: two
-/// readings that agree. The kernel promises that only while none of them is reaped in between.
+/// The pids of all children of this process, whichever thread is their parent, and whether none can
+/// be missing: two readings that agree. The kernel promises that only while none of them is reaped
+/// in between.
 fn own_children() -> Option<(Vec<i32>, bool)> {
     let read = || -> io::Result<(Vec<String>, Vec<i32>)> {
         let (mut threads, mut pids) = (Vec::new(), Vec::new());
@@ -260,8 +264,8 @@ fn read_with_parent(pid: i32) -> io::Result<(Seen, bool, i32)> {
     parse(&stat).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
 }
 
-/// This process's group and session, 0 for one that began outside of its pid namespace: the calls of our library take
-/// that for impossible.
+/// This process's group and session, 0 for one that began outside of its pid namespace: the calls
+/// of our library take that for impossible.
 ///
 /// # Errors
 /// `/proc` cannot be read.
@@ -378,8 +382,8 @@ pub fn own_pids() -> io::Result<Vec<i32>> {
     own_children().map(|(pids, _)| pids).ok_or_else(unreadable)
 }
 
-/// Whether a process group has no living member but this process and those it descends from. What is not shown
-/// does not count, since only the terminal depends on it.
+/// Whether a process group has no living member but this process and those it descends from. What
+/// is not shown does not count, since only the terminal depends on it.
 #[must_use]
 pub fn is_alone_in(group: i32) -> bool {
     let parent = |pid: i32| -> Option<i32> {
@@ -421,7 +425,8 @@ mod tests {
     #[test]
     fn a_group_of_0_or_less_is_read_and_never_signalled() {
         for number in [-1, 0, 1] {
-            // So reads one that is just being reaped, or whose group began outside of our pid namespace.
+            // So reads one that is just being reaped, or whose group began outside of our pid
+            // namespace.
             let line =
                 format!("7 (x) X 0 {number} {number} 0 -1 4 0 0 0 0 0 0 0 0 20 0 1 0 9876 1");
             let (seen, over, _) = parse(line.as_bytes()).unwrap();

@@ -1,4 +1,5 @@
-//! The supervisor's side of the guard: starts it, keeps it informed, and stands in for it when it fails.
+//! The supervisor's side of the guard: starts it, keeps it informed, and stands in for it when it
+//! fails.
 //!
 //! A thread of its own does this, so that a busy runtime delays neither a deadline nor a kill.
 
@@ -69,9 +70,9 @@ pub struct Guarded {
 }
 
 impl Guarded {
-    /// Starts the guard, and CMD with it. This process becomes a child subreaper. The guard holds `liveness` open
-    /// until everything is dead. The caller handles SIGCHLD: ignored, it would swallow exit codes. On a busy host it takes
-    /// its time, in which renewals go on.
+    /// Starts the guard, and CMD with it. This process becomes a child subreaper. The guard holds
+    /// `liveness` open until everything is dead. The caller handles SIGCHLD: ignored, it would
+    /// swallow exit codes. On a busy host it takes its time, in which renewals go on.
     ///
     /// # Errors
     /// The guard could not be started; nothing runs.
@@ -136,15 +137,16 @@ impl Guarded {
         self.events.recv().await
     }
 
-    /// Children have ended: those of others, which ended up with this process because it is a subreaper, are reaped.
+    /// Children have ended: those of others, which ended up with this process because it is a
+    /// subreaper, are reaped.
     pub fn reap_orphans(&self) {
         self.orphans.store(true, Ordering::Release);
         wake(&self.wake);
     }
 
-    /// Renewals have stopped because something cannot be killed, and the user asks to end without waiting for the
-    /// lease to be over. Nothing is released. Where the guard is lost it has no effect: nobody else would keep the
-    /// liveness lock until then.
+    /// Renewals have stopped because something cannot be killed, and the user asks to end without
+    /// waiting for the lease to be over. Nothing is released. Where the guard is lost it has no
+    /// effect: nobody else would keep the liveness lock until then.
     pub fn leave(&self) {
         self.ask(Ask::Leave);
     }

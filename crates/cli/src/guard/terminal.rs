@@ -27,12 +27,14 @@ impl Loan {
         Self { terminal, lender, modes }
     }
 
-    /// The terminal on this process's `stdin`, if it is one and this process is in its foreground group, alone but
-    /// for a shell that waits for it. Started in the background there is nothing to lend, and in a pipeline
-    /// (`leasehold run -- CMD | less`) the others of the group need the terminal themselves.
+    /// The terminal on this process's `stdin`, if it is one and this process is in its foreground
+    /// group, alone but for a shell that waits for it. Started in the background there is nothing
+    /// to lend, and in a pipeline (`leasehold run -- CMD | less`) the others of the group need the
+    /// terminal themselves.
     #[must_use]
     pub fn available(stdin: impl AsFd) -> Option<Self> {
-        // A group that began outside of this pid namespace cannot be given the terminal back from here.
+        // A group that began outside of this pid namespace cannot be given the terminal back from
+        // here.
         let own = Pid::from_raw(procs::own_group_and_session().ok()?.0)?;
         let foreground =
             isatty(&stdin) && tcgetpgrp(&stdin) == Ok(own) && procs::is_alone_in(own.as_raw_pid());
@@ -52,8 +54,9 @@ impl Loan {
         tcgetpgrp(&self.terminal) == Ok(group)
     }
 
-    /// Gives the terminal back once CMD is dead, unless somebody alive has it (a shell that saw its job end).
-    /// With `restore` (CMD was killed, and could not do it) also puts its modes back. The caller blocks SIGTTOU.
+    /// Gives the terminal back once CMD is dead, unless somebody alive has it (a shell that saw its
+    /// job end). With `restore` (CMD was killed, and could not do it) also puts its modes back. The
+    /// caller blocks SIGTTOU.
     pub fn give_back(&self, restore: bool) {
         let orphaned = match tcgetpgrp(&self.terminal) {
             Ok(group) => test_kill_process_group(group) == Err(Errno::SRCH),

@@ -1,5 +1,5 @@
-//! The thread of the supervisor that watches the guard. What it decides is [`leasehold_guard::Watch`]; here are its
-//! system calls.
+//! The thread of the supervisor that watches the guard. What it decides is
+//! [`leasehold_guard::Watch`]; here are its system calls.
 
 use std::collections::VecDeque;
 use std::io;
@@ -29,7 +29,8 @@ use super::wire::{self, Received};
 use super::{priority, process, procs};
 use crate::boot::{Time, Timer, now};
 
-/// The most that is read from one source, and the most actions that are done, between two looks at the guard.
+/// The most that is read from one source, and the most actions that are done, between two looks at
+/// the guard.
 const MOST: usize = 128;
 
 /// The thread's connections to the rest of the supervisor.
@@ -287,7 +288,8 @@ impl Thread {
         match action {
             // What is half-written ends nothing early or late: our own instants hold as well.
             WatchAction::Post(instants) => drop(self.board.post(instants)),
-            // One look that waits is enough, and so is a full socket: the guard looks when it has read it.
+            // One look that waits is enough, and so is a full socket: the guard looks when it has
+            // read it.
             WatchAction::Send(Order::Look) if !self.unsent.is_empty() => {}
             WatchAction::Send(order) => self.unsent.push_back(order),
             WatchAction::CloseChannel => self.socket = None,

@@ -1,7 +1,7 @@
 //! Orders and reports on the socket between supervisor and guard.
 //!
-//! One message is one packet of three little-endian words: a tag and its values. Both ends are the same binary
-//! (the guard is started through `/proc/self/exe`), so the form has no version.
+//! One message is one packet of three little-endian words: a tag and its values. Both ends are the
+//! same binary (the guard is started through `/proc/self/exe`), so the form has no version.
 
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -98,7 +98,8 @@ pub enum Received<T> {
     Message(T, Vec<OwnedFd>),
     /// Nothing yet.
     Nothing,
-    /// Nothing, and never again: the other end is closed. Also what a broken socket or message reads as.
+    /// Nothing, and never again: the other end is closed. Also what a broken socket or message
+    /// reads as.
     Closed,
 }
 

@@ -1,4 +1,5 @@
-//! A log line: the one place where events become text, so that no call can forget that others chose a part of it.
+//! A log line: the one place where events become text, so that no call can forget that others chose
+//! a part of it.
 
 use std::fmt::{self, Write as _};
 use std::time::SystemTime;

@@ -48,11 +48,13 @@ impl Course {
                 warn!("CMD is stopped ({}) and still holds the lock", signals::name(number));
             }
             Event::GuardSilent => warn!(
-                "the guard is stopped or frozen, and CMD has ended or was never started: killing the guard"
+                "the guard is stopped or frozen, and CMD has ended or was never started: killing \
+                 the guard"
             ),
             Event::GuardLost => warn!("the guard is lost: killing CMD"),
             Event::Overdue => error!(
-                "the lease is over and CMD, or something it started, may still live: another leader may run at the same time; still killing"
+                "the lease is over and CMD, or something it started, may still live: another \
+                 leader may run at the same time; still killing"
             ),
             Event::Left(left) => error!("SIGKILL has no effect on {}", guard::names(&left)),
             Event::StopRenewing => {}
@@ -69,7 +71,8 @@ impl Course {
         // It did not drain, and must not be asked again.
         self.drained_by = None;
         error!(
-            "CMD, or something it started, is not known to be dead {:?} after it was killed: renewing no longer, and releasing nothing; the lease runs out in {:.1?}",
+            "CMD, or something it started, is not known to be dead {:?} after it was killed: \
+             renewing no longer, and releasing nothing; the lease runs out in {:.1?}",
             leasehold_guard::KILL_GRACE,
             dead_by.since(now)
         );
@@ -84,17 +87,20 @@ pub(super) fn outlived(ended: &Outcome, least: Duration, most: Duration) {
         let who = if left.is_empty() { "unknown processes".to_owned() } else { guard::names(left) };
         error!(
             overrun_ms,
-            "what CMD started is not dead: {who}; nothing was released, the lease runs out by itself: another leader may run at the same time"
+            "what CMD started is not dead: {who}; nothing was released, the lease runs out by \
+             itself: another leader may run at the same time"
         );
     } else if least.is_zero() {
         error!(
             overrun_ms,
-            "CMD, or something it started, was found dead {most:?} after the end of the lease, and when it died is not known: another leader may have run at the same time"
+            "CMD, or something it started, was found dead {most:?} after the end of the lease, and \
+             when it died is not known: another leader may have run at the same time"
         );
     } else {
         error!(
             overrun_ms,
-            "CMD, or something it started, lived {least:?} longer than the lease: another leader may have run at the same time"
+            "CMD, or something it started, lived {least:?} longer than the lease: another leader \
+             may have run at the same time"
         );
     }
 }

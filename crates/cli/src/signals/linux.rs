@@ -15,12 +15,14 @@ use super::Request;
 #[derive(Debug)]
 pub struct Signals {
     streams: Vec<(Request, Signal)>,
-    /// SIGXFSZ. Handled, a write beyond `ulimit -f` is an error with a message and not the end of this process.
+    /// SIGXFSZ. Handled, a write beyond `ulimit -f` is an error with a message and not the end of
+    /// this process.
     _file_too_large: Signal,
 }
 
 impl Signals {
-    /// Handles them. SIGHUP, SIGINT and SIGQUIT stay ignored if they were (`nohup`, a background job of a shell).
+    /// Handles them. SIGHUP, SIGINT and SIGQUIT stay ignored if they were (`nohup`, a background
+    /// job of a shell).
     ///
     /// # Errors
     /// A handler cannot be installed.
@@ -73,7 +75,8 @@ const HANDLED: [Number; 8] = [
     Number::CHILD,
 ];
 
-/// Unblocks them for this thread and those it starts: blocked by the parent, they would never arrive.
+/// Unblocks them for this thread and those it starts: blocked by the parent, they would never
+/// arrive.
 ///
 /// # Errors
 /// The kernel refused it.

@@ -18,14 +18,15 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 /// The user without rights.
 const NOBODY: u32 = 65_534;
 
-/// What a command said, without the warning that the tests' own directory lies in a container's own layer.
+/// What a command said, without the warning that the tests' own directory lies in a container's own
+/// layer.
 pub fn without_caveat(text: &str) -> String {
     let lines = text.lines().filter(|line| !line.contains("lock-not-shared"));
     lines.flat_map(|line| [line, "\n"]).collect()
 }
 
-/// A directory for one test. Every process of the test carries its path in `LEASEHOLD_TEST_MARK`; those still alive
-/// at the end are killed, by pid and only if they carry it.
+/// A directory for one test. Every process of the test carries its path in `LEASEHOLD_TEST_MARK`;
+/// those still alive at the end are killed, by pid and only if they carry it.
 pub struct Scene {
     dir: tempfile::TempDir,
 }
@@ -138,8 +139,8 @@ pub fn denied(scene: &Scene, directory: &Path) -> Command {
     command
 }
 
-/// The program in the scene, with nothing from the environment of the tests, and the signal dispositions of an
-/// interactive shell.
+/// The program in the scene, with nothing from the environment of the tests, and the signal
+/// dispositions of an interactive shell.
 pub fn command(program: &Path, scene: &Scene) -> Command {
     default_dispositions();
     let mut command = Command::new(program);
@@ -152,10 +153,11 @@ pub fn command(program: &Path, scene: &Scene) -> Command {
     command
 }
 
-/// Children of this process start with the default for the signals that `leasehold run` handles, even if this one was
-/// started with some of them ignored, as a shell does for a background job (`cargo test &`, `nohup`). A signal that is
-/// handled here is handled by default after an exec, and nothing else undoes "ignored" without `unsafe`. What was not
-/// ignored stays as it is, so that Ctrl-C still ends the tests.
+/// Children of this process start with the default for the signals that `leasehold run` handles,
+/// even if this one was started with some of them ignored, as a shell does for a background job
+/// (`cargo test &`, `nohup`). A signal that is handled here is handled by default after an exec,
+/// and nothing else undoes "ignored" without `unsafe`. What was not ignored stays as it is, so that
+/// Ctrl-C still ends the tests.
 pub fn default_dispositions() {
     use tokio::signal::unix::{SignalKind, signal};
     static ONCE: Once = Once::new();

@@ -72,8 +72,8 @@ impl Election {
         }
     }
 
-    /// What an error decides. A refusal, of whatever class, proves nothing about who leads: once a read has succeeded
-    /// it is a state. Before that it shows a configuration that cannot work.
+    /// What an error decides. A refusal, of whatever class, proves nothing about who leads: once a
+    /// read has succeeded it is a state. Before that it shows a configuration that cannot work.
     fn heed_error(&mut self, now: Time, kind: ErrorKind) {
         let worked = self.seen.is_some() && !self.is(Mutant::RefusalEnds);
         match kind {
@@ -196,7 +196,8 @@ impl Election {
         if owed {
             self.released = Some(confirmed);
         }
-        // Where the store ends leases, a key left over from a lost term is released only to be taken anew.
+        // Where the store ends leases, a key left over from a lost term is released only to be
+        // taken anew.
         if confirmed && (owed || !self.is_by_server()) {
             self.cool_until = now + self.timing.cool_down();
         }
@@ -213,7 +214,8 @@ impl Election {
         match known {
             // Refused once, sent again and lost: now it may land.
             Some(known) => known.refused = attempt.refused,
-            // An adoption names nobody, so it does not matter whose it was; a revocation is kept as the ghost.
+            // An adoption names nobody, so it does not matter whose it was; a revocation is kept as
+            // the ghost.
             None if matches!(attempt.change.intent, Intent::Adopt | Intent::Revoke) => {}
             None => self.own.unresolved.push(attempt),
         }

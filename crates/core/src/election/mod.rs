@@ -1,8 +1,8 @@
 //! The election: a pure state machine.
 //!
 //! No async, clock, randomness or logging. Time and nonces enter as arguments, operations leave as
-//! [`Action`]s, and at most one is in flight. The tokio driver, the simulator and the model checker drive this
-//! very object.
+//! [`Action`]s, and at most one is in flight. The tokio driver, the simulator and the model checker
+//! drive this very object.
 //!
 //! - `types.rs`: what goes in and what comes out.
 //! - `mod.rs`: what callers ask of it.
@@ -56,7 +56,8 @@ pub struct Election {
 
     /// The last observation, and when it was received.
     seen: Option<Seen>,
-    /// The last holder that was seen and has not been seen to release: nobody's absence ends its lease.
+    /// The last holder that was seen and has not been seen to release: nobody's absence ends its
+    /// lease.
     held: Option<Rival>,
     /// How far the last observation is good enough to write over.
     trust: Trust,
@@ -64,7 +65,8 @@ pub struct Election {
     read_at: Time,
     /// No write before this moment: paces attempts that fail fast.
     write_at: Time,
-    /// The version over which a write was refused last. Refused again, although it was read, it is paced.
+    /// The version over which a write was refused last. Refused again, although it was read, it is
+    /// paced.
     refused: Option<Version>,
     /// No Take before this moment: after our own release others come first.
     cool_until: Time,
@@ -190,8 +192,8 @@ impl Election {
         }
     }
 
-    /// When to look again if nothing happens before: the next request, the end of the term, or the moment
-    /// the view goes stale.
+    /// When to look again if nothing happens before: the next request, the end of the term, or the
+    /// moment the view goes stale.
     #[must_use]
     pub fn next_deadline(&self, now: Time) -> Time {
         let mut next = Time::NEVER;
@@ -258,7 +260,8 @@ impl Election {
         self.ended.take()
     }
 
-    /// Whether the last release was confirmed, once that is known. Taken: a second call returns `None`.
+    /// Whether the last release was confirmed, once that is known. Taken: a second call returns
+    /// `None`.
     pub fn take_released(&mut self) -> Option<bool> {
         self.released.take()
     }
@@ -315,7 +318,8 @@ impl Election {
         self.incarnation
     }
 
-    /// A read must decide what the watch showed. One that is in flight may have been answered before.
+    /// A read must decide what the watch showed. One that is in flight may have been answered
+    /// before.
     fn look_again(&mut self) {
         match &mut self.flight {
             Some(Flight::Read { again, .. }) => *again = true,

@@ -1,5 +1,5 @@
-//! Deliberate defects for the simulator: each must break an invariant there. Built in with the feature
-//! `mutants` only; without it [`Election::is`] is false and nothing of this is left.
+//! Deliberate defects for the simulator: each must break an invariant there. Built in with the
+//! feature `mutants` only; without it [`Election::is`] is false and nothing of this is left.
 
 use crate::time::Time;
 

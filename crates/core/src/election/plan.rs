@@ -196,34 +196,37 @@ impl Election {
         let same = |attempt: &&Attempt| {
             attempt.change.intent == Intent::Take && attempt.expected == expected && !used(attempt)
         };
-        // One unresolved Take per version: the same bytes are sent again, and count from the first time.
+        // One unresolved Take per version: the same bytes are sent again, and count from the first
+        // time.
         if let (Intent::Take, Some(attempt)) = (intent, self.own.unresolved.iter().find(same)) {
             return Some(attempt.clone());
         }
-        let record = match intent {
-            Intent::Adopt => self.adopted(nonce),
-            Intent::Take => {
-                let token = self.mint();
-                if token > MAX_TOKEN {
-                    self.fail(now, Halt::Corrupt(format!(
-                        "the tokens of this lock are used up (the next would be {token}, above 2^63): begin a lock under another name"
+        let record =
+            match intent {
+                Intent::Adopt => self.adopted(nonce),
+                Intent::Take => {
+                    let token = self.mint();
+                    if token > MAX_TOKEN {
+                        self.fail(now, Halt::Corrupt(format!(
+                        "the tokens of this lock are used up (the next would be {token}, above \
+                         2^63): begin a lock under another name"
                     )));
-                    return None;
+                        return None;
+                    }
+                    self.record(Some(self.me.clone()), token, nonce())
                 }
-                self.record(Some(self.me.clone()), token, nonce())
-            }
-            Intent::Renew => {
-                let stored = self.seen.as_ref().and_then(|seen| seen.observed.record());
-                let nonce = match stored.filter(|_| self.is(Mutant::ConstantNonce)) {
-                    Some(stored) => stored.nonce,
-                    None => nonce(),
-                };
-                self.record(Some(self.me.clone()), self.term_token(), nonce)
-            }
-            Intent::Release if self.is(Mutant::TokenReset) => self.record(None, 0, nonce()),
-            Intent::Release => self.record(None, self.term_token(), nonce()),
-            Intent::Revoke => unreachable!("a revocation repeats its Take's record"),
-        };
+                Intent::Renew => {
+                    let stored = self.seen.as_ref().and_then(|seen| seen.observed.record());
+                    let nonce = match stored.filter(|_| self.is(Mutant::ConstantNonce)) {
+                        Some(stored) => stored.nonce,
+                        None => nonce(),
+                    };
+                    self.record(Some(self.me.clone()), self.term_token(), nonce)
+                }
+                Intent::Release if self.is(Mutant::TokenReset) => self.record(None, 0, nonce()),
+                Intent::Release => self.record(None, self.term_token(), nonce()),
+                Intent::Revoke => unreachable!("a revocation repeats its Take's record"),
+            };
         Some(Attempt {
             expected,
             change: Change { intent, record },
@@ -265,8 +268,9 @@ impl Election {
         }
     }
 
-    /// What an adoption stores. Where the store vouches for absence: nobody, token 0, which is no release.
-    /// Where it may have forgotten: what is there, unchanged, or an unknown holder who must be waited for.
+    /// What an adoption stores. Where the store vouches for absence: nobody, token 0, which is no
+    /// release. Where it may have forgotten: what is there, unchanged, or an unknown holder who
+    /// must be waited for.
     fn adopted(&self, nonce: impl FnOnce() -> Nonce) -> Record {
         let longest = self.longest.max(self.timing.lease_duration());
         let seen = self.seen.as_ref().map(|seen| &seen.observed);

@@ -7,8 +7,8 @@ use crate::time::Time;
 use super::mutant::Mutant;
 use super::{Election, Flight, Halt, Loss, OwnTerm, Phase, Rival, Seen};
 
-/// Whose a record is. Ours is what carries our own nonce, never merely our identity or incarnation: a copy
-/// of this process has those too.
+/// Whose a record is. Ours is what carries our own nonce, never merely our identity or incarnation:
+/// a copy of this process has those too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Whose {
     /// Our last acknowledged write's, or an unresolved renewal's.
@@ -17,7 +17,8 @@ enum Whose {
     OurTake,
     /// Our release's.
     OurRelease,
-    /// A write of ours that newer ones of ours had replaced: somebody put an old copy of the record back.
+    /// A write of ours that newer ones of ours had replaced: somebody put an old copy of the record
+    /// back.
     OurPast,
     /// Written by a copy of this process.
     Copy,
@@ -27,7 +28,8 @@ enum Whose {
 impl Election {
     /// Takes in the answer to a read, which decides. `floor` is what was known when it was sent.
     pub(super) fn settle(&mut self, now: Time, observed: Observed, floor: Option<Token>) {
-        // What knows nothing of the store's past is not compared: the answer that nothing is there, on some stores.
+        // What knows nothing of the store's past is not compared: the answer that nothing is there,
+        // on some stores.
         if self.floor_is_history
             && let Some(before) = floor
             && observed.token_floor.is_some_and(|floor| floor < before)
@@ -46,7 +48,8 @@ impl Election {
                 self.give_up_term(now);
                 self.own.disowned = observed.record().map(|record| record.nonce);
             }
-            // A Take of ours that came true again after its term (`ByServer` mints the token): another term.
+            // A Take of ours that came true again after its term (`ByServer` mints the token):
+            // another term.
             Whose::Ours if self.is_of_a_later_term(&observed) => self.give_up_term(now),
             Whose::Ours => self.settle_ours(now, &observed),
             Whose::OurTake => {
@@ -83,16 +86,16 @@ impl Election {
         self.own.resolve(|attempt| attempt.expected == version);
     }
 
-    /// A candidate that does not lead now cannot tell from its own record, once the store may have gone
-    /// back to it, that nobody led in between: it waits like everybody else.
+    /// A candidate that does not lead now cannot tell from its own record, once the store may have
+    /// gone back to it, that nobody led in between: it waits like everybody else.
     fn may_have_been_forgotten(&self, observed: &Observed) -> bool {
         let leads = matches!(self.phase, Phase::Leading(_));
         let restored = self.forgets && !self.is_unbroken(observed);
         !leads && (restored || observed.expiry == Expiry::Suspended)
     }
 
-    /// Whether this record of ours is still the state that our write left: the store has not gone back
-    /// since. A write is applied in the reign of the version it names, and in no other.
+    /// Whether this record of ours is still the state that our write left: the store has not gone
+    /// back since. A write is applied in the reign of the version it names, and in no other.
     fn is_unbroken(&self, observed: &Observed) -> bool {
         let nonce = observed.record().map(|record| record.nonce);
         let attempt = nonce.and_then(|nonce| self.own.attempt(nonce));
@@ -115,9 +118,10 @@ impl Election {
         self.own.version = Some(version);
     }
 
-    /// Whether a record that names us may be one of our own that the store went back to, although its
-    /// nonce is unknown: a follower forgets the nonces of its past terms. A leader remembers its own, so
-    /// that to it an unknown one is a copy's in any reign: it would otherwise contend with its copy.
+    /// Whether a record that names us may be one of our own that the store went back to, although
+    /// its nonce is unknown: a follower forgets the nonces of its past terms. A leader remembers
+    /// its own, so that to it an unknown one is a copy's in any reign: it would otherwise contend
+    /// with its copy.
     fn may_be_of_a_past_term(&self, observed: &Observed) -> bool {
         let went_back = self.reign.is_some() && observed.version.shared_reign() != self.reign;
         self.phase == Phase::Following && went_back
@@ -138,7 +142,8 @@ impl Election {
         };
         let nonce = *nonce;
         if let Phase::Claiming { token } = &mut self.phase {
-            // Our Take may have come true again meanwhile (`ByServer` mints the token), with others in between.
+            // Our Take may have come true again meanwhile (`ByServer` mints the token), with others
+            // in between.
             *token = *stored;
         }
         if self.own.attempt(nonce).is_some() {
@@ -207,8 +212,8 @@ impl Election {
         wrote && !self.is(Mutant::OldWriteIsCopys)
     }
 
-    /// Our incarnation with a nonce that is not ours. An old record of ours that a forgetful store brought
-    /// back carries a lower token than the highest seen, or is suspended.
+    /// Our incarnation with a nonce that is not ours. An old record of ours that a forgetful store
+    /// brought back carries a lower token than the highest seen, or is suspended.
     fn is_copys(&self, record: &Record, expiry: Expiry) -> bool {
         self.names_us(record)
             && record.token >= self.highest
@@ -241,8 +246,9 @@ impl Election {
                 .is_some_and(|record| in_flight(record.nonce) || self.own.recognises(record.nonce))
     }
 
-    /// Whether a pushed observation may stand without a read. It may be old: a lower token than one seen, an
-    /// absence that is nobody's word, or one from before what is known of the store's past, is looked up.
+    /// Whether a pushed observation may stand without a read. It may be old: a lower token than one
+    /// seen, an absence that is nobody's word, or one from before what is known of the store's
+    /// past, is looked up.
     pub(super) fn is_trusted_hint(&self, observed: &Observed) -> bool {
         match (&observed.contents, observed.expiry) {
             (_, Expiry::Suspended) | (Contents::Unreadable(_), _) => false,
@@ -253,8 +259,8 @@ impl Election {
         }
     }
 
-    /// A push decides nothing for who does not follow, but the holder it shows was seen: its lease is waited
-    /// out even if the record vanishes before a read.
+    /// A push decides nothing for who does not follow, but the holder it shows was seen: its lease
+    /// is waited out even if the record vanishes before a read.
     pub(super) fn note_pushed_holder(&mut self, now: Time, observed: &Observed) {
         if let Some(record) = observed.record().filter(|record| record.holder.is_some())
             && observed.expiry == Expiry::ByObserver
@@ -264,8 +270,9 @@ impl Election {
         }
     }
 
-    /// An answer that the watch overtook is not settled, but a later term that it tells of was seen: its token is not
-    /// taken again, and its holder is waited out even if the record vanishes before the next read.
+    /// An answer that the watch overtook is not settled, but a later term that it tells of was
+    /// seen: its token is not taken again, and its holder is waited out even if the record vanishes
+    /// before the next read.
     pub(super) fn note_later_term(&mut self, now: Time, observed: &Observed) {
         let Some(record) = observed.record().filter(|record| record.token > self.highest) else {
             return;
@@ -284,7 +291,8 @@ impl Election {
             self.longest = self.longest.max(record.lease_duration);
         }
         self.floor = self.floor.max(observed.token_floor);
-        // A store that forgets shows an old sign of life under a new version once it was adopted again.
+        // A store that forgets shows an old sign of life under a new version once it was adopted
+        // again.
         let last = self.seen.as_ref().map(|seen| &seen.observed.version);
         let restarts = self.forgets && !self.is(Mutant::TimerContinues);
         if (restarts || self.is(Mutant::TimerOnVersion)) && last != Some(&observed.version) {
@@ -324,8 +332,8 @@ impl Election {
         }
     }
 
-    /// What is gone without a release: the holder may have renewed unseen before. The adoption of what is absent
-    /// says nothing new of it, nor does an edit that keeps the nonce.
+    /// What is gone without a release: the holder may have renewed unseen before. The adoption of
+    /// what is absent says nothing new of it, nor does an edit that keeps the nonce.
     fn note_vanished(&mut self, now: Time, observed: &Observed) {
         let nonce = |observed: &Observed| observed.record().map(|record| record.nonce);
         let told = self.seen.as_ref().is_some_and(|Seen { observed: last, .. }| {
@@ -375,8 +383,8 @@ impl Election {
         }
     }
 
-    /// A record without holder is a release of the holder we saw only if it carries its token or a greater
-    /// one. An adopted one has token 0 and never is.
+    /// A record without holder is a release of the holder we saw only if it carries its token or a
+    /// greater one. An adopted one has token 0 and never is.
     fn is_release_of_held(&self, record: &Record) -> bool {
         if self.is(Mutant::AdoptedIsRelease) {
             return true;
@@ -388,9 +396,9 @@ impl Election {
     }
 }
 
-/// Whether a leader whose deadline runs asserts its record again over this version. A greater token, held or
-/// released, and any foreign holder are another leader. Its own token is a copy's, unless it was an older write of its
-/// own that came back.
+/// Whether a leader whose deadline runs asserts its record again over this version. A greater
+/// token, held or released, and any foreign holder are another leader. Its own token is a copy's,
+/// unless it was an older write of its own that came back.
 fn may_reassert(token: Token, highest: Token, observed: &Observed, was_ours: bool) -> bool {
     if highest > token {
         return false;

@@ -13,7 +13,8 @@ const REMEMBERED: usize = 4096;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Phase {
     Following,
-    /// Our Take is stored but was learnt of too late: a renewal must be acknowledged before we lead.
+    /// Our Take is stored but was learnt of too late: a renewal must be acknowledged before we
+    /// lead.
     Claiming {
         token: Token,
     },
@@ -35,13 +36,15 @@ pub(super) struct OwnTerm {
     pub(super) draining: bool,
 }
 
-/// How far the last observation is good enough to write over. Nothing is written before it is fresh.
+/// How far the last observation is good enough to write over. Nothing is written before it is
+/// fresh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Trust {
     Fresh,
     /// The watch showed something that a read must decide, at once.
     Look,
-    /// A write was refused or its outcome is unknown: a read decides, or what is pushed if it moved.
+    /// A write was refused or its outcome is unknown: a read decides, or what is pushed if it
+    /// moved.
     Doubt,
     /// The last candidacy ended by a failure: only the answer to a read decides.
     MustRead,
@@ -51,7 +54,8 @@ pub(super) enum Trust {
 pub(super) enum Flight {
     Read {
         sent: Time,
-        /// What was known of the store's past when it was sent: an answer may be overtaken by the watch.
+        /// What was known of the store's past when it was sent: an answer may be overtaken by the
+        /// watch.
         floor: Option<Token>,
         /// The watch moved what we know since.
         overtaken: bool,
@@ -76,8 +80,8 @@ pub(super) struct Attempt {
     pub(super) expected: Version,
     pub(super) change: Change,
     pub(super) first_sent: Time,
-    /// The store said that it did not apply the last request. An earlier one, or one that something on the
-    /// way sent twice, may still have been.
+    /// The store said that it did not apply the last request. An earlier one, or one that something
+    /// on the way sent twice, may still have been.
     pub(super) refused: bool,
 }
 
@@ -97,8 +101,8 @@ pub(super) struct Rival {
     pub(super) token: Token,
     pub(super) lease_duration: Duration,
     pub(super) received: Time,
-    /// The record is gone without a release. The holder may have renewed unseen before that: the timer has
-    /// started anew.
+    /// The record is gone without a release. The holder may have renewed unseen before that: the
+    /// timer has started anew.
     pub(super) vanished: bool,
     /// The state was `Suspended`: the timer starts from zero once it no longer is.
     pub(super) suspended: bool,
@@ -111,10 +115,12 @@ pub(super) struct Own {
     pub(super) version: Option<Version>,
     /// The one before, so that a late watch event of it is recognised.
     pub(super) previous: Option<Nonce>,
-    /// The nonces of writes before that, newest last: somebody may put an old copy of our record back.
+    /// The nonces of writes before that, newest last: somebody may put an old copy of our record
+    /// back.
     pub(super) earlier: VecDeque<Nonce>,
     pub(super) unresolved: Vec<Attempt>,
-    /// A record of ours that no longer proves anything, since the store may have forgotten who came after.
+    /// A record of ours that no longer proves anything, since the store may have forgotten who came
+    /// after.
     pub(super) disowned: Option<Nonce>,
 }
 

@@ -20,8 +20,8 @@ pub struct CandidateConfig {
     pub incarnation: Incarnation,
     /// Its timing.
     pub timing: Timing,
-    /// How long it waits at most before it takes a released lock, drawn from the incarnation: for fleets of
-    /// dozens on one lock. Zero otherwise.
+    /// How long it waits at most before it takes a released lock, drawn from the incarnation: for
+    /// fleets of dozens on one lock. Zero otherwise.
     pub hand_over_jitter: Duration,
 }
 
@@ -30,7 +30,8 @@ pub struct CandidateConfig {
 pub enum Input {
     /// Begin to contend.
     Stand,
-    /// Stop contending; a term ends at once, its work is not known to have stopped, nothing is released.
+    /// Stop contending; a term ends at once, its work is not known to have stopped, nothing is
+    /// released.
     Withdraw,
     /// Tell the work to stop, and keep leading until it has.
     Stop,

@@ -17,8 +17,8 @@ impl Election {
         self.own.attempt(nonce).is_some()
     }
 
-    /// Forgets names that nothing will ever be compared with again: `stored` tells what is stored or on the way, to
-    /// or from this candidate. It goes on as if nothing had been forgotten.
+    /// Forgets names that nothing will ever be compared with again: `stored` tells what is stored
+    /// or on the way, to or from this candidate. It goes on as if nothing had been forgotten.
     pub fn forget(
         &mut self,
         nonce_is_stored: &dyn Fn(Nonce) -> bool,
@@ -183,8 +183,8 @@ impl Flight {
                     see(Atom::Mark(floor));
                 }
             }
-            // Whether this is the first time it is sent must stay visible: equal moments stay equal, and others
-            // differ, since the pace is shorter than any belief.
+            // Whether this is the first time it is sent must stay visible: equal moments stay
+            // equal, and others differ, since the pace is shorter than any belief.
             Self::Write { attempt, sent } if attempt.first_sent == *sent => {
                 let leads = matches!(attempt.change.intent, Intent::Take | Intent::Renew);
                 attempt.show(see, by_server, if leads { belief } else { pace });
@@ -221,7 +221,8 @@ impl Rival {
         let Self { nonce, token, lease_duration, received, vanished: _, suspended: _ } = self;
         nonce.visit(see);
         see(Atom::Mark(token));
-        // A store that ends leases itself is never waited for, and is not replaced by one that does not.
+        // A store that ends leases itself is never waited for, and is not replaced by one that does
+        // not.
         let wait = Timing::wait(*lease_duration) + jitter;
         see(Atom::Origin {
             time: received,

@@ -86,23 +86,23 @@ impl Builder {
         self
     }
 
-    /// How long work may take to stop once another leader is known, within the stop grace. Default none.
+    /// How long work may take to stop once another leader is known, within the stop grace. Default
+    /// none.
     pub fn loss_grace(mut self, grace: Duration) -> Self {
         self.loss_grace = grace;
         self
     }
 
-    /// How long work may go without [`Term::heartbeat`](crate::Term::heartbeat) before its term is
-    /// taken for lost, counted from the beginning of the term. Without this a term is renewed for
-    /// work that hangs. A loss by silence releases nothing, since the work may still run: the lease
-    /// runs out.
+    /// How long work may go without [`Term::heartbeat`] before its term is taken for lost, counted
+    /// from the beginning of the term. Without this a term is renewed for work that hangs. A loss
+    /// by silence releases nothing, since the work may still run: the lease runs out.
     pub fn heartbeat_within(mut self, limit: Duration) -> Self {
         self.heartbeat = Some(limit);
         self
     }
 
-    /// The incarnation, for simulations that must repeat themselves. Two electors of one incarnation take each
-    /// other's records for their own: never in a product.
+    /// The incarnation, for simulations that must repeat themselves. Two electors of one
+    /// incarnation take each other's records for their own: never in a product.
     #[doc(hidden)]
     pub fn incarnation(mut self, incarnation: Incarnation) -> Self {
         self.incarnation = Some(incarnation);
@@ -120,9 +120,10 @@ impl Builder {
     /// Starts the candidate. It does not contend before it is asked to.
     ///
     /// # Errors
-    /// `Invalid`: the timing breaks a rule or is too short for the store, a name is empty, too long or holds
-    /// control characters, or there is no tokio runtime; or this system lacks what the default clock needs.
-    /// `Unavailable`: there is no thread or descriptor left for the default clock.
+    /// `Invalid`: the timing breaks a rule or is too short for the store, a name is empty, too long
+    /// or holds control characters, or there is no tokio runtime; or this system lacks what the
+    /// default clock needs. `Unavailable`: there is no thread or descriptor left for the default
+    /// clock.
     pub fn build(self) -> Result<Elector, Error> {
         let invalid = |why: String| Error::new(ErrorKind::Invalid, "build the elector", why);
         let chosen = self.identity.or_else(|| self.lock.default_identity());

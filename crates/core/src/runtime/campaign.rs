@@ -7,7 +7,8 @@ use crate::error::{Error, ErrorKind};
 use super::command::Command;
 use super::term::Held;
 
-/// A place in the queue. Tells the driver when it is given up; the fields are dropped in this order.
+/// A place in the queue. Tells the driver when it is given up; the fields are dropped in this
+/// order.
 pub(super) struct Campaign {
     answer: oneshot::Receiver<Result<Held, Error>>,
     nudge: Nudge,
@@ -27,7 +28,8 @@ impl Campaign {
     pub(super) async fn claimed(self) -> Result<Held, Error> {
         let Self { answer, nudge } = self;
         let gone = |_closed| {
-            let why = "the elector has ended; if nobody shut it down, its runtime did, or it panicked (see the log)";
+            let why = "the elector has ended; if nobody shut it down, its runtime did, or it \
+                panicked (see the log)";
             Error::new(ErrorKind::Stopped, "campaign", why)
         };
         // Declared after the nudge, so that it is dropped before it.

@@ -10,7 +10,8 @@ use super::atomic::{AtomicU64, Ordering};
 /// Words below this are losses; no deadline lies within the first nanoseconds after boot.
 const LOSSES: u64 = 8;
 
-/// The belief of one term, shared by its owner, its readers and the driver. Once it is over, it stays over.
+/// The belief of one term, shared by its owner, its readers and the driver. Once it is over, it
+/// stays over.
 #[derive(Debug)]
 pub(crate) struct Cell(AtomicU64);
 
@@ -19,8 +20,8 @@ impl Cell {
         Self(AtomicU64::new(until.0.max(LOSSES)))
     }
 
-    /// Until when the term is believed in, as seen at `now`. A check that sees the deadline poisons the word, so that an
-    /// acknowledgement on its way cannot bring the term back for anybody.
+    /// Until when the term is believed in, as seen at `now`. A check that sees the deadline poisons
+    /// the word, so that an acknowledgement on its way cannot bring the term back for anybody.
     pub(crate) fn check(&self, now: Time) -> Result<Time, Loss> {
         let mut word = self.0.load(Ordering::Acquire);
         loop {

@@ -19,7 +19,8 @@ use super::command::Command;
 use super::status::{Status, changes};
 use super::term::{Held, StopReason, Term};
 
-/// One candidate for one lock. Clones are handles to the same candidate; the last one dropped ends it.
+/// One candidate for one lock. Clones are handles to the same candidate; the last one dropped ends
+/// it.
 #[derive(Clone)]
 pub struct Elector {
     pub(super) shared: Arc<Handle>,
@@ -59,20 +60,23 @@ pub enum Finished<R> {
 impl Elector {
     /// Runs `work` during every term of this candidate, until [`shutdown`](Self::shutdown).
     ///
-    /// When the work should stop, [`Term::stopped`] resolves. After a requested stop the term is kept while the
-    /// work drains, then released. After a loss the work's future is dropped when its grace is over, at once if
-    /// another leader is known. Work that returns releases the lock and contends again after a cool-down.
-    /// The future is dropped before a release is sent; tasks it has spawned are not: end them yourself.
+    /// When the work should stop, [`Term::stopped`] resolves. After a requested stop the term is
+    /// kept while the work drains, then released. After a loss the work's future is dropped when
+    /// its grace is over, at once if another leader is known. Work that returns releases the lock
+    /// and contends again after a cool-down. The future is dropped before a release is sent; tasks
+    /// it has spawned are not: end them yourself.
     ///
     /// A panic in the work reaches the caller, and nothing is released: the lease runs out.
     ///
-    /// The work is polled in the caller's task and may borrow from it. To give `run` itself to `tokio::spawn`, let
-    /// the closure own what it changes (an `Arc`, a channel): a borrowing async closure is not `Send` enough.
+    /// The work is polled in the caller's task and may borrow from it. To give `run` itself to
+    /// `tokio::spawn`, let the closure own what it changes (an `Arc`, a channel): a borrowing async
+    /// closure is not `Send` enough.
     ///
     /// # Errors
-    /// `Corrupt`, `Rewound` and `Replaced`; `Denied` and `Invalid` before the first successful read; `Denied` if the
-    /// store says that this candidate may not take the lock, and nothing ever showed that it may; and `Stopped` if the
-    /// driver or its runtime is gone without a shutdown. Everything else is a state: see [`status`](Self::status).
+    /// `Corrupt`, `Rewound` and `Replaced`; `Denied` and `Invalid` before the first successful
+    /// read; `Denied` if the store says that this candidate may not take the lock, and nothing ever
+    /// showed that it may; and `Stopped` if the driver or its runtime is gone without a shutdown.
+    /// Everything else is a state: see [`status`](Self::status).
     pub async fn run(&self, mut work: impl AsyncFnMut(Term)) -> Result<(), Error> {
         let mut next = self.enqueue();
         loop {
@@ -83,7 +87,8 @@ impl Elector {
             };
             let term = held.term();
             let end = self.supervise(&term, work(term.clone())).await;
-            // Contending before the work is declared stopped lets a lost term that is still ours be taken anew.
+            // Contending before the work is declared stopped lets a lost term that is still ours be
+            // taken anew.
             next = self.enqueue();
             self.conclude(held, &end).await;
         }
@@ -112,9 +117,10 @@ impl Elector {
         })
     }
 
-    /// Contends until this candidate leads. Campaigns on one elector queue: the next term begins only when the
-    /// [`Held`] of the last one, even of a lost one, was resigned or dropped, so that no two works run here. Dropping the future is safe: a lock
-    /// that was just taken is given back.
+    /// Contends until this candidate leads. Campaigns on one elector queue: the next term begins
+    /// only when the [`Held`] of the last one, even of a lost one, was resigned or dropped, so that
+    /// no two works run here. Dropping the future is safe: a lock that was just taken is given
+    /// back.
     ///
     /// # Errors
     /// As [`run`](Self::run), and `Stopped` after a shutdown.
@@ -140,8 +146,8 @@ impl Elector {
         self.tell(Command::Stop);
     }
 
-    /// Stands back: asks the work of the present term to stop, and contends no more until [`resume`](Self::resume).
-    /// Campaigns wait meanwhile.
+    /// Stands back: asks the work of the present term to stop, and contends no more until
+    /// [`resume`](Self::resume). Campaigns wait meanwhile.
     pub fn pause(&self) {
         self.tell(Command::Pause(true));
     }

@@ -125,7 +125,8 @@ impl MemoryBuilder {
 }
 
 impl MemoryLock {
-    /// A lock whose candidates count the lease themselves, as on Kubernetes, a file or an object store.
+    /// A lock whose candidates count the lease themselves, as on Kubernetes, a file or an object
+    /// store.
     #[must_use]
     pub fn new(name: impl Into<String>) -> Self {
         Self::builder(name).build()
@@ -143,8 +144,8 @@ impl MemoryLock {
         Self::builder(name).server_expiry(clock).build()
     }
 
-    /// Whether the lock may be taken from now on, for tests: if not, every write and the question whether one
-    /// [may take](LockBackend::may_take) are answered with `Denied`.
+    /// Whether the lock may be taken from now on, for tests: if not, every write and the question
+    /// whether one [may take](LockBackend::may_take) are answered with `Denied`.
     pub fn permit(&self, may_take: bool) {
         self.inner.lock().denied = !may_take;
     }
@@ -256,7 +257,8 @@ impl Inner {
     }
 
     fn observed(&self, state: &State) -> Observed {
-        // "Absent" names no version: it is the same before and after a whole term. A record never is.
+        // "Absent" names no version: it is the same before and after a whole term. A record never
+        // is.
         let version = match &state.contents {
             None => Version::absent(),
             // The number comes back with the record, and others may follow it.
@@ -311,8 +313,8 @@ impl Inner {
         self.changed.send_replace(state.sequence);
     }
 
-    /// A store with a clock of its own has no unheld record: it mints the token, a renewal stores nothing,
-    /// and a release deletes.
+    /// A store with a clock of its own has no unheld record: it mints the token, a renewal stores
+    /// nothing, and a release deletes.
     fn serve(&self, state: &mut State, intent: Intent, record: &Record, now: Time) {
         match intent {
             Intent::Release => {

@@ -33,8 +33,8 @@ impl Observer {
     /// Observes `lock`, with the store's own timing.
     ///
     /// # Errors
-    /// `Invalid` if there is no tokio runtime, or this system lacks what the clock needs; `Unavailable` if there is no
-    /// thread or descriptor left for the clock.
+    /// `Invalid` if there is no tokio runtime, or this system lacks what the clock needs;
+    /// `Unavailable` if there is no thread or descriptor left for the clock.
     pub fn new(lock: Arc<dyn LockBackend>) -> Result<Self, Error> {
         Self::with_clock(lock, BootClock::started()?)
     }

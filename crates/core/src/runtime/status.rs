@@ -23,10 +23,11 @@ pub struct Status {
     pub incarnation: Incarnation,
     /// Why the last request failed; `None` once one succeeded.
     pub store_error: Option<Error>,
-    /// Why this candidate could not take the lock, were it free now: the store says that its credentials may not, or
-    /// did when it was asked last (once a minute, or once a lease if that is longer, and after a denied write). `None`
-    /// also where the store cannot tell, and of an observer. A program that reports whether it is ready should not be
-    /// while this is set: see [`may_lead`](Self::may_lead).
+    /// Why this candidate could not take the lock, were it free now: the store says that its
+    /// credentials may not, or did when it was asked last (once a minute, or once a lease if that
+    /// is longer, and after a denied write). `None` also where the store cannot tell, and of an
+    /// observer. A program that reports whether it is ready should not be while this is set: see
+    /// [`may_lead`](Self::may_lead).
     pub standby_error: Option<Error>,
     /// What happened so far.
     pub counters: Counters,
@@ -72,10 +73,11 @@ pub struct LeaderInfo {
     pub advertise: Option<String>,
     /// Whether it is this very elector.
     pub is_me: bool,
-    /// When its term began, by its own wall clock. `None`: a foreign client that does not tell, nor how long its lease
-    /// is.
+    /// When its term began, by its own wall clock. `None`: a foreign client that does not tell, nor
+    /// how long its lease is.
     pub since: Option<Wall>,
-    /// When it last renewed, by its own wall clock. `None` where that is not stored: see [`Observed::renewed`].
+    /// When it last renewed, by its own wall clock. `None` where that is not stored: see
+    /// [`Observed::renewed`].
     pub renewed: Option<Wall>,
     /// How long its lease lasts without a renewal.
     pub lease_duration: Duration,

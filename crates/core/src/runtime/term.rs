@@ -17,16 +17,16 @@ use crate::time::Time;
 use super::cell::Cell;
 use super::command::Command;
 
-/// A read-only view of one term: its token, and whether it still is believed in. Clones may go anywhere and
-/// keep nothing alive.
+/// A read-only view of one term: its token, and whether it still is believed in. Clones may go
+/// anywhere and keep nothing alive.
 #[derive(Clone)]
 pub struct Term {
     shared: Arc<Shared>,
     signal: watch::Receiver<Signal>,
 }
 
-/// The unique owner of a term. Dropping it ends the belief of every [`Term`] at once, without I/O: the lease
-/// runs out. To give the lock back, stop the work and [`resign`](Held::resign).
+/// The unique owner of a term. Dropping it ends the belief of every [`Term`] at once, without I/O:
+/// the lease runs out. To give the lock back, stop the work and [`resign`](Held::resign).
 #[must_use = "dropping it ends the term"]
 pub struct Held {
     term: Term,
@@ -36,7 +36,8 @@ pub struct Held {
     resigned: bool,
 }
 
-/// When belief, grace and lease of a term end, counted from when the last acknowledged renewal was sent.
+/// When belief, grace and lease of a term end, counted from when the last acknowledged renewal was
+/// sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Deadlines {
@@ -74,16 +75,19 @@ pub(crate) struct Signal {
 }
 
 impl Term {
-    /// The fencing token. Send it with every write to the resource, and let the resource refuse smaller ones.
+    /// The fencing token. Send it with every write to the resource, and let the resource refuse
+    /// smaller ones.
     #[must_use]
     pub fn token(&self) -> Token {
         self.shared.token
     }
 
-    /// Whether this term is believed in right now: `Ok` with the token, or why it is over, and then for ever.
+    /// Whether this term is believed in right now: `Ok` with the token, or why it is over, and then
+    /// for ever.
     ///
-    /// No I/O, no lock, right from any thread and without the runtime. Call it before every side effect.
-    /// It cannot guard what happens between its return and the effect: only the resource can, by the token.
+    /// No I/O, no lock, right from any thread and without the runtime. Call it before every side
+    /// effect. It cannot guard what happens between its return and the effect: only the resource
+    /// can, by the token.
     ///
     /// # Errors
     /// The term is over.
@@ -92,7 +96,8 @@ impl Term {
     }
 
     /// Says that the work goes on. Where the elector was built with
-    /// [`heartbeat_within`](crate::Builder::heartbeat_within), a work that says so too seldom loses the term.
+    /// [`heartbeat_within`](crate::Builder::heartbeat_within), a work that says so too seldom loses
+    /// the term.
     pub fn heartbeat(&self) {
         self.shared.beat.store(self.shared.clock.now().0, Ordering::Release);
     }
@@ -106,8 +111,8 @@ impl Term {
         }
     }
 
-    /// How long work may take to stop from now on if no further renewal is acknowledged. Zero once the term is
-    /// over for another reason than its deadline: another may lead already.
+    /// How long work may take to stop from now on if no further renewal is acknowledged. Zero once
+    /// the term is over for another reason than its deadline: another may lead already.
     #[must_use]
     pub fn remaining_grace(&self) -> Duration {
         match self.check() {
@@ -176,13 +181,14 @@ impl Term {
         self.shared.cell.check(self.shared.clock.now())
     }
 
-    /// Waits for a signal or the deadline. The deadline has a timer of its own: it passes also when the
-    /// driver is stalled. It is the word's: the signal of a renewal follows the word, and who counted from the
-    /// signal would spin until it came.
+    /// Waits for a signal or the deadline. The deadline has a timer of its own: it passes also when
+    /// the driver is stalled. It is the word's: the signal of a renewal follows the word, and who
+    /// counted from the signal would spin until it came.
     async fn news(&mut self, until: Time) {
         let deadline = self.shared.clock.sleep_until(until);
         tokio::select! {
-            // In a fixed order, so that a test can repeat what it found. Either way all is looked at again.
+            // In a fixed order, so that a test can repeat what it found. Either way all is looked
+            // at again.
             biased;
             changed = self.signal.changed() => {
                 if changed.is_err() && self.check().is_ok() {
@@ -201,10 +207,11 @@ impl fmt::Debug for Term {
 }
 
 impl Held {
-    /// Gives the lock back. Call it when the work has stopped: others may lead as soon as it is sent.
+    /// Gives the lock back. Call it when the work has stopped: others may lead as soon as it is
+    /// sent.
     ///
-    /// Belief ends at once. `Ok(true)`: the store confirmed, the lock is free. `Ok(false)`: not confirmed
-    /// within two request timeouts, or the term was over before; the lease runs out.
+    /// Belief ends at once. `Ok(true)`: the store confirmed, the lock is free. `Ok(false)`: not
+    /// confirmed within two request timeouts, or the term was over before; the lease runs out.
     ///
     /// # Errors
     /// `Stopped` if the runtime that drove the elector is gone; the lease runs out.

@@ -55,7 +55,8 @@ impl VirtualClock {
         settle().await;
     }
 
-    /// Jumps ahead without letting anything run in between, as a suspended machine or a stopped process does.
+    /// Jumps ahead without letting anything run in between, as a suspended machine or a stopped
+    /// process does.
     pub fn suspend(&self, duration: Duration) {
         let mut state = self.lock();
         let end = state.now + duration;
@@ -113,7 +114,8 @@ impl Clock for VirtualClock {
     }
 }
 
-/// Runs a test on one thread, in a time that moves only when [`advance`](VirtualClock::advance) says so.
+/// Runs a test on one thread, in a time that moves only when [`advance`](VirtualClock::advance)
+/// says so.
 pub fn in_virtual_time<T>(test: impl AsyncFnOnce(VirtualClock) -> T) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().build();
     let runtime = runtime.expect("a runtime without drivers needs nothing");

@@ -33,7 +33,8 @@ fn a_violation_names_the_rule_the_numbers_and_the_nearest_valid_set() {
     let text = error.to_string();
     assert!(text.contains("renew deadline 16s + stop grace 0ns + clock margin 1s"), "{text}");
     assert!(text.contains("above the lease duration 15s"), "{text}");
-    let nearest = "the nearest valid set is: lease duration 15s, renew deadline 11.2s, retry period 2s, request timeout 2s, stop grace 0ns, clock margin 1s";
+    let nearest = "the nearest valid set is: lease duration 15s, renew deadline 11.2s, retry \
+        period 2s, request timeout 2s, stop grace 0ns, clock margin 1s";
     assert!(text.ends_with(nearest), "{text}");
     assert_eq!(error.nearest().renew_deadline(), ms(11_200));
 }
@@ -269,7 +270,8 @@ fn a_store_rounds_the_lease_up_and_leaves_the_rest() {
     assert_eq!(short, "lease duration 1.999s is below 2s, the shortest that this store keeps");
 }
 
-/// At that rate the work still ends when the wait does; a tenth of a percent slower would be too slow.
+/// At that rate the work still ends when the wait does; a tenth of a percent slower would be too
+/// slow.
 #[test]
 fn a_holder_may_be_slower_by_as_much_as_the_ratio_leaves() {
     let timing = Timing::default();

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::Timing;
 
-/// How a store tells of changes, and whose clock ends a lease: what the worst cases depend on beside the timing.
+/// How a store tells of changes, and whose clock ends a lease: what the worst cases depend on
+/// beside the timing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoreTraits {
     /// Changes are pushed.
@@ -13,7 +14,8 @@ pub struct StoreTraits {
     pub by_server: bool,
 }
 
-/// The longest times without a leader, beside two round trips and, where the store ends leases, what it takes to.
+/// The longest times without a leader, beside two round trips and, where the store ends leases,
+/// what it takes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Leaderless {
@@ -92,7 +94,8 @@ impl Timing {
         }
     }
 
-    /// How often a follower without push reads: often enough for the holder's lease, if that is short.
+    /// How often a follower without push reads: often enough for the holder's lease, if that is
+    /// short.
     pub(crate) fn poll_period(&self, holders_lease: Duration) -> Duration {
         let least = self.retry_period.min(Duration::from_millis(100));
         (holders_lease / 3).clamp(least, self.retry_period)

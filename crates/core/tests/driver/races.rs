@@ -83,8 +83,8 @@ fn a_term_that_a_check_saw_expire_is_over_for_the_election_too() {
         let a = elector(&lock, "a", &racing);
         let held = led(&a, &clock).await;
         let term = held.term();
-        // As the acknowledgement is taken in, before its deadline, the machine sleeps past the old deadline
-        // (and not past the new one), and somebody checks.
+        // As the acknowledgement is taken in, before its deadline, the machine sleeps past the old
+        // deadline (and not past the new one), and somebody checks.
         let (checked, inner) = (term.clone(), clock.clone());
         *lock.then.lock().unwrap() = Some(Box::new(move || {
             *racing.next.lock().unwrap() = Some(Box::new(move || {

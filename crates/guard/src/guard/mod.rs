@@ -61,8 +61,8 @@ enum Phase {
 }
 
 impl Guard {
-    /// A guard that waits for its orders. `own_session` is its session, and `cgroup` whether CMD gets a control group of
-    /// its own.
+    /// A guard that waits for its orders. `own_session` is its session, and `cgroup` whether CMD
+    /// gets a control group of its own.
     #[must_use]
     pub fn new(now: Time, own_session: i32, cgroup: bool) -> Self {
         Self {
@@ -167,13 +167,15 @@ impl Guard {
         }
     }
 
-    /// CMD's main process has ended: what it left behind is told to stop, its group unless it was told before.
+    /// CMD's main process has ended: what it left behind is told to stop, its group unless it was
+    /// told before.
     fn cmd_ended(&mut self, now: Time, exit: Exit, reaped: bool) {
         if self.exited {
             return;
         }
         (self.exited, self.reaped) = (true, self.reaped || reaped);
-        // A requested stop may drain as long as the supervisor lets it, whoever of CMD does the draining.
+        // A requested stop may drain as long as the supervisor lets it, whoever of CMD does the
+        // draining.
         if !self.stop {
             self.leftovers_until = now + self.grace;
         }
@@ -200,7 +202,8 @@ impl Guard {
         let asked = self.asked.take();
         let Phase::Running(cmd) = self.phase else { return };
         let Some(Listing { depth, mut processes, .. }) = listing else {
-            // Only `wait` can say more. Of CMD's group nothing is known after it, so not before it must.
+            // Only `wait` can say more. Of CMD's group nothing is known after it, so not before it
+            // must.
             if self.exited && self.sweep.is_killing() {
                 self.agenda.push_back(GuardAction::Wait);
             }
@@ -389,7 +392,8 @@ impl Guard {
         if self.told { Time::NEVER } else { stop_at }
     }
 
-    /// When killing ends although something lives: nobody waits for the outcome, and the lease is over.
+    /// When killing ends although something lives: nobody waits for the outcome, and the lease is
+    /// over.
     fn give_up_at(&self) -> Time {
         if !self.closed || self.defects.is(Defect::NeverGivesUp) {
             return Time::NEVER;
@@ -398,7 +402,8 @@ impl Guard {
         self.sweep.gives_up_at().max(dead_by)
     }
 
-    /// When `poll` has something to do, if nothing is told before. A moment that has passed: at once.
+    /// When `poll` has something to do, if nothing is told before. A moment that has passed: at
+    /// once.
     #[must_use]
     pub fn next_deadline(&self) -> Time {
         let answer_due = self.asked.is_some();

@@ -56,15 +56,16 @@ pub enum GuardAction {
     },
     /// Reap these children if they have ended.
     Reap(Vec<i32>),
-    /// Reap whatever has ended, CMD's main process too (of which only then nothing is told any more), and ask what
-    /// `wait` and the control group say.
+    /// Reap whatever has ended, CMD's main process too (of which only then nothing is told any
+    /// more), and ask what `wait` and the control group say.
     Wait,
     /// Tell the supervisor.
     Report(Report),
-    /// Tell the supervisor that the guard works: it is killing, and something of CMD lived at this moment.
+    /// Tell the supervisor that the guard works: it is killing, and something of CMD lived at this
+    /// moment.
     Beat(Time),
-    /// The end: give the terminal back, free the liveness lock, and if all is dead say so with [`Report::Gone`].
-    /// Nothing comes after it.
+    /// The end: give the terminal back, free the liveness lock, and if all is dead say so with
+    /// [`Report::Gone`]. Nothing comes after it.
     Over(Verdict),
 }
 
@@ -78,6 +79,7 @@ pub enum Verdict {
         /// When the kernel said that nothing is left.
         dead_at: Time,
     },
-    /// The supervisor is gone, the lease is over, the kill's grace too, and something lives: what was listed last.
+    /// The supervisor is gone, the lease is over, the kill's grace too, and something lives: what
+    /// was listed last.
     NotDead(Vec<Process>),
 }

@@ -315,7 +315,8 @@ fn a_late_guard_makes_many_rounds_before_it_gives_up() {
     assert!(world.is_dead());
 }
 
-/// As many processes as its user may have, each of which forks whenever it can: what is reaped makes room for another.
+/// As many processes as its user may have, each of which forks whenever it can: what is reaped
+/// makes room for another.
 #[test]
 fn a_fork_bomb_that_a_limit_holds_is_killed() {
     let mut world = World::new(instants(1_000, 2_000, 3_000));

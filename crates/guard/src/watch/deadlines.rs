@@ -64,8 +64,8 @@ impl Watch {
         self.sweep.grace_over()
     }
 
-    /// When the end is told although something lives: the lease is over; or the user does not want to wait, and the
-    /// guard is there to keep the liveness lock until then.
+    /// When the end is told although something lives: the lease is over; or the user does not want
+    /// to wait, and the guard is there to keep the liveness lock until then.
     pub(super) fn end_at(&self) -> Time {
         if self.defects.is(Defect::ReleasesWithLeft) {
             return self.sweep.grace_over();
@@ -83,7 +83,8 @@ impl Watch {
         tried.max(over)
     }
 
-    /// When `poll` has something to do, if nothing is told before. A moment that has passed: at once.
+    /// When `poll` has something to do, if nothing is told before. A moment that has passed: at
+    /// once.
     #[must_use]
     pub fn next_deadline(&self) -> Time {
         if !self.out.is_empty() {

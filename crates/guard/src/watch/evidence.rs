@@ -10,7 +10,8 @@ use crate::{
 };
 
 impl Watch {
-    /// Those listed while the guard ran are not CMD's, for what CMD starts has the guard as its parent until that ends.
+    /// Those listed while the guard ran are not CMD's, for what CMD starts has the guard as its
+    /// parent until that ends.
     pub(super) fn spare(&mut self, now: Time) {
         self.asked = None;
         if self.last_look == LastLook::Confirm {
@@ -103,8 +104,8 @@ impl Watch {
         }
     }
 
-    /// A complete list without a child that is not spared is a death, if the control group does not contradict. (Without
-    /// spared children `wait` alone says it.)
+    /// A complete list without a child that is not spared is a death, if the control group does not
+    /// contradict. (Without spared children `wait` alone says it.)
     pub(super) fn is_death(&mut self, complete: bool) -> bool {
         self.empty_lists += 1;
         let allowed = self.evidence.is_some_and(Evidence::allows_death);

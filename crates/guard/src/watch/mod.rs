@@ -1,4 +1,5 @@
-//! The watch: the supervisor's thread that keeps the guard informed, and stands in for it when it fails.
+//! The watch: the supervisor's thread that keeps the guard informed, and stands in for it when it
+//! fails.
 
 mod deadlines;
 mod evidence;
@@ -12,14 +13,15 @@ use crate::sweep::Sweep;
 use crate::{Defect, Depth, Evidence, Exit, Instants, Order, Process, Report, Time};
 pub use types::{Event, Outcome, WatchAction, WatchInput};
 
-/// How long beyond the second instant the guard may take, at most, before the supervisor kills in its place: a
-/// quarter of what is left until the lease may pass on, and no more than this.
+/// How long beyond the second instant the guard may take, at most, before the supervisor kills in
+/// its place: a quarter of what is left until the lease may pass on, and no more than this.
 const LEAD: Duration = Duration::from_millis(250);
 
 /// The least pause between two looks for children of others that have ended.
 const ORPHANS: Duration = Duration::from_millis(20);
 
-/// How long a child that ended is left to somebody else of this process who may have started it and waits for it.
+/// How long a child that ended is left to somebody else of this process who may have started it and
+/// waits for it.
 const OTHERS_FIRST: Duration = Duration::from_secs(1);
 
 /// The watch over one guard, from its start to the end of everything.
@@ -30,7 +32,8 @@ pub struct Watch {
     cgroup: bool,
     instants: Instants,
     grace: Duration,
-    /// Children that are none of CMD's: a shell may have become this process and left its own behind.
+    /// Children that are none of CMD's: a shell may have become this process and left its own
+    /// behind.
     spared: BTreeSet<i32>,
     out: VecDeque<WatchAction>,
     agenda: VecDeque<WatchAction>,
@@ -103,8 +106,8 @@ enum LastLook {
 }
 
 impl Watch {
-    /// The watch over this guard, which was just started and will be told `grace`. `spared` are the children that this
-    /// process had before.
+    /// The watch over this guard, which was just started and will be told `grace`. `spared` are the
+    /// children that this process had before.
     #[must_use]
     pub fn new(
         now: Time,

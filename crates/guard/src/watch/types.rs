@@ -35,7 +35,8 @@ pub enum WatchInput {
     Closed,
     /// Answer to [`WatchAction::AskGuard`]: its descriptor says that it has not ended.
     GuardRuns,
-    /// The guard has ended (its descriptor says so), and what it had reported was told before. It is reaped.
+    /// The guard has ended (its descriptor says so), and what it had reported was told before. It
+    /// is reaped.
     GuardEnded,
     /// Answer to [`WatchAction::Look`]; `None` if nothing could be read.
     Listed(Option<Listing>),
@@ -102,7 +103,8 @@ pub enum Event {
     GuardSilent,
     /// The guard is lost; the supervisor kills everything itself.
     GuardLost,
-    /// A kill took longer than its grace: nothing may be renewed any more, so that the lease ends in time.
+    /// A kill took longer than its grace: nothing may be renewed any more, so that the lease ends
+    /// in time.
     StopRenewing,
     /// What cannot be killed.
     Left(Vec<Process>),
@@ -138,7 +140,8 @@ impl Outcome {
         self.dead
     }
 
-    /// How long something lived beyond the lease, at least and at most; `None` if everything was dead in time.
+    /// How long something lived beyond the lease, at least and at most; `None` if everything was
+    /// dead in time.
     #[must_use]
     pub fn overrun(&self) -> Option<(Duration, Duration)> {
         let late = !self.dead || self.at > self.dead_by;

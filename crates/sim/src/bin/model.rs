@@ -12,10 +12,12 @@ use leasehold_sim::model::{ANY, Event, Limits, Outcome, Rates, Run, all, explore
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Explores every state of two candidates over one register, breadth first, and prints a line for each run.
+/// Explores every state of two candidates over one register, breadth first, and prints a line for
+/// each run.
 ///
-/// A run is safe if no state breaks a rule and everything that it is about did happen; or it must find a rule broken
-/// (clocks beyond the bound, deliberate defects). Ends with 1 if a run found anything else, or was not complete.
+/// A run is safe if no state breaks a rule and everything that it is about did happen; or it must
+/// find a rule broken (clocks beyond the bound, deliberate defects). Ends with 1 if a run found
+/// anything else, or was not complete.
 #[derive(Debug, Parser)]
 #[command(name = "leasehold-model", bin_name = "cargo xtask model", version, max_term_width = 110)]
 struct Options {

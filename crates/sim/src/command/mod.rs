@@ -44,9 +44,10 @@ const SCHEDULES: u64 = 1_000_000;
 
 /// Deterministic simulation of the election: faults, invariants, deliberate defects, replay.
 ///
-/// Without --mutants, --mutant, --replay, --show and --plot: runs schedules of 30 virtual seconds, one for every
-/// seed, and judges each after every event. Ends with 1 if an invariant was broken. `processes` as the first
-/// argument runs guard and supervisor of a command in a model of a kernel instead.
+/// Without --mutants, --mutant, --replay, --show and --plot: runs schedules of 30 virtual seconds,
+/// one for every seed, and judges each after every event. Ends with 1 if an invariant was broken.
+/// `processes` as the first argument runs guard and supervisor of a command in a model of a kernel
+/// instead.
 #[derive(Debug, Parser)]
 #[command(name = "leasehold-sim", bin_name = "cargo xtask sim", version, max_term_width = 110)]
 #[command(group = ArgGroup::new("told").args(["replay", "show"]))]
@@ -168,7 +169,8 @@ fn at(path: &Path, error: impl std::fmt::Display) -> String {
     format!("{}: {error}", path.display())
 }
 
-/// That a file can be written is asked before the work whose result it is to hold. Changes nothing that is there.
+/// That a file can be written is asked before the work whose result it is to hold. Changes nothing
+/// that is there.
 fn is_writable(file: &Path) -> Result<(), String> {
     let opened = OpenOptions::new().append(true).create(true).open(file);
     opened.map(drop).map_err(|error| at(file, error))
@@ -187,7 +189,8 @@ fn keep(case: &Case, rule: Rule, directory: &Path) -> Result<String, Failure> {
     Ok(format!("  shrunk to {} faults: {what}: {}", small.faults.len(), file.display()))
 }
 
-/// Runs `work` on so many cores until each is done with it. Once one has failed the others are told to stop.
+/// Runs `work` on so many cores until each is done with it. Once one has failed the others are told
+/// to stop.
 fn on_cores(
     count: usize,
     work: impl Fn(&AtomicBool) -> Result<(), Failure> + Sync,
@@ -213,7 +216,8 @@ pub(crate) fn is_closed_pipe(failure: &Failure) -> bool {
     error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
-/// What this thread has had of its core: a machine that is shared makes nothing slower that is measured by it.
+/// What this thread has had of its core: a machine that is shared makes nothing slower that is
+/// measured by it.
 fn core_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     let seconds = u64::try_from(time.tv_sec).unwrap_or_default();

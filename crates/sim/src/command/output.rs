@@ -1,4 +1,5 @@
-//! What the command prints: lines, and at a terminal a progress line that is gone before anything else is printed.
+//! What the command prints: lines, and at a terminal a progress line that is gone before anything
+//! else is printed.
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};

@@ -1,4 +1,5 @@
-//! How often two lead at once as clock rates differ more and more: never up to the bound, soon beyond it.
+//! How often two lead at once as clock rates differ more and more: never up to the bound, soon
+//! beyond it.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -25,7 +26,8 @@ const SERVED: RGBColor = RGBColor(0xc0, 0x56, 0x21);
 const SAFE: RGBColor = RGBColor(0xe6, 0xf4, 0xea);
 const INK: RGBColor = RGBColor(0x1a, 0x20, 0x2c);
 
-/// Schedules and overlaps at one ratio, for stores whose lease is timed by the observer and by the server.
+/// Schedules and overlaps at one ratio, for stores whose lease is timed by the observer and by the
+/// server.
 #[derive(Debug, Default)]
 struct Point {
     percent: u32,

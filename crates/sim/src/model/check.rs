@@ -33,7 +33,8 @@ pub struct Outcome {
     pub depth: usize,
     /// How long it took.
     pub took: Duration,
-    /// The broken rule and the way there, from the clocks it began with; `None` if every state keeps every rule.
+    /// The broken rule and the way there, from the clocks it began with; `None` if every state
+    /// keeps every rule.
     pub violation: Option<(Rule, World, Vec<Step>)>,
     /// How often each event happened.
     pub events: Counts,

@@ -1,17 +1,18 @@
 //! Exhaustive exploration of two candidates over one register.
 //!
-//! The state is the very [`Election`](leasehold_core::Election) of the product, twice, with what is on the way and
-//! what is stored. Every order of steps is explored, breadth first, until no new state is found.
+//! The state is the very [`Election`](leasehold_core::Election) of the product, twice, with what is
+//! on the way and what is stored. Every order of steps is explored, breadth first, until no new
+//! state is found.
 //!
 //! - `setup.rs`, `runs.rs`: what a run contains, and the runs.
 //! - `world.rs`, `register.rs`: the state. `step.rs`: what may happen next.
 //! - `prune.rs`, `rename.rs`: why there are finitely many states.
 //! - `check.rs`, `story.rs`: stateright, and what it found.
 //!
-//! Where the model is coarser than the world, it is the worse for safety: a store ends a lease at its very first
-//! moment and grants one when the Take is sent. Where it is smaller, it proves nothing: no watch, no store that
-//! forgets, equal lease durations, no jitter, G is zero, and a candidate that is not `late` asks for its next request
-//! without delay.
+//! Where the model is coarser than the world, it is the worse for safety: a store ends a lease at
+//! its very first moment and grants one when the Take is sent. Where it is smaller, it proves
+//! nothing: no watch, no store that forgets, equal lease durations, no jitter, G is zero, and a
+//! candidate that is not `late` asks for its next request without delay.
 
 mod check;
 mod prune;

@@ -44,8 +44,9 @@ impl World {
         }
     }
 
-    /// Forgets which term of a candidate is over, once nothing names it or an earlier one. Tokens that are minted
-    /// later are greater, unless a process starts again after a deletion, which no run contains.
+    /// Forgets which term of a candidate is over, once nothing names it or an earlier one. Tokens
+    /// that are minted later are greater, unless a process starts again after a deletion, which no
+    /// run contains.
     fn forget_term(&mut self, x: usize) {
         let Some(over) = self.nodes[x].over else { return };
         let mut named = false;

@@ -93,8 +93,9 @@ impl Register {
         *expected == self.version && expected.reign() == self.named().reign()
     }
 
-    /// A candidate sends this. A store that keeps leases grants one for every Take before it applies it; here at
-    /// once, the earliest moment there is, since the candidate counts its term from it too.
+    /// A candidate sends this. A store that keeps leases grants one for every Take before it
+    /// applies it; here at once, the earliest moment there is, since the candidate counts its term
+    /// from it too.
     pub(crate) fn grant(&mut self, change: &Change) {
         if self.mode == Mode::ByServer && change.intent == Intent::Take {
             let nonce = change.record.nonce;
@@ -107,8 +108,8 @@ impl Register {
         self.leases.iter().any(|lease| lease.nonce == nonce)
     }
 
-    /// Whether the write would change anything now, or might later. A Take may be `sent_again`, which grants it
-    /// another lease.
+    /// Whether the write would change anything now, or might later. A Take may be `sent_again`,
+    /// which grants it another lease.
     pub(crate) fn may_apply(&self, write: &Write, absent_again: bool, sent_again: bool) -> bool {
         let Write { expected, change } = write;
         let matches = self.is_present(expected) || expected.is_absent() && absent_again;
@@ -121,7 +122,8 @@ impl Register {
         }
     }
 
-    /// Applies a write if it names the present version; `fresh` names the next. `None` is a conflict.
+    /// Applies a write if it names the present version; `fresh` names the next. `None` is a
+    /// conflict.
     pub(crate) fn write(
         &mut self,
         expected: &Version,

@@ -1,15 +1,17 @@
 //! Makes states equal that differ in names only.
 //!
-//! Tokens, nonces, versions and times grow for ever; nothing depends on how large they are. Every state is written
-//! in one form:
+//! Tokens, nonces, versions and times grow for ever; nothing depends on how large they are. Every
+//! state is written in one form:
 //!
-//! - **Times**: both clocks show the same moment. An origin older than its horizon is exactly as old as that; a
-//!   deadline that has passed is zero. ("Age counts" and "passed is passed" are told apart by the election itself,
-//!   which shows its times as the one or the other.) Since a candidate is asked for its next request at every step,
-//!   no two deadlines that have passed are ever compared with each other.
-//! - **Tokens** keep their order and zero, and so does whether the next greater token is the successor: a successor is
-//!   minted from the greatest token that a candidate knows, which may not be the greatest there is. (What nobody mints
-//!   from, since it was only asked for, is followed at once by the next.)
+//! - **Times**: both clocks show the same moment. An origin older than its horizon is exactly as
+//!   old as that; a deadline that has passed is zero. ("Age counts" and "passed is passed" are told
+//!   apart by the election itself, which shows its times as the one or the other.) Since a
+//!   candidate is asked for its next request at every step, no two deadlines that have passed are
+//!   ever compared with each other.
+//! - **Tokens** keep their order and zero, and so does whether the next greater token is the
+//!   successor: a successor is minted from the greatest token that a candidate knows, which may not
+//!   be the greatest there is. (What nobody mints from, since it was only asked for, is followed at
+//!   once by the next.)
 //! - **Nonces, versions, incarnations** are numbered by their first occurrence.
 
 use std::time::Duration;

@@ -89,7 +89,8 @@ fn safe() -> Vec<Run> {
         ),
         run("observer-restart", Setup { restarts: ANY, ..one.clone() }, OVER_LATE),
         run("observer-withdraw", Setup { withdraws: true, ..plain }, OVER),
-        // Without zombies: a re-assertion that lands after its term is taken for a copy's, as after a deletion.
+        // Without zombies: a re-assertion that lands after its term is taken for a copy's, as after
+        // a deletion.
         run("observer-restore", Setup { restores: 1, ..plain.clone() }, OLD_COPY),
         run(
             "forgets",
@@ -130,9 +131,9 @@ pub fn all() -> Vec<Run> {
     runs
 }
 
-/// What is known not to hold (ARCHITECTURE.md, "Residues"). Once it does, this run fails, and belongs to the safe
-/// ones: a Take went astray, its revocation too, and then the Take is applied. The incarnation is the candidate's own,
-/// but the nonce was forgotten.
+/// What is known not to hold (ARCHITECTURE.md, "Residues"). Once it does, this run fails, and
+/// belongs to the safe ones: a Take went astray, its revocation too, and then the Take is applied.
+/// The incarnation is the candidate's own, but the nonce was forgotten.
 fn residue() -> Run {
     let setup = Setup {
         name: "server-copy",

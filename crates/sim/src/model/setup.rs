@@ -14,8 +14,8 @@ pub enum Mode {
     ByObserver,
     /// The store, by its own.
     ByServer,
-    /// The other candidate, by its clock; and the store may go back to an older state, under its old
-    /// version and in another reign.
+    /// The other candidate, by its clock; and the store may go back to an older state, under its
+    /// old version and in another reign.
     Forgets,
 }
 
@@ -44,10 +44,11 @@ pub struct Setup {
     pub deadline: u8,
     /// The clocks to begin with; every one is explored.
     pub rates: &'static [Rates],
-    /// Requests and answers may be on the way while time passes, as they are to a process that stands still; else the
-    /// candidate gives its request up before (T is shorter than a tick).
+    /// Requests and answers may be on the way while time passes, as they are to a process that
+    /// stands still; else the candidate gives its request up before (T is shorter than a tick).
     pub late: bool,
-    /// How many writes that their senders gave up may still be on the way at once, of each candidate one: 0, 1 or 2.
+    /// How many writes that their senders gave up may still be on the way at once, of each
+    /// candidate one: 0, 1 or 2.
     pub zombies: u8,
     /// A leader's work may be told to stop, and may stop.
     pub resigns: bool,
@@ -57,10 +58,12 @@ pub struct Setup {
     pub withdraws: bool,
     /// How often a process may start again, under a new incarnation.
     pub restarts: u8,
-    /// How often an administrator may delete the record once both candidates saw its holder, if not its last renewal.
+    /// How often an administrator may delete the record once both candidates saw its holder, if not
+    /// its last renewal.
     pub deletes: u8,
-    /// How often an administrator may save the record of a leader and put it back while the term lasts, once the other
-    /// candidate saw a newer one. How often a store that forgets may go back to such a record.
+    /// How often an administrator may save the record of a leader and put it back while the term
+    /// lasts, once the other candidate saw a newer one. How often a store that forgets may go back
+    /// to such a record.
     pub restores: u8,
     /// The store may also go back to a record of an earlier term.
     pub older_terms: bool,
@@ -71,9 +74,10 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// One tick. Where the other candidate waits, it waits a thousandth longer than L: a tick is so long that the
-    /// wait is a whole number of ticks, and L a thousandth less. So is D in every mode, and nothing is rounded that
-    /// safety rests on: belief ends, and the lock is free, exactly at a step of time.
+    /// One tick. Where the other candidate waits, it waits a thousandth longer than L: a tick is so
+    /// long that the wait is a whole number of ticks, and L a thousandth less. So is D in every
+    /// mode, and nothing is rounded that safety rests on: belief ends, and the lock is free,
+    /// exactly at a step of time.
     #[must_use]
     pub fn tick(&self) -> Duration {
         match self.mode {
@@ -82,8 +86,8 @@ impl Setup {
         }
     }
 
-    /// The timing. P is one tick, T as long as the rules allow, G zero: then the bound on clock rates is that of
-    /// belief alone.
+    /// The timing. P is one tick, T as long as the rules allow, G zero: then the bound on clock
+    /// rates is that of belief alone.
     ///
     /// # Errors
     /// The numbers break a rule.
@@ -149,7 +153,8 @@ impl Setup {
     }
 }
 
-/// The incarnation with this number. Its low bits are zero, and so is the jitter that is drawn from them.
+/// The incarnation with this number. Its low bits are zero, and so is the jitter that is drawn from
+/// them.
 pub(crate) fn incarnation(number: u64) -> Incarnation {
     Incarnation(u128::from(number) << 10)
 }

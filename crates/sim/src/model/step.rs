@@ -125,8 +125,8 @@ impl World {
         }
     }
 
-    /// What was saved is of the term that lasts, and neither candidate believes it to be the last sign of life: who was
-    /// cut off since it was written waits for nobody.
+    /// What was saved is of the term that lasts, and neither candidate believes it to be the last
+    /// sign of life: who was cut off since it was written waits for nobody.
     fn is_saved_outdated(&self) -> bool {
         let Some(saved) = self.register.saved() else { return false };
         let nonce = Some(saved.nonce);
@@ -185,7 +185,8 @@ impl World {
         }
     }
 
-    /// Whether a write of this candidate that is given up takes the place of one that was given up before.
+    /// Whether a write of this candidate that is given up takes the place of one that was given up
+    /// before.
     fn displaces(&self, x: usize, setup: &Setup) -> bool {
         let all = setup.zombies == 1 && self.nodes.iter().any(|node| node.zombie.is_some());
         all || self.nodes[x].zombie.is_some()

@@ -6,14 +6,15 @@ use super::setup::{Setup, incarnation};
 use super::step::{Event, Events, Step};
 use super::world::{BASE, Reply, Rule, Wire, World};
 
-/// Tells the steps from a first state, line by line: with the tokens, nonces, versions and times that were never
-/// renamed.
+/// Tells the steps from a first state, line by line: with the tokens, nonces, versions and times
+/// that were never renamed.
 #[must_use]
 pub fn tell(setup: &Setup, begin: &World, steps: &[Step]) -> Vec<String> {
     let mut world = begin.clone();
     let [a, b] = world.rates.candidates;
     let mut lines = vec![format!(
-        "A's clock advances {a}, B's {b}, the store's {} of a tick of {:?}; L is {} of them, D is {}",
+        "A's clock advances {a}, B's {b}, the store's {} of a tick of {:?}; L is {} of them, D is \
+         {}",
         world.rates.store,
         setup.tick(),
         setup.lease,

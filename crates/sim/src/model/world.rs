@@ -52,7 +52,8 @@ pub(crate) enum Reply {
     Wrote(Outcome),
 }
 
-/// The one request in flight. A read shows what was stored when it was sent, or when it arrived last.
+/// The one request in flight. A read shows what was stored when it was sent, or when it arrived
+/// last.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Wire {
     Idle,

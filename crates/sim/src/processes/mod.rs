@@ -7,8 +7,8 @@
 //! After every turn the invariants ([`Rule`]) are judged by who really lives.
 //!
 //! Not modelled: threads, `ptrace`, a full process table, a `/proc` of another namespace, and more
-//! than one thing that happens within a system call. A process that leaves CMD's tree and its control
-//! group has escaped (docs/RUN.md); no process does it here.
+//! than one thing that happens within a system call. A process that leaves CMD's tree and its
+//! control group has escaped (docs/RUN.md); no process does it here.
 //!
 //! - `case.rs`: what a seed stands for.
 //! - `kernel.rs`: processes, parents, groups, namespaces, signals. `list.rs`: lists that take time.

@@ -1,7 +1,8 @@
 //! The checker: what every history must keep, whatever the case was about.
 //!
-//! With a lease the usual checker for mutual exclusion says no to legal histories: a holder dies and never releases.
-//! Intervals of belief and tokens say the same in linear time, and a violation is a line that people can read.
+//! With a lease the usual checker for mutual exclusion says no to legal histories: a holder dies
+//! and never releases. Intervals of belief and tokens say the same in linear time, and a violation
+//! is a line that people can read.
 
 mod requests;
 mod store;
@@ -100,7 +101,8 @@ impl fmt::Display for Violation {
     }
 }
 
-/// Everything that a history violates and the rules do not exempt. Nodes named `x/…` share a lock of their own.
+/// Everything that a history violates and the rules do not exempt. Nodes named `x/…` share a lock
+/// of their own.
 #[must_use]
 pub fn judge(events: &[Event], rules: &Rules) -> Vec<Violation> {
     let mut all = Vec::new();

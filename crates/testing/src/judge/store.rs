@@ -40,8 +40,8 @@ fn tokens(events: &[Event], found: &mut Findings) {
     }
 }
 
-/// A renewal or a release replaces this very term's record. A leader may assert a record again that vanished, was
-/// erased or went back: then what it replaces carries no greater token.
+/// A renewal or a release replaces this very term's record. A leader may assert a record again that
+/// vanished, was erased or went back: then what it replaces carries no greater token.
 fn identity(events: &[Event], found: &mut Findings) {
     let takers: HashMap<_, _> = events
         .iter()

@@ -98,8 +98,8 @@ impl Term {
     }
 }
 
-/// The times of work. A process that is stopped neither works nor can be told to: what it does on waking is another
-/// case's question.
+/// The times of work. A process that is stopped neither works nor can be told to: what it does on
+/// waking is another case's question.
 fn worked(events: &[Event], rules: &Rules, found: &mut Findings) -> Vec<Span> {
     let last = events.last().map_or(Time(0), |event| event.at);
     let mut open: HashMap<(Arc<str>, Token), Time> = HashMap::new();

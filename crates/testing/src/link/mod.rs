@@ -1,4 +1,5 @@
-//! The way between one candidate and its store, where requests and answers can be lost, late, doubled and held.
+//! The way between one candidate and its store, where requests and answers can be lost, late,
+//! doubled and held.
 
 #[cfg(test)]
 mod tests;
@@ -44,7 +45,8 @@ pub enum Fault {
     DelayRequest(Duration),
     /// Its answer takes so long.
     DelayAnswer(Duration),
-    /// It is kept on its way there until the fault is lifted, and then carried out, whoever still waits.
+    /// It is kept on its way there until the fault is lifted, and then carried out, whoever still
+    /// waits.
     HoldRequest,
     /// It is carried out, and its answer kept until the fault is lifted.
     HoldAnswer,
@@ -58,8 +60,8 @@ pub enum Fault {
     DelayEvents(Duration),
 }
 
-/// What is wrong with the way to the store. It strikes on the network where the way has one, and in this process where
-/// it has none.
+/// What is wrong with the way to the store. It strikes on the network where the way has one, and in
+/// this process where it has none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outage {
     /// Nothing passes, in either direction.
@@ -74,7 +76,8 @@ pub enum Outage {
     SlowRequests(Duration),
     /// Answers take so much longer.
     SlowAnswers(Duration),
-    /// What stands seems to stand, and says nothing more: of a network the connections, else the watch.
+    /// What stands seems to stand, and says nothing more: of a network the connections, else the
+    /// watch.
     Silent,
     /// Nobody listens.
     Refused,
@@ -120,7 +123,8 @@ struct Rule {
 
 /// A network that a way goes over, and that can fail by itself.
 pub trait Network: fmt::Debug + Send + Sync {
-    /// Puts the outage on until what is returned is dropped; `None` if a network knows no such thing.
+    /// Puts the outage on until what is returned is dropped; `None` if a network knows no such
+    /// thing.
     fn strike(&self, outage: Outage) -> Option<Box<dyn Send + Sync>>;
 
     /// How many bytes arrived that had been held.

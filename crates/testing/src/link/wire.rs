@@ -96,7 +96,8 @@ impl Linked {
         reply
     }
 
-    /// A request that a fault has struck goes on when nobody waits for it any more, as bytes on a wire do.
+    /// A request that a fault has struck goes on when nobody waits for it any more, as bytes on a
+    /// wire do.
     async fn on_the_wire(&self, op: u64, request: Request, mut strikes: Strikes) -> Reply {
         let (store, link) = (self.store.clone(), self.link.clone());
         let (sender, reply) = oneshot::channel();

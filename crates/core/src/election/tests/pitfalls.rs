@@ -11,7 +11,8 @@ fn resign_releases_at_once_at_every_phase_of_a_renewal() {
     assert_eq!(intents(&play.run()), [Some(Intent::Release)]);
     assert_eq!(play.election.take_released(), Some(true));
 
-    // A renewal is in flight and is then acknowledged, refused because it had been applied before, or lost.
+    // A renewal is in flight and is then acknowledged, refused because it had been applied before,
+    // or lost.
     for lost in [None, Some(true), Some(false)] {
         let mut play = Play::leading();
         play.wait(P);
@@ -338,7 +339,8 @@ fn silence_with_push_is_looked_into_every_third_of_a_lease() {
     let mut play = Play::new();
     play.store(record(Some(holder(7)), 5, 5));
     play.run();
-    // A watch that opens postpones nothing, so that a failing one does no harm: one read is still due.
+    // A watch that opens postpones nothing, so that a failing one does no harm: one read is still
+    // due.
     play.input(Input::Push(true));
     assert_eq!(play.run_for(P), [Action::Read]);
     let started = play.now;

@@ -1,4 +1,5 @@
-//! Schedules that the simulator found: answers and pushes that overtake each other, and what is left over.
+//! Schedules that the simulator found: answers and pushes that overtake each other, and what is
+//! left over.
 
 use super::*;
 
@@ -127,7 +128,8 @@ fn by_server_a_claim_whose_take_came_true_again_is_of_the_second_term() {
     let take = play.poll().unwrap();
     let late = play.apply(&take);
     play.wait(D);
-    // Known too late to lead by; then its lease ended, another led with token 2, and the same Take landed again.
+    // Known too late to lead by; then its lease ended, another led with token 2, and the same Take
+    // landed again.
     play.input(late);
     let mut again = play.stored().clone();
     again.token = 3;

@@ -1,4 +1,5 @@
-//! An error never decides about leadership; another store does, and an old copy of our record does not.
+//! An error never decides about leadership; another store does, and an old copy of our record does
+//! not.
 
 use super::*;
 
@@ -298,9 +299,9 @@ fn what_names_us_and_was_never_ours_is_still_a_copys() {
     assert_eq!(play.election.take_ended(), Some((1, Loss::Superseded)));
 }
 
-/// The schedule (found by the simulator): a Take was stored and learnt of too late, so that a renewal must be acknowledged
-/// before the term begins; meanwhile an administrator puts a record of the term before back. It was renewed, and the
-/// old term came back to life.
+/// The schedule (found by the simulator): a Take was stored and learnt of too late, so that a
+/// renewal must be acknowledged before the term begins; meanwhile an administrator puts a record of
+/// the term before back. It was renewed, and the old term came back to life.
 #[test]
 fn a_claim_is_not_made_good_by_a_record_of_an_older_term() {
     let mut play = Play::leading();

@@ -95,7 +95,8 @@ fn a_record_of_a_past_term_is_a_copys_only_in_the_reign_of_that_term() {
     }
 }
 
-/// To a leader an unknown nonce of its own incarnation is a copy's in any reign: it would contend with it.
+/// To a leader an unknown nonce of its own incarnation is a copy's in any reign: it would contend
+/// with it.
 #[test]
 fn a_copy_of_a_leader_is_noticed_after_the_store_went_back() {
     let mut play = forgetful();

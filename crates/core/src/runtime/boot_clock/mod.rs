@@ -56,8 +56,8 @@ impl BootClock {
         Self::default()
     }
 
-    /// A clock whose timer and thread have been started, so that a lack of either shows before anything relies on
-    /// it.
+    /// A clock whose timer and thread have been started, so that a lack of either shows before
+    /// anything relies on it.
     ///
     /// # Errors
     /// `Unavailable`: there is no descriptor, thread or memory left. `Invalid`: this system has no

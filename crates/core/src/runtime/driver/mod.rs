@@ -1,5 +1,5 @@
-//! The task that drives an election: the only one, and the only place where it meets a clock, a store and
-//! randomness.
+//! The task that drives an election: the only one, and the only place where it meets a clock, a
+//! store and randomness.
 
 mod pace;
 mod requests;
@@ -67,7 +67,8 @@ pub(crate) struct State {
     /// Nobody holds a handle any more.
     disconnected: bool,
     store_error: Option<Error>,
-    /// The last write failed. A reading that succeeds says nothing about writing, unless another leads.
+    /// The last write failed. A reading that succeeds says nothing about writing, unless another
+    /// leads.
     write_failed: bool,
     counters: Counters,
     standby: Standby,
@@ -99,7 +100,8 @@ impl Driver {
             tokio::task::consume_budget().await;
             let state = &mut self.state;
             tokio::select! {
-                // In a fixed order, so that virtual time repeats. What is due is looked at in every turn, whatever comes.
+                // In a fixed order, so that virtual time repeats. What is due is looked at in every
+                // turn, whatever comes.
                 biased;
                 command = self.commands.recv(), if !state.disconnected => match command {
                     Some(command) => self.obey(command),
@@ -118,13 +120,14 @@ impl Driver {
 
     /// Brings the outside in line with the election, until nothing more is due.
     fn turn(&mut self) {
-        // One moment for all of it. A request of a later one could be the Take of a new term after a lease that
-        // ran out in between, whose work nobody has told to stop.
+        // One moment for all of it. A request of a later one could be the Take of a new term after
+        // a lease that ran out in between, whose work nobody has told to stop.
         let now = self.clock.now();
         self.state.waiting.retain(|campaign| !campaign.is_closed());
         self.rebirth(now);
         self.heed(now);
-        // First, so that a term that was just won is handed to somebody or given back, not merely dropped.
+        // First, so that a term that was just won is handed to somebody or given back, not merely
+        // dropped.
         self.publish(now);
         self.withdraw(now);
         self.watch(now);
@@ -247,7 +250,8 @@ impl Driver {
             return;
         }
         self.state.working = None;
-        // First, so that a lost term that is still ours is taken anew if somebody waits, and else released.
+        // First, so that a lost term that is still ours is taken anew if somebody waits, and else
+        // released.
         self.stand(now);
         let leads = self.election.leadership(now).is_some();
         if self.state.waiting.is_empty() && !leads {
@@ -267,7 +271,9 @@ impl Driver {
             let incarnation = Incarnation(random());
             error!(
                 lock = self.lock.name(), %incarnation,
-                "what is stored names this process and is none of its last writes: a copy of this process runs, or somebody put an old copy of the record back; going on under a new incarnation"
+                "what is stored names this process and is none of its last writes: a copy of this \
+                 process runs, or somebody put an old copy of the record back; going on under a \
+                 new incarnation"
             );
             self.election.handle(now, Input::Reborn(incarnation));
         }
@@ -336,7 +342,8 @@ impl Driver {
         }
     }
 
-    /// Hands the term to the first campaign that still waits. If none does, its `Held` gives it back.
+    /// Hands the term to the first campaign that still waits. If none does, its `Held` gives it
+    /// back.
     fn deliver(&mut self, mut held: Held) {
         while let Some(campaign) = self.state.waiting.pop_front() {
             let Err(Ok(undelivered)) = campaign.send(Ok(held)) else { return };

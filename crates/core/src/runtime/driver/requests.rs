@@ -121,8 +121,8 @@ impl Driver {
                 self.note_vanished(&answer);
                 let input = Input::Read(answer.map_err(|error| error.kind()));
                 if missed {
-                    // A read that shows what the watch missed, or has not told yet: it is opened anew at once,
-                    // after what was read.
+                    // A read that shows what the watch missed, or has not told yet: it is opened
+                    // anew at once, after what was read.
                     self.state.watch = None;
                 }
                 input

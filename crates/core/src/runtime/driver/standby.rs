@@ -1,8 +1,8 @@
-//! Whether this candidate could take the lock at all, asked without writing: a standby that can never lead says so at
-//! once, not when it is needed.
+//! Whether this candidate could take the lock at all, asked without writing: a standby that can
+//! never lead says so at once, not when it is needed.
 //!
-//! The question is no operation of the election: it goes beside one, delays none, and decides nothing but whether
-//! somebody who can never lead goes on waiting.
+//! The question is no operation of the election: it goes beside one, delays none, and decides
+//! nothing but whether somebody who can never lead goes on waiting.
 
 use std::time::Duration;
 

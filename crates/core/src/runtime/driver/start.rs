@@ -53,8 +53,8 @@ pub(crate) fn start(
     Ok((commands, statuses))
 }
 
-/// Drives until it ends. A panic, of a backend or of ours, is a bug: it ends the term, and is said once more here, since
-/// nobody awaits this task.
+/// Drives until it ends. A panic, of a backend or of ours, is a bug: it ends the term, and is said
+/// once more here, since nobody awaits this task.
 async fn guarded(driver: Driver) {
     let lock = driver.lock.name().to_owned();
     let Err(panic) = AssertUnwindSafe(driver.run()).catch_unwind().await else { return };

@@ -1,5 +1,5 @@
-//! The word's atomics, each operation between two points where another thread may come first. Outside of an
-//! exploration they are the machine's own.
+//! The word's atomics, each operation between two points where another thread may come first.
+//! Outside of an exploration they are the machine's own.
 
 use std::sync::atomic;
 

@@ -1,8 +1,9 @@
-//! The handle of a term on several threads: checks, waits, renewals, drops and resignations in every order that a
-//! scheduler can make of them. The word and the clock are where threads may overtake each other; the channels
-//! between are tokio's own, each of whose operations is one step.
+//! The handle of a term on several threads: checks, waits, renewals, drops and resignations in
+//! every order that a scheduler can make of them. The word and the clock are where threads may
+//! overtake each other; the channels between are tokio's own, each of whose operations is one step.
 //!
-//! Broken twins of the handle stand in its place in some cases, and their fault must be found (`finds`).
+//! Broken twins of the handle stand in its place in some cases, and their fault must be found
+//! (`finds`).
 
 pub(super) mod atomic;
 

@@ -146,7 +146,8 @@ fn an_owner_that_is_leaked_is_found() {
     });
 }
 
-/// Two campaigns of one candidate. Time flies, so that terms are lost while the driver is about to do something.
+/// Two campaigns of one candidate. Time flies, so that terms are lost while the driver is about to
+/// do something.
 fn campaigns_queue(works: fn(Held, &AtomicBool)) {
     let running = start();
     let working = Arc::new(AtomicBool::new(false));

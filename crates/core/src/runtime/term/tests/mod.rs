@@ -37,7 +37,8 @@ fn sent_at(sent: Time) -> Leadership {
     Leadership { token: 7, until, kill_at, dead_by, draining: false }
 }
 
-/// An acknowledgement races readers at the very deadline. Whoever saw it pass has ended the term for everybody.
+/// An acknowledgement races readers at the very deadline. Whoever saw it pass has ended the term
+/// for everybody.
 fn a_late_acknowledgement(update: fn(&Live, &Leadership) -> Result<(), Loss>) {
     let Begun { clock, live, held, .. } = begin();
     let (term, first) = (held.term(), held.deadlines());
@@ -221,7 +222,8 @@ fn a_wait_that_looks_before_it_listens_is_found() {
     finds("deadlock", move || a_loss_wakes(superseded, looks_first));
 }
 
-/// A request to stop and then the loss, while one waits for the request, one for the loss and one for a renewal.
+/// A request to stop and then the loss, while one waits for the request, one for the loss and one
+/// for a renewal.
 fn a_request_wakes_who_waits_for_it() {
     let Begun { live, held, clock, .. } = begin();
     let first = held.deadlines().until;

@@ -1,9 +1,11 @@
-//! How the owner goes, by dropping its term or by resigning, and what its readers and the driver learn of it.
+//! How the owner goes, by dropping its term or by resigning, and what its readers and the driver
+//! learn of it.
 
 use super::*;
 
-/// The owner goes while a renewal is acknowledged. Belief ends before the driver is told, so that it never hears
-/// of a term that somebody still believes in; clones learn of it, though the owner is gone.
+/// The owner goes while a renewal is acknowledged. Belief ends before the driver is told, so that
+/// it never hears of a term that somebody still believes in; clones learn of it, though the owner
+/// is gone.
 fn the_owner_goes(goes: fn(Held), why: Loss) {
     let Begun { clock, live, held, mut commands } = begin();
     let renewed = sent_at(clock.now() + 2 * SECOND);
@@ -51,7 +53,8 @@ fn an_owner_that_tells_the_driver_first_is_found() {
     finds("told of a term that is believed in", move || the_owner_goes(tells_first, Loss::Dropped));
 }
 
-/// The owner resigns at the very deadline, which a reader sees pass, while a renewal is acknowledged.
+/// The owner resigns at the very deadline, which a reader sees pass, while a renewal is
+/// acknowledged.
 fn a_resignation_at_the_deadline() {
     let Begun { clock, live, held, mut commands } = begin();
     let (term, renewed) = (held.term(), sent_at(clock.now() + 2 * SECOND));
