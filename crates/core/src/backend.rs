@@ -41,8 +41,8 @@ pub type BoxStream<'a, T> = std::pin::Pin<Box<dyn Stream<Item = T> + Send + 'a>>
 /// count leases ([`LeaseClock::Observers`]) stores the record as it is and never looks at the
 /// intent. "There" means a store that ends leases itself ([`LeaseClock::Store`]).
 /// - `Adopt`, over what was read: a record without holder and with token 0; where the state is
-///   [`Expiry::Suspended`], the record that is there, or [`Holder::unknown`]. There: sent only where
-///   the state is suspended.
+///   [`Expiry::Suspended`], the record that is there, or [`Holder::unknown`]. There: sent only
+///   where the state is suspended.
 /// - `Take`, over a record without holder or with an expired one: the candidate, and a token above
 ///   every known one. There: over absent; begins a lease, and mints a token above every earlier one
 ///   (FE1, FE3, FE4*).
@@ -110,21 +110,23 @@ pub trait LockBackend: fmt::Debug + Send + Sync + 'static {
 
     /// Applies `change` if the lock is still at `expected`.
     ///
-    /// [`Outcome::Written`] only if this very request replaced `expected`; our own bytes already stored are
-    /// [`Outcome::Conflict`] (a copy of this process may have stored them; the election reads and decides).
+    /// [`Outcome::Written`] only if this very request replaced `expected`; our own bytes already
+    /// stored are [`Outcome::Conflict`] (a copy of this process may have stored them; the election
+    /// reads and decides).
     ///
     /// # Errors
     /// The outcome is unknown: the change may have been applied, or may be applied later.
     async fn write(&self, expected: &Version, change: &Change) -> Result<Outcome, Error>;
 
-    /// Whether `candidate`, with these credentials, could take this very lock, told without writing to it: a standby
-    /// that can never lead must not look healthy until it is needed. `Ok` also where the store cannot tell.
+    /// Whether `candidate`, with these credentials, could take this very lock, told without writing
+    /// to it: a standby that can never lead must not look healthy until it is needed. `Ok` also
+    /// where the store cannot tell.
     ///
     /// Asks the store at every call, and proves nothing for later: a right may be taken away.
     ///
     /// # Errors
-    /// [`Denied`](crate::ErrorKind::Denied): a write would be refused now, with what must be granted. Any other kind:
-    /// it is not known.
+    /// [`Denied`](crate::ErrorKind::Denied): a write would be refused now, with what must be
+    /// granted. Any other kind: it is not known.
     async fn may_take(&self, candidate: &Holder) -> Result<(), Error> {
         let _ = candidate;
         Ok(())
@@ -132,8 +134,9 @@ pub trait LockBackend: fmt::Debug + Send + Sync + 'static {
 
     /// What came after `after`.
     ///
-    /// Hints: they may be late or end, but are never older than what was already yielded; safety never
-    /// depends on them. A [`Push::Hint`] store's stream reads once after it subscribed and yields that first.
+    /// Hints: they may be late or end, but are never older than what was already yielded; safety
+    /// never depends on them. A [`Push::Hint`] store's stream reads once after it subscribed and
+    /// yields that first.
     fn watch(&self, after: &Observed) -> BoxStream<'static, Result<Observed, Error>> {
         let _ = after;
         Box::pin(Pending)
@@ -163,8 +166,8 @@ pub struct Observed {
     pub contents: Contents,
     /// Who judges whether the holder is still alive.
     pub expiry: Expiry,
-    /// What the store knows of its past: tokens at or below this may have been used. `None` knows nothing, and is
-    /// never compared.
+    /// What the store knows of its past: tokens at or below this may have been used. `None` knows
+    /// nothing, and is never compared.
     pub token_floor: Option<Token>,
 }
 
@@ -178,8 +181,9 @@ impl Observed {
         }
     }
 
-    /// When the holder that the record names last renewed, by its own wall clock. `None` where that is not stored: the
-    /// store ends leases itself, so that a renewal writes nothing, or a foreign client does not tell.
+    /// When the holder that the record names last renewed, by its own wall clock. `None` where that
+    /// is not stored: the store ends leases itself, so that a renewal writes nothing, or a foreign
+    /// client does not tell.
     #[must_use]
     pub fn renewed(&self) -> Option<Wall> {
         let record = self.record().filter(|record| record.since().is_some())?;
@@ -187,7 +191,8 @@ impl Observed {
         is_stored.then_some(record.renewed)
     }
 
-    /// The fencing token of the holder that the record names; a foreign client's only where the store mints it.
+    /// The fencing token of the holder that the record names; a foreign client's only where the
+    /// store mints it.
     #[must_use]
     pub fn holders_token(&self) -> Option<Token> {
         let record = self.record()?;
@@ -216,7 +221,8 @@ pub enum Expiry {
     ByServer,
     /// The store knows that the holder is gone (its process died on this host): free at once.
     Passed,
-    /// The store cannot vouch for this state (it may have forgotten): nobody takes before an adoption.
+    /// The store cannot vouch for this state (it may have forgotten): nobody takes before an
+    /// adoption.
     Suspended,
 }
 
@@ -233,8 +239,8 @@ pub struct Change {
 /// [`LockBackend`](LockBackend#by-intent).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Intent {
-    /// Makes the present state trustworthy without taking it: a record without holder where nothing is,
-    /// the same record re-anchored where the state is [`Expiry::Suspended`].
+    /// Makes the present state trustworthy without taking it: a record without holder where nothing
+    /// is, the same record re-anchored where the state is [`Expiry::Suspended`].
     Adopt,
     /// Begins a term.
     Take,
@@ -242,8 +248,9 @@ pub enum Intent {
     Renew,
     /// Ends a term: a record without holder.
     Release,
-    /// Undoes a Take that may have been applied unseen, so that another may follow. Sent only to a store
-    /// whose own clock ends leases ([`LeaseClock::Store`]); any other may treat all intents alike.
+    /// Undoes a Take that may have been applied unseen, so that another may follow. Sent only to a
+    /// store whose own clock ends leases ([`LeaseClock::Store`]); any other may treat all intents
+    /// alike.
     ///
     /// The change repeats that Take's record, with its holder, and `expected` is what that Take
     /// named. The store ends the lease that this very Take began, found by its nonce whatever is
@@ -281,8 +288,8 @@ impl Intent {
 /// What became of a write whose answer arrived.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
-    /// This very request replaced the expected version. Carries what is stored now: a store may mint the
-    /// token, keep the old nonce or grant another duration.
+    /// This very request replaced the expected version. Carries what is stored now: a store may
+    /// mint the token, keep the old nonce or grant another duration.
     Written(Observed),
     /// The lock was not at the expected version. Nothing was changed by this request.
     Conflict,
@@ -300,12 +307,12 @@ pub struct Capabilities {
     /// Whether the store knows that a holder's process died, and reports the lock as
     /// [`Expiry::Passed`] at once.
     pub sees_deaths: bool,
-    /// Whether `token_floor` is the store's own history, so that a lower one from a read means that the
-    /// store was rewound.
+    /// Whether `token_floor` is the store's own history, so that a lower one from a read means that
+    /// the store was rewound.
     pub floor_is_history: bool,
     /// Whether a restart or a fail-over may bring back an older state. Such a state is
-    /// [`Expiry::Suspended`] until it was adopted, which gives it a new version, and so is an absent
-    /// lock. Versions should name the store's reign: see [`Version::in_reign`].
+    /// [`Expiry::Suspended`] until it was adopted, which gives it a new version, and so is an
+    /// absent lock. Versions should name the store's reign: see [`Version::in_reign`].
     pub forgets: bool,
     /// The shortest lease duration the store can keep.
     pub min_lease_duration: Duration,
@@ -335,8 +342,9 @@ pub enum LeaseClock {
     /// Each candidate's own: it counts the record's lease duration from the moment it received the
     /// record ([`Expiry::ByObserver`]).
     Observers,
-    /// The store's: it removes the lock when the lease is over ([`Expiry::ByServer`]). Such a store has
-    /// no record without holder, mints the token of a Take itself, and honours [`Intent::Revoke`].
+    /// The store's: it removes the lock when the lease is over ([`Expiry::ByServer`]). Such a store
+    /// has no record without holder, mints the token of a Take itself, and honours
+    /// [`Intent::Revoke`].
     Store,
 }
 
@@ -355,7 +363,8 @@ pub enum Push {
 
 /// Names one state of a lock exactly. Opaque: equal or not, without order.
 ///
-/// May carry what its backend needs to write again (a whole object, a lease id), which is not compared.
+/// May carry what its backend needs to write again (a whole object, a lease id), which is not
+/// compared.
 #[derive(Clone)]
 pub struct Version {
     key: Key,
@@ -394,8 +403,8 @@ impl Version {
 
     /// The same version, read in this reign of the store.
     ///
-    /// A store that [`forgets`](Capabilities::forgets) names with every version the reign in which it
-    /// was read: bytes that change whenever the store may have gone back to an older state (a
+    /// A store that [`forgets`](Capabilities::forgets) names with every version the reign in which
+    /// it was read: bytes that change whenever the store may have gone back to an older state (a
     /// restart, a promotion). Within one reign a later read never gives an older state, and a write
     /// that names a version of another reign is [`Outcome::Conflict`]. Reigns are not part of a
     /// version's equality: the same state may be read in two of them. Other stores name none.

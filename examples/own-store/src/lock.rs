@@ -55,7 +55,7 @@ impl HttpMapLock {
         let url = base.join(&format!("/locks/{encoded}"));
         let url = url.map_err(|error| invalid(error.to_string()))?;
         let client = Client::builder()
-            // The election decides what is sent again, and an answer of another server is no answer.
+            // The election decides what is sent again, and only the server answers for its locks.
             .retry(reqwest::retry::never())
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()

@@ -35,8 +35,8 @@ struct Documents {
     by_name: HashMap<String, Document>,
     /// Random: no ETag of an earlier start comes back.
     start: u64,
-    /// Counts all writes, so that equal bytes written twice have two ETags. Begins at the wall clock,
-    /// in milliseconds, so that it goes on over a restart.
+    /// Counts all writes, so that equal bytes written twice have two ETags. Begins at the wall
+    /// clock, in milliseconds, so that it goes on over a restart.
     sequence: u64,
 }
 
