@@ -15,14 +15,19 @@ use tokio::time::timeout;
 
 use crate::failure::Failure;
 
-/// How long a file may take.
-const LIMIT: Duration = Duration::from_secs(5);
+/// How long a file may take: shorter than a request at the default timing, so that its error names
+/// the file.
+const LIMIT: Duration = Duration::from_millis(1500);
+
+/// So many threads may hang before others wait for one. A file that hung and was replaced is read by
+/// the next.
+const PLACES: usize = 4;
 
 /// Enough for a parser of configuration.
 const STACK: usize = 1 << 20;
 
-/// One thread at a time for what may hang. Clones share it, so that a file that hangs holds one
-/// thread and not one for every attempt to read it.
+/// A few threads for what may hang. Clones share them, so that a file that hangs holds no more than
+/// these, and not one for every attempt to read it.
 #[derive(Clone, Debug)]
 pub struct Aside {
     place: Arc<Semaphore>,
@@ -36,10 +41,10 @@ impl Default for Aside {
 }
 
 impl Aside {
-    /// With a limit of its own for all that is run; [`default`](Self::default) waits for 5 seconds.
+    /// With a limit of its own for all that is run; [`default`](Self::default) waits for 1.5 seconds.
     #[must_use]
     pub fn new(limit: Duration) -> Self {
-        Self { place: Arc::new(Semaphore::new(1)), limit }
+        Self { place: Arc::new(Semaphore::new(PLACES)), limit }
     }
 
     /// The result of `work`, from a thread of its own. `what` names it in errors: `"reading
@@ -47,7 +52,8 @@ impl Aside {
     /// dropping the future does not either.
     ///
     /// # Errors
-    /// `Unavailable`: it did not end in time, an earlier one still runs, or no thread could be had.
+    /// `Unavailable`: it did not end in time, too many earlier ones still run, or no thread could be
+    /// had.
     pub async fn run<T: Send + 'static>(
         &self,
         what: &str,
@@ -100,11 +106,11 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_hangs_stops_nobody_and_holds_one_thread() {
+    async fn what_hangs_stops_nobody_and_holds_few_threads() {
         let aside = Aside::new(Duration::from_millis(100));
         let begun = Arc::new(AtomicUsize::new(0));
         let mut ends = Vec::new();
-        for _ in 0..3 {
+        for _ in 0..PLACES + 3 {
             let (end, hanging) = mpsc::channel::<()>();
             ends.push(end);
             let (counted, since) = (begun.clone(), Instant::now());
@@ -119,7 +125,7 @@ mod tests {
             assert!(failure.text.contains("reading x did not end within 100ms"), "{failure}");
             assert!(since.elapsed() < Duration::from_secs(5));
         }
-        assert_eq!(begun.load(Ordering::SeqCst), 1, "the others waited for the first");
+        assert_eq!(begun.load(Ordering::SeqCst), PLACES, "the others waited for these");
         drop(ends);
         let patient = Aside { limit: Duration::from_secs(60), ..aside };
         assert_eq!(patient.run("adding", || 1 + 1).await, Ok(2), "and it goes on after it");

@@ -10,14 +10,19 @@
 //! use leasehold::backend::LockBackend;
 //! use leasehold::testing::{Link, MemoryLock, in_virtual_time};
 //!
-//! in_virtual_time(async |clock| { let (lock, way) = (MemoryLock::new("jobs"), Link::alone("a",
-//! clock.clone())); let elector = |lock: Arc<dyn LockBackend>|
-//! Elector::builder(lock).clock(clock.clone()).build().unwrap(); let (a, b) =
-//! (elector(way.over(Arc::new(lock.clone()))), elector(Arc::new(lock))); let held =
-//! a.campaign().await.unwrap(); let _cut = way.cut(); // from here on `a` cannot reach the store
-//! clock.advance(Duration::from_secs(10)).await; assert!(held.check().is_err()); // it knows, all
-//! by itself let (next, ()) = tokio::join!(b.campaign(), clock.advance(Duration::from_secs(6)));
-//! assert!(next.unwrap().token() > held.token()); });
+//! in_virtual_time(async |clock| {
+//!     let (lock, way) = (MemoryLock::new("jobs"), Link::alone("a", clock.clone()));
+//!     let elector = |lock: Arc<dyn LockBackend>| {
+//!         Elector::builder(lock).clock(clock.clone()).build().unwrap()
+//!     };
+//!     let (a, b) = (elector(way.over(Arc::new(lock.clone()))), elector(Arc::new(lock)));
+//!     let held = a.campaign().await.unwrap();
+//!     let _cut = way.cut(); // from here on `a` cannot reach the store
+//!     clock.advance(Duration::from_secs(10)).await;
+//!     assert!(held.check().is_err()); // it knows, all by itself
+//!     let (next, ()) = tokio::join!(b.campaign(), clock.advance(Duration::from_secs(6)));
+//!     assert!(next.unwrap().token() > held.token());
+//! });
 //! ```
 
 pub use leasehold_core::testing::{VirtualClock, in_virtual_time};

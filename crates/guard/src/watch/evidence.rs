@@ -9,6 +9,9 @@ use crate::{
     WatchAction,
 };
 
+/// The number of the signal that cannot be caught.
+const SIGKILL: u8 = 9;
+
 impl Watch {
     /// Those listed while the guard ran are not CMD's, for what CMD starts has the guard as its
     /// parent until that ends.
@@ -46,8 +49,12 @@ impl Watch {
         let nobody_asked = !self.stop && !self.sweep.is_killing();
         let early = now < self.instants.stop_at.min(self.kill_from);
         let noticed = CmdOver { at: now, by_itself: nobody_asked && early };
-        let CmdOver { by_itself, .. } = *self.cmd_over.get_or_insert(noticed);
+        let CmdOver { by_itself, at: noticed_at } = *self.cmd_over.get_or_insert(noticed);
         if let Some(exit) = exit {
+            // CMD dies with its guard, by the kernel's SIGKILL: that is not an end of its own.
+            if exit == Exit::Signal(SIGKILL) && now < noticed_at + OTHERS_FIRST {
+                return;
+            }
             self.exit = Some(exit);
             return self.tell(Event::Exited { exit, by_itself });
         }
