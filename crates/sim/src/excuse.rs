@@ -12,66 +12,13 @@ use std::time::Duration;
 
 use leasehold_core::Token;
 
-use crate::case::{Case, Floor, Nanos, StoreKind};
+use crate::case::{Case, Nanos};
+use crate::cause::Cause;
 use crate::node::Node;
 use crate::store::Writer;
+use crate::store_kind::{Floor, StoreKind};
+use crate::term::{Bound, FOREIGN};
 use crate::world::World;
-
-/// The term of a foreign client, which has no token.
-pub(crate) const FOREIGN: Token = Token::MAX;
-
-/// Why two may lead at once for a while.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
-    /// A process was copied: at most D from the copy on; for ever where a renewal stores nothing.
-    /// Also what one copy gives back or takes anew while another believes: D.
-    Clone,
-    /// An administrator deleted the record, and who took had not seen its holder: D.
-    Deleted,
-    /// An administrator removed the holder, which looks like a release: D.
-    Freed,
-    /// A foreign client took what an administrator had deleted, as these do at once: D.
-    Foreign,
-    /// Another store answers, which knows nothing of the term: until its leader asks it, D at most.
-    Replaced,
-    /// An administrator put an old copy of a record back, and who took had waited its lease out
-    /// long before, or waited for the shorter lease of another term that it names: until the
-    /// present leader looks, D at most.
-    Restored,
-}
-
-impl Cause {
-    /// All of them, and how they are called.
-    pub const ALL: [(Self, &str); 6] = [
-        (Self::Clone, "by a clone"),
-        (Self::Deleted, "by a deletion"),
-        (Self::Freed, "by an edit"),
-        (Self::Foreign, "by a foreign client"),
-        (Self::Replaced, "by another store"),
-        (Self::Restored, "by an old copy"),
-    ];
-}
-
-/// A term in the store, or the last one that somebody was told of, and not told to be gone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Bound {
-    pub term: Token,
-    /// What a release of it carries at least.
-    pub token: Token,
-    /// Its lease.
-    pub lease: Duration,
-    /// The state that showed it; of a displaced one, what an administrator had left before.
-    pub last: u64,
-}
-
-impl Bound {
-    /// Whether who was told of this term waits out a deleted one. Told after an administrator had
-    /// touched the record the time before, it begins its wait no earlier than the deletion, and
-    /// waits as long as this term's lease.
-    fn covers(&self, deleted: &Self) -> bool {
-        self.last > deleted.last && self.lease >= deleted.lease
-    }
-}
 
 /// A term whose record is gone, not by its own doing.
 #[derive(Clone, Copy, Debug)]

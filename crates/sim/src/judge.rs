@@ -4,11 +4,14 @@ use std::time::Duration;
 
 use leasehold_core::{Change, Incarnation, Intent, Token, View};
 
-use crate::case::{Floor, MS, Nanos, StoreKind};
-use crate::excuse::{Bound, FOREIGN, Of, Side};
+use crate::case::{MS, Nanos};
+use crate::excuse::{Of, Side};
 use crate::node::{Belief, Node, Work};
 use crate::queue::Request;
 use crate::store::Replaced;
+use crate::store_kind::{Floor, StoreKind};
+use crate::story::name;
+use crate::term::{Bound, FOREIGN};
 use crate::world::World;
 
 /// A broken invariant.
@@ -367,14 +370,5 @@ impl World<'_> {
                 });
             }
         }
-    }
-}
-
-/// How a node is called in a story.
-#[must_use]
-pub(crate) fn name(node: usize) -> String {
-    match u8::try_from(node) {
-        Ok(letter) if letter < 26 => char::from(b'A' + letter).to_string(),
-        _ => format!("node {node}"),
     }
 }

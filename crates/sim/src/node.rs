@@ -7,13 +7,14 @@ use leasehold_core::{
     LeaseClock, Nonce, Observed, Outcome, Time, Timing, TimingSettings, Token,
 };
 
-use crate::case::{Case, Kind, Nanos, StoreKind};
+use crate::case::{Case, Kind, Nanos};
 use crate::clock::LocalClock;
 use crate::coverage::Step;
 use crate::draw::{Purpose, draw};
-use crate::excuse::{Bound, FOREIGN};
-use crate::judge::name;
 use crate::queue::Local;
+use crate::store_kind::{Floor, StoreKind};
+use crate::story::name;
+use crate::term::{Bound, FOREIGN};
 
 /// What a candidate believes: leader with this token from `start` until `until`, in real time.
 #[derive(Clone, Copy, Debug)]
@@ -325,7 +326,7 @@ pub(crate) fn election(
             _ => LeaseClock::Observers,
         },
         sees_deaths: false,
-        floor_is_history: case.floor == crate::case::Floor::Revision,
+        floor_is_history: case.floor == Floor::Revision,
         forgets: case.store == StoreKind::Forgets,
         min_lease_duration: Duration::ZERO,
         lease_duration_step: Duration::from_nanos(1),

@@ -1,17 +1,25 @@
 //! The scheduler: one schedule from beginning to end.
 
+mod drawing;
+mod driver;
+mod faults;
+mod foreign;
+mod network;
+mod watch;
+
 use leasehold_core::{Input, InvalidTiming, Nonce, Record, Token};
 
-use crate::case::{Case, Kind, MS, Nanos, StoreKind};
+use self::foreign::Foreign;
+use crate::case::{Case, Kind, MS, Nanos};
 use crate::coverage::Coverage;
 use crate::draw::{Purpose, draw};
 use crate::excuse::{Excuses, longest_term};
-use crate::foreign::Foreign;
 use crate::judge::{Rule, Violation, Won};
 use crate::lanes::Lanes;
 use crate::node::Node;
 use crate::queue::{Command, Event, Local, Queue};
 use crate::store::Store;
+use crate::store_kind::StoreKind;
 
 /// How a schedule ended.
 #[derive(Clone, Debug)]

@@ -3,15 +3,17 @@
 
 use leasehold_core::{ErrorKind, Halt, Input, Loss, Nonce, Outcome, Record, Time, Token};
 
-use crate::case::{MS, Nanos, StoreKind};
+use super::World;
+use crate::case::{MS, Nanos};
 use crate::coverage::{Branch, Step};
 use crate::draw::{Purpose, below, draw};
-use crate::judge::{Rule, name};
+use crate::judge::Rule;
 use crate::lanes::Style;
 use crate::mutant::Mutant;
 use crate::node::{Flying, incarnation};
 use crate::queue::{Command, Event, Local};
-use crate::world::World;
+use crate::store_kind::StoreKind;
+use crate::story::name;
 
 impl World<'_> {
     /// A process starts.

@@ -4,17 +4,19 @@ use std::time::Duration;
 
 use leasehold_core::{Action, Change, ErrorKind, Input, Intent, Outcome, Time, Wall};
 
-use crate::case::{Kind, MS, Nanos, StoreKind, US};
+use super::World;
+use crate::case::{Kind, MS, Nanos, US};
+use crate::cause::Cause;
 use crate::coverage::{Branch, Step};
 use crate::draw::{Purpose, below, draw};
-use crate::excuse::{Bound, Cause};
-use crate::judge::{Rule, name};
+use crate::judge::Rule;
 use crate::mutant::Mutant;
 use crate::node::Flying;
 use crate::queue::{Event, Local, Request};
 use crate::store::{Replaced, Writer};
-use crate::story;
-use crate::world::World;
+use crate::store_kind::StoreKind;
+use crate::story::{self, name};
+use crate::term::Bound;
 
 impl World<'_> {
     fn chance(&self, x: usize, operation: u64, purpose: Purpose) -> u64 {

@@ -1,10 +1,10 @@
 //! What is drawn of a schedule while it runs.
 
+use super::World;
 use crate::case::Nanos;
 use crate::coverage::Step;
-use crate::judge::name;
 use crate::lanes::{Bar, Lane, Style};
-use crate::world::World;
+use crate::story::name;
 
 /// The lanes before those of the candidates, after that of the faults.
 const OVERLAP: usize = 1;

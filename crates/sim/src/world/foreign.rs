@@ -5,11 +5,12 @@ use std::time::Duration;
 use leasehold_core::{Holder, Nonce, Record, Token, Wall};
 use serde_json::Map;
 
-use crate::case::{Case, MS, Nanos, StoreKind};
+use super::World;
+use crate::case::{Case, MS, Nanos};
 use crate::draw::{Purpose, draw};
-use crate::excuse::FOREIGN;
 use crate::queue::Event;
-use crate::world::World;
+use crate::store_kind::StoreKind;
+use crate::term::FOREIGN;
 
 /// The foreign client.
 #[derive(Clone, Debug, Default)]

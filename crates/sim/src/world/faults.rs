@@ -2,14 +2,15 @@
 
 use leasehold_core::{Input, Record, Time};
 
-use crate::case::{Floor, Kind, MS, StoreKind};
+use super::World;
+use crate::case::{Kind, MS};
+use crate::cause::Cause;
 use crate::draw::{Purpose, below, draw};
-use crate::excuse::Cause;
-use crate::judge::name;
 use crate::mutant::Mutant;
 use crate::node::{PLENTY, Watch, election};
 use crate::queue::{Command, Event, Local};
-use crate::world::World;
+use crate::store_kind::{Floor, StoreKind};
+use crate::story::name;
 
 /// No more nodes than this, copies included.
 const MAX_NODES: usize = 9;
