@@ -18,6 +18,7 @@ mod mutant;
 mod node;
 pub mod processes;
 mod queue;
+mod scene;
 mod shrink;
 mod store;
 mod store_kind;

@@ -5,7 +5,8 @@
 //! state is found.
 //!
 //! - `setup.rs`, `runs.rs`: what a run contains, and the runs.
-//! - `world.rs`, `register.rs`: the state. `rule.rs`: what must hold. `step.rs`: what may happen next.
+//! - `world.rs`, `register.rs`: the state. `step.rs`: what may happen next.
+//! - `rule.rs`: what must hold.
 //! - `prune.rs`, `rename.rs`: why there are finitely many states.
 //! - `check.rs`, `story.rs`: stateright, and what it found.
 //!

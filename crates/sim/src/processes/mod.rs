@@ -12,7 +12,7 @@
 //!
 //! - `case.rs`: what a seed stands for.
 //! - `kernel.rs`: processes, parents, groups, namespaces, signals. `list.rs`: lists that take time.
-//! - `hands.rs`: system calls that take their time.
+//! - `hands.rs`: what guard and supervisor do, one system call at a time.
 //! - `world/`: whose turn it is, and who takes it. `tree.rs`: what CMD's processes do. `guard.rs`,
 //!   `supervisor.rs`, `rest.rs`: those who drive the machines. `judge.rs`: the invariants.
 

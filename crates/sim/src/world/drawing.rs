@@ -62,7 +62,7 @@ impl World<'_> {
         };
         lanes.lanes[OVERLAP].show(0, now, overlap.map(|what| (Style::Overlap, what.to_owned())));
         lanes.lanes[STORE].show(0, now, Some(self.stored()));
-        if self.violation.is_some() {
+        if self.judge.violation().is_some() {
             lanes.end = lanes.end.min(now + now / 20);
         }
         self.lanes = Some(lanes);
