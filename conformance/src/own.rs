@@ -172,7 +172,7 @@ fn run_in(
     let known = Expected::of(target.backend());
     let expected = known.unwrap_or_else(|_none| Expected::of_any(&probe.capabilities()));
     let (stop, filtered) = (options.stop.clone(), options.filter.is_some());
-    let pulse = Pulse::start(probe);
+    let pulse = Pulse::start(target.clone(), PROBE, clock);
     let ran = watched(target, expected, options, &pulse, say);
     if let Some(signal) = stop.asked() {
         return Err(Failed::Stopped(signal));

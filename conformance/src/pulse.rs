@@ -5,8 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use leasehold::backend::LockBackend;
+use leasehold::timing::Clock;
 use leasehold::{Error, ErrorKind};
+
+use crate::stores::Target;
 
 /// Between two looks, and how long one may take: longer than a store needs that a case floods.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -33,13 +35,22 @@ struct State {
 }
 
 impl Pulse {
-    pub(crate) fn start(lock: Arc<dyn LockBackend>) -> Self {
+    pub(crate) fn start(
+        target: Arc<dyn Target>,
+        lock: &'static str,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let shared = Arc::<Shared>::default();
         let kept = shared.clone();
         thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             // Without one nothing can be looked at, and no case runs either.
             let Ok(runtime) = runtime else { return };
+            // Opened here: a client's connections live in the runtime that opened them.
+            let lock = match runtime.block_on(target.open(lock, &clock)) {
+                Ok(lock) => lock,
+                Err(error) => return kept.state().note(Instant::now(), Err::<(), _>(error)),
+            };
             while !kept.over.load(Ordering::Relaxed) {
                 let began = Instant::now();
                 let look =

@@ -24,6 +24,7 @@ mod fresh;
 mod model;
 mod mutants;
 mod other_systems;
+mod own_store;
 mod safety;
 mod scratch;
 mod servers;

@@ -8,7 +8,8 @@ use std::process::Command;
 use crate::cargo::{self, Counts, capture, cargo, count_tests, root};
 use crate::steps::{self, Step};
 use crate::{
-    Outcome, conformance, defects, fresh, model, other_systems, servers, sim, size, tools,
+    Outcome, conformance, defects, fresh, model, other_systems, own_store, servers, sim, size,
+    tools,
 };
 
 /// In the order they run: what fails fast comes first.
@@ -23,6 +24,7 @@ const STEPS: &[Step] = &[
     quick("tests", tests),
     quick("doc-tests", doc_tests),
     full("fresh-project", fresh::step),
+    full("own-store", own_store::step),
     full("servers", servers::step),
     full("conformance", conformance::step),
     beside("simulation", sim::schedules),

@@ -33,7 +33,7 @@ fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     #[cfg(target_os = "linux")]
     if let [_, hidden, rest @ ..] = arguments.as_slice() {
-        if hidden == guard::process::SUBCOMMAND {
+        if hidden == guard::SUBCOMMAND {
             return guard::process::main(rest);
         }
         if hidden == guard::exec::SUBCOMMAND {

@@ -20,12 +20,74 @@ pub type BoxStream<'a, T> = std::pin::Pin<Box<dyn Stream<Item = T> + Send + 'a>>
 /// One named lock in a store.
 ///
 /// What every backend must keep:
-/// - A write names the exact version it replaces; a request that arrives arbitrarily late is harmless.
-/// - A backend keeps no state that a decision rests on, computes no validity, mints no tokens (a store that
-///   mints its own aside) and never reads a peer's clock.
-/// - A lost race is [`Outcome::Conflict`], an unknown outcome is `Err`, and neither is retried here. A second
-///   identical, idempotent form may be sent inside one `write`; client-library retries are off.
-/// - Dropping a future aborts the request: after a timed-out request its connection or stream is closed.
+/// - A write names the exact version it replaces; a request that arrives arbitrarily late is
+///   harmless.
+/// - A backend keeps no state that a decision rests on, computes no validity, mints no tokens (a
+///   store that mints its own aside) and never reads a peer's clock.
+/// - A lost race is [`Outcome::Conflict`], an unknown outcome is `Err`, and neither is retried
+///   here. A second identical, idempotent form may be sent inside one `write`; client-library
+///   retries are off.
+/// - Dropping a future aborts the request: after a timed-out request its connection or stream is
+///   closed.
+///
+/// [`name`](Self::name), [`capabilities`](Self::capabilities), [`read`](Self::read) and
+/// [`write`](Self::write) are required. A store without push whose candidates count leases
+/// themselves needs nothing else. Codes in parentheses name the cases of the conformance suite that
+/// check a rule; a case marked * runs only if the test gives the store an administrator or its
+/// stored bytes, and one marked + is of the slow tier.
+///
+/// # By intent
+/// Each is one conditional write of [`Change::record`] over `expected`. A store whose candidates
+/// count leases ([`LeaseClock::Observers`]) stores the record as it is and never looks at the
+/// intent. "There" means a store that ends leases itself ([`LeaseClock::Store`]).
+/// - `Adopt`, over what was read: a record without holder and with token 0; where the state is
+///   [`Expiry::Suspended`], the record that is there, or [`Holder::unknown`]. There: sent only
+///   where the state is suspended.
+/// - `Take`, over a record without holder or with an expired one: the candidate, and a token above
+///   every known one. There: over absent; begins a lease, and mints a token above every earlier one
+///   (FE1, FE3, FE4*).
+/// - `Renew`, over this term's last version, or over absent after a deletion: the same holder and
+///   token, a new nonce. There: extends the lease and may store nothing; `Conflict` if the lease is
+///   over (EX1, EX3).
+/// - `Release`, over this term's last version: no holder, the term's token. There: deletes the lock
+///   (HO2, HO5).
+/// - `Revoke`, sent only there: ends the lease of a Take whose answer was lost, found by its nonce.
+///
+/// # By outcome
+/// - `Ok(Written)`: of any number of writes over one version at most one (Q1). Carries the state
+///   with its new version, which no earlier state had, not even one with equal bytes (Q3) or one
+///   before a deletion and a restart (Q5+).
+/// - `Ok(Conflict)`: `expected` is not what is stored, so nothing was changed: over a wrong, an old
+///   or a deleted version (Q2*, SE7+), and over our own bytes when the same request arrives twice
+///   (LA3).
+/// - `Err`: everything else, above all a request without an answer; the election reads what became
+///   of it (RN5, LA2, HO4). The kind is by [`ErrorKind`](crate::ErrorKind). The suite refuses
+///   requests on their way with each kind (RN8, OV1, SE4); it cannot make your server send them, so
+///   test their mapping yourself.
+///
+/// # By method
+/// - `read` shows at least the last acknowledged write: neither a cache nor a replica (Q4). Nothing
+///   there is [`Contents::Absent`]; what [`Record::from_json`] refuses is [`Contents::Unreadable`]
+///   (IN1*, IN3*). Fields that this version does not know are kept by the next write, in
+///   [`Record::extra`] (UP1, RN6).
+/// - Two names are two locks, or one is refused as `Invalid` when it is opened (BA4, BA5).
+/// - `watch` never goes back and ends by an error when it cannot go on (WA1, WA3, WA4). One that is
+///   silently dead costs time, not safety (WA2).
+/// - `default_identity` and `may_take` may stay as they are. No case needs them on a store of your
+///   own.
+///
+/// # By capability
+/// - [`Push::None`]: `watch` may stay as it is. [`Push::Hint`]: its first item is a read.
+///   [`Push::Resumable`]: every change after the given state, or an error if the store has
+///   forgotten them (WA3).
+/// - [`LeaseClock::Observers`]: every state is [`Expiry::ByObserver`]. [`LeaseClock::Store`]: every
+///   state is [`Expiry::ByServer`], and a lease is never shorter than asked for (EX1, EX6+).
+/// - `sees_deaths`: a dead holder's record is [`Expiry::Passed`], a living one's never (EX1, PA1).
+/// - [`Observed::token_floor`] is at least every token that was ever used, so that tokens go on
+///   after a deletion (FE4*); `None` if the store knows nothing of its past. With
+///   `floor_is_history` it also never goes back, or the store was restored and contending stops.
+/// - `forgets`: what may be of the past is [`Expiry::Suspended`], with reigns; see
+///   [`Version::in_reign`].
 #[async_trait]
 pub trait LockBackend: fmt::Debug + Send + Sync + 'static {
     /// For people and logs; no secrets.
@@ -48,21 +110,23 @@ pub trait LockBackend: fmt::Debug + Send + Sync + 'static {
 
     /// Applies `change` if the lock is still at `expected`.
     ///
-    /// [`Outcome::Written`] only if this very request replaced `expected`; our own bytes already stored are
-    /// [`Outcome::Conflict`] (a copy of this process may have stored them; the election reads and decides).
+    /// [`Outcome::Written`] only if this very request replaced `expected`; our own bytes already
+    /// stored are [`Outcome::Conflict`] (a copy of this process may have stored them; the election
+    /// reads and decides).
     ///
     /// # Errors
     /// The outcome is unknown: the change may have been applied, or may be applied later.
     async fn write(&self, expected: &Version, change: &Change) -> Result<Outcome, Error>;
 
-    /// Whether `candidate`, with these credentials, could take this very lock, told without writing to it: a standby
-    /// that can never lead must not look healthy until it is needed. `Ok` also where the store cannot tell.
+    /// Whether `candidate`, with these credentials, could take this very lock, told without writing
+    /// to it: a standby that can never lead must not look healthy until it is needed. `Ok` also
+    /// where the store cannot tell.
     ///
     /// Asks the store at every call, and proves nothing for later: a right may be taken away.
     ///
     /// # Errors
-    /// [`Denied`](crate::ErrorKind::Denied): a write would be refused now, with what must be granted. Any other kind:
-    /// it is not known.
+    /// [`Denied`](crate::ErrorKind::Denied): a write would be refused now, with what must be
+    /// granted. Any other kind: it is not known.
     async fn may_take(&self, candidate: &Holder) -> Result<(), Error> {
         let _ = candidate;
         Ok(())
@@ -70,8 +134,9 @@ pub trait LockBackend: fmt::Debug + Send + Sync + 'static {
 
     /// What came after `after`.
     ///
-    /// Hints: they may be late or end, but are never older than what was already yielded; safety never
-    /// depends on them. A [`Push::Hint`] store's stream reads once after it subscribed and yields that first.
+    /// Hints: they may be late or end, but are never older than what was already yielded; safety
+    /// never depends on them. A [`Push::Hint`] store's stream reads once after it subscribed and
+    /// yields that first.
     fn watch(&self, after: &Observed) -> BoxStream<'static, Result<Observed, Error>> {
         let _ = after;
         Box::pin(Pending)
@@ -101,8 +166,8 @@ pub struct Observed {
     pub contents: Contents,
     /// Who judges whether the holder is still alive.
     pub expiry: Expiry,
-    /// What the store knows of its past: tokens at or below this may have been used. `None` knows nothing, and is
-    /// never compared.
+    /// What the store knows of its past: tokens at or below this may have been used. `None` knows
+    /// nothing, and is never compared.
     pub token_floor: Option<Token>,
 }
 
@@ -116,8 +181,9 @@ impl Observed {
         }
     }
 
-    /// When the holder that the record names last renewed, by its own wall clock. `None` where that is not stored: the
-    /// store ends leases itself, so that a renewal writes nothing, or a foreign client does not tell.
+    /// When the holder that the record names last renewed, by its own wall clock. `None` where that
+    /// is not stored: the store ends leases itself, so that a renewal writes nothing, or a foreign
+    /// client does not tell.
     #[must_use]
     pub fn renewed(&self) -> Option<Wall> {
         let record = self.record().filter(|record| record.since().is_some())?;
@@ -125,7 +191,8 @@ impl Observed {
         is_stored.then_some(record.renewed)
     }
 
-    /// The fencing token of the holder that the record names; a foreign client's only where the store mints it.
+    /// The fencing token of the holder that the record names; a foreign client's only where the
+    /// store mints it.
     #[must_use]
     pub fn holders_token(&self) -> Option<Token> {
         let record = self.record()?;
@@ -154,7 +221,8 @@ pub enum Expiry {
     ByServer,
     /// The store knows that the holder is gone (its process died on this host): free at once.
     Passed,
-    /// The store cannot vouch for this state (it may have forgotten): nobody takes before an adoption.
+    /// The store cannot vouch for this state (it may have forgotten): nobody takes before an
+    /// adoption.
     Suspended,
 }
 
@@ -167,11 +235,12 @@ pub struct Change {
     pub record: Record,
 }
 
-/// What a write is for.
+/// The purpose of a write. A store whose candidates count leases may ignore it; see
+/// [`LockBackend`](LockBackend#by-intent).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Intent {
-    /// Makes the present state trustworthy without taking it: a record without holder where nothing is,
-    /// the same record re-anchored where the state is [`Expiry::Suspended`].
+    /// Makes the present state trustworthy without taking it: a record without holder where nothing
+    /// is, the same record re-anchored where the state is [`Expiry::Suspended`].
     Adopt,
     /// Begins a term.
     Take,
@@ -179,11 +248,14 @@ pub enum Intent {
     Renew,
     /// Ends a term: a record without holder.
     Release,
-    /// Undoes a Take that may have been applied unseen, so that another may follow. Sent only to a store
-    /// whose own clock ends leases; any other may treat all intents alike. The change repeats that Take's record, with its holder, and
-    /// `expected` is what that Take named. The store ends the lease that this very Take began, found by
-    /// its nonce and wherever the lock stands now, and answers [`Outcome::Written`] also if there is
-    /// none: afterwards that Take can no longer hold the lock.
+    /// Undoes a Take that may have been applied unseen, so that another may follow. Sent only to a
+    /// store whose own clock ends leases ([`LeaseClock::Store`]); any other may treat all intents
+    /// alike.
+    ///
+    /// The change repeats that Take's record, with its holder, and `expected` is what that Take
+    /// named. The store ends the lease that this very Take began, found by its nonce whatever is
+    /// stored under the lock's name now, and answers [`Outcome::Written`] also if there is none:
+    /// afterwards that Take can no longer hold the lock.
     Revoke,
 }
 
@@ -216,14 +288,16 @@ impl Intent {
 /// What became of a write whose answer arrived.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
-    /// This very request replaced the expected version. Carries what is stored now: a store may mint the
-    /// token, keep the old nonce or grant another duration.
+    /// This very request replaced the expected version. Carries what is stored now: a store may
+    /// mint the token, keep the old nonce or grant another duration.
     Written(Observed),
     /// The lock was not at the expected version. Nothing was changed by this request.
     Conflict,
 }
 
-/// The abilities of a store.
+/// The abilities of a store, fixed for its life. Each names something that the election may rely
+/// on; see [`LockBackend`](LockBackend#by-capability). A store that promises the least has
+/// [`Push::None`], [`LeaseClock::Observers`] and `false` for each flag.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Capabilities {
     /// Whether changes are pushed.
@@ -233,12 +307,12 @@ pub struct Capabilities {
     /// Whether the store knows that a holder's process died, and reports the lock as
     /// [`Expiry::Passed`] at once.
     pub sees_deaths: bool,
-    /// Whether `token_floor` is the store's own history, so that a lower one from a read means that the
-    /// store was rewound.
+    /// Whether `token_floor` is the store's own history, so that a lower one from a read means that
+    /// the store was rewound.
     pub floor_is_history: bool,
     /// Whether a restart or a fail-over may bring back an older state. Such a state is
-    /// [`Expiry::Suspended`] until it was adopted, which gives it a new version, and so is an absent
-    /// lock. Versions should name the store's reign: see [`Version::in_reign`].
+    /// [`Expiry::Suspended`] until it was adopted, which gives it a new version, and so is an
+    /// absent lock. Versions should name the store's reign: see [`Version::in_reign`].
     pub forgets: bool,
     /// The shortest lease duration the store can keep.
     pub min_lease_duration: Duration,
@@ -268,25 +342,29 @@ pub enum LeaseClock {
     /// Each candidate's own: it counts the record's lease duration from the moment it received the
     /// record ([`Expiry::ByObserver`]).
     Observers,
-    /// The store's: it removes the lock when the lease is over ([`Expiry::ByServer`]). Such a store has
-    /// no record without holder, mints the token of a Take itself, and honours [`Intent::Revoke`].
+    /// The store's: it removes the lock when the lease is over ([`Expiry::ByServer`]). Such a store
+    /// has no record without holder, mints the token of a Take itself, and honours
+    /// [`Intent::Revoke`].
     Store,
 }
 
-/// How a store tells of changes.
+/// How a store reports changes. Safety never depends on it: a push only makes hand-overs faster and
+/// reads rarer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Push {
-    /// Not at all: followers poll.
+    /// Not at all: followers poll, and [`LockBackend::watch`] is never used.
     None,
-    /// Something changed: the watch reads and yields what it read. Changes in between may be skipped.
+    /// Something changed: the watch reads and yields what it read, first once it has subscribed.
+    /// Changes in between may be skipped.
     Hint,
-    /// Every change after the given one.
+    /// Every change after the given state, in order; or an error if the store no longer has them.
     Resumable,
 }
 
 /// Names one state of a lock exactly. Opaque: equal or not, without order.
 ///
-/// May carry what its backend needs to write again (a whole object, a lease id), which is not compared.
+/// May carry what its backend needs to write again (a whole object, a lease id), which is not
+/// compared.
 #[derive(Clone)]
 pub struct Version {
     key: Key,
@@ -325,8 +403,8 @@ impl Version {
 
     /// The same version, read in this reign of the store.
     ///
-    /// A store that [`forgets`](Capabilities::forgets) names with every version the reign in which it
-    /// was read: bytes that change whenever the store may have gone back to an older state (a
+    /// A store that [`forgets`](Capabilities::forgets) names with every version the reign in which
+    /// it was read: bytes that change whenever the store may have gone back to an older state (a
     /// restart, a promotion). Within one reign a later read never gives an older state, and a write
     /// that names a version of another reign is [`Outcome::Conflict`]. Reigns are not part of a
     /// version's equality: the same state may be read in two of them. Other stores name none.

@@ -81,7 +81,8 @@
 //! # }
 //! ```
 //! Run the conformance suite against a store before anybody relies on it: it freezes, cuts off and
-//! kills what a doc test cannot.
+//! kills what a doc test cannot. The page `docs/OWN-STORE.md` and the project `examples/own-store`
+//! in Leasehold's repository lead from nothing to a store that was tested so.
 
 pub use async_trait::async_trait;
 pub use leasehold_core::{

@@ -108,7 +108,7 @@ Exits with 0 if each could be read, 78 if one is broken, and else with 69 or 77 
 #[derive(Clone, Args)]
 #[command(after_help = list_help())]
 pub struct ListArgs {
-    /// Where to look: file:DIRECTORY, etcd://host:2379/prefix, k8s://namespace/
+    /// Where to look, in one of the forms below
     #[arg(env = "LEASEHOLD_LOCK", value_name = "URL", hide_env_values = true)]
     pub lock: String,
     /// In which form; with json one object a line.

@@ -17,7 +17,7 @@ use rustix::io::Errno;
 use rustix::process::{PidfdFlags, getpid, pidfd_open, set_child_subreaper};
 
 use super::cgroup::{Group, Mode};
-use super::{process, procs, wire};
+use super::{SUBCOMMAND, procs, wire};
 use crate::boot::{Timer, now};
 
 /// The argument with which the guard checks itself, says what is missing and ends.
@@ -86,7 +86,7 @@ pub fn check(program: &Path, cgroup: Mode) -> Result<(), Unfit> {
             pids.max), and /proc/self/exe must be executable",
     };
     let mut command = Command::new(program);
-    command.arg0("leasehold").args([process::SUBCOMMAND, CHECK]);
+    command.arg0("leasehold").args([SUBCOMMAND, CHECK]);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut guard = command.spawn().map_err(|error| unfit(&error))?;
     let said = hear(&mut guard);

@@ -40,6 +40,7 @@
 //! - "Gone" is proven by the kernel: `wait` says that no child remains, and every descendant has an
 //!   ancestor among the children. No list is a proof (docs/RUN.md has the whole argument).
 
+mod asks;
 mod board;
 pub mod cgroup;
 pub mod exec;
@@ -55,6 +56,9 @@ pub mod wire;
 pub use leasehold_guard::{Event, Exit, Instants, Outcome};
 
 use std::time::Duration;
+
+/// The name of the hidden subcommand by which our binary is the guard.
+pub const SUBCOMMAND: &str = "__guard";
 
 use leasehold::status::printable;
 use leasehold_guard::{Depth, Process};

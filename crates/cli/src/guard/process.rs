@@ -31,9 +31,6 @@ use super::wire::{Received, receive, send};
 use super::{exec, host, priority, procs};
 use crate::boot::{Time, Timer, now};
 
-/// The name of the hidden subcommand.
-pub const SUBCOMMAND: &str = "__guard";
-
 /// The most orders that are read, children that are reaped and actions that are done between two
 /// looks at the clock and the board.
 const MOST: usize = 128;

@@ -3,61 +3,22 @@
 //!
 //! A thread of its own does this, so that a busy runtime delays neither a deadline nor a kill.
 
-use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
-use std::time::Duration;
 
-use leasehold_guard::{Event, Instants, Order, Outcome};
+use leasehold_guard::{Instants, Order};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::process::{getpid, set_child_subreaper};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::oneshot;
 
-use super::cgroup::Mode;
+use super::asks::Ask;
+pub use super::asks::{News, Spec};
 use super::watch::{Ends, Thread};
-
-/// What to run.
-#[derive(Clone, Debug)]
-pub struct Spec {
-    /// Our own binary: `/proc/self/exe`, which is the same file even after an upgrade replaced it.
-    pub program: PathBuf,
-    /// CMD and its arguments.
-    pub command: Vec<OsString>,
-    /// Variables to set for CMD.
-    pub env: Vec<(OsString, OsString)>,
-    /// Variables to remove for CMD.
-    pub env_remove: Vec<OsString>,
-    /// How long what CMD leaves behind may take to stop.
-    pub grace: Duration,
-    /// Whether CMD gets a control group of its own.
-    pub cgroup: Mode,
-}
-
-/// What happens to CMD.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum News {
-    /// Something happened, and more will.
-    Event(Event),
-    /// The end. The last of the news.
-    Ended(Outcome),
-}
-
-/// What the rest of the supervisor wants.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Ask {
-    Extend(Instants),
-    Order(Order),
-    /// The user asks to end without waiting for what cannot be killed.
-    Leave,
-    /// Nobody waits for the outcome any more.
-    Abandon,
-}
 
 /// CMD under guard. Dropping it makes the guard kill everything, unseen.
 #[derive(Debug)]

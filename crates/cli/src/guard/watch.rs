@@ -21,12 +21,12 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::debug;
 
+use super::asks::{Ask, News, Spec};
 use super::board::Board;
 use super::cgroup::{Group, Mode};
-use super::supervise::{Ask, News, Spec};
 use super::terminal::Loan;
 use super::wire::{self, Received};
-use super::{priority, process, procs};
+use super::{SUBCOMMAND, priority, procs};
 use crate::boot::{Time, Timer, now};
 
 /// The most that is read from one source, and the most actions that are done, between two looks at
@@ -101,7 +101,7 @@ impl Thread {
         let loan = Loan::available(&stdin);
         let lender = loan.as_ref().map_or(0, |loan| loan.lender().as_raw_pid());
         let mut command = Command::new(&spec.program);
-        command.arg0("leasehold").arg(process::SUBCOMMAND).arg(lender.to_string());
+        command.arg0("leasehold").arg(SUBCOMMAND).arg(lender.to_string());
         command.arg(group.as_ref().map_or(Path::new(""), Group::directory));
         command.arg("--").args(&spec.command);
         command.envs(spec.env.iter().map(|(name, value)| (name, value)));

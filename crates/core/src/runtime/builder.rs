@@ -93,9 +93,10 @@ impl Builder {
         self
     }
 
-    /// How long work may go without [`Term::heartbeat`] before its term is taken for lost, counted
-    /// from the beginning of the term. Without this a term is renewed for work that hangs. A loss
-    /// by silence releases nothing, since the work may still run: the lease runs out.
+    /// How long work may go without [`Term::heartbeat`](crate::Term::heartbeat) before its term is
+    /// taken for lost, counted from the beginning of the term. Without this a term is renewed for
+    /// work that hangs. A loss by silence releases nothing, since the work may still run: the lease
+    /// runs out.
     pub fn heartbeat_within(mut self, limit: Duration) -> Self {
         self.heartbeat = Some(limit);
         self
