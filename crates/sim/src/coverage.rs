@@ -5,7 +5,7 @@ use std::fmt;
 use leasehold_core::{Action, Input, Intent, Loss, Outcome};
 
 use crate::case::Kind;
-use crate::excuse::Cause;
+use crate::cause::Cause;
 use crate::lanes::Style;
 
 /// What a request asks.

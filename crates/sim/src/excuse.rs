@@ -12,66 +12,13 @@ use std::time::Duration;
 
 use leasehold_core::Token;
 
-use crate::case::{Case, Floor, Nanos, StoreKind};
+use crate::case::{Case, Nanos};
+use crate::cause::Cause;
 use crate::node::Node;
+use crate::scene::Scene;
 use crate::store::Writer;
-use crate::world::World;
-
-/// The term of a foreign client, which has no token.
-pub(crate) const FOREIGN: Token = Token::MAX;
-
-/// Why two may lead at once for a while.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
-    /// A process was copied: at most D from the copy on; for ever where a renewal stores nothing.
-    /// Also what one copy gives back or takes anew while another believes: D.
-    Clone,
-    /// An administrator deleted the record, and who took had not seen its holder: D.
-    Deleted,
-    /// An administrator removed the holder, which looks like a release: D.
-    Freed,
-    /// A foreign client took what an administrator had deleted, as these do at once: D.
-    Foreign,
-    /// Another store answers, which knows nothing of the term: until its leader asks it, D at most.
-    Replaced,
-    /// An administrator put an old copy of a record back, and who took had waited its lease out
-    /// long before, or waited for the shorter lease of another term that it names: until the
-    /// present leader looks, D at most.
-    Restored,
-}
-
-impl Cause {
-    /// All of them, and how they are called.
-    pub const ALL: [(Self, &str); 6] = [
-        (Self::Clone, "by a clone"),
-        (Self::Deleted, "by a deletion"),
-        (Self::Freed, "by an edit"),
-        (Self::Foreign, "by a foreign client"),
-        (Self::Replaced, "by another store"),
-        (Self::Restored, "by an old copy"),
-    ];
-}
-
-/// A term in the store, or the last one that somebody was told of, and not told to be gone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Bound {
-    pub term: Token,
-    /// What a release of it carries at least.
-    pub token: Token,
-    /// Its lease.
-    pub lease: Duration,
-    /// The state that showed it; of a displaced one, what an administrator had left before.
-    pub last: u64,
-}
-
-impl Bound {
-    /// Whether who was told of this term waits out a deleted one. Told after an administrator had
-    /// touched the record the time before, it begins its wait no earlier than the deletion, and
-    /// waits as long as this term's lease.
-    fn covers(&self, deleted: &Self) -> bool {
-        self.last > deleted.last && self.lease >= deleted.lease
-    }
-}
+use crate::store_kind::{Floor, StoreKind};
+use crate::term::{Bound, FOREIGN};
 
 /// A term whose record is gone, not by its own doing.
 #[derive(Clone, Copy, Debug)]
@@ -105,13 +52,19 @@ struct Copies {
 }
 
 /// What explains overlaps in a schedule.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Excuses {
+    /// How long the foreign client believes after a write.
+    foreign: Nanos,
+    /// The longest time that work lasts once its term is displaced.
+    longest_term: Nanos,
     displaced: Vec<Displaced>,
     pairs: Vec<Pair>,
     copies: Vec<Copies>,
     /// The state that an administrator left last.
     touched: u64,
+    /// What was expected, each once.
+    counted: Vec<Cause>,
 }
 
 /// What is compared: belief or work.
@@ -128,14 +81,6 @@ pub(crate) struct Side {
     pub term: Token,
 }
 
-impl Excuses {
-    /// Whether no overlap is expected of anybody.
-    #[must_use]
-    pub(crate) fn is_empty(&self) -> bool {
-        self.pairs.is_empty() && self.copies.is_empty()
-    }
-}
-
 impl Side {
     /// The foreign client's.
     pub(crate) const FOREIGN: Self = Self { node: None, term: FOREIGN };
@@ -147,18 +92,46 @@ impl Side {
     }
 }
 
-impl World<'_> {
-    /// The store has a new state. `old` is the term that it named before.
-    pub(crate) fn displaces(&mut self, old: Option<Bound>, cause: Option<Cause>) {
-        let new = self.store.named().map(|bound| bound.term);
-        if self.named.0 != new {
-            self.named = (new, self.now);
-            self.named_at = self.store.index();
+impl Excuses {
+    /// None so far. The foreign client believes for so long after a write.
+    #[must_use]
+    pub(crate) fn new(case: &Case, nodes: &[Node], foreign: Nanos) -> Self {
+        let works = nodes.iter().map(|node| node.longest_term(case).1);
+        Self {
+            foreign,
+            longest_term: works.fold(foreign, Nanos::max),
+            displaced: Vec::new(),
+            pairs: Vec::new(),
+            copies: Vec::new(),
+            touched: 0,
+            counted: Vec::new(),
         }
+    }
+
+    /// What was expected so far.
+    #[must_use]
+    pub(crate) fn counted(&self) -> &[Cause] {
+        &self.counted
+    }
+
+    /// Whether no overlap is expected of anybody.
+    #[must_use]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.pairs.is_empty() && self.copies.is_empty()
+    }
+
+    /// The store has a new state. `old` is the term that it named before.
+    pub(crate) fn displaces(
+        &mut self,
+        scene: &Scene<'_>,
+        old: Option<Bound>,
+        cause: Option<Cause>,
+    ) {
+        let new = scene.store.named().map(|bound| bound.term);
         let Some(old) = old.filter(|old| Some(old.term) != new) else { return };
-        let (now, longest, alike) = (self.now, self.longest_term, self.terms_look_alike());
-        let bound = Bound { last: self.excuses.touched, ..old };
-        let displaced = &mut self.excuses.displaced;
+        let (now, longest, alike) = (scene.now, self.longest_term, terms_look_alike(scene));
+        let bound = Bound { last: self.touched, ..old };
+        let displaced = &mut self.displaced;
         displaced.retain(|displaced| now < displaced.at + longest);
         // Named again without having written since: nothing is believed for longer by that.
         match displaced.iter_mut().find(|displaced| displaced.term == old.term && !alike) {
@@ -167,34 +140,35 @@ impl World<'_> {
         }
     }
 
-    /// Where nothing is known of the past, another term may have the token of a displaced one.
-    fn terms_look_alike(&self) -> bool {
-        self.case.floor == Floor::None
-    }
-
     /// An administrator has taken the record away: also whatever it still protected.
-    pub(crate) fn touches(&mut self, old: Option<Bound>, cause: Cause) {
-        self.displaces(old, Some(cause));
-        let Excuses { displaced, touched, .. } = &mut self.excuses;
+    pub(crate) fn touches(&mut self, scene: &Scene<'_>, old: Option<Bound>, cause: Cause) {
+        self.displaces(scene, old, Some(cause));
+        let Self { displaced, touched, .. } = self;
         displaced.iter_mut().for_each(|displaced| {
             displaced.cause.get_or_insert(cause);
         });
-        *touched = self.store.revision() - 1;
-        for x in 0..self.nodes.len() {
-            self.copies_are_forgotten(x);
+        *touched = scene.store.revision() - 1;
+        for x in 0..scene.nodes.len() {
+            self.copies_are_forgotten(scene, x);
         }
     }
 
     /// A term is written: taken, or asserted over another state. `told` is what its writer was
     /// bound to wait for.
-    pub(crate) fn writes_term(&mut self, by: Token, told: Option<Bound>, takes: bool) {
-        if self.excuses.displaced.is_empty() {
+    pub(crate) fn writes_term(
+        &mut self,
+        scene: &Scene<'_>,
+        by: Token,
+        told: Option<Bound>,
+        takes: bool,
+    ) {
+        if self.displaced.is_empty() {
             return;
         }
-        let now = self.now;
-        let mut displaced = std::mem::take(&mut self.excuses.displaced);
+        let now = scene.now;
+        let mut displaced = std::mem::take(&mut self.displaced);
         // Who writes is displaced no more; the foreign client's terms all look alike.
-        let alike = self.terms_look_alike();
+        let alike = terms_look_alike(scene);
         if by == FOREIGN || !takes && !alike {
             displaced.retain(|displaced| displaced.term != by);
         }
@@ -203,7 +177,7 @@ impl World<'_> {
                 *cause == Some(Cause::Deleted) && told.is_some_and(|told| told.covers(bound));
             // Where nothing is known of the past, two terms may have one token.
             let own = cause.filter(|_| !waits && (*term != by || takes));
-            let overlapping = || self.excuse_of(*term, by).map(|pair| pair.cause);
+            let overlapping = || self.excuse_of(scene, *term, by).map(|pair| pair.cause);
             let Some(found) = own.or_else(overlapping) else { continue };
             // Whoever comes next overlaps it, too, and waits for the end of this one's term, not of
             // that one's.
@@ -214,24 +188,24 @@ impl World<'_> {
                 _ => found,
             };
             let pair = Pair { displaced: *term, by, at: *at, cause, counted: false };
-            let known = self.excuses.pairs.iter().any(|known| {
+            let known = self.pairs.iter().any(|known| {
                 (known.displaced, known.by, known.at) == (pair.displaced, pair.by, pair.at)
             });
             if !known {
-                self.excuses.pairs.push(pair);
+                self.pairs.push(pair);
             }
         }
         displaced.retain(|displaced| {
             (alike || displaced.term != by) && now < displaced.at + self.longest_term
         });
-        self.excuses.displaced = displaced;
+        self.displaced = displaced;
     }
 
     /// An assertion came true over a deletion after its sender had given up, or an administrator
     /// put an old copy back after one: that sign of life is an old one, and who knows it waits for
     /// nobody.
     pub(crate) fn brings_an_old_life(&mut self) {
-        for displaced in &mut self.excuses.displaced {
+        for displaced in &mut self.displaced {
             displaced.bound.lease = Duration::MAX;
         }
     }
@@ -241,15 +215,15 @@ impl World<'_> {
     /// named before.
     ///
     /// The copy also hides an earlier deletion: who knew it does not wait for the deleted term.
-    pub(crate) fn shows_an_old_life(&mut self, old: Option<Bound>) {
+    pub(crate) fn shows_an_old_life(&mut self, scene: &Scene<'_>, old: Option<Bound>) {
         self.brings_an_old_life();
         let Some(named) =
-            self.store.named().filter(|named| old.is_some_and(|o| o.term == named.term))
+            scene.store.named().filter(|named| old.is_some_and(|o| o.term == named.term))
         else {
             return;
         };
-        let (at, cause, alike) = (self.now, Some(Cause::Restored), self.terms_look_alike());
-        let displaced = &mut self.excuses.displaced;
+        let (at, cause, alike) = (scene.now, Some(Cause::Restored), terms_look_alike(scene));
+        let displaced = &mut self.displaced;
         // Where nothing is known of the past, what is displaced already may be another term of this
         // token, of a store that was replaced, and the copy that one's.
         if alike || displaced.iter().all(|displaced| displaced.term != named.term) {
@@ -259,10 +233,9 @@ impl World<'_> {
     }
 
     /// Why these two terms overlap by now.
-    fn excuse_of(&self, a: Token, b: Token) -> Option<&Pair> {
-        let lives = |pair: &&Pair| self.now < pair.at + self.longest_term;
-        self.excuses
-            .pairs
+    fn excuse_of(&self, scene: &Scene<'_>, a: Token, b: Token) -> Option<&Pair> {
+        let lives = |pair: &&Pair| scene.now < pair.at + self.longest_term;
+        self.pairs
             .iter()
             .rev()
             .filter(lives)
@@ -270,22 +243,22 @@ impl World<'_> {
     }
 
     /// A node was copied.
-    pub(crate) fn copies(&mut self, x: usize, copy: usize) {
+    pub(crate) fn copies(&mut self, scene: &Scene<'_>, x: usize, copy: usize) {
         let of_x = |copies: &&Copies| copies.nodes.contains(&x);
         let inherit = |copies: &Copies| {
             let [a, b] = copies.nodes;
             Copies { nodes: [if a == x { b } else { a }, copy], ..*copies }
         };
-        let inherited: Vec<_> = self.excuses.copies.iter().filter(of_x).map(inherit).collect();
-        self.excuses.copies.extend(inherited);
-        let shared = self.nodes[x].operations;
-        let copies = Copies { nodes: [x, copy], at: self.now, shared, counted: false };
-        self.excuses.copies.push(copies);
+        let inherited: Vec<_> = self.copies.iter().filter(of_x).map(inherit).collect();
+        self.copies.extend(inherited);
+        let shared = scene.nodes[x].operations;
+        let copies = Copies { nodes: [x, copy], at: scene.now, shared, counted: false };
+        self.copies.push(copies);
     }
 
     /// Whether a copy of this node wrote this, and the node knows nothing of it.
     pub(crate) fn is_strange(&self, x: usize, writer: Writer) -> bool {
-        self.excuses.copies.iter().any(|copies| {
+        self.copies.iter().any(|copies| {
             let [a, b] = copies.nodes;
             let both = (a, b) == (x, writer.node) || (b, a) == (x, writer.node);
             both && writer.renews && writer.operation >= copies.shared
@@ -295,9 +268,9 @@ impl World<'_> {
     /// What a copy of this node wrote is gone: by an administrator, or because a forgetful store
     /// may have gone back. Both may assert themselves: a second cause, if they are expected to
     /// overlap by now.
-    pub(crate) fn copies_are_forgotten(&mut self, x: usize) {
-        let (now, lasts) = (self.now, self.lasts(Some(x), Of::Belief));
-        for copies in &mut self.excuses.copies {
+    pub(crate) fn copies_are_forgotten(&mut self, scene: &Scene<'_>, x: usize) {
+        let (now, lasts) = (scene.now, self.lasts(scene, Some(x), Of::Belief));
+        for copies in &mut self.copies {
             if copies.nodes.contains(&x) && now < copies.at + lasts {
                 copies.at = now;
             }
@@ -306,9 +279,9 @@ impl World<'_> {
 
     /// Whether another copy of this process may be in a term of its own. What one copy sent may
     /// outlive it.
-    pub(crate) fn has_copies(&self, x: usize, lineage: u64) -> bool {
-        let lives = |y: &usize| self.nodes[*y].alive && self.is_of(*y, lineage);
-        self.excuses.copies.iter().any(|copies| {
+    pub(crate) fn has_copies(&self, scene: &Scene<'_>, x: usize, lineage: u64) -> bool {
+        let lives = |y: &usize| scene.nodes[*y].alive && self.is_of(scene, *y, lineage);
+        self.copies.iter().any(|copies| {
             let [a, b] = copies.nodes;
             a == x && lives(&b) || b == x && lives(&a)
         })
@@ -316,59 +289,48 @@ impl World<'_> {
 
     /// Whether a node is this process or a copy of it. One that noticed is another process from
     /// then on, but its last term is believed in, and its work runs, for a while.
-    fn is_of(&self, x: usize, lineage: u64) -> bool {
-        let node = &self.nodes[x];
+    fn is_of(&self, scene: &Scene<'_>, x: usize, lineage: u64) -> bool {
+        let node = &scene.nodes[x];
         let was = |(before, at): (u64, Nanos)| {
-            before == lineage && self.now < at + self.lasts(Some(x), Of::Work)
+            before == lineage && scene.now < at + self.lasts(scene, Some(x), Of::Work)
         };
         node.lineage == lineage || node.parted.is_some_and(was)
     }
 
-    /// Whether what is stored at a server is a Take that its sender gave up and never asked to revoke. One
-    /// that had won before may come true once more, and a revocation may be lost. (Elsewhere an assertion
-    /// may come true over absence after its sender has given up.)
-    pub(crate) fn is_stray_take(&self) -> bool {
-        let Some(nonce) = self.store.state().record.as_ref().map(|record| record.nonce) else {
-            return false;
-        };
-        self.case.store == StoreKind::Server
-            && self.store.times_stored(nonce) == 1
-            && !self.revoked.contains(&nonce)
-    }
-
     /// Whether any process was ever copied.
     pub(crate) fn has_been_copied(&self) -> bool {
-        !self.excuses.copies.is_empty()
+        !self.copies.is_empty()
     }
 
-    fn are_copies(&self, x: usize, y: usize) -> bool {
-        let now = self.nodes[x].lineage;
-        let before = self.nodes[x].parted.map(|(before, _)| before);
-        self.is_of(y, now) || before.is_some_and(|it| self.is_of(x, it) && self.is_of(y, it))
+    fn are_copies(&self, scene: &Scene<'_>, x: usize, y: usize) -> bool {
+        let now = scene.nodes[x].lineage;
+        let before = scene.nodes[x].parted.map(|(before, _)| before);
+        self.is_of(scene, y, now)
+            || before.is_some_and(|it| self.is_of(scene, x, it) && self.is_of(scene, y, it))
     }
 
     /// Whether the overlap of two is expected now. Counts it once.
-    pub(crate) fn excuses(&mut self, sides: [Side; 2], of: Of) -> bool {
+    pub(crate) fn excuses(&mut self, scene: &Scene<'_>, sides: [Side; 2], of: Of) -> bool {
         let [a, b] = sides;
-        if a.term == b.term && a.node != b.node && self.excuses_copies(a, b, of) {
+        if a.term == b.term && a.node != b.node && self.excuses_copies(scene, a, b, of) {
             return true;
         }
-        let now = self.now;
-        for index in 0..self.excuses.pairs.len() {
-            let pair = self.excuses.pairs[index];
+        let now = scene.now;
+        for index in 0..self.pairs.len() {
+            let pair = self.pairs[index];
             let lasts = match (pair.displaced, pair.by) {
                 // Two terms of one token: nobody can tell which was displaced.
                 both if both == (b.term, a.term) && a.term == b.term => {
-                    self.lasts(a.node, of).max(self.lasts(b.node, of))
+                    self.lasts(scene, a.node, of).max(self.lasts(scene, b.node, of))
                 }
-                both if both == (a.term, b.term) => self.lasts(a.node, of),
-                both if both == (b.term, a.term) => self.lasts(b.node, of),
+                both if both == (a.term, b.term) => self.lasts(scene, a.node, of),
+                both if both == (b.term, a.term) => self.lasts(scene, b.node, of),
                 _ => continue,
             };
             if now < pair.at + lasts {
                 if !pair.counted {
-                    self.cover.excuse(pair.cause);
-                    self.excuses.pairs[index].counted = true;
+                    self.counted.push(pair.cause);
+                    self.pairs[index].counted = true;
                 }
                 return true;
             }
@@ -376,37 +338,36 @@ impl World<'_> {
         false
     }
 
-    fn excuses_copies(&mut self, a: Side, b: Side, of: Of) -> bool {
+    fn excuses_copies(&mut self, scene: &Scene<'_>, a: Side, b: Side, of: Of) -> bool {
         let (Some(x), Some(y)) = (a.node, b.node) else { return false };
-        if !self.are_copies(x, y) {
+        if !self.are_copies(scene, x, y) {
             return false;
         }
-        let lasts = match self.case.store {
+        let lasts = match scene.case.store {
             // A renewal that stores nothing is never refused.
             StoreKind::Server => Nanos::MAX / 2,
-            _ => self.lasts(a.node, of),
+            _ => self.lasts(scene, a.node, of),
         };
-        let now = self.now;
-        let copies = self.excuses.copies.iter_mut().find(|copies| {
+        let now = scene.now;
+        let copies = self.copies.iter_mut().find(|copies| {
             copies.nodes.contains(&x) && copies.nodes.contains(&y) && now < copies.at + lasts
         });
         let Some(copies) = copies else { return false };
         if !std::mem::replace(&mut copies.counted, true) {
-            self.cover.excuse(Cause::Clone);
+            self.counted.push(Cause::Clone);
         }
         true
     }
 
     /// How long a displaced term is believed in, or worked in, in real time.
-    fn lasts(&self, node: Option<usize>, of: Of) -> Nanos {
-        let Some(x) = node else { return self.foreign.deadline };
-        let (believes, works) = self.nodes[x].longest_term(self.case);
+    fn lasts(&self, scene: &Scene<'_>, node: Option<usize>, of: Of) -> Nanos {
+        let Some(x) = node else { return self.foreign };
+        let (believes, works) = scene.nodes[x].longest_term(scene.case);
         if of == Of::Belief { believes } else { works }
     }
 }
 
-/// The longest time that anybody's work lasts once its term is displaced.
-#[must_use]
-pub(crate) fn longest_term(nodes: &[Node], case: &Case, foreign: Nanos) -> Nanos {
-    nodes.iter().map(|node| node.longest_term(case).1).fold(foreign, Nanos::max)
+/// Where nothing is known of the past, another term may have the token of a displaced one.
+fn terms_look_alike(scene: &Scene<'_>) -> bool {
+    scene.case.floor == Floor::None
 }

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use leasehold_core::Timing;
 
-use crate::case::{CandidateConfig, Case, Fault, Floor, Kind, PushKind, StoreKind};
+use crate::case::{CandidateConfig, Case, Fault, Kind};
 use crate::draw::{Draws, Purpose};
+use crate::store_kind::{Floor, PushKind, StoreKind};
 
 /// How long a schedule lasts, in milliseconds.
 pub(crate) const LENGTH_MS: u64 = 30_000;

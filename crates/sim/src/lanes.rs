@@ -5,7 +5,7 @@ use svg::Document;
 use svg::node::element::{Circle, Group, Line, Rectangle, Text, Title};
 
 use crate::case::{Case, Fault, MS, Nanos};
-use crate::judge::name;
+use crate::story::name;
 
 /// How a bar is drawn, and what it means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::case::StoreKind;
+use crate::store_kind::StoreKind;
 
 macro_rules! mutants {
     (core { $($core:ident),* $(,)? } model { $($(#[$doc:meta])* $model:ident),* $(,)? }) => {

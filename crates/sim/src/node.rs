@@ -4,16 +4,17 @@ use std::time::Duration;
 
 use leasehold_core::{
     CandidateConfig, Capabilities, Election, ErrorKind, Expiry, Incarnation, Input, InvalidTiming,
-    LeaseClock, Nonce, Observed, Outcome, Time, Timing, TimingSettings, Token,
+    LeaseClock, Observed, Outcome, Time, Timing, TimingSettings, Token,
 };
 
-use crate::case::{Case, Kind, Nanos, StoreKind};
+use crate::case::{Case, Kind, Nanos};
 use crate::clock::LocalClock;
 use crate::coverage::Step;
 use crate::draw::{Purpose, draw};
-use crate::excuse::{Bound, FOREIGN};
-use crate::judge::name;
 use crate::queue::Local;
+use crate::store_kind::{Floor, StoreKind};
+use crate::story::name;
+use crate::term::{Bound, FOREIGN};
 
 /// What a candidate believes: leader with this token from `start` until `until`, in real time.
 #[derive(Clone, Copy, Debug)]
@@ -124,8 +125,6 @@ pub(crate) struct Node {
     pub looked: bool,
     /// Since when its process has run on.
     pub running_since: Nanos,
-    /// When the watch showed it what was long gone.
-    pub misled_at: Nanos,
     /// What it believes.
     pub belief: Option<Belief>,
     /// The terms it believed in and no longer does.
@@ -144,16 +143,6 @@ pub(crate) struct Node {
     pub releasing: Option<Time>,
     /// How strong every kind of fault is here now.
     pub strengths: [u8; Kind::ALL.len()],
-    /// So many requests in a second are no hot loop.
-    pub fair: u64,
-    /// Requests since `window`.
-    pub requests: u64,
-    /// The present second of the request count.
-    pub window: Time,
-    /// The holder in view: nonce, and until when at most.
-    pub viewed: Option<(Nonce, Time)>,
-    /// The greatest token in view.
-    pub greatest: Token,
 }
 
 impl Node {
@@ -170,7 +159,6 @@ impl Node {
         Ok(Self {
             config,
             election,
-            window: clock.show(0),
             clock,
             timing,
             lineage: config as u64,
@@ -191,7 +179,6 @@ impl Node {
             refused_at: 0,
             looked: false,
             running_since: 0,
-            misled_at: 0,
             belief: None,
             over: Vec::new(),
             work: None,
@@ -201,10 +188,6 @@ impl Node {
             watch: Watch { number: 0, stands: false, dead: false, cursor: 0, delivered: 0 },
             releasing: None,
             strengths: [0; Kind::ALL.len()],
-            fair: 30 + 6000 / settings.retry_period_ms.min(settings.request_timeout_ms).max(1),
-            requests: 0,
-            viewed: None,
-            greatest: 0,
         })
     }
 
@@ -325,7 +308,7 @@ pub(crate) fn election(
             _ => LeaseClock::Observers,
         },
         sees_deaths: false,
-        floor_is_history: case.floor == crate::case::Floor::Revision,
+        floor_is_history: case.floor == Floor::Revision,
         forgets: case.store == StoreKind::Forgets,
         min_lease_duration: Duration::ZERO,
         lease_duration_step: Duration::from_nanos(1),

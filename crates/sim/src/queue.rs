@@ -6,7 +6,7 @@ use std::collections::BinaryHeap;
 use leasehold_core::{Action, Input, Token};
 
 use crate::case::Nanos;
-use crate::excuse::Bound;
+use crate::term::Bound;
 
 /// A request on its way.
 #[derive(Clone, Debug)]

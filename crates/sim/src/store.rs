@@ -4,10 +4,11 @@ use leasehold_core::{
     Change, Contents, Expiry, Incarnation, Intent, Nonce, Observed, Outcome, Record, Token, Version,
 };
 
-use crate::case::{Floor, Nanos, StoreKind};
+use crate::case::Nanos;
 use crate::draw::below;
-use crate::excuse::{Bound, FOREIGN};
 use crate::mutant::Mutant;
+use crate::store_kind::{Floor, StoreKind};
+use crate::term::{Bound, FOREIGN};
 
 /// One state of the register.
 #[derive(Clone, Debug)]

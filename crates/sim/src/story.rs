@@ -2,6 +2,15 @@
 
 use leasehold_core::{Action, Contents, Input, Observed, Outcome, Record, printable};
 
+/// How a node is called in a story.
+#[must_use]
+pub(crate) fn name(node: usize) -> String {
+    match u8::try_from(node) {
+        Ok(letter) if letter < 26 => char::from(b'A' + letter).to_string(),
+        _ => format!("node {node}"),
+    }
+}
+
 /// An observation in a line.
 #[must_use]
 pub(crate) fn observed(observed: &Observed) -> String {

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use stateright::{Checker, HasDiscoveries, Model, Property};
 
+use super::rule::Rule;
 use super::setup::Setup;
 use super::step::{Event, Events, Step};
-use super::world::{Rule, World};
+use super::world::World;
 
 /// How much an exploration may use.
 #[derive(Clone, Copy, Debug)]

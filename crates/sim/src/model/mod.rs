@@ -6,6 +6,7 @@
 //!
 //! - `setup.rs`, `runs.rs`: what a run contains, and the runs.
 //! - `world.rs`, `register.rs`: the state. `step.rs`: what may happen next.
+//! - `rule.rs`: what must hold.
 //! - `prune.rs`, `rename.rs`: why there are finitely many states.
 //! - `check.rs`, `story.rs`: stateright, and what it found.
 //!
@@ -18,6 +19,7 @@ mod check;
 mod prune;
 mod register;
 mod rename;
+mod rule;
 mod runs;
 mod setup;
 mod step;
@@ -25,8 +27,9 @@ mod story;
 mod world;
 
 pub use check::{Counts, Limits, Outcome, Unfinished, explore};
+pub use rule::Rule;
 pub use runs::{Run, all};
 pub use setup::{ANY, Mode, Rates, Setup};
 pub use step::{Event, Events, Step};
 pub use story::tell;
-pub use world::{Rule, World};
+pub use world::World;

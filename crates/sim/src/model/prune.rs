@@ -3,7 +3,8 @@
 use leasehold_core::model::{Atom, Visit};
 use leasehold_core::{Input, Intent, Outcome, Version};
 
-use super::world::{Node, Reply, Wire, World, Write};
+use super::register::Write;
+use super::world::{Node, Reply, Wire, World};
 
 impl World {
     /// Forgets what can never matter again.

@@ -3,8 +3,8 @@
 use leasehold_core::model::{Atom, Visit};
 use leasehold_core::{Change, Contents, Expiry, Intent, Nonce, Observed, Record, Token, Version};
 
+use super::rule::Rule;
 use super::setup::Mode;
-use super::world::{Rule, Write};
 
 /// The register.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -36,6 +36,13 @@ pub(crate) struct Lease {
     pub nonce: Nonce,
     /// In ticks of the store, since it was granted or last kept alive.
     pub age: u8,
+}
+
+/// A write on its way: what it names, and what it would store.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Write {
+    pub expected: Version,
+    pub change: Change,
 }
 
 /// What an applied write did.

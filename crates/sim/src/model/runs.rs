@@ -3,9 +3,9 @@
 use leasehold_core::Mutant;
 
 use super::check::Outcome;
+use super::rule::Rule;
 use super::setup::{ANY, Mode, Rates, Setup};
 use super::step::Event;
-use super::world::Rule;
 
 /// A run and what it must find.
 #[derive(Clone, Debug)]

@@ -2,8 +2,10 @@
 
 use leasehold_core::{Action, ErrorKind, Input, Intent, Nonce, Observed, Outcome, Token, Version};
 
+use super::register::Write;
+use super::rule::Rule;
 use super::setup::{ANY, Mode, Setup, incarnation};
-use super::world::{Node, Reply, Rule, Wire, World, Write};
+use super::world::{Node, Reply, Wire, World};
 
 /// What happens next. Candidates are 0 and 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

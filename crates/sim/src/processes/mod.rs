@@ -12,19 +12,14 @@
 //!
 //! - `case.rs`: what a seed stands for.
 //! - `kernel.rs`: processes, parents, groups, namespaces, signals. `list.rs`: lists that take time.
-//! - `tree.rs`: what CMD's processes do.
-//! - `guard.rs`, `supervisor.rs`, `rest.rs`, `hands.rs`: those who drive the machines.
-//! - `judge.rs`: the invariants. `world.rs`: whose turn it is.
+//! - `hands.rs`: what guard and supervisor do, one system call at a time.
+//! - `world/`: whose turn it is, and who takes it. `tree.rs`: what CMD's processes do. `guard.rs`,
+//!   `supervisor.rs`, `rest.rs`: those who drive the machines. `judge.rs`: the invariants.
 
 mod case;
-mod guard;
 mod hands;
-mod judge;
 mod kernel;
 mod list;
-mod rest;
-mod supervisor;
-mod tree;
 mod world;
 
 pub use case::{Case, Fault, Finale, Kind, generate};

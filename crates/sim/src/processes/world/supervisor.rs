@@ -7,13 +7,13 @@ use leasehold_guard::{
     Cgroup, Evidence, Exit, Order, Outcome, Report, Time, Watch, WatchAction, WatchInput, signal,
 };
 
-use super::Flaw;
-use super::case::Kind;
 use super::guard::MOST;
-use super::hands::{Call, Hands};
-use super::kernel::{Kin, SUPERVISOR};
-use super::list::Reader;
-use super::world::{Message, World};
+use super::{Message, World};
+use crate::processes::Flaw;
+use crate::processes::case::Kind;
+use crate::processes::hands::{Call, Hands};
+use crate::processes::kernel::{Kin, SUPERVISOR};
+use crate::processes::list::Reader;
 
 #[derive(Debug)]
 pub(super) struct WatchSide {

@@ -1,17 +1,25 @@
 //! The scheduler: one schedule from beginning to end.
 
-use leasehold_core::{Input, InvalidTiming, Nonce, Record, Token};
+mod drawing;
+mod driver;
+mod faults;
+mod foreign;
+mod network;
+mod watch;
 
-use crate::case::{Case, Kind, MS, Nanos, StoreKind};
+use leasehold_core::{Input, InvalidTiming, Record};
+
+use self::foreign::Foreign;
+use crate::case::{Case, Kind, MS, Nanos};
 use crate::coverage::Coverage;
 use crate::draw::{Purpose, draw};
-use crate::excuse::{Excuses, longest_term};
-use crate::foreign::Foreign;
-use crate::judge::{Rule, Violation, Won};
+use crate::judge::{Judge, Violation};
 use crate::lanes::Lanes;
 use crate::node::Node;
 use crate::queue::{Command, Event, Local, Queue};
+use crate::scene::Scene;
 use crate::store::Store;
+use crate::store_kind::StoreKind;
 
 /// How a schedule ended.
 #[derive(Clone, Debug)]
@@ -27,50 +35,31 @@ pub struct Report {
 }
 
 /// A running schedule.
-pub(crate) struct World<'a> {
-    pub(crate) case: &'a Case,
-    pub(crate) now: Nanos,
-    pub(crate) queue: Queue,
-    pub(crate) store: Store,
-    pub(crate) nodes: Vec<Node>,
-    pub(crate) foreign: Foreign,
+struct World<'a> {
+    case: &'a Case,
+    now: Nanos,
+    queue: Queue,
+    store: Store,
+    nodes: Vec<Node>,
+    foreign: Foreign,
     /// The longest lease and request timeout that are configured.
-    pub(crate) longest_lease: Nanos,
-    pub(crate) longest_timeout: Nanos,
+    longest_lease: Nanos,
+    longest_timeout: Nanos,
     /// Faults that last now.
-    pub(crate) active: Vec<usize>,
+    active: Vec<usize>,
     /// Whom each fault hits.
-    pub(crate) targets: Vec<usize>,
-    pub(crate) stalled_until: Nanos,
+    targets: Vec<usize>,
+    stalled_until: Nanos,
     /// How many stores were replaced.
-    pub(crate) generation: u64,
+    generation: u64,
     /// Numbers processes and watches.
-    pub(crate) numbers: u64,
-    /// When the last fault ended.
-    pub(crate) disturbed_at: Nanos,
-    pub(crate) quiet: bool,
-    pub(crate) bound: bool,
-    pub(crate) led: bool,
-    /// Nothing in the schedule rewrites history.
-    pub(crate) calm: bool,
-    /// Which overlaps are expected.
-    pub(crate) excuses: Excuses,
-    /// The longest time that work lasts once its term is displaced.
-    pub(crate) longest_term: Nanos,
-    pub(crate) greatest: Token,
-    /// The term that the store names, and since when.
-    pub(crate) named: (Option<Token>, Nanos),
-    /// The state in which it began to.
-    pub(crate) named_at: usize,
+    numbers: u64,
+    judge: Judge,
     /// What was stored before it became unreadable.
-    pub(crate) spoiled: Option<Record>,
-    pub(crate) won: Vec<Won>,
-    /// The Takes that somebody has asked to revoke.
-    pub(crate) revoked: Vec<Nonce>,
-    pub(crate) violation: Option<Violation>,
-    pub(crate) cover: Coverage,
-    pub(crate) story: Option<Vec<String>>,
-    pub(crate) lanes: Option<Lanes>,
+    spoiled: Option<Record>,
+    cover: Coverage,
+    story: Option<Vec<String>>,
+    lanes: Option<Lanes>,
 }
 
 /// Runs a schedule.
@@ -81,8 +70,11 @@ pub fn run(case: &Case, tell: bool) -> Result<Report, InvalidTiming> {
     let mut world = World::new(case, tell)?;
     world.play();
     world.draw();
+    for cause in world.judge.excused() {
+        world.cover.excuse(*cause);
+    }
     Ok(Report {
-        violation: world.violation,
+        violation: world.judge.violation().cloned(),
         cover: world.cover,
         story: world.story.unwrap_or_default(),
         lanes: world.lanes,
@@ -95,12 +87,7 @@ impl<'a> World<'a> {
         let nodes = (0..count).map(|config| Node::new(case, config));
         let nodes: Vec<Node> = nodes.collect::<Result<_, _>>()?;
         let foreign = Foreign::new(case);
-        let longest_term = longest_term(&nodes, case, foreign.deadline);
-        let rewrites = |kind: Kind| {
-            use Kind::{AdminDelete, AdminFree, Clone, Foreign, Replaced, Restored};
-            matches!(kind, AdminDelete | AdminFree | Clone | Foreign | Replaced | Restored)
-        };
-        let forgets = case.store == StoreKind::Forgets;
+        let judge = Judge::new(case, &nodes, foreign.deadline);
         let mut world = Self {
             case,
             now: 0,
@@ -115,20 +102,8 @@ impl<'a> World<'a> {
             stalled_until: 0,
             generation: 0,
             numbers: count as u64,
-            disturbed_at: 0,
-            quiet: false,
-            bound: false,
-            led: false,
-            calm: !forgets && !case.faults.iter().any(|fault| rewrites(fault.kind)),
-            excuses: Excuses::default(),
-            longest_term,
-            greatest: 0,
-            named: (None, 0),
-            named_at: 0,
+            judge,
             spoiled: None,
-            won: Vec::new(),
-            revoked: Vec::new(),
-            violation: None,
             cover: Coverage::default(),
             story: tell.then(Vec::new),
             lanes: tell.then(|| Lanes::new(case)),
@@ -155,7 +130,7 @@ impl<'a> World<'a> {
     fn play(&mut self) {
         let end = self.case.end_ms * MS;
         self.draw();
-        while self.violation.is_none() {
+        while self.judge.violation().is_none() {
             let (mut wakes, mut sleeper) = (Nanos::MAX, 0);
             for (x, node) in self.nodes.iter().enumerate() {
                 let at = node.next_at();
@@ -181,9 +156,9 @@ impl<'a> World<'a> {
             }
             self.draw();
         }
-        if self.violation.is_none() {
+        if self.judge.violation().is_none() {
             self.now = end;
-            self.judge_end();
+            self.report(Judge::ends);
         }
     }
 
@@ -198,12 +173,7 @@ impl<'a> World<'a> {
             Event::Foreign => self.foreign_looks(),
             Event::Edit => self.edit_on(),
             Event::Quiet => self.begin_quiet(),
-            Event::QuietBound => {
-                self.bound = true;
-                if !self.led {
-                    self.violate(Rule::Failover, || "nobody led within the bound".into());
-                }
-            }
+            Event::QuietBound => self.report(Judge::reaches_bound),
         }
     }
 
@@ -214,18 +184,17 @@ impl<'a> World<'a> {
         }
         let named = self.store.named();
         if self.store.expire(self.now) {
-            self.displaces(named, None);
+            self.report(|judge, scene| judge.displaces(scene, named, None));
             self.tell(|| "the server ends the lease".to_owned());
             self.changed();
         }
     }
 
     fn begin_quiet(&mut self) {
-        self.quiet = true;
+        self.report(Judge::begins_quiet);
         self.tell(|| "the faults are over".to_owned());
         self.foreign_stops();
         for x in 0..self.nodes.len() {
-            self.led |= self.nodes[x].belief.is_some_and(|belief| belief.until > self.now);
             if !self.nodes[x].alive {
                 self.start(x);
             }
@@ -243,6 +212,19 @@ impl<'a> World<'a> {
         let edits = self.case.faults.iter().any(|fault| fault.kind == Kind::AdminLabel);
         if edits && !restarts {
             self.edit_on();
+        }
+    }
+
+    /// Reports a fact to the judge.
+    pub(crate) fn report(&mut self, fact: impl FnOnce(&mut Judge, &Scene<'_>)) {
+        let sound = self.judge.violation().is_none();
+        let (case, now, store, nodes) = (self.case, self.now, &self.store, &*self.nodes);
+        let scene = Scene { case, now, store, nodes, foreign_until: self.foreign.until };
+        fact(&mut self.judge, &scene);
+        if sound && self.story.is_some() {
+            let broken = self.judge.violation();
+            let line = broken.map(|it| format!("VIOLATION {:?}: {}", it.rule, it.what));
+            line.into_iter().for_each(|line| self.tell(|| line));
         }
     }
 

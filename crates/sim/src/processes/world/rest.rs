@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use leasehold_guard::{Event, Exit, Order, Time, WatchInput};
 
-use super::case::{Finale, ms};
-use super::kernel::SUPERVISOR;
-use super::world::World;
+use super::World;
+use crate::processes::case::{Finale, ms};
+use crate::processes::kernel::SUPERVISOR;
 
 #[derive(Debug)]
 pub(super) struct Rest {

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use leasehold_guard::{Exit, Time};
 
-use super::case::ms;
-use super::kernel::{Kin, Pid, State};
-use super::world::World;
+use super::World;
 use crate::draw::{Draws, Purpose};
+use crate::processes::case::ms;
+use crate::processes::kernel::{Kin, Pid, State};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Deed {
@@ -197,7 +197,7 @@ impl World {
                 if main == Some(pid) {
                     return false;
                 }
-                process.parent = super::kernel::INIT;
+                process.parent = crate::processes::kernel::INIT;
             }
             Deed::Storm => process.storm = true,
             Deed::Reaps => process.reaps = true,

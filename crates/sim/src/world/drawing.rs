@@ -1,10 +1,10 @@
 //! What is drawn of a schedule while it runs.
 
+use super::World;
 use crate::case::Nanos;
 use crate::coverage::Step;
-use crate::judge::name;
 use crate::lanes::{Bar, Lane, Style};
-use crate::world::World;
+use crate::story::name;
 
 /// The lanes before those of the candidates, after that of the faults.
 const OVERLAP: usize = 1;
@@ -62,7 +62,7 @@ impl World<'_> {
         };
         lanes.lanes[OVERLAP].show(0, now, overlap.map(|what| (Style::Overlap, what.to_owned())));
         lanes.lanes[STORE].show(0, now, Some(self.stored()));
-        if self.violation.is_some() {
+        if self.judge.violation().is_some() {
             lanes.end = lanes.end.min(now + now / 20);
         }
         self.lanes = Some(lanes);

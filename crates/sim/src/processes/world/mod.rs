@@ -1,20 +1,26 @@
 //! One run: whose turn it is, and what a turn costs.
 
+mod guard;
+mod judge;
+mod rest;
+mod supervisor;
+mod tree;
+
 use std::collections::VecDeque;
 use std::fmt::{Debug, Write};
 use std::time::Duration;
 
 use leasehold_guard::{Exit, Guard, Instants, Order, Report, Time, Watch};
 
-use super::case::{Case, Kind, ms};
-use super::guard::GuardSide;
-use super::hands::Stray;
-use super::judge::Judge;
-use super::kernel::{Kernel, Kin, Pid, SESSION, SUPERVISOR, State};
-use super::rest::Rest;
-use super::supervisor::WatchSide;
-use super::{Flaw, Played};
+use self::guard::GuardSide;
+use self::judge::Judge;
+use self::rest::Rest;
+use self::supervisor::WatchSide;
 use crate::draw::{Draws, Purpose};
+use crate::processes::case::{Case, Kind, ms};
+use crate::processes::hands::Stray;
+use crate::processes::kernel::{Kernel, Kin, Pid, SESSION, SUPERVISOR, State};
+use crate::processes::{Flaw, Played};
 
 /// No run takes more turns.
 const TURNS: u64 = 400_000;
@@ -31,30 +37,30 @@ pub(super) enum Message {
 }
 
 pub(super) struct World {
-    pub(super) case: Case,
-    pub(super) flaw: Option<Flaw>,
-    pub(super) kernel: Kernel,
-    pub(super) guard: GuardSide,
-    pub(super) watch: WatchSide,
-    pub(super) rest: Rest,
-    pub(super) orders: VecDeque<Order>,
-    pub(super) orders_closed: bool,
-    pub(super) reports: VecDeque<Message>,
-    pub(super) reports_closed: bool,
-    pub(super) posted: Instants,
-    pub(super) beat: Option<(Time, Time)>,
-    pub(super) awake: Option<Time>,
+    case: Case,
+    flaw: Option<Flaw>,
+    kernel: Kernel,
+    guard: GuardSide,
+    watch: WatchSide,
+    rest: Rest,
+    orders: VecDeque<Order>,
+    orders_closed: bool,
+    reports: VecDeque<Message>,
+    reports_closed: bool,
+    posted: Instants,
+    beat: Option<(Time, Time)>,
+    awake: Option<Time>,
     /// CMD's main process, once it was started: its pid and number.
-    pub(super) cmd: Option<(Pid, usize)>,
-    pub(super) forks: u32,
-    pub(super) strays: Vec<Stray>,
-    pub(super) judge: Judge,
-    pub(super) story: Story,
-    pub(super) draws: Draws,
+    cmd: Option<(Pid, usize)>,
+    forks: u32,
+    strays: Vec<Stray>,
+    judge: Judge,
+    story: Story,
+    draws: Draws,
     /// When each fault begins, and how often it had its turn: it begins and ends.
     begun: Vec<(Time, u8)>,
     /// What the guard did since it began to kill.
-    pub(super) killing: u32,
+    killing: u32,
     turns: u64,
 }
 

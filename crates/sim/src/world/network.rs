@@ -4,17 +4,18 @@ use std::time::Duration;
 
 use leasehold_core::{Action, Change, ErrorKind, Input, Intent, Outcome, Time, Wall};
 
-use crate::case::{Kind, MS, Nanos, StoreKind, US};
+use super::World;
+use crate::case::{Kind, MS, Nanos, US};
 use crate::coverage::{Branch, Step};
 use crate::draw::{Purpose, below, draw};
-use crate::excuse::{Bound, Cause};
-use crate::judge::{Rule, name};
+use crate::judge::Wrote;
 use crate::mutant::Mutant;
 use crate::node::Flying;
 use crate::queue::{Event, Local, Request};
 use crate::store::{Replaced, Writer};
-use crate::story;
-use crate::world::World;
+use crate::store_kind::StoreKind;
+use crate::story::{self, name};
+use crate::term::Bound;
 
 impl World<'_> {
     fn chance(&self, x: usize, operation: u64, purpose: Purpose) -> u64 {
@@ -59,13 +60,10 @@ impl World<'_> {
         node.gives_up = timeout;
         if let Action::Write { change, .. } = &mut action {
             change.record.renewed = Wall(now.0 / MS);
-            if change.intent == Intent::Revoke {
-                self.revoked.push(change.record.nonce);
-            }
         }
         self.tell(|| format!("{} asks ({operation}): {}", name(x), story::action(&action)));
         self.draw_request(x, Step::of(&action));
-        self.judge_request(x, now, &action);
+        self.report(|judge, scene| judge.sent(scene, x, now, &action));
         let lost = self.strength(Kind::Partition, x) > 0
             || self.hits(Kind::LostRequests, x, operation, Purpose::LostRequest);
         let lost_answer = self.hits(Kind::LostAnswers, x, operation, Purpose::LostAnswer);
@@ -180,32 +178,6 @@ impl World<'_> {
     /// Whether another store answers than the one that this node's process knows.
     pub(crate) fn is_of_another_store(&self, x: usize) -> bool {
         self.nodes[x].knows.is_some_and(|knows| knows != self.generation)
-    }
-
-    /// What may be asked, and how often.
-    fn judge_request(&mut self, x: usize, now: Time, action: &Action) {
-        let node = &mut self.nodes[x];
-        if now.since(node.window) >= Duration::from_secs(1) {
-            node.window = now;
-            node.requests = 0;
-        }
-        node.requests += 1;
-        if node.requests > node.fair {
-            let count = node.requests;
-            self.violate(Rule::Spinning, || {
-                format!("{} sends {count} requests in a second", name(x))
-            });
-        }
-        let Action::Write { change, .. } = action else { return };
-        if self.nodes[x].config >= self.case.candidates.len() {
-            self.violate(Rule::View, || "an observer writes".into());
-        }
-        let releases = change.intent == Intent::Release && change.record.holder.is_none();
-        let runs =
-            |work: crate::node::Work| work.token == change.record.token && work.end() > self.now;
-        if releases && self.nodes[x].work.is_some_and(runs) {
-            self.violate(Rule::Release, || format!("{} releases while its work runs", name(x)));
-        }
     }
 
     /// A request reaches the store.
@@ -344,43 +316,15 @@ impl World<'_> {
             }
             Intent::Renew | Intent::Take | Intent::Revoke => {}
         }
-        self.explain(request, change, named, late && old.absent);
-        self.judge_write(request, change, old);
-    }
-}
-
-impl World<'_> {
-    /// Notes which overlaps are to be expected of a write that came true over the term `named`.
-    fn explain(
-        &mut self,
-        request: &Request,
-        change: &Change,
-        named: Option<Bound>,
-        late_over_absence: bool,
-    ) {
-        let Request { node, operation, .. } = *request;
-        let writer = Writer { node, operation, renews: change.intent == Intent::Renew };
-        self.store.mark(|state| state.writer = Some(writer));
-        // What one copy gives back or takes anew, another may still believe in.
-        let own = named.is_some_and(|named| self.has_won(request.lineage, named.term));
-        let clone = (own && self.has_copies(request.node, request.lineage)).then_some(Cause::Clone);
-        self.displaces(named, clone);
-        let server = self.case.store == StoreKind::Server;
-        match (change.intent, self.store.named()) {
-            (Intent::Take, Some(taken)) => {
-                // Who takes anew over its own record waits for nobody.
-                let told = request
-                    .told
-                    .filter(|told| !server && !self.has_won(request.lineage, told.term));
-                self.writes_term(taken.term, told, true);
-            }
-            (Intent::Renew, Some(_)) if late_over_absence => {
-                self.store.mark(|state| state.late = true);
-                self.brings_an_old_life();
-            }
-            (Intent::Renew, Some(renewed)) => self.writes_term(renewed.term, None, false),
-            _ => {}
+        let (node, operation) = (request.node, request.operation);
+        let renews = change.intent == Intent::Renew;
+        self.store.mark(|state| state.writer = Some(Writer { node, operation, renews }));
+        let brings_old_life = renews && late && old.absent && self.store.named().is_some();
+        if brings_old_life {
+            self.store.mark(|state| state.late = true);
         }
+        let wrote = Wrote { request, change, old, named, brings_old_life };
+        self.report(|judge, scene| judge.wrote(scene, wrote));
     }
 }
 

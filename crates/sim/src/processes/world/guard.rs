@@ -9,11 +9,11 @@ use leasehold_guard::{
     signal,
 };
 
-use super::case::Kind;
-use super::hands::{Call, Hands};
-use super::kernel::{Kin, Pid, State};
-use super::list::Reader;
-use super::world::{Message, World};
+use super::{Message, World};
+use crate::processes::case::Kind;
+use crate::processes::hands::{Call, Hands};
+use crate::processes::kernel::{Kin, Pid, State};
+use crate::processes::list::Reader;
 
 /// The most actions between two looks at orders and board.
 pub(super) const MOST: u32 = 128;

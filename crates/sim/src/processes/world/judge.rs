@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use leasehold_guard::{Children, KILL_GRACE, Listing, Outcome, SILENT, Time};
 
-use super::case::Finale;
-use super::kernel::{Kin, Pid, SUPERVISOR, State};
-use super::world::World;
-use super::{Broken, Rule};
+use super::World;
+use crate::processes::case::Finale;
+use crate::processes::kernel::{Kin, Pid, SUPERVISOR, State};
+use crate::processes::{Broken, Ending, Rule};
 
 /// So much time is enough to find and kill everything that can be killed, for one who has it.
 const NEED: Duration = Duration::from_millis(110);
@@ -135,7 +135,7 @@ impl World {
     }
 
     fn look_who_is_able(&mut self, now: Time) {
-        use super::case::Kind::{
+        use crate::processes::case::Kind::{
             Blind, FreezeGuard, FreezeSupervisor, Partial, StarveGuard, StarveSupervisor, WaitFails,
         };
         let cripples = [Blind, Partial, WaitFails].iter().any(|kind| self.has(*kind));
@@ -143,7 +143,8 @@ impl World {
             let process = self.kernel.find(pid).filter(|p| p.state == State::Runs);
             process.is_some_and(|p| matches!(p.kin, Kin::Guard | Kin::Supervisor))
         };
-        let has = |kinds: [super::case::Kind; 2]| kinds.iter().any(|kind| self.has(*kind));
+        let has =
+            |kinds: [crate::processes::case::Kind; 2]| kinds.iter().any(|kind| self.has(*kind));
         let guard = runs(self.guard.hands.who) && !has([FreezeGuard, StarveGuard]) && !cripples;
         let watch = runs(SUPERVISOR) && !has([FreezeSupervisor, StarveSupervisor]) && !cripples;
         let judge = &mut self.judge;
@@ -260,7 +261,8 @@ impl World {
     pub(super) fn judge_outcome(&mut self, outcome: &Outcome) {
         let now = self.kernel.now;
         // The word of a guard that lies proves nothing, but it dates what nobody else saw.
-        let lied = self.case.faults.iter().any(|fault| fault.kind == super::Kind::GuardLies);
+        let lied =
+            self.case.faults.iter().any(|fault| fault.kind == crate::processes::Kind::GuardLies);
         if self.story.on() {
             self.story.line(now, format!("watch: {outcome:?}"));
         }
@@ -362,13 +364,13 @@ impl World {
     }
 
     /// How it went, for the counts.
-    pub(super) fn ending(&self) -> super::Ending {
+    pub(super) fn ending(&self) -> Ending {
         match &self.watch.outcome {
-            None => super::Ending::Killed,
-            Some(outcome) if !outcome.dead => super::Ending::NotDead,
-            Some(outcome) if outcome.overrun().is_some() => super::Ending::Late,
-            Some(_) if self.judge.released => super::Ending::Released,
-            Some(_) => super::Ending::Over,
+            None => Ending::Killed,
+            Some(outcome) if !outcome.dead => Ending::NotDead,
+            Some(outcome) if outcome.overrun().is_some() => Ending::Late,
+            Some(_) if self.judge.released => Ending::Released,
+            Some(_) => Ending::Over,
         }
     }
 }

@@ -1,17 +1,17 @@
 //! What the tokio driver does around the election: hand it what happens, do what it asks, wake when
 //! it says.
 
-use leasehold_core::{ErrorKind, Halt, Input, Loss, Nonce, Outcome, Record, Time, Token};
+use leasehold_core::{ErrorKind, Halt, Input, Loss, Nonce, Outcome, Time, Token};
 
-use crate::case::{MS, Nanos, StoreKind};
+use super::World;
+use crate::case::{MS, Nanos};
 use crate::coverage::{Branch, Step};
 use crate::draw::{Purpose, below, draw};
-use crate::judge::{Rule, name};
 use crate::lanes::Style;
 use crate::mutant::Mutant;
-use crate::node::{Flying, incarnation};
+use crate::node::{Belief, Flying, Work, incarnation};
 use crate::queue::{Command, Event, Local};
-use crate::world::World;
+use crate::story::name;
 
 impl World<'_> {
     /// A process starts.
@@ -83,16 +83,14 @@ impl World<'_> {
                         self.was_told_of_another_store(x);
                     }
                     if let Some(given_back) = given_back {
-                        self.judge_given_back(x, given_back);
+                        self.report(|judge, scene| judge.given_back(scene, x, given_back));
                     }
                 }
             }
             Local::Hint(watch, index) => {
                 if node.watch.number == watch && node.watch.stands {
                     let observed = self.store.observe(index, self.now);
-                    if index < self.named_at {
-                        self.nodes[x].misled_at = self.now;
-                    }
+                    self.report(|judge, scene| judge.hinted(scene, x, index));
                     self.tell(|| {
                         format!("{} is pushed {}", name(x), crate::story::observed(&observed))
                     });
@@ -112,11 +110,7 @@ impl World<'_> {
 
     /// What answers is another store: its term is over by now, and its process ends.
     fn was_told_of_another_store(&mut self, x: usize) {
-        if self.nodes[x].belief.is_some_and(|belief| belief.until > self.now) {
-            self.violate(Rule::Stability, || {
-                format!("{} leads on although another store answers", name(x))
-            });
-        }
+        self.report(|judge, scene| judge.told_of_another_store(scene, x));
         self.exits(x);
     }
 
@@ -232,12 +226,12 @@ impl World<'_> {
             self.settle(x, now);
             self.send(x, now, action);
         }
-        self.judge_view(x);
+        self.report(|judge, scene| judge.viewed(scene, x));
         self.schedule_wake(x, now);
     }
 
     fn settle(&mut self, x: usize, now: Time) {
-        self.judge_belief(x);
+        self.believe(x);
         if let Some((token, loss)) = self.nodes[x].election.take_ended() {
             self.ended(x, token, loss);
         }
@@ -249,24 +243,20 @@ impl World<'_> {
         let overdue = || 5 * node.timing.request_timeout() + std::time::Duration::from_nanos(2);
         if node.releasing.is_some_and(|since| now > since + overdue()) && node.paused == 0 {
             self.nodes[x].releasing = None;
-            if self.now > self.nodes[x].paused_at {
-                self.violate(Rule::Termination, || format!("{} releases without end", name(x)));
-            }
+            self.report(|judge, scene| judge.releases_too_long(scene, x));
         }
         if self.nodes[x].election.copied() {
             self.cover.copies += 1;
             self.cover.note(Branch::CopyNoticed);
             self.tell(|| format!("{} sees a copy of itself", name(x)));
-            if self.is_stray_take() && !self.has_been_copied() {
-                self.violate(Rule::Stability, || format!("{} sees a copy where none is", name(x)));
-            }
+            self.report(|judge, scene| judge.saw_copy(scene, x));
             self.numbers += 1;
             let incarnation = incarnation(self.case.seed, x, self.numbers);
             let (lineage, at) = (self.numbers, self.now);
             let node = &mut self.nodes[x];
             node.parted = Some((std::mem::replace(&mut node.lineage, lineage), at));
             node.election.handle(now, Input::Reborn(incarnation));
-            self.judge_belief(x);
+            self.believe(x);
         }
         if let Some(failure) = self.nodes[x].election.failure().cloned() {
             let unreadable = matches!(failure, Halt::Corrupt(_)) && self.store.was_unreadable();
@@ -278,45 +268,49 @@ impl World<'_> {
             if failure == Halt::Replaced && self.is_of_another_store(x) {
                 return;
             }
-            self.violate(Rule::Failure, || format!("{} stops for good: {failure:?}", name(x)));
+            self.report(|judge, scene| judge.stops(scene, x, &failure));
         }
+    }
+
+    /// Notes what a node believes now, and reports it.
+    fn believe(&mut self, x: usize) {
+        let now = self.now;
+        let node = &mut self.nodes[x];
+        let before = node.belief;
+        let Some(leadership) = node.election.leadership(node.clock.show(now)) else {
+            if let Some(belief) = before {
+                node.over.push(belief.token);
+                node.belief = None;
+                self.tell(|| format!("{} no longer believes in term {}", name(x), belief.token));
+            }
+            return;
+        };
+        let (token, deadline) = (leadership.token, leadership.until);
+        if let Some(belief) = before.filter(|belief| belief.token == token) {
+            if belief.deadline != deadline {
+                let killed = node.clock.when(leadership.kill_at);
+                node.belief = Some(Belief { until: node.clock.when(deadline), deadline, ..belief });
+                if let Some(work) = &mut node.work {
+                    work.killed = work.killed.max(killed);
+                }
+            }
+            self.report(|judge, scene| judge.believes_on(scene, x, belief));
+            return;
+        }
+        let last = node.work;
+        node.over.extend(before.map(|belief| belief.token));
+        let (until, killed) = (node.clock.when(deadline), node.clock.when(leadership.kill_at));
+        node.belief = Some(Belief { token, start: now, until, deadline });
+        node.work = Some(Work { token, killed, stops: None });
+        self.cover.terms += 1;
+        self.tell(|| format!("{} LEADS with token {token}", name(x)));
+        self.report(|judge, scene| judge.begins_term(scene, x, last));
     }
 
     fn ended(&mut self, x: usize, token: Token, loss: Loss) {
         self.tell(|| format!("the term {token} of {} ended: {loss:?}", name(x)));
         self.cover.note(Branch::lost(loss));
-        if loss == Loss::Superseded {
-            let stored = self.store.state();
-            let own = self.nodes[x].election.incarnation();
-            let is_ours = stored.record.as_ref().is_some_and(|record| {
-                record.token == token
-                    && record.holder.as_ref().is_some_and(|h| h.incarnation == Some(own))
-            });
-            // What a copy wrote, or an old assertion that came true late, looks like somebody
-            // else's.
-            let wrote = stored.writer.is_some_and(|writer| writer.node == x) && !stored.late;
-            let failed = self.nodes[x].election.failure().is_some();
-            // It may have read another, before an administrator put its own back.
-            let nonce = |record: &Record| record.nonce;
-            let seen = self.nodes[x].election.observed().and_then(|seen| seen.record());
-            // Or it was told of a later term before.
-            let knows_better = self.nodes[x].known > token;
-            let read = seen.map(nonce) == stored.record.as_ref().map(nonce) && !knows_better
-                || !stored.put_back;
-            if is_ours && wrote && read && !failed && self.case.store != StoreKind::Forgets {
-                self.violate(Rule::Stability, || format!("{} gives up its own term", name(x)));
-            }
-        }
-        let node = &self.nodes[x];
-        // P + 3T <= D: one lost reply costs a renewal, a read and a renewal.
-        let fits = node.timing.retry_period() >= node.timing.request_timeout();
-        let refused = node.was_refused_of_late(self.case, self.now);
-        if loss == Loss::Expired && node.setbacks <= u32::from(fits) && !refused {
-            self.violate(Rule::Stability, || format!("{} asks again too late", name(x)));
-        }
-        if self.bound {
-            self.violate(Rule::Stability, || format!("{} loses term {token} ({loss:?})", name(x)));
-        }
+        self.report(|judge, scene| judge.ended(scene, x, token, loss));
         let Some(work) = self.nodes[x].work.filter(|work| work.token == token) else {
             return;
         };
@@ -335,7 +329,7 @@ impl World<'_> {
         let node = &mut self.nodes[x];
         let next = node.election.next_deadline(now);
         if next <= now && node.flight.is_none() {
-            self.violate(Rule::Spinning, || format!("{} wants to wake at once", name(x)));
+            self.report(|judge, scene| judge.spins(scene, x));
             return;
         }
         if next <= now {

@@ -2,14 +2,16 @@
 
 use leasehold_core::{Input, Record, Time};
 
-use crate::case::{Floor, Kind, MS, StoreKind};
+use super::World;
+use crate::case::{Kind, MS};
+use crate::cause::Cause;
 use crate::draw::{Purpose, below, draw};
-use crate::excuse::Cause;
-use crate::judge::name;
+use crate::judge::Judge;
 use crate::mutant::Mutant;
 use crate::node::{PLENTY, Watch, election};
 use crate::queue::{Command, Event, Local};
-use crate::world::World;
+use crate::store_kind::{Floor, StoreKind};
+use crate::story::name;
 
 /// No more nodes than this, copies included.
 const MAX_NODES: usize = 9;
@@ -20,6 +22,7 @@ impl World<'_> {
         let x = self.target(index);
         self.targets[index] = x;
         self.active.push(index);
+        self.report(|judge, _| judge.fault_begins());
         self.count_faults_of(index);
         self.cover.begin(fault.kind);
         self.tell(|| match fault.kind.is_of_store() || fault.is_for_all() {
@@ -53,7 +56,7 @@ impl World<'_> {
                 let (named, before) = (self.store.named(), self.store.index());
                 self.store.delete(self.now);
                 if self.store.index() > before {
-                    self.touches(named, Cause::Deleted);
+                    self.report(|judge, scene| judge.touches(scene, named, Cause::Deleted));
                     self.changed();
                 }
             }
@@ -64,7 +67,7 @@ impl World<'_> {
             Kind::Unreadable => {
                 let named = self.store.named();
                 self.spoiled = self.store.spoil(self.now).or(self.spoiled.take());
-                self.displaces(named, None);
+                self.report(|judge, scene| judge.displaces(scene, named, None));
                 self.changed();
             }
             Kind::Resign => self.local(x, Local::Command(Command::Resign)),
@@ -78,7 +81,7 @@ impl World<'_> {
         let kind = self.case.faults[index].kind;
         let x = self.targets[index];
         self.active.retain(|active| *active != index);
-        self.disturbed_at = self.now;
+        self.report(Judge::fault_ends);
         self.count_faults_of(index);
         self.tell(|| format!("fault {index} ends: {kind:?}"));
         match kind {
@@ -109,7 +112,7 @@ impl World<'_> {
         self.generation += 1;
         self.spoiled = None;
         self.store.delete(self.now);
-        self.touches(named, Cause::Replaced);
+        self.report(|judge, scene| judge.touches(scene, named, Cause::Replaced));
         for x in 0..self.nodes.len() {
             self.break_watch(x);
         }
@@ -121,8 +124,7 @@ impl World<'_> {
         let named = self.store.named();
         let chance = draw(self.case.seed, 96, index as u64, Purpose::Restore);
         if self.store.put_back(self.now, chance) {
-            self.touches(named, Cause::Restored);
-            self.shows_an_old_life(named);
+            self.report(|judge, scene| judge.restores(scene, named));
             self.changed();
         }
     }
@@ -210,9 +212,8 @@ impl World<'_> {
         node.work = None;
         node.leaves = false;
         node.releasing = None;
-        node.viewed = None;
-        node.greatest = 0;
         node.watch = Watch { number: 0, stands: false, dead: false, cursor: 0, delivered: now };
+        self.report(|judge, _| judge.dies(x));
         // Whoever watches the process is told.
         if self.case.store == StoreKind::Passed {
             self.changed();
@@ -225,7 +226,7 @@ impl World<'_> {
         }
         let copy = self.nodes.len();
         self.tell(|| format!("{} is a copy of {}", name(copy), name(x)));
-        self.copies(x, copy);
+        self.report(|judge, scene| judge.copies(scene, x));
         let mut twin = self.nodes[x].clone();
         twin.strengths = [0; Kind::ALL.len()];
         twin.paused = 0;
@@ -248,12 +249,12 @@ impl World<'_> {
         let depth = usize::try_from(below(chance, 6)).unwrap_or(0);
         let named = self.store.named();
         self.store.restart(self.now, depth);
-        self.displaces(named, None);
+        self.report(|judge, scene| judge.displaces(scene, named, None));
         for x in 0..self.nodes.len() {
             self.break_watch(x);
         }
         if self.case.store == StoreKind::Forgets {
-            (0..self.nodes.len()).for_each(|x| self.copies_are_forgotten(x));
+            self.report(Judge::forgets);
             self.changed();
         }
     }
@@ -264,7 +265,7 @@ impl World<'_> {
             && let Some(record) = self.spoiled.take()
         {
             self.store.edit(self.now, record);
-            self.displaces(None, None);
+            self.report(|judge, scene| judge.displaces(scene, None, None));
             self.changed();
         }
     }
@@ -284,7 +285,7 @@ impl World<'_> {
         let named = self.store.named();
         self.store.edit(self.now, record);
         if frees {
-            self.touches(named, Cause::Freed);
+            self.report(|judge, scene| judge.touches(scene, named, Cause::Freed));
         }
         self.changed();
     }

@@ -5,11 +5,12 @@ use std::time::Duration;
 use leasehold_core::{Holder, Nonce, Record, Token, Wall};
 use serde_json::Map;
 
-use crate::case::{Case, MS, Nanos, StoreKind};
+use super::World;
+use crate::case::{Case, MS, Nanos};
 use crate::draw::{Purpose, draw};
-use crate::excuse::FOREIGN;
+use crate::judge::Judge;
 use crate::queue::Event;
-use crate::world::World;
+use crate::store_kind::StoreKind;
 
 /// The foreign client.
 #[derive(Clone, Debug, Default)]
@@ -67,7 +68,7 @@ impl World<'_> {
             self.tell(|| "the foreign client releases".to_owned());
             let named = self.store.named();
             self.store.write_foreign(self.now, record);
-            self.displaces(named, None);
+            self.report(|judge, scene| judge.displaces(scene, named, None));
             self.changed();
         } else {
             self.tell(|| "the foreign client dies".to_owned());
@@ -95,7 +96,7 @@ impl World<'_> {
             if self.case.store == StoreKind::Server {
                 self.store.refresh_foreign(self.now);
                 self.foreign.until = self.now + self.foreign.deadline;
-                self.judge_foreign();
+                self.report(Judge::foreign_believes);
             } else {
                 self.foreign_writes();
             }
@@ -158,14 +159,13 @@ impl World<'_> {
         self.tell(|| "the foreign client writes".to_owned());
         if self.case.store == StoreKind::Server {
             self.store.grant(self.now, nonce, self.foreign.lease);
-            self.greatest = self.greatest.max(token);
         }
         let named = self.store.named();
         self.store.write_foreign(self.now, Some(record));
-        self.displaces(named, None);
-        self.writes_term(FOREIGN, None, named.is_none_or(|named| named.term != FOREIGN));
+        let counted = (self.case.store == StoreKind::Server).then_some(token);
+        self.report(|judge, scene| judge.foreign_wrote(scene, named, counted));
         self.foreign.until = self.now + self.foreign.deadline;
         self.changed();
-        self.judge_foreign();
+        self.report(Judge::foreign_believes);
     }
 }

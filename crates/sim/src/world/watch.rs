@@ -2,11 +2,12 @@
 
 use leasehold_core::{Input, Observed};
 
-use crate::case::{Kind, MS, Nanos, PushKind, US};
+use super::World;
+use crate::case::{Kind, MS, Nanos, US};
 use crate::draw::{Purpose, below, draw};
-use crate::judge::name;
 use crate::queue::{Event, Local};
-use crate::world::World;
+use crate::store_kind::PushKind;
+use crate::story::name;
 
 impl World<'_> {
     /// The store has a new state: tells every watch.
