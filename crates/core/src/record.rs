@@ -15,7 +15,8 @@ use crate::time::Wall;
 /// ([`Fence`](crate::Fence)). Tokens are at most 2^63; a larger one in a store is corrupt.
 pub type Token = u64;
 
-/// The largest token a record may carry. Leaves room to mint, and fits a signed 64-bit column.
+/// The largest token that a record may carry: 2^63, one more than a signed 64-bit column holds.
+/// Leaves room to mint.
 pub const MAX_TOKEN: Token = 1 << 63;
 
 /// The longest JSON form that is read, in bytes.

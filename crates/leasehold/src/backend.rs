@@ -18,19 +18,22 @@
 //! };
 //! use leasehold::{Elector, Error, TimingSettings};
 //!
-//! /// `UPDATE locks SET version = version + 1, record = $1 WHERE name = 'jobs' AND version = $2`
+//! /// `INSERT INTO locks VALUES ('jobs', $1) ON CONFLICT DO NOTHING`, and
+//! /// `UPDATE locks SET record = $1 WHERE name = 'jobs' AND record = $2`
 //! #[derive(Debug, Default)]
-//! struct Row(Mutex<Option<(u64, Vec<u8>)>>);
+//! struct Row(Mutex<Option<Vec<u8>>>);
 //!
-//! fn observed(row: Option<&(u64, Vec<u8>)>) -> Observed {
+//! fn observed(row: Option<&Vec<u8>>) -> Observed {
 //!     let (version, contents) = match row {
 //!         None => (Version::absent(), Contents::Absent),
-//!         Some((version, json)) => {
+//!         Some(json) => {
 //!             let contents = match Record::from_json(json) {
 //!                 Ok(record) => Contents::Record(record),
 //!                 Err(why) => Contents::Unreadable(why), // it is never overwritten
 //!             };
-//!             (Version::number(*version), contents)
+//!             // Every write has a nonce of its own, so its bytes name it, also after somebody
+//!             // deleted the row. A number that begins at 1 again would not.
+//!             (Version::bytes(json), contents)
 //!         }
 //!     };
 //!     // The store keeps no clock, and knows nothing of tokens that were used before.
@@ -65,8 +68,7 @@
 //!         if observed(row.as_ref()).version != *expected {
 //!             return Ok(Outcome::Conflict); // somebody was faster; the election reads again
 //!         }
-//!         let next = row.as_ref().map_or(1, |(version, _)| version + 1);
-//!         *row = Some((next, change.record.to_json()));
+//!         *row = Some(change.record.to_json());
 //!         Ok(Outcome::Written(observed(row.as_ref())))
 //!         // No answer is an `Err`, never a `Conflict`: the write may yet be applied.
 //!     }

@@ -139,7 +139,10 @@ fn namespace(url: &LockUrl) -> Result<Option<&str>, Error> {
 fn seconds(text: &str) -> Result<Duration, Error> {
     match text.strip_suffix('s').unwrap_or(text).parse() {
         Ok(seconds @ 1..) => Ok(Duration::from_secs(seconds)),
-        _ => Err(invalid(format!("peer_lease_duration={text:?} is no number of seconds above 0"))),
+        // What is not a number may be a secret that was put in the wrong place.
+        _ => Err(invalid(
+            "peer_lease_duration is not a number of seconds above 0: write 15 or 15s".to_owned(),
+        )),
     }
 }
 

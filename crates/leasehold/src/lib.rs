@@ -54,6 +54,7 @@
 //! use axum::{Router, routing::get};
 //! use leasehold::status::{Leader, Role};
 //! use leasehold::{Elector, Term};
+//! use tokio::signal::unix::{SignalKind, signal};
 //!
 //! let lock = leasehold::connect("etcd://10.0.0.1:2379,10.0.0.2:2379/reports").await?;
 //! let elector = Elector::builder(lock).advertise("http://10.0.0.7:8080").build()?;
@@ -66,7 +67,7 @@
 //! let ready = elector.clone();
 //! let ready = async move || matches!(ready.status().role, Role::Leader(_)).to_string();
 //! let candidate = elector.clone();
-//! let work = tokio::spawn(async move {
+//! let mut work = tokio::spawn(async move {
 //!     candidate
 //!         .run(|term: Term| async move {
 //!             while term.check().is_ok() {
@@ -81,9 +82,21 @@
 //! });
 //! let routes = Router::new().route("/", get(who)).route("/leads", get(ready));
 //! let listener = tokio::net::TcpListener::bind("0.0.0.0:8080").await?;
-//! let stop = async { drop(tokio::signal::ctrl_c().await) };
-//! axum::serve(listener, routes).with_graceful_shutdown(stop).await?;
-//! elector.shutdown(); // the work stops, then the lock is released
+//! let stop = async move {
+//!     // systemd and Kubernetes send SIGTERM.
+//!     let mut terminate = signal(SignalKind::terminate()).expect("the handler is installed");
+//!     tokio::select! {
+//!         _ = terminate.recv() => {}
+//!         _ = tokio::signal::ctrl_c() => {}
+//!     }
+//!     elector.shutdown(); // the work stops, then the lock is released
+//! };
+//! let server = axum::serve(listener, routes).with_graceful_shutdown(stop).into_future();
+//! tokio::select! {
+//!     served = server => served?,
+//!     // It ends by itself only by an error or a panic: such an instance never leads again.
+//!     ended = &mut work => return Ok(ended??),
+//! }
 //! work.await??;
 //! # Ok(())
 //! # }
