@@ -69,8 +69,6 @@ pub enum Mutant {
     ReplacedIsOutage,
     /// An older write of one's own is taken for a copy's.
     OldWriteIsCopys,
-    /// A lost Take is claimed although the store may have gone back to it.
-    ClaimsInAnyReign,
     /// A Take that went astray is not revoked.
     NeverRevokes,
 }

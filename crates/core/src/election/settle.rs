@@ -99,9 +99,6 @@ impl Election {
     fn is_unbroken(&self, observed: &Observed) -> bool {
         let nonce = observed.record().map(|record| record.nonce);
         let attempt = nonce.and_then(|nonce| self.own.attempt(nonce));
-        if self.is(Mutant::ClaimsInAnyReign) && attempt.is_some() {
-            return true;
-        }
         let written = match attempt {
             Some(attempt) => attempt.expected.reign(),
             None => self.own.version.as_ref().and_then(Version::reign),

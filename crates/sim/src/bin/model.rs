@@ -37,7 +37,7 @@ struct Options {
     #[arg(long, value_name = "N", default_value_t = 12_000_000)]
     states: usize,
     /// Stop a run when this process uses so much memory, in MiB.
-    #[arg(long, value_name = "MIB", default_value_t = 8192)]
+    #[arg(long, value_name = "MIB", default_value_t = 10_240)]
     memory: u64,
 }
 

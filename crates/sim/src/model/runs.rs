@@ -125,7 +125,6 @@ pub fn all() -> Vec<Run> {
     let mut runs = safe();
     runs.extend(beyond());
     runs.push(old_copy());
-    runs.push(claimed());
     runs.push(residue());
     runs.extend(mutants());
     runs
@@ -143,22 +142,6 @@ fn residue() -> Run {
         ..BASE
     };
     Run { setup, breaks: &[Rule::Copy], needs: &[] }
-}
-
-/// A lost Take is claimed after the store went back to it, although another leads by then.
-fn claimed() -> Run {
-    let setup = Setup {
-        name: "forgets-mutant-claims-in-any-reign",
-        mode: Mode::Forgets,
-        lease: 3,
-        rates: &[EQUAL],
-        zombies: 0,
-        restores: 1,
-        older_terms: true,
-        mutant: Some(Mutant::ClaimsInAnyReign),
-        ..BASE
-    };
-    Run { setup, breaks: &[Rule::Belief], needs: &[] }
 }
 
 /// An older write of one's own that an administrator puts back is taken for a copy's.
