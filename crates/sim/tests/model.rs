@@ -22,7 +22,6 @@ fn everything(mode: Mode, seed: u64) -> Setup {
         restarts: if deletes == 0 { ANY } else { 0 },
         deletes,
         restores: 1,
-        older_terms: false,
         copies: true,
         mutant: None,
     }

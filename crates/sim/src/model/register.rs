@@ -26,8 +26,6 @@ pub(crate) struct Register {
     pub reign: u8,
     /// What is stored was written before it went back last, and not adopted since.
     pub suspended: bool,
-    /// It may go back to an earlier term.
-    pub older_terms: bool,
 }
 
 /// A lease that the store keeps, named by the nonce of the Take it was granted for.
@@ -57,7 +55,7 @@ pub(crate) struct Effect {
 }
 
 impl Register {
-    pub(crate) fn new(mode: Mode, older_terms: bool) -> Self {
+    pub(crate) fn new(mode: Mode) -> Self {
         Self {
             mode,
             version: Version::absent(),
@@ -69,7 +67,6 @@ impl Register {
             put_back: false,
             reign: 0,
             suspended: false,
-            older_terms,
         }
     }
 
@@ -229,9 +226,6 @@ impl Register {
 
     /// What was saved of the term that lasts.
     pub(crate) fn saved(&self) -> Option<&Record> {
-        if self.older_terms {
-            return self.saved.as_ref();
-        }
         let held = self.record.as_ref().filter(|record| record.holder.is_some())?;
         self.saved.as_ref().filter(|saved| saved.token == held.token)
     }
@@ -298,7 +292,6 @@ impl Visit for Register {
             put_back: _,
             reign: _,
             suspended: _,
-            older_terms: _,
         } = self;
         version.visit(see);
         record.visit(see);

@@ -60,7 +60,6 @@ const BASE: Setup = Setup {
     restarts: 0,
     deletes: 0,
     restores: 0,
-    older_terms: false,
     copies: false,
     mutant: None,
 };

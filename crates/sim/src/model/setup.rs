@@ -65,8 +65,6 @@ pub struct Setup {
     /// lasts, once the other candidate saw a newer one. How often a store that forgets may go back
     /// to such a record.
     pub restores: u8,
-    /// The store may also go back to a record of an earlier term.
-    pub older_terms: bool,
     /// A candidate may take a record of its own for a copy's, and go on under a new incarnation.
     pub copies: bool,
     /// The deliberate defect of the run, if any.

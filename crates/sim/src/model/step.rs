@@ -115,7 +115,7 @@ impl World {
         }
         let holder = self.register.record.as_ref().and_then(|record| record.holder.as_ref());
         let is_candidate = holder.is_some_and(|holder| !holder.is_unknown());
-        let may_save = is_candidate && (setup.older_terms || self.is_holder_known());
+        let may_save = is_candidate && self.is_holder_known();
         if self.restores > 0 && self.register.saved().is_none() && may_save {
             steps.push(Step::Save);
         }

@@ -81,7 +81,7 @@ impl World {
         };
         let mut world = Self {
             nodes: [node(1)?, node(2)?],
-            register: Register::new(setup.mode, setup.older_terms),
+            register: Register::new(setup.mode),
             rates,
             fresh: Fresh { nonce: 1, version: 1, incarnation: 3 },
             restarts: setup.restarts,
