@@ -101,22 +101,12 @@ mod tests {
     use serde_json::Map;
 
     use super::*;
-    use crate::backend::{Contents, Push};
+    use crate::backend::Contents;
     use crate::record::Nonce;
     use crate::time::Wall;
-    use crate::timing::TimingSettings;
 
     fn store(lease_clock: LeaseClock) -> Capabilities {
-        Capabilities {
-            push: Push::None,
-            lease_clock,
-            sees_deaths: false,
-            floor_is_history: false,
-            forgets: false,
-            min_lease_duration: Duration::ZERO,
-            lease_duration_step: Duration::ZERO,
-            default_timing: TimingSettings::default(),
-        }
+        Capabilities { lease_clock, ..Capabilities::default() }
     }
 
     fn record(incarnation: Option<u128>, token: u64) -> Record {
