@@ -177,6 +177,25 @@
 //! assert!(fence.admit(41).is_err(), "the old leader woke up: its write is refused");
 //! ```
 
+//! # Log events
+//! An elector reports with [tracing](https://docs.rs/tracing). Each line has the field `event`, one
+//! of these, and the field `lock`, the lock's name:
+//!
+//! | `event` | level | meaning | other fields |
+//! |---|---|---|---|
+//! | `leading` | info | a term began | `token` |
+//! | `term-lost` | warn | a term ended without being asked to | `token`, `loss` |
+//! | `term-over` | debug | a term was given back | `token`, `loss` |
+//! | `record-gone` | warn | somebody deleted or erased the record of a running term; it is written again | `token` |
+//! | `store-failed`, `store-back` | warn, info | a request failed, the first after one that succeeded; requests succeed again | `error` |
+//! | `watch-lost`, `watch-ended` | warn, debug | the store reports no changes for now, so that candidates poll | `error` |
+//! | `standby-denied`, `standby-permitted` | warn, info | this candidate could not take the lock if it were free; it could again | `error` |
+//! | `copied` | error | a copy of this process holds the lock, or an old copy of the record was put back | `incarnation` |
+//! | `panicked` | error | the task that renews the lock panicked; its term is over | |
+//! | `lock-not-shared` | warn | the lock excludes nobody outside this container | |
+//!
+//! The libraries of the stores log lines of their own, without `event`.
+
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod backend;

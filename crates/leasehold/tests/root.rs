@@ -61,6 +61,26 @@ fn the_root_has_few_names() {
 }
 
 #[test]
+fn every_log_event_is_in_the_documentation() {
+    let table = include_str!("../src/lib.rs");
+    let mut named = 0;
+    for source in [
+        include_str!("../src/opened.rs"),
+        include_str!("../../core/src/runtime/driver/mod.rs"),
+        include_str!("../../core/src/runtime/driver/requests.rs"),
+        include_str!("../../core/src/runtime/driver/standby.rs"),
+        include_str!("../../core/src/runtime/driver/start.rs"),
+    ] {
+        for rest in source.split("event = \"").skip(1) {
+            let event = rest.split('"').next().unwrap_or_default();
+            assert!(table.contains(&format!("`{event}`")), "{event} is not in the table");
+            named += 1;
+        }
+    }
+    assert!(named >= 13, "{named}");
+}
+
+#[test]
 fn a_glob_or_another_item_is_noticed() {
     let source =
         "\npub use a::*;\npub use b::{C, d::E as F};\npub struct G<T>(T);\npub fn h() {}\n";

@@ -90,7 +90,8 @@ pub struct Leadership {
 pub enum Loss {
     /// No renewal was acknowledged before the deadline.
     Expired,
-    /// Another leader, or a copy of this process, was read.
+    /// The lock was read as another leader's, as released by somebody else, or as a copy's of this
+    /// process. Another may lead at this moment.
     Superseded,
     /// Another store answers than the one in which this term was won.
     Replaced,

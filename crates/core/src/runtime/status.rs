@@ -31,6 +31,8 @@ pub struct Status {
     pub standby_error: Option<Error>,
     /// What happened so far.
     pub counters: Counters,
+    /// Nobody looks after this any more.
+    ended: bool,
     /// When the role stops being true by itself.
     role_until: Time,
     /// When the leader is known no longer, by itself.
@@ -40,7 +42,8 @@ pub struct Status {
 /// What a candidate is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Looks on without contending.
+    /// Does not contend now: an observer, a candidate that nobody has asked to campaign, or an
+    /// elector that has ended.
     Observer,
     /// Contends.
     Candidate,
@@ -125,15 +128,18 @@ impl Status {
             store_error,
             standby_error: None,
             counters,
+            ended: false,
             role_until,
             leader_until,
         }
     }
 
     /// Whether nothing is known that would keep this candidate from leading once the lock is free.
+    /// `false` for good once the elector has ended. An [`Observer`](crate::Observer) never leads;
+    /// this says nothing of it.
     #[must_use]
     pub fn may_lead(&self) -> bool {
-        self.standby_error.is_none()
+        self.standby_error.is_none() && !self.ended
     }
 
     /// What of it is still true at `now`, also if the driver has been stalled since.
@@ -151,6 +157,7 @@ impl Status {
     pub(crate) fn forget(&mut self) {
         self.role = Role::Observer;
         self.leader = Leader::Unknown;
+        self.ended = true;
     }
 
     /// Whether somebody who watches changes wants to hear of this one: renewals alone are none.

@@ -76,10 +76,14 @@ fn shutdown_fails_the_campaigns_that_wait_at_once() {
         let stopped = held.stopped().now_or_never().expect("told");
         assert_eq!(stopped, StopReason::Requested);
         assert_eq!(held.check(), Ok(held.token()), "the work still drains");
+        assert!(a.status().may_lead());
         let late = campaign(&a);
         clock.advance(MS).await;
         let error = late.now_or_never().expect("told").unwrap().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Stopped);
+        drop(held);
+        clock.advance(L).await;
+        assert!(!a.status().may_lead(), "nothing is driven any more");
     });
 }
 

@@ -270,7 +270,7 @@ impl Driver {
         if self.election.copied() {
             let incarnation = Incarnation(random());
             error!(
-                lock = self.lock.name(), %incarnation,
+                event = "copied", lock = self.lock.name(), %incarnation,
                 "what is stored names this process and is none of its last writes: a copy of this \
                  process runs, or somebody put an old copy of the record back; going on under a \
                  new incarnation"
@@ -300,7 +300,8 @@ impl Driver {
                 return self.election.handle(now, Input::Drained);
             };
             let (live, held) = Live::begin(leadership, self.clock.clone(), commands);
-            info!(lock = self.lock.name(), token = leadership.token, "leading");
+            let (lock, token) = (self.lock.name(), leadership.token);
+            info!(event = "leading", lock, token, "leading");
             self.state.counters.terms += 1;
             self.state.working = Some(leadership.token);
             self.state.live = Some(live);
@@ -325,10 +326,10 @@ impl Driver {
         let loss = live.end(loss);
         let (lock, token) = (self.lock.name(), live.token());
         if matches!(loss, Loss::Resigned | Loss::Dropped) {
-            debug!(lock, token, ?loss, "term over");
+            debug!(event = "term-over", lock, token, ?loss, "term over");
         } else {
             self.state.counters.losses += 1;
-            warn!(lock, token, ?loss, "term lost");
+            warn!(event = "term-lost", lock, token, ?loss, "term lost");
         }
         self.stand(now);
     }

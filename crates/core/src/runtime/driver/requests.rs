@@ -51,10 +51,14 @@ impl Driver {
     fn note_watch(&mut self, error: Option<Error>) {
         match error {
             Some(error) if !self.state.watch_failed => {
-                warn!(lock = self.lock.name(), %error, "no watch: polling, and trying again");
+                let lock = self.lock.name();
+                warn!(event = "watch-lost", lock, %error, "no watch: polling, and trying again");
                 self.state.watch_failed = true;
             }
-            error => debug!(lock = self.lock.name(), ?error, "the watch ended"),
+            error => {
+                let lock = self.lock.name();
+                debug!(event = "watch-ended", lock, ?error, "the watch ended");
+            }
         }
     }
 
@@ -154,7 +158,7 @@ impl Driver {
             && observed.record().is_none_or(|record| record.holder.is_none())
         {
             let (lock, token) = (self.lock.name(), live.token());
-            warn!(lock, token, "the record of this term is gone or erased");
+            warn!(event = "record-gone", lock, token, "the record of this term is gone or erased");
         }
     }
 
@@ -162,10 +166,11 @@ impl Driver {
         if let Some(error) = error {
             self.state.counters.failures += 1;
             if self.state.store_error.is_none() {
-                warn!(lock = self.lock.name(), %error, "the store does not answer as it should");
+                let lock = self.lock.name();
+                warn!(event = "store-failed", lock, %error, "the store does not answer as it should");
             }
         } else if self.state.store_error.is_some() {
-            info!(lock = self.lock.name(), "the store answers again");
+            info!(event = "store-back", lock = self.lock.name(), "the store answers again");
         }
         self.state.store_error = error.cloned();
     }

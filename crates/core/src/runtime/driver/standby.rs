@@ -118,7 +118,8 @@ impl Driver {
     fn note_permission(&mut self) {
         self.state.standby.shown = true;
         if self.state.standby.denied.take().is_some() {
-            info!(lock = self.lock.name(), "this candidate may take the lock again");
+            let lock = self.lock.name();
+            info!(event = "standby-permitted", lock, "this candidate may take the lock again");
         }
     }
 
@@ -133,7 +134,7 @@ impl Driver {
             }
         } else if standby.denied.is_none() {
             warn!(
-                lock = self.lock.name(), %error,
+                event = "standby-denied", lock = self.lock.name(), %error,
                 "this candidate could not take the lock now; going on, and asking again"
             );
         }

@@ -61,6 +61,7 @@ async fn guarded(driver: Driver) {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
     error!(
+        event = "panicked",
         lock,
         "a bug: the task that renews the lock panicked, and its term is over: {}",
         printable(text)
