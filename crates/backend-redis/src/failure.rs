@@ -131,6 +131,7 @@ impl Failure {
             }
             .with_cure("it is a cluster: write redis+cluster://"),
             "NOPERM" => denied(Reason::NotPermitted),
+            "EXECABORT" if details.contains("NOPERM") => denied(Reason::NotPermitted),
             "NOAUTH" => denied(Reason::Stale).with_cure(
                 "the server asks who comes: add user=NAME and password_file=PATH, or \
                  password_file=PATH alone for its default user",
@@ -265,6 +266,11 @@ mod tests {
         for (said, kind, reason) in [
             (
                 "NOPERM this user has no permissions to run the 'get' command",
+                Denied,
+                Reason::NotPermitted,
+            ),
+            (
+                "EXECABORT Transaction discarded because of: NOPERM this user has no permissions",
                 Denied,
                 Reason::NotPermitted,
             ),

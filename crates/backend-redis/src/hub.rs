@@ -1,19 +1,21 @@
 //! What is published, for all watches of one server.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use redis::Msg;
 use redis::aio::{PubSubSink, PubSubStream};
 use tokio::sync::broadcast;
-use tokio::task::JoinHandle;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use crate::connection::listen;
+use crate::dial::Address;
 use crate::failure::Failure;
-use crate::node::{Node, locked};
+use crate::node::{Node, Target, locked};
+use crate::sentinel::tcp;
 
 /// How often a subscription shows that it is alive, and how long that may take.
 const ALIVE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(2));
@@ -23,6 +25,9 @@ const BEHIND: usize = 16;
 
 /// A message: the bytes that were stored.
 pub(crate) type Message = Arc<[u8]>;
+
+/// Where Sentinels announce another primary: its name, the old address and the new one.
+const SWITCHED: &str = "+switch-master";
 
 type Channels = Arc<Mutex<HashMap<String, broadcast::Sender<Message>>>>;
 
@@ -37,6 +42,8 @@ struct Live {
     sink: PubSubSink,
     channels: Channels,
     task: JoinHandle<()>,
+    /// They end with this.
+    _switches: JoinSet<()>,
 }
 
 impl Drop for Live {
@@ -81,7 +88,10 @@ impl Hub {
 
 impl Node {
     /// What is published on this channel from now on.
-    pub(crate) async fn subscribe(&self, channel: &str) -> Result<Subscription, Failure> {
+    pub(crate) async fn subscribe(
+        self: &Arc<Self>,
+        channel: &str,
+    ) -> Result<Subscription, Failure> {
         let live = self.live().await?;
         let messages = {
             let mut channels = locked(&live.channels);
@@ -93,7 +103,7 @@ impl Node {
         Ok(Subscription { messages, _live: live })
     }
 
-    async fn live(&self) -> Result<Arc<Live>, Failure> {
+    async fn live(self: &Arc<Self>) -> Result<Arc<Live>, Failure> {
         let live = || {
             let live = locked(&self.hub.live).clone();
             live.filter(|live| !live.task.is_finished())
@@ -109,9 +119,73 @@ impl Node {
         let (sink, stream) = listen(&self.how, &address).await?.split();
         let channels = Channels::default();
         let task = tokio::spawn(hear(sink.clone(), stream, channels.clone()));
-        let live = Arc::new(Live { sink, channels, task });
+        let live = Arc::new(Live { sink, channels, task, _switches: self.switches() });
         *locked(&self.hub.live) = Some(live.clone());
         Ok(live)
+    }
+}
+
+impl Node {
+    /// Tasks that hear from Sentinels that another server is the primary. Subscribers and idle
+    /// connections stay on a demoted one for ten seconds.
+    fn switches(self: &Arc<Self>) -> JoinSet<()> {
+        let mut tasks = JoinSet::new();
+        if let Target::Sentinels(sentinels) = &self.target {
+            for host in &sentinels.hosts {
+                tasks.spawn(heed(Arc::downgrade(self), host.clone()));
+            }
+        }
+        tasks
+    }
+}
+
+impl Node {
+    /// Another server is the primary, as a Sentinel says: `m 10.0.0.1 6379 10.0.0.2 6379`. The
+    /// other Sentinels say so, too.
+    fn switched(&self, message: &[u8]) {
+        let words = String::from_utf8_lossy(message);
+        let words: Vec<&str> = words.split(' ').collect();
+        let is_known = matches!(words[..], [_, _, _, host, port]
+            if Some(tcp(host, port)) == self.last());
+        if !is_known {
+            self.retire();
+        }
+    }
+}
+
+/// Until nobody needs it any more.
+async fn heed(node: Weak<Node>, host: Address) {
+    loop {
+        let Some((how, master)) = node.upgrade().and_then(|node| match &node.target {
+            Target::Sentinels(sentinels) => {
+                Some((sentinels.how.clone(), format!("{} ", sentinels.master)))
+            }
+            Target::Fixed(_) => None,
+        }) else {
+            return;
+        };
+        if let Ok(hints) = listen(&how, &host).await {
+            let (mut sink, mut stream) = hints.split();
+            let begun = timeout(ALIVE.1, sink.subscribe(SWITCHED)).await;
+            while matches!(begun, Ok(Ok(()))) {
+                match timeout(ALIVE.0, stream.next()).await {
+                    Ok(Some(message))
+                        if message.get_payload_bytes().starts_with(master.as_bytes()) =>
+                    {
+                        let Some(node) = node.upgrade() else { return };
+                        node.switched(message.get_payload_bytes());
+                    }
+                    Ok(Some(_)) => {}
+                    Ok(None) => break,
+                    Err(_silence) => {
+                        if !matches!(timeout(ALIVE.1, sink.subscribe(SWITCHED)).await, Ok(Ok(()))) {
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+        sleep(ALIVE.0).await;
     }
 }
 

@@ -66,9 +66,11 @@ impl Info {
                     }
                     "dragonfly_version" => info.product = Product::Dragonfly,
                     "garnet_version" => info.product = Product::Garnet,
-                    "availability_zone" => {}
                     "mvcc_depth" | "storage_provider" => info.product = Product::KeyDb,
                     "master_host" => info.primary = Some(value.to_owned()),
+                    "master_port" => {
+                        info.primary = info.primary.map(|host| format!("{host}:{value}"));
+                    }
                     _ if is_replica(field) => info.replicas.extend(Replica::of(value)),
                     _ => {}
                 }

@@ -28,6 +28,7 @@ mod doctor;
 mod failure;
 mod hub;
 mod info;
+mod list;
 mod lock;
 mod name;
 mod node;

@@ -41,6 +41,10 @@ impl RedisLock {
         Self { name, reader }
     }
 
+    pub(crate) fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
     /// Tokens up to this may have been used, whatever the store says: the server's clock was set
     /// back, for example. They are minted above it.
     ///
@@ -113,15 +117,24 @@ impl Reader {
         let address = node.told();
         let own = replies.len() - if wait.is_some() { AFTER_WAIT } else { 0 };
         let (own, after) = replies.split_at(own);
-        match self.swapped(own, &address)? {
-            Swapped::No => return Ok(Outcome::Conflict),
-            Swapped::Yes => {}
-        }
-        let online = match wait {
-            Some(wait) => self.acknowledged(after, wait, reign, &address)?,
-            None => seen.online,
+        let online = match (self.swapped(own, &address), wait) {
+            (Ok(Swapped::No), _) => return Ok(Outcome::Conflict),
+            (Ok(Swapped::Yes), Some(wait)) => self.acknowledged(after, wait, reign, &address),
+            (Ok(Swapped::Yes), None) => Ok(seen.online),
+            (Err(failure), _) => Err(failure),
         };
-        Ok(Outcome::Written(self.observed(&new, reign, Seen { online, ..*seen })))
+        match online {
+            Ok(online) => {
+                let seen = Seen { online, ..*seen };
+                Ok(Outcome::Written(self.observed(&new, reign, seen)))
+            }
+            Err(failure) => {
+                if failure.reason == Reason::Stale {
+                    node.retire();
+                }
+                Err(failure)
+            }
+        }
     }
 
     /// How many replicas must have it. An adoption gives the lock to nobody, so it waits for none.
@@ -208,7 +221,8 @@ impl Reader {
         if acknowledged >= needed {
             return Ok(online);
         }
-        let failure = Failure::closed(format!(
+        // Replicas may follow another primary by now.
+        let failure = Failure::stale(format!(
             "{address}: {acknowledged} of {needed} replicas acknowledged within {:?} ({online} \
              follow)",
             wait.limit

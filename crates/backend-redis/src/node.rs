@@ -136,6 +136,11 @@ impl Node {
         }
     }
 
+    /// Where it was found last.
+    pub(crate) fn last(&self) -> Option<Address> {
+        locked(&self.last).clone()
+    }
+
     /// Nothing more is asked on the connections there are: another server may have taken over.
     pub(crate) fn retire(&self) {
         for slot in self.reads.iter().chain(&self.writes) {

@@ -103,6 +103,10 @@ impl Rules {
 }
 
 impl Redis {
+    pub(crate) fn way(&self) -> &Way {
+        &self.way
+    }
+
     /// A server at `host:port`.
     pub fn at(host: impl Into<String>) -> RedisOptions {
         RedisOptions::of(Place::Host(host.into()))

@@ -1,12 +1,19 @@
 //! What is published about a lock.
 
+use std::time::Duration;
+
 use leasehold_backend::watching::{Told, Watching, begun, states};
 use leasehold_core::{BoxStream, Error, Observed};
+use tokio::time::Instant;
 
 use crate::failure::Failure;
 use crate::hub::{Heard, Message, Subscription};
 use crate::reader::{Reader, Seen};
 use crate::stored::Stored;
+
+/// A subscription that ended sooner than this was short, and after so many in a row the watch ends.
+const AGAIN: Duration = Duration::from_secs(1);
+const SHORT: u32 = 4;
 
 const OPERATION: &str = "watch the lock";
 
@@ -23,6 +30,9 @@ enum Stage {
 struct Running {
     reader: Reader,
     subscription: Subscription,
+    begun: Instant,
+    /// How many in a row ended soon.
+    short: u32,
     told: Told,
     last: Observed,
 }
@@ -62,22 +72,32 @@ impl Running {
         let subscription = subscription.map_err(Failure::of_us)??;
         let last = reader.read().await?;
         let told = Told::of(&last);
-        Ok(Box::new(Self { reader, subscription, told, last }))
+        Ok(Box::new(Self { reader, subscription, begun: Instant::now(), short: 0, told, last }))
+    }
+
+    /// Subscribes anew, to whichever server is the primary now.
+    async fn again(&mut self) -> Result<Observed, Failure> {
+        self.short = if self.begun.elapsed() < AGAIN { self.short + 1 } else { 0 };
+        if self.short > SHORT {
+            return Err(Failure::closed("the subscription ended"));
+        }
+        let anew = Self::begin(self.reader.clone()).await?;
+        self.subscription = anew.subscription;
+        self.begun = anew.begun;
+        Ok(anew.last)
     }
 
     /// Until there is something new.
     async fn news(mut self: Box<Self>) -> Result<Box<Self>, Failure> {
         loop {
-            let Some(heard) = self.subscription.next().await else {
-                return Err(Failure::closed("the subscription ended"));
-            };
-            let seen = match heard {
-                Heard::Stored(message) => match self.is_next(&message) {
+            let seen = match self.subscription.next().await {
+                Some(Heard::Stored(message)) => match self.is_next(&message) {
                     Next::Is(seen) => seen,
                     Next::IsPast => continue,
                     Next::MustBeRead => self.reader.read().await?,
                 },
-                Heard::Missed => self.reader.read().await?,
+                Some(Heard::Missed) => self.reader.read().await?,
+                None => self.again().await?,
             };
             if let Some(news) = self.told.news(seen) {
                 self.last = news;

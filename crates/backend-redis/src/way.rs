@@ -98,7 +98,7 @@ impl Cluster {
             };
             match first_error(&replies, &node.told()) {
                 Some(Failure { reason: Reason::Moved(to), .. }) => {
-                    next = Some(self.node(&Address::Tcp(full(&to, &node).into())));
+                    next = Some(self.at(&to, &node));
                 }
                 Some(failure) if failure.reason == Reason::Stale => {
                     locked(&lock.route).take();
@@ -113,7 +113,12 @@ impl Cluster {
         Err(last)
     }
 
-    fn node(&self, address: &Address) -> Arc<Node> {
+    /// The node that another one named.
+    pub(crate) fn at(&self, to: &str, from: &Node) -> Arc<Node> {
+        self.node(&Address::Tcp(full(to, from).into()))
+    }
+
+    pub(crate) fn node(&self, address: &Address) -> Arc<Node> {
         let mut nodes = locked(&self.nodes);
         let made = || Arc::new(Node::new(self.how.clone(), Target::Fixed(address.clone())));
         nodes.entry(address.clone()).or_insert_with(made).clone()

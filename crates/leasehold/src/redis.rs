@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use async_trait::async_trait;
 use leasehold_backend::tls::TlsFiles;
 use leasehold_backend::{Login, LoginParts};
-use leasehold_core::{Error, Token};
+use leasehold_core::{Error, LockBackend as _, Token};
 pub use leasehold_redis::*;
 use percent_encoding::percent_decode_str;
 
-use crate::lock_url::{LockUrl, invalid};
+use crate::lock_url::{LockUrl, for_one_lock, invalid};
 use crate::opened::{Listed, Opened, StoreUrl};
 
 const PARAMETERS: &[&str] = &[
@@ -170,7 +170,16 @@ impl StoreUrl for RedisUrl {
     }
 
     async fn list(self: Box<Self>) -> Result<Vec<Listed>, Error> {
-        Err(invalid("the locks of redis: stores cannot be listed yet".to_owned()))
+        for_one_lock("token_floor", self.token_floor.is_some())?;
+        let mut found = Vec::new();
+        for lock in self.store().await?.locks(&self.name).await? {
+            found.push(Listed { name: lock.name().to_owned(), observed: lock.read().await });
+        }
+        Ok(found)
+    }
+
+    async fn remove_scratch(self: Box<Self>) -> Result<(), Error> {
+        self.lock().await?.remove_scratch().await
     }
 }
 
@@ -351,8 +360,6 @@ fn switch(url: &LockUrl, parameter: &str) -> Result<bool, Error> {
 
 #[cfg(test)]
 mod tests {
-    use leasehold_core::LockBackend as _;
-
     use super::*;
 
     async fn opened(url: &str) -> Result<RedisLock, Error> {

@@ -80,7 +80,10 @@ const STORES: &[Store] = &[
             "rediss+sentinel",
         ],
         build: feature!("redis", crate::redis::RedisUrl),
-        lists: &[],
+        lists: &[(
+            "redis://host:6379/jobs",
+            "the locks whose names begin with jobs/, and jobs itself",
+        )],
     },
     Store { schemes: &["az"], build: Build::ToCome, lists: &[] },
     Store { schemes: &["gs"], build: Build::ToCome, lists: &[] },
