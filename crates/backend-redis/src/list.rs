@@ -87,7 +87,7 @@ impl RedisLock {
         let reader = self.reader();
         let mut delete = cmd("DEL");
         delete.arg(reader.name.key());
-        let (node, replies) = reader.way.ask(reader, request(delete)).await?;
+        let (node, replies) = reader.way.ask(reader, Request::simple(vec![delete])).await?;
         first_error(&replies, &node.told()).map_or(Ok(()), Err)
     }
 }
@@ -117,12 +117,8 @@ impl Way {
 }
 
 async fn asked(node: &Node, command: Cmd) -> Result<Vec<Value>, Failure> {
-    let replies = node.ask(0, request(command)).await?;
+    let replies = node.ask(0, Request::simple(vec![command])).await?;
     first_error(&replies, &node.told()).map_or(Ok(replies), Err)
-}
-
-fn request(command: Cmd) -> Request {
-    Request { commands: vec![command], with_script: Vec::new(), wait: None, is_read: true }
 }
 
 /// Where it goes on, and keys.

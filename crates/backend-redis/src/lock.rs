@@ -156,7 +156,8 @@ impl Reader {
             commands: vec![call("EVALSHA", CAS_SHA1)],
             with_script: vec![call("EVAL", CAS)],
             wait,
-            is_read: false,
+            is_simple: false,
+            is_asking: false,
         }
     }
 

@@ -43,8 +43,10 @@ pub(crate) struct Request {
     pub(crate) with_script: Vec<Cmd>,
     /// How many replicas must have it.
     pub(crate) wait: Option<Wait>,
-    /// Whether it changes nothing.
-    pub(crate) is_read: bool,
+    /// Whether it may be sent twice.
+    pub(crate) is_simple: bool,
+    /// Whether it goes to a node of a cluster that is about to get the key.
+    pub(crate) is_asking: bool,
 }
 
 /// How a request calls its script.
@@ -56,11 +58,31 @@ enum Form {
 }
 
 impl Request {
-    fn commands(&self, form: Form) -> &[Cmd] {
-        match form {
+    /// A request without scripts that may be sent twice.
+    pub(crate) fn simple(commands: Vec<Cmd>) -> Self {
+        Self { commands, with_script: Vec::new(), wait: None, is_simple: true, is_asking: false }
+    }
+
+    /// What is sent.
+    fn sent(&self, form: Form) -> Vec<Cmd> {
+        let commands = match form {
             Form::Known => &self.commands,
             Form::WithScript => &self.with_script,
-        }
+        };
+        let asking = self.is_asking.then(|| cmd("ASKING"));
+        asking.into_iter().chain(commands.iter().cloned()).collect()
+    }
+
+    /// The replies to the commands alone.
+    fn replied(&self, replies: &[Value]) -> Vec<Value> {
+        replies[usize::from(self.is_asking)..].to_vec()
+    }
+
+    /// Whether the server must be sent the script.
+    fn lacks_script(&self, replies: &[Value]) -> bool {
+        let first = replies.get(usize::from(self.is_asking));
+        !self.with_script.is_empty()
+            && matches!(first, Some(Value::ServerError(error)) if error.code() == "NOSCRIPT")
     }
 }
 
@@ -111,7 +133,7 @@ impl Node {
     /// The replies to each command of a request, errors too; a request that waits has
     /// [`AFTER_WAIT`] more. `lane` says which of the connections is used.
     pub(crate) async fn ask(&self, lane: usize, request: Request) -> Result<Vec<Value>, Failure> {
-        let slots = if request.is_read { &self.reads } else { &self.writes };
+        let slots = if request.is_simple { &self.reads } else { &self.writes };
         let slot = &slots[lane % LANES];
         let replies = match request.wait {
             None => self.alone(slot, &request).await,
@@ -165,20 +187,20 @@ impl Node {
     async fn alone(&self, slot: &Slot, request: &Request) -> Result<Vec<Value>, Failure> {
         let (connection, is_new) = self.connection(slot).await?;
         let using = Using::of(slot, &connection);
-        let replies = match connection.ask(&request.commands).await {
+        let replies = match connection.ask(&request.sent(Form::Known)).await {
             // It was closed while nobody used it.
-            Err(failure) if failure.reason == Reason::Closed && request.is_read && !is_new => {
+            Err(failure) if failure.reason == Reason::Closed && request.is_simple && !is_new => {
                 drop(using);
                 return Box::pin(self.alone(slot, request)).await;
             }
             replies => replies?,
         };
-        let replies = match is_unknown_script(&replies) && !request.with_script.is_empty() {
-            true => connection.ask(&request.with_script).await?,
+        let replies = match request.lacks_script(&replies) {
+            true => connection.ask(&request.sent(Form::WithScript)).await?,
             false => replies,
         };
         using.done();
-        Ok(replies)
+        Ok(request.replied(&replies))
     }
 
     /// Sends what is queued with one WAIT for all, when its turn comes; or hears from whoever did.
@@ -250,8 +272,9 @@ impl Node {
 
 /// Sends these with one WAIT. Gives back the jobs whose script the server did not know.
 async fn group(connection: &Connection, jobs: Vec<Job>, form: Form) -> Vec<Job> {
-    let mut all: Vec<Cmd> =
-        jobs.iter().flat_map(|job| job.request.commands(form).iter().cloned()).collect();
+    let sent: Vec<Vec<Cmd>> = jobs.iter().map(|job| job.request.sent(form)).collect();
+    let lengths: Vec<usize> = sent.iter().map(Vec::len).collect();
+    let mut all = sent.concat();
     let waits = jobs.iter().filter_map(|job| job.request.wait);
     let replicas = waits.clone().map(|wait| wait.replicas).max().unwrap_or(0);
     let limit = waits.map(|wait| wait.limit).min().unwrap_or_default();
@@ -272,15 +295,15 @@ async fn group(connection: &Connection, jobs: Vec<Job>, form: Form) -> Vec<Job> 
     };
     let (mut own, after) = replies.split_at(replies.len() - AFTER_WAIT);
     let mut unknown = Vec::new();
-    for job in jobs {
-        let (first, rest) = own.split_at(job.request.commands(form).len());
+    for (job, length) in jobs.into_iter().zip(lengths) {
+        let (first, rest) = own.split_at(length);
         own = rest;
-        let has_script = form == Form::Known && !job.request.with_script.is_empty();
-        if has_script && is_unknown_script(first) {
+        if form == Form::Known && job.request.lacks_script(first) {
             unknown.push(job);
             continue;
         }
-        let _ = job.reply.send(Ok([first, after].concat()));
+        let replies = [job.request.replied(first).as_slice(), after].concat();
+        let _ = job.reply.send(Ok(replies));
     }
     unknown
 }
@@ -292,10 +315,6 @@ pub(crate) fn sections() -> impl Iterator<Item = Cmd> {
         info.arg(*section);
         info
     })
-}
-
-fn is_unknown_script(replies: &[Value]) -> bool {
-    matches!(replies.first(), Some(Value::ServerError(error)) if error.code() == "NOSCRIPT")
 }
 
 fn interrupted() -> Failure {

@@ -55,8 +55,7 @@ impl Reader {
         let mut commands = vec![cmd("MULTI"), get(self.name.key())];
         commands.extend(sections());
         commands.extend([cmd("TIME"), cmd("EXEC")]);
-        let request = Request { commands, with_script: Vec::new(), wait: None, is_read: true };
-        let (node, replies) = self.way.ask(self, request).await?;
+        let (node, replies) = self.way.ask(self, Request::simple(commands)).await?;
         let address = node.told();
         if let Some(info) = of_sentinel(&replies) {
             return Err(info);

@@ -81,6 +81,7 @@ impl Cluster {
         let mut seeds = self.seeds.iter();
         let mut next = known.or_else(|| seeds.next().map(|seed| self.node(seed)));
         let mut last = Failure::invalid("the cluster sends us from node to node");
+        let mut request = request;
         for _ in 0..HOPS + self.seeds.len() {
             let Some(node) = next.take() else { break };
             let replies = match node.ask(lock.lane, request.clone()).await {
@@ -96,16 +97,17 @@ impl Cluster {
                     continue;
                 }
             };
-            match first_error(&replies, &node.told()) {
-                Some(Failure { reason: Reason::Moved(to), .. }) => {
+            request.is_asking = false;
+            match first_error(&replies, &node.told()).map(|failure| failure.reason) {
+                Some(Reason::Moved(to)) => next = Some(self.at(&to, &node)),
+                // The key is on its way there: only this request goes there.
+                Some(Reason::Ask(to)) => {
+                    request.is_asking = true;
                     next = Some(self.at(&to, &node));
                 }
-                Some(failure) if failure.reason == Reason::Stale => {
-                    locked(&lock.route).take();
-                    return Ok((node, replies));
-                }
-                _ => {
-                    *locked(&lock.route) = Some(node.clone());
+                error => {
+                    let keep = error != Some(Reason::Stale);
+                    *locked(&lock.route) = keep.then(|| node.clone());
                     return Ok((node, replies));
                 }
             }
