@@ -99,6 +99,16 @@ impl Info {
         u64::try_from(online).unwrap_or(u64::MAX)
     }
 
+    /// Whether it knows `SET … IFEQ`.
+    pub(crate) fn has_ifeq(&self) -> bool {
+        let since = match self.product {
+            Product::Redis => (8, 4, 0),
+            Product::Valkey => (8, 1, 0),
+            Product::KeyDb | Product::Dragonfly | Product::Garnet => return false,
+        };
+        self.version.is_some_and(|version| version >= since)
+    }
+
     /// The name and version, for people.
     pub(crate) fn told(&self) -> String {
         let name = match self.product {

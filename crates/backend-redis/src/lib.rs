@@ -37,8 +37,9 @@ mod reader;
 mod script;
 mod sentinel;
 mod stored;
+mod swap;
 mod watch;
 mod way;
 
 pub use lock::RedisLock;
-pub use options::{Redis, RedisOptions};
+pub use options::{Cas, Redis, RedisOptions};

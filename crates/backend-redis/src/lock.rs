@@ -8,16 +8,17 @@ use leasehold_core::{
     BoxStream, Capabilities, Change, Error, Holder, Intent, LeaseClock, LockBackend, Observed,
     Outcome, Push, Record, TimingSettings, Token, Version,
 };
-use redis::{Cmd, Value, cmd};
+use redis::{Value, cmd};
 
 use crate::connection::first_error;
 use crate::failure::{Failure, Reason};
-use crate::info::{Info, text};
+use crate::info::Info;
 use crate::name::LockName;
 use crate::node::{AFTER_WAIT, Request, Wait};
+use crate::options::Cas;
 use crate::reader::{Reader, Seen};
-use crate::script::{CAS, CAS_SHA1, answer};
 use crate::stored::Stored;
+use crate::swap::{Swap, Swapped, other_reign};
 use crate::watch;
 
 const READ: &str = "read the lock";
@@ -28,12 +29,6 @@ const MAY_TAKE: &str = "see whether this user may take the lock";
 pub struct RedisLock {
     name: String,
     reader: Reader,
-}
-
-/// What became of the compare-and-swap itself.
-enum Swapped {
-    Yes,
-    No,
 }
 
 impl RedisLock {
@@ -112,12 +107,12 @@ impl Reader {
         };
         let new = stored.to_bytes();
         let wait = self.wait(change.intent, &change.record, seen.online);
-        let request = self.swap(reign, expected.as_bytes().unwrap_or_default(), &new, wait);
-        let (node, replies) = self.way.ask(self, request).await?;
+        let swap = Swap { reign, expected: expected.as_bytes(), new: &new, wait };
+        let (node, replies) = self.way.ask(self, self.request(&swap)).await?;
         let address = node.told();
         let own = replies.len() - if wait.is_some() { AFTER_WAIT } else { 0 };
         let (own, after) = replies.split_at(own);
-        let online = match (self.swapped(own, &address), wait) {
+        let online = match (self.swapped(&swap, own, &address), wait) {
             (Ok(Swapped::No), _) => return Ok(Outcome::Conflict),
             (Ok(Swapped::Yes), Some(wait)) => self.acknowledged(after, wait, reign, &address),
             (Ok(Swapped::Yes), None) => Ok(seen.online),
@@ -144,56 +139,6 @@ impl Reader {
         (replicas > 0 && intent != Intent::Adopt).then_some(Wait { replicas, limit })
     }
 
-    fn swap(&self, reign: &str, expected: &[u8], new: &[u8], wait: Option<Wait>) -> Request {
-        let replicas = if self.rules.expects_replicas() { "1" } else { "0" };
-        let call = |command: &str, script: &str| -> Cmd {
-            let mut call = cmd(command);
-            call.arg(script).arg(1).arg(self.name.key());
-            call.arg(reign).arg(expected).arg(new).arg(replicas);
-            call
-        };
-        Request {
-            commands: vec![call("EVALSHA", CAS_SHA1)],
-            with_script: vec![call("EVAL", CAS)],
-            wait,
-            is_simple: false,
-            is_asking: false,
-        }
-    }
-
-    /// What the script answered.
-    fn swapped(&self, replies: &[Value], address: &str) -> Result<Swapped, Failure> {
-        if let Some(failure) = first_error(replies, address) {
-            return Err(failure);
-        }
-        let Some(Value::Array(parts)) = replies.first() else {
-            return Err(Failure::unexpected(address));
-        };
-        let word = |at: usize| parts.get(at).and_then(text).unwrap_or_default();
-        match parts.first() {
-            Some(Value::Int(answer::WRITTEN)) => Ok(Swapped::Yes),
-            Some(Value::Int(answer::CONFLICT)) => Ok(Swapped::No),
-            Some(Value::Int(answer::REFUSED)) => {
-                match Failure::in_script(word(1), word(2), address) {
-                    // A read says what is there instead.
-                    failure if failure.reason == Reason::WrongType => Ok(Swapped::No),
-                    failure => Err(failure),
-                }
-            }
-            Some(Value::Int(answer::NO_PRIMARY)) => {
-                Err(Failure::stale(format!("{address} is not a primary any more")))
-            }
-            Some(Value::Int(answer::HAS_REPLICAS)) => {
-                let online = match parts.get(1) {
-                    Some(Value::Int(online)) => u64::try_from(*online).unwrap_or(1),
-                    _ => 1,
-                };
-                Err(self.rules.unexpected_replicas(address, online))
-            }
-            _ => Err(Failure::unexpected(address)),
-        }
-    }
-
     /// Whether enough replicas have the write, in the reign in which it was made. Gives the
     /// replicas that follow.
     fn acknowledged(
@@ -211,10 +156,7 @@ impl Reader {
         };
         let info = Info::of(info).ok_or_else(|| Failure::unexpected(address))?;
         if info.reign().as_deref() != Some(reign) {
-            return Err(Failure::stale(format!(
-                "{address}: the server was demoted, promoted or restarted, or resynchronized a \
-                 replica, while it was asked"
-            )));
+            return Err(other_reign(address));
         }
         let online = info.online();
         let needed = wait.replicas.max(self.rules.majority(online));
@@ -234,32 +176,36 @@ impl Reader {
     /// Asks for all that a Take does, in forms that change nothing: the server looks at rights
     /// first.
     async fn may_take(&self) -> Result<(), Failure> {
-        let mut swap = self.swap("", b"", b"", None);
-        // In no reign anything is written.
-        let by_text = swap.with_script.clone();
-        swap.commands.extend(by_text);
+        // No server is of this reign, so nothing is written.
+        let never = Swap { reign: "", expected: None, new: b"", wait: None };
+        let mut asked = match self.rules.cas {
+            Cas::Script => self.request(&never),
+            Cas::IfEq => Request::simple(Vec::new()),
+        };
+        // By its digest the server may not know the script.
+        let scripts = std::mem::take(&mut asked.with_script);
+        asked.commands.extend(scripts);
+        let calls = asked.commands.len();
         let mut set = cmd("SET");
         set.arg(self.name.key()).arg("").arg("NX").arg("XX");
-        swap.commands.push(set);
+        asked.commands.push(set);
         if self.rules.expects_replicas() {
             let mut wait = cmd("WAIT");
             wait.arg("none").arg("none");
-            swap.commands.push(wait);
+            asked.commands.push(wait);
         }
-        swap.with_script.clear();
-        let (node, replies) = self.way.ask(self, swap).await?;
+        let (node, replies) = self.way.ask(self, asked).await?;
         let address = node.told();
-        let is_right = |failure: &Failure| failure.reason == Reason::NotPermitted;
-        let refused = replies
-            .iter()
-            .find_map(|reply| first_error(std::slice::from_ref(reply), &address).filter(is_right));
+        let refused = replies.iter().find_map(|reply| {
+            let failure = first_error(std::slice::from_ref(reply), &address)?;
+            (failure.reason == Reason::NotPermitted).then_some(failure)
+        });
         if let Some(failure) = refused {
             return Err(failure);
         }
-        // By its digest the server may not know it yet.
-        for reply in &replies[..2] {
-            if let Value::Array(_) = reply {
-                self.swapped(std::slice::from_ref(reply), &address)?;
+        for reply in &replies[..calls] {
+            if let Value::Array(parts) = reply {
+                self.scripted(parts, &address)?;
             }
         }
         Ok(())

@@ -54,7 +54,7 @@ impl LockName {
     }
 }
 
-/// The rights of a candidate.
+/// The rights of a candidate. With `cas=ifeq` it needs neither eval nor evalsha.
 const CANDIDATE: &str = "+get +set +eval +evalsha +publish +subscribe +wait +time +multi +exec \
      +info|replication +info|stats +info|server";
 

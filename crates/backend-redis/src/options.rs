@@ -58,6 +58,18 @@ pub(crate) struct Rules {
     /// The replicas that there are, whether or not they follow at the moment.
     replicas: Option<u64>,
     unsafe_async_failover: bool,
+    pub(crate) cas: Cas,
+}
+
+/// How a record is compared and replaced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Cas {
+    /// By a script, which compares the server's reign, too.
+    #[default]
+    Script,
+    /// By `SET … IFEQ`, for servers where nobody may run scripts. Needs Redis 8.4, Valkey 8.1 or
+    /// newer. It is refused at the server's limit of memory, which the script passes.
+    IfEq,
 }
 
 impl fmt::Debug for Redis {
@@ -198,6 +210,12 @@ impl RedisOptions {
         self
     }
 
+    /// How a record is compared and replaced.
+    pub fn cas(mut self, cas: Cas) -> Self {
+        self.rules.cas = cas;
+        self
+    }
+
     /// The store. Contacts nobody.
     ///
     /// # Errors
@@ -291,7 +309,7 @@ mod tests {
 
     #[test]
     fn a_majority_is_of_all_nodes() {
-        let rules = |replicas| Rules { replicas: Some(replicas), unsafe_async_failover: false };
+        let rules = |replicas| Rules { replicas: Some(replicas), ..Rules::default() };
         for (replicas, online, needed) in
             [(0, 0, 0), (1, 0, 1), (1, 1, 1), (2, 0, 1), (2, 2, 1), (2, 3, 2), (3, 3, 2), (4, 0, 2)]
         {

@@ -12,7 +12,7 @@ use crate::failure::{Failure, Reason};
 use crate::info::{Info, Product, SECTIONS};
 use crate::name::LockName;
 use crate::node::{Node, Request, Target, sections};
-use crate::options::Rules;
+use crate::options::{Cas, Rules};
 use crate::stored::Stored;
 use crate::way::Way;
 
@@ -151,6 +151,12 @@ impl Reader {
             return refuse(
                 format!("is {}, which is too old", info.told()),
                 "use Redis or Valkey 7.0 or newer",
+            );
+        }
+        if self.rules.cas == Cas::IfEq && !info.has_ifeq() {
+            return refuse(
+                format!("is {}, which has no SET … IFEQ", info.told()),
+                "leave out cas=ifeq, or use Redis 8.4, Valkey 8.1 or newer",
             );
         }
         if info.online() > 0 && !self.rules.expects_replicas() {

@@ -15,6 +15,7 @@ use crate::opened::{Listed, Opened, StoreUrl};
 const PARAMETERS: &[&str] = &[
     "replicas",
     "unsafe_async_failover",
+    "cas",
     "user",
     "password_env",
     "password_file",
@@ -54,6 +55,7 @@ const DEFAULT_USER: &str = "default";
 /// |---|---|
 /// | `replicas` | the number of replicas that exist: a write counts once a majority has it |
 /// | `unsafe_async_failover` | `true`: let replicas follow without waiting for them; a fail-over may give the lock to two leaders |
+/// | `cas` | `ifeq`: compare and replace by `SET … IFEQ` (Redis 8.4, Valkey 8.1) where scripts are forbidden; else `script` |
 /// | `user` | log in as this user (or `redis://user@host/…`); without it `default`, if there is a password |
 /// | `password_env` | the environment variable with its password |
 /// | `password_file` | the file with its password; a newline at its end is ignored; read at every login |
@@ -69,6 +71,7 @@ pub struct RedisUrl {
     tls: Option<TlsFiles>,
     replicas: Option<u64>,
     unsafe_async_failover: bool,
+    cas: Cas,
     name: String,
     token_floor: Option<Token>,
 }
@@ -111,6 +114,7 @@ impl TryFrom<&LockUrl> for RedisUrl {
             tls: tls(url, is_secure)?,
             replicas: number(url, "replicas")?,
             unsafe_async_failover: switch(url, "unsafe_async_failover")?,
+            cas: cas(url)?,
             token_floor: url.token_floor()?,
             place,
             name,
@@ -159,7 +163,7 @@ impl RedisUrl {
         if self.unsafe_async_failover {
             options = options.unsafe_async_failover();
         }
-        options.build()
+        options.cas(self.cas).build()
     }
 }
 
@@ -358,6 +362,14 @@ fn switch(url: &LockUrl, parameter: &str) -> Result<bool, Error> {
     }
 }
 
+fn cas(url: &LockUrl) -> Result<Cas, Error> {
+    match url.parameter("cas") {
+        None | Some("script") => Ok(Cas::Script),
+        Some("ifeq") => Ok(Cas::IfEq),
+        Some(_) => Err(invalid("cas is neither script nor ifeq".to_owned())),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -410,6 +422,7 @@ mod tests {
             ("redis://h/a?unsafe_async_failover=s3cret", "neither true nor false"),
             ("redis://h/a?replicas=2&unsafe_async_failover=true", "contradict"),
             ("redis://h/a?sentinel_user=x", "are for redis+sentinel://"),
+            ("redis://h/a?cas=s3cret", "neither script nor ifeq"),
             ("redis://h/a?token_floor=x", "token_floor"),
             ("redis://h:0/a", "host:port"),
         ] {
