@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::error::Error as _;
+use std::fmt;
 
 use leasehold_backend::{TlsTrouble, chain, said_once};
 use leasehold_core::{Error, ErrorKind, printable};
@@ -75,6 +76,10 @@ impl Failure {
 
     pub(crate) fn with_cure(self, cure: impl Into<Cow<'static, str>>) -> Self {
         Self { what: self.what.with_cure(cure), ..self }
+    }
+
+    pub(crate) fn is_denied(&self) -> bool {
+        self.what.kind == ErrorKind::Denied
     }
 
     /// The same, of which this is the kind.
@@ -228,6 +233,12 @@ impl Failure {
         } else {
             "it answered nothing on this connection: if it speaks TLS, write rediss://"
         })
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.what.fmt(f)
     }
 }
 

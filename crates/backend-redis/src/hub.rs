@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use redis::Msg;
-use redis::aio::{PubSubSink, PubSubStream};
+use redis::aio::{PubSub, PubSubSink, PubSubStream};
 use tokio::sync::broadcast;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
@@ -153,7 +153,7 @@ impl Node {
     }
 }
 
-/// Until nobody needs it any more.
+/// Until nobody needs it any more. A Sentinel that does not answer is asked again later.
 async fn heed(node: Weak<Node>, host: Address) {
     loop {
         let Some((how, master)) = node.upgrade().and_then(|node| match &node.target {
@@ -165,27 +165,33 @@ async fn heed(node: Weak<Node>, host: Address) {
             return;
         };
         if let Ok(hints) = listen(&how, &host).await {
-            let (mut sink, mut stream) = hints.split();
-            let begun = timeout(ALIVE.1, sink.subscribe(SWITCHED)).await;
-            while matches!(begun, Ok(Ok(()))) {
-                match timeout(ALIVE.0, stream.next()).await {
-                    Ok(Some(message))
-                        if message.get_payload_bytes().starts_with(master.as_bytes()) =>
-                    {
-                        let Some(node) = node.upgrade() else { return };
-                        node.switched(message.get_payload_bytes());
-                    }
-                    Ok(Some(_)) => {}
-                    Ok(None) => break,
-                    Err(_silence) => {
-                        if !matches!(timeout(ALIVE.1, sink.subscribe(SWITCHED)).await, Ok(Ok(()))) {
-                            break;
-                        }
-                    }
-                }
-            }
+            heard(&node, &master, hints).await;
         }
         sleep(ALIVE.0).await;
+    }
+}
+
+/// Until this Sentinel is silent when it should answer.
+async fn heard(node: &Weak<Node>, master: &str, hints: PubSub) {
+    let (mut sink, mut stream) = hints.split();
+    let mut is_alive =
+        async || matches!(timeout(ALIVE.1, sink.subscribe(SWITCHED)).await, Ok(Ok(())));
+    if !is_alive().await {
+        return;
+    }
+    loop {
+        match timeout(ALIVE.0, stream.next()).await {
+            Ok(Some(message)) => {
+                let words = message.get_payload_bytes();
+                let Some(node) = node.upgrade() else { return };
+                if words.starts_with(master.as_bytes()) {
+                    node.switched(words);
+                }
+            }
+            Ok(None) => return,
+            Err(_silence) if is_alive().await => {}
+            Err(_silence) => return,
+        }
     }
 }
 

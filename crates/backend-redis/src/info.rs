@@ -59,7 +59,7 @@ impl Info {
                     "master_replid" => info.replid = hexadecimal(value),
                     "sync_full" => info.sync_full = digits(value),
                     "role" => info.role = value.to_owned(),
-                    "redis_mode" => info.mode = value.to_owned(),
+                    "redis_mode" | "server_mode" => info.mode = value.to_owned(),
                     "redis_version" if version.is_empty() => version = value,
                     "valkey_version" => {
                         (version, info.product) = (value, Product::Valkey);
@@ -187,7 +187,7 @@ mod tests {
     #[test]
     fn a_primary_tells_its_reign_and_its_replicas() {
         let server = "# Server\nredis_version:7.2.4\nserver_name:valkey\nvalkey_version:9.1.2\n\
-             redis_mode:standalone\nrun_id:ab01\n";
+             server_mode:standalone\nrun_id:ab01\n";
         let replication = "# Replication\nrole:master\nconnected_slaves:3\n\
              slave0:ip=10.0.0.2,port=6379,state=online,offset=1,lag=0\n\
              slave1:ip=10.0.0.3,port=6379,state=wait_bgsave,offset=0,lag=0\n\

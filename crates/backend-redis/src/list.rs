@@ -184,7 +184,7 @@ mod tests {
             range(20, node("", 7), node("10.0.0.2", 1)),
         ]);
         let found: Vec<String> = primaries(&[slots]).into_iter().collect();
-        assert_eq!(found, [":7", "10.0.0.1:1"]);
+        assert_eq!(found, ["10.0.0.1:1", ":7"]);
         assert!(primaries(&[Value::Nil]).is_empty());
     }
 }

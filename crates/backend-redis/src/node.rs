@@ -35,6 +35,15 @@ pub(crate) enum Target {
     Sentinels(Sentinels),
 }
 
+impl Target {
+    pub(crate) fn apart(&self) -> Self {
+        match self {
+            Self::Fixed(address) => Self::Fixed(address.clone()),
+            Self::Sentinels(sentinels) => Self::Sentinels(sentinels.apart()),
+        }
+    }
+}
+
 /// What is asked of a server.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {

@@ -86,6 +86,16 @@ impl fmt::Debug for RedisOptions {
 }
 
 impl Rules {
+    /// The replicas that were named.
+    pub(crate) fn replicas(self) -> Option<u64> {
+        self.replicas
+    }
+
+    #[cfg(test)]
+    pub(crate) fn with_replicas(replicas: u64) -> Self {
+        Self { replicas: Some(replicas), ..Self::default() }
+    }
+
     /// Whether replicas may follow.
     pub(crate) fn expects_replicas(self) -> bool {
         self.unsafe_async_failover || self.replicas.is_some_and(|replicas| replicas > 0)

@@ -198,7 +198,7 @@ impl Reader {
 
 /// A key of another type: never overwritten.
 fn foreign(reign: &str, floor: Token) -> Observed {
-    let why = "the key holds something else than a string: it is not a lock of this program";
+    let why = "not a record: the key holds something else than a string";
     Observed {
         version: Version::bytes(b"\0").in_reign(reign.as_bytes()),
         contents: Contents::Unreadable(why.to_owned()),

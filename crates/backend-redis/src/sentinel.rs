@@ -48,6 +48,10 @@ impl Sentinels {
         Self { how, hosts, master, doubted: Mutex::default() }
     }
 
+    pub(crate) fn apart(&self) -> Self {
+        Self::new(self.how.clone(), self.hosts.clone(), self.master.clone())
+    }
+
     /// This address could not be connected to: another one is preferred, if a Sentinel names one.
     pub(crate) fn doubt(&self, address: &Address) {
         *locked(&self.doubted) = Some(address.clone());

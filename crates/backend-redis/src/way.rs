@@ -46,6 +46,14 @@ impl Way {
         Self::Cluster(Cluster { how, seeds, nodes: Mutex::default() })
     }
 
+    /// The same with connections of its own.
+    pub(crate) fn apart(&self) -> Self {
+        match self {
+            Self::One(node) => Self::one(node.how.clone(), node.target.apart()),
+            Self::Cluster(cluster) => Self::cluster(cluster.how.clone(), cluster.seeds.clone()),
+        }
+    }
+
     pub(crate) fn is_cluster(&self) -> bool {
         matches!(self, Self::Cluster(_))
     }
