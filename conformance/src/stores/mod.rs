@@ -6,6 +6,7 @@ mod file;
 pub mod kubernetes;
 mod memory;
 pub mod parts;
+pub mod redis;
 mod target;
 mod url;
 
