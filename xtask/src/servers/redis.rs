@@ -1,14 +1,15 @@
 //! Valkey and Redis, which come as programs: nothing is built.
 //!
 //! Two are inside of Python wheels, whose hashes the checkout pins. The third is Debian's, which is
-//! the oldest and the only one that speaks TLS.
+//! the oldest and the only one that speaks TLS. What moves a server's wall clock is a small library
+//! in C, which the linker of every Rust builds.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::{cannot, replace};
+use super::{cannot, fingerprint, replace};
 use crate::Outcome;
 use crate::cargo::{self, root};
 use crate::tools::{self, cache, is_on_path};
@@ -52,6 +53,9 @@ const PYTHON: &str = "3.12";
 /// The oldest server of the suite, with TLS: the program and its Debian package.
 const OLDEST: (&str, &str) = ("redis-server", "redis-server");
 
+/// Moves the wall clock of the server that loads it.
+const CLOCK: &str = "conformance/servers/redis/wall_clock.c";
+
 /// Installs what is missing.
 pub(super) fn install() -> Outcome {
     let glibc = glibc();
@@ -68,7 +72,26 @@ pub(super) fn install() -> Outcome {
         tools::install_packages(&[package])?;
     }
     println!("{program}: on PATH");
+    println!("{}", clock()?);
     Ok(())
+}
+
+/// Builds it.
+fn clock() -> Result<String, String> {
+    let source = root().join(CLOCK);
+    let text = fs::read(&source).map_err(|error| cannot("read", &source, &error))?;
+    let name = format!("redis-clock-{:016x}", fingerprint(&text));
+    let home = cache()?.join("servers").join(name);
+    let library = home.join("wall_clock.so");
+    if !library.exists() {
+        let scratch = home.with_extension(format!("building-{}", std::process::id()));
+        fs::create_dir_all(&scratch).map_err(|error| cannot("create", &scratch, &error))?;
+        let mut build = Command::new("cc");
+        build.args(["-O2", "-Wall", "-Werror", "-shared", "-fPIC", "-o"]);
+        build.arg(scratch.join("wall_clock.so")).arg(&source).stdin(Stdio::null());
+        cargo::run(&mut build).and_then(|()| replace(&scratch, &home))?;
+    }
+    Ok(format!("wall_clock.so: in {}", home.display()))
 }
 
 impl Wheel {
