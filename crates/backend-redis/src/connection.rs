@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use leasehold_backend::Login;
 use redis::aio::{ConnectionLike as _, MultiplexedConnection, PubSub};
-use redis::{AsyncConnectionConfig, Cmd, Pipeline, RedisConnectionInfo, Value, cmd};
+use redis::{AsyncConnectionConfig, Cmd, Pipeline, RedisConnectionInfo, RedisError, Value, cmd};
 use tokio::task::JoinHandle;
 
 use crate::dial::{Address, Dialer};
@@ -24,7 +24,7 @@ pub(crate) struct Connection {
     line: MultiplexedConnection,
     driver: JoinHandle<()>,
     pub(crate) address: String,
-    over_tls: bool,
+    dialer: Dialer,
     has_answered: AtomicBool,
 }
 
@@ -43,8 +43,8 @@ impl Connection {
         let made = MultiplexedConnection::new_with_config(&plain(), wire, config).await;
         let (line, driver) = made.map_err(|error| Failure::of_connection(&error, &address))?;
         let driver = tokio::spawn(driver);
-        let (over_tls, has_answered) = (how.dialer.is_tls(), AtomicBool::new(false));
-        let connection = Self { line, driver, address, over_tls, has_answered };
+        let (dialer, has_answered) = (how.dialer.clone(), AtomicBool::new(false));
+        let connection = Self { line, driver, address, dialer, has_answered };
         if let Some(login) = &how.login {
             let password = login.password().await.map_err(Failure::of_us)?;
             let mut auth = cmd("AUTH");
@@ -68,18 +68,29 @@ impl Connection {
         }
         let mut line = self.line.clone();
         let replies = line.req_packed_commands(&pipeline, 0, commands.len()).await;
-        let failed = |error| {
-            let failure = Failure::of_connection(&error, &self.address);
-            match self.has_answered.load(Ordering::Relaxed) {
-                true => failure,
-                false => failure.on_first_contact(self.over_tls),
-            }
+        let replies = match replies {
+            Ok(replies) => replies,
+            Err(error) => return Err(self.explained(&error).await),
         };
-        let replies = replies.map_err(failed)?;
         self.has_answered.store(true, Ordering::Relaxed);
         match replies.len() == commands.len() {
             true => Ok(replies),
             false => Err(Failure::unexpected(&self.address)),
+        }
+    }
+}
+
+impl Connection {
+    async fn explained(&self, error: &RedisError) -> Failure {
+        let failure = Failure::of_connection(error, &self.address);
+        if self.has_answered.load(Ordering::Relaxed) || failure.reason != Reason::Closed {
+            return failure;
+        }
+        // A server that does not like a certificate closes the connection, and what it says of the
+        // reason is lost with the request.
+        match self.dialer.refusal(&self.address).await {
+            Some(why) => Failure::of_io(&why, Reason::Closed, &self.address),
+            None => failure.on_first_contact(self.dialer.is_tls()),
         }
     }
 }
@@ -99,6 +110,23 @@ pub(crate) async fn listen(how: &How, address: &Address) -> Result<PubSub, Failu
 /// Without a greeting, to which a candidate may have no right.
 fn plain() -> RedisConnectionInfo {
     RedisConnectionInfo::default().set_skip_set_lib_name()
+}
+
+/// The first reply that is an error. `rights` are what each command needs, where the server's own
+/// words may not say which one it was.
+pub(crate) fn first_error_of(replies: &[Value], rights: &[&str], address: &str) -> Option<Failure> {
+    let failure = first_error(replies, address)?;
+    if failure.reason != Reason::NotPermitted {
+        return Some(failure);
+    }
+    let lacking = replies.iter().zip(rights).find_map(|(reply, right)| match reply {
+        Value::ServerError(error) if error.code() == "NOPERM" => {
+            let said = format!("NOPERM {}", error.details().unwrap_or_default());
+            Some(Failure::lacking(right, &said, address))
+        }
+        _ => None,
+    });
+    Some(lacking.unwrap_or(failure))
 }
 
 /// The first reply that is an error.

@@ -66,8 +66,20 @@ impl Dialer {
     pub(crate) async fn dial(&self, address: &Address) -> Result<Wire, Failure> {
         let dialed = timeout(CONNECT, self.dialed(address)).await;
         dialed.unwrap_or_else(|_elapsed| {
-            Err(Failure::not_sent(format!("{address}: no connection within {CONNECT:?}")))
+            let text = format!("{address}: no connection within {CONNECT:?}");
+            let failure = Failure::not_sent(text);
+            Err(match self.is_tls() {
+                // It may wait for the rest of a command.
+                true => failure
+                    .with_cure("if it does not speak TLS, write redis:// instead of rediss://"),
+                false => failure,
+            })
         })
+    }
+
+    /// Why a server closes connections, if its certificates or ours are the reason.
+    pub(crate) async fn refusal(&self, address: &str) -> Option<String> {
+        self.tls.as_ref()?.material.refusal(address, &[]).await
     }
 
     async fn dialed(&self, address: &Address) -> Result<Wire, Failure> {

@@ -105,8 +105,8 @@ impl Failure {
         Self::of_text(error.code(), error.details().unwrap_or_default(), address)
     }
 
-    /// The same of an error as a script saw it, which had refused what needs this right.
-    pub(crate) fn in_script(right: &str, said: &str, address: &str) -> Self {
+    /// The same of an answer to what needs this right.
+    pub(crate) fn lacking(right: &str, said: &str, address: &str) -> Self {
         let (code, details) = said.split_once(' ').unwrap_or((said, ""));
         let failure = Self::of_text(code, details, address);
         match failure.reason {
@@ -328,10 +328,10 @@ mod tests {
     fn a_refusal_names_the_right_and_the_rule() {
         let name = LockName::parse("jobs").unwrap();
         let said = "ERR The user executing the script can't run this command or subcommand";
-        let error = Failure::in_script("info|stats", said, "h:1").on(&name).during("renew");
+        let error = Failure::lacking("info|stats", said, "h:1").on(&name).during("renew");
         let text = error.to_string();
         assert!(text.contains("lacks +info|stats") && text.contains("ACL SETUSER"), "{text}");
-        let other = Failure::in_script("set", "OOM command not allowed", "h:1");
+        let other = Failure::lacking("set", "OOM command not allowed", "h:1");
         assert_eq!(other.what.kind, ErrorKind::Unavailable);
     }
 

@@ -203,7 +203,10 @@ async fn hear(mut sink: PubSubSink, mut stream: PubSubStream, channels: Channels
     loop {
         tokio::select! {
             message = stream.next() => match message {
-                Some(message) => tell(&channels, &message),
+                Some(message) => {
+                    tell(&channels, &message);
+                    alive.reset();
+                }
                 None => break,
             },
             _ = alive.tick() => {

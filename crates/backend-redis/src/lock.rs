@@ -10,7 +10,7 @@ use leasehold_core::{
 };
 use redis::{Value, cmd};
 
-use crate::connection::first_error;
+use crate::connection::{first_error, first_error_of};
 use crate::failure::{Failure, Reason};
 use crate::info::Info;
 use crate::name::LockName;
@@ -148,7 +148,9 @@ impl Reader {
         reign: &str,
         address: &str,
     ) -> Result<u64, Failure> {
-        if let Some(failure) = first_error(after, address) {
+        const RIGHTS: [&str; AFTER_WAIT] =
+            ["wait", "info|server", "info|replication", "info|stats"];
+        if let Some(failure) = first_error_of(after, &RIGHTS, address) {
             return Err(failure);
         }
         let [Value::Int(acknowledged), info @ ..] = after else {

@@ -7,9 +7,9 @@ use leasehold_backend::TokenFloor;
 use leasehold_core::{Contents, ErrorKind, Expiry, Observed, Token, Version};
 use redis::{Cmd, Value, cmd};
 
-use crate::connection::first_error;
+use crate::connection::{first_error, first_error_of};
 use crate::failure::{Failure, Reason};
-use crate::info::{Info, Product, SECTIONS};
+use crate::info::{Info, Product};
 use crate::name::LockName;
 use crate::node::{Node, Request, Target, sections};
 use crate::options::{Cas, Rules};
@@ -40,8 +40,10 @@ pub(crate) struct Seen {
     pub(crate) floor: Token,
 }
 
-/// The replies to a read.
-const READ: usize = 2 + 1 + SECTIONS.len() + 1;
+/// The replies to a read, and what each command needs.
+const READ: usize = RIGHTS.len();
+const RIGHTS: [&str; 7] =
+    ["multi", "get", "info|server", "info|replication", "info|stats", "time", "exec"];
 
 impl fmt::Debug for Reader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -60,7 +62,7 @@ impl Reader {
         if let Some(info) = of_sentinel(&replies) {
             return Err(info);
         }
-        if let Some(failure) = first_error(&replies, &address) {
+        if let Some(failure) = first_error_of(&replies, &RIGHTS, &address) {
             return Err(failure);
         }
         let Some(Value::Array(parts)) = replies.get(READ - 1) else {

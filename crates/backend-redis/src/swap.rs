@@ -89,7 +89,7 @@ impl Reader {
             Some(Value::Int(answer::WRITTEN)) => Ok(Swapped::Yes),
             Some(Value::Int(answer::CONFLICT)) => Ok(Swapped::No),
             Some(Value::Int(answer::REFUSED)) => {
-                conflicting(Failure::in_script(word(1), word(2), address))
+                conflicting(Failure::lacking(word(1), word(2), address))
             }
             Some(Value::Int(answer::NO_PRIMARY)) => {
                 Err(Failure::stale(format!("{address} is not a primary any more")))

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use async_trait::async_trait;
 use leasehold_backend::tls::TlsFiles;
 use leasehold_backend::{Login, LoginParts};
-use leasehold_core::{Error, LockBackend as _, Token};
+use leasehold_core::{Error, ErrorKind, LockBackend as _, Token};
 pub use leasehold_redis::*;
 use percent_encoding::percent_decode_str;
 
@@ -183,7 +183,12 @@ impl StoreUrl for RedisUrl {
     }
 
     async fn remove_scratch(self: Box<Self>) -> Result<(), Error> {
-        self.lock().await?.remove_scratch().await
+        match self.lock().await {
+            Ok(lock) => lock.remove_scratch().await,
+            // Under a name that is not a lock's nothing was ever made.
+            Err(error) if error.kind() == ErrorKind::Invalid => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 }
 
