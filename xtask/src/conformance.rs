@@ -18,6 +18,9 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
             servers::run(Some(server))?;
         }
     }
+    if asks("redis") || asks("valkey") {
+        servers::run(Some("redis"))?;
+    }
     build()?;
     cargo::run(suite().args(arguments))
 }

@@ -11,8 +11,14 @@ const FEATURES: [&str; 3] = [
 ];
 
 /// What people build, with whatever features they choose.
-const PRODUCTS: [&str; 5] =
-    ["leasehold", "leasehold-cli", "leasehold-etcd", "leasehold-file", "leasehold-k8s"];
+const PRODUCTS: [&str; 6] = [
+    "leasehold",
+    "leasehold-cli",
+    "leasehold-etcd",
+    "leasehold-file",
+    "leasehold-k8s",
+    "leasehold-redis",
+];
 
 /// The step.
 pub(crate) fn step() -> Result<String, String> {

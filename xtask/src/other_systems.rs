@@ -10,15 +10,16 @@ use crate::cargo::{self, cargo, target_directory};
 
 const TARGETS: [&str; 2] = ["x86_64-pc-windows-gnu", "aarch64-apple-darwin"];
 
-/// The library with both networked stores, and the command.
-const SCOPE: [&str; 10] = [
+/// The library with all networked stores, and the command.
+const SCOPE: [&str; 11] = [
     "-p=leasehold-core",
     "-p=leasehold",
     "-p=leasehold-etcd",
+    "-p=leasehold-redis",
     "-p=leasehold-k8s",
     "-p=leasehold-testing",
     "-p=leasehold-cli",
-    "--features=leasehold-cli/etcd,leasehold-cli/k8s,leasehold/testing",
+    "--features=leasehold-cli/etcd,leasehold-cli/k8s,leasehold-cli/redis,leasehold/testing",
     "--lib",
     "--bins",
     "--quiet",

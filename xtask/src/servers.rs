@@ -4,7 +4,10 @@
 //! Each is built or installed once per version into a cache outside the checkout, through the
 //! ordinary package clients. A `go.mod` and `go.sum` in the checkout pin every module
 //! (`endpoints.mod` and `.sum` those of the older client-go). `etcd-clock` is the same etcd, built
-//! with one more file in Go's own package `time`: its wall clock can be moved.
+//! with one more file in Go's own package `time`: its wall clock can be moved. Valkey and Redis
+//! come as programs.
+
+mod redis;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -115,17 +118,16 @@ const SERVERS: &[Server] = &[
 
 /// `cargo xtask servers [NAME]`.
 pub(crate) fn run(name: Option<&str>) -> Outcome {
-    let chosen: Vec<&Server> =
-        SERVERS.iter().filter(|server| name.is_none_or(|name| name == server.name)).collect();
-    if chosen.is_empty() {
-        let known: Vec<&str> = SERVERS.iter().map(|server| server.name).collect();
-        let name = name.unwrap_or_default();
+    let is_chosen = |known: &str| name.is_none_or(|name| name == known);
+    let known = SERVERS.iter().map(|server| server.name).chain([redis::NAME]);
+    if !known.clone().any(is_chosen) {
+        let (known, name) = (known.collect::<Vec<_>>(), name.unwrap_or_default());
         return Err(format!("there is no server {name:?}; there are: {}", known.join(", ")));
     }
-    for server in chosen {
+    for server in SERVERS.iter().filter(|server| is_chosen(server.name)) {
         println!("{}", server.install()?);
     }
-    Ok(())
+    if is_chosen(redis::NAME) { redis::install() } else { Ok(()) }
 }
 
 /// The step of `cargo xtask test`.

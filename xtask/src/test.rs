@@ -32,6 +32,7 @@ const STEPS: &[Step] = &[
     beside("model", model::complete),
     full("etcd-tests", etcd_tests),
     full("kubernetes-tests", kubernetes_tests),
+    full("redis-tests", redis_tests),
     full("slow-tests", slow_tests),
     full("docs", documentation),
     full("dependencies", dependencies),
@@ -62,6 +63,9 @@ const ETCD: &str = "etcd_";
 
 /// The same, of `cargo xtask servers kubernetes`.
 const KUBERNETES: &str = "kubernetes_";
+
+/// The same, of `cargo xtask servers redis`.
+const REDIS: &str = "redis_";
 
 /// Of these, the ones that measure how long something takes: one at a time. The others stand side
 /// by side.
@@ -150,7 +154,8 @@ fn facade_without_backends() -> Result<String, String> {
 }
 
 fn tests() -> Result<String, String> {
-    let full = |name: &String| [SLOW, ETCD, KUBERNETES].iter().any(|it| name.starts_with(it));
+    let prefixes = [SLOW, ETCD, KUBERNETES, REDIS];
+    let full = |name: &String| prefixes.iter().any(|it| name.starts_with(it));
     let quick = test_targets()?.into_iter().filter(|name| !full(name));
     let named: Vec<String> = quick.map(|name| format!("--test={name}")).collect();
     let mut command = cargo(["test", "--workspace", "--lib", "--bins", "--examples"]);
@@ -175,6 +180,11 @@ fn etcd_tests() -> Result<String, String> {
 /// With a real API server and its etcd each.
 fn kubernetes_tests() -> Result<String, String> {
     on_servers(KUBERNETES)
+}
+
+/// With servers of their own each.
+fn redis_tests() -> Result<String, String> {
+    counted(files("redis_*", |name| name.starts_with(REDIS), SIDE_BY_SIDE)?)
 }
 
 fn on_servers(prefix: &str) -> Result<String, String> {

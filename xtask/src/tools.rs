@@ -92,7 +92,8 @@ fn cache_under(cache: Option<OsString>, home: Option<OsString>) -> Option<PathBu
     cache.or_else(|| home.map(|home| home.join(".cache"))).map(|cache| cache.join("leasehold"))
 }
 
-fn install_packages(packages: &[&str]) -> Result<(), String> {
+/// Debian packages, installed without asking.
+pub(crate) fn install_packages(packages: &[&str]) -> Result<(), String> {
     let by_hand = format!("apt-get install {}", packages.join(" "));
     if !is_on_path("apt-get") {
         return Err(format!(

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -11,7 +11,8 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::time::Instant;
 
-use super::frames::{Frame, Frames};
+use super::frames::Frames;
+use super::values::{self, Values};
 use super::{Direction, Ends, Fault, Faults, Protocol};
 
 /// What both directions of a connection know.
@@ -26,6 +27,9 @@ struct Shared {
     held: AtomicBool,
     /// Streams whose replies are to be lost.
     lost: Mutex<HashSet<u32>>,
+    /// How many commands were sent, and the first of them whose reply is to be lost.
+    sent: AtomicU64,
+    first_lost: AtomicU64,
     to_server: Mutex<OwnedWriteHalf>,
     to_client: Mutex<OwnedWriteHalf>,
 }
@@ -54,6 +58,8 @@ pub(super) async fn connection(
         dead: [AtomicBool::new(false), AtomicBool::new(false)],
         held: AtomicBool::new(false),
         lost: Mutex::default(),
+        sent: AtomicU64::new(0),
+        first_lost: AtomicU64::new(u64::MAX),
         to_server: Mutex::new(to_server),
         to_client: Mutex::new(to_client),
     });
@@ -115,7 +121,7 @@ async fn pass_on(
     mut waiting: mpsc::Receiver<Heard>,
     shared: Arc<Shared>,
 ) -> io::Result<()> {
-    let mut frames = Frames::default();
+    let (mut frames, mut values, mut answered) = (Frames::default(), Values::default(), 0);
     let mut cut: Option<(u64, u64)> = None;
     while let Some((at, bytes)) = waiting.recv().await {
         let bytes = match bytes {
@@ -136,6 +142,10 @@ async fn pass_on(
             (Protocol::Bytes, _) => shared.write(direction, bytes).await,
             (Protocol::Http2, Direction::Requests) => shared.requests(&mut frames, bytes).await,
             (Protocol::Http2, Direction::Replies) => shared.replies(&mut frames, bytes).await,
+            (Protocol::Resp, Direction::Requests) => shared.commands(&mut values, bytes).await,
+            (Protocol::Resp, Direction::Replies) => {
+                shared.answers(&mut values, &mut answered, bytes).await
+            }
         };
         match passed {
             Ok(()) if was_held => {
@@ -218,10 +228,10 @@ impl Shared {
         }
     }
 
-    fn loses_reply_to(&self, request: &Frame) -> bool {
+    fn loses_reply_to(&self, holds: impl Fn(&[u8]) -> bool) -> bool {
         let loses = |fault| match fault {
             Fault::LoseReplies => Some(()),
-            Fault::LoseRepliesTo(path) => request.holds(path).then_some(()),
+            Fault::LoseRepliesTo(bytes) => holds(bytes).then_some(()),
             _ => None,
         };
         self.faults.borrow().find(loses).is_some()
@@ -231,7 +241,7 @@ impl Shared {
         let (preface, whole) = frames.of_client(bytes);
         self.write(Direction::Requests, &preface).await?;
         for frame in whole {
-            if frame.begins_request() && self.loses_reply_to(&frame) {
+            if frame.begins_request() && self.loses_reply_to(|bytes| frame.holds(bytes)) {
                 self.lost.lock().await.insert(frame.stream());
             }
             self.write(Direction::Requests, frame.bytes()).await?;
@@ -248,6 +258,33 @@ impl Shared {
             } else {
                 self.write(Direction::Replies, frame.bytes()).await?;
             }
+        }
+        Ok(())
+    }
+
+    async fn commands(&self, values: &mut Values, bytes: &[u8]) -> io::Result<()> {
+        for command in values.whole(bytes) {
+            let number = self.sent.fetch_add(1, Ordering::SeqCst);
+            let holds = |bytes: &[u8]| command.windows(bytes.len()).any(|part| part == bytes);
+            if self.loses_reply_to(holds) {
+                self.first_lost.fetch_min(number, Ordering::SeqCst);
+            }
+            self.write(Direction::Requests, &command).await?;
+        }
+        Ok(())
+    }
+
+    async fn answers(
+        &self,
+        values: &mut Values,
+        answered: &mut u64,
+        bytes: &[u8],
+    ) -> io::Result<()> {
+        for answer in values.whole(bytes) {
+            if *answered < self.first_lost.load(Ordering::SeqCst) {
+                self.write(Direction::Replies, &answer).await?;
+            }
+            *answered += u64::from(!values::is_push(&answer));
         }
         Ok(())
     }

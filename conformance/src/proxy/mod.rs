@@ -1,12 +1,13 @@
 //! A proxy between a client and a server, with faults that can be told exactly and are undone by a
 //! guard.
 //!
-//! It knows bytes, and of HTTP/2 as much as it takes to lose the replies to some requests while the
-//! connection lives on. It runs on a thread of its own: a case that blocks its runtime does not
+//! It knows bytes, of HTTP/2 as much as it takes to lose the replies to some requests while the
+//! connection lives on, and of Redis' protocol as much as it takes to tell commands apart. It runs on a thread of its own: a case that blocks its runtime does not
 //! block the network.
 
 mod carry;
 mod frames;
+mod values;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -25,6 +26,8 @@ pub enum Protocol {
     Bytes,
     /// HTTP/2 without TLS, as gRPC uses it.
     Http2,
+    /// Redis' protocol without TLS.
+    Resp,
 }
 
 /// Where bytes go.
@@ -55,12 +58,13 @@ pub enum Fault {
     /// Everything in this direction is lost; a connection that lost something this way stays dead
     /// in it.
     Lose(Direction),
-    /// As [`LoseReplies`](Self::LoseReplies), over HTTP/2 only: those of requests whose header
-    /// block holds these bytes. The block is kept free of references to earlier ones, so that a
-    /// path is there as it is encoded.
+    /// As [`LoseReplies`](Self::LoseReplies), not over plain bytes: those of requests whose header
+    /// block, or of commands that hold these bytes. The block is kept free of references to earlier
+    /// ones, so that a path is there as it is encoded.
     LoseRepliesTo(&'static [u8]),
     /// Requests are carried out and their replies lost. Over HTTP/2 only those of requests sent
-    /// during the fault; over plain bytes every reply, and the connection stays dead.
+    /// during the fault; over Redis' protocol from the reply to the first such command on, since
+    /// replies have no numbers; over plain bytes every reply. There the connection stays dead.
     LoseReplies,
 }
 

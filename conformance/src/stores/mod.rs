@@ -6,6 +6,7 @@ mod file;
 pub mod kubernetes;
 mod memory;
 pub mod parts;
+pub mod redis;
 mod target;
 mod url;
 
@@ -18,6 +19,8 @@ pub use file::FileTarget;
 #[cfg(feature = "servers")]
 pub use kubernetes::KubernetesTarget;
 pub use memory::{MemoryTarget, Wrap};
+#[cfg(feature = "servers")]
+pub use redis::RedisTarget;
 pub use target::Target;
 pub use url::UrlTarget;
 
@@ -43,7 +46,9 @@ pub type Started = Result<Arc<dyn Target>, String>;
 
 /// All of them.
 pub fn all() -> impl Iterator<Item = &'static Store> {
-    [memory::STORES, file::STORES, etcd::STORES, kubernetes::STORES].into_iter().flatten()
+    [memory::STORES, file::STORES, etcd::STORES, kubernetes::STORES, redis::STORES]
+        .into_iter()
+        .flatten()
 }
 
 /// The store of that backend.

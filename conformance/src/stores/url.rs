@@ -90,7 +90,7 @@ impl UrlTarget {
 fn backend(scheme: &str) -> &str {
     match scheme {
         "etcd" | "etcds" => "etcd",
-        "redis" | "rediss" | "redis+sentinel" => "redis",
+        other if other.starts_with("redis") => "redis",
         "s3" | "gs" | "az" => "objectstore",
         other => other,
     }

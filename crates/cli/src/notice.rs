@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::{Stream, future::poll_fn};
 use leasehold::status::printable;
-use leasehold::status::{Leader, Status};
+use leasehold::status::{Leader, LeaderInfo, Status};
 use leasehold::timing::{MAX_LEASE_DURATION, Time, Wall};
 use leasehold::{Error, ErrorKind};
 
@@ -45,12 +45,38 @@ pub fn why_we_wait(status: &Status) -> String {
     }
 }
 
-/// Nobody is known to lead, although the store answers: it may have forgotten who did, and whoever
-/// that was may believe yet. A candidate adopts the lock and leads when a lease is over.
+/// Nobody is known to lead, since the store may have forgotten who did: whoever that was may
+/// believe yet.
+pub(crate) const FORGOTTEN: &str =
+    "the store may have forgotten who led; the next candidate waits a lease out before it leads";
+
+/// Why a candidate waits that has `remaining` to go before it leads, at a store that may have
+/// forgotten who led.
 #[must_use]
-pub fn waits_for_the_forgotten(status: &Status, forgets: bool) -> bool {
-    let is_unknown = status.leader == Leader::Unknown && status.store_error.is_none();
-    is_unknown && forgets && status.counters.writes > 0
+pub fn waits_for_the_forgotten(remaining: Duration) -> String {
+    // Rounded up: it leads by then.
+    let tenths = remaining.as_millis().div_ceil(100);
+    let (seconds, tenth) = (tenths / 10, tenths % 10);
+    format!(
+        "the store cannot vouch for the past: leading in {seconds}.{tenth}s at most, unless \
+         another is first"
+    )
+}
+
+/// A warning where the leader's lease is not as long as this candidate's, at a store that may
+/// forget the leader: whoever never saw its record waits out no more than its own lease.
+#[must_use]
+pub fn unlike_leases(leading: &LeaderInfo, own: Duration) -> Option<String> {
+    // A foreign client that does not tell has none.
+    leading.since.filter(|_| leading.lease_duration != own)?;
+    Some(format!(
+        "the lease of {} is {}, and this candidate's is {}: this store may forget who leads, and a \
+         candidate that never saw the leader waits out its own lease; give all candidates of this \
+         lock the same lease duration",
+        printable(&leading.identity),
+        humantime::format_duration(leading.lease_duration),
+        humantime::format_duration(own),
+    ))
 }
 
 /// A lease is honoured whatever its length, and one that no candidate may ask for needs somebody to

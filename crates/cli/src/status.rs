@@ -11,16 +11,12 @@ use serde_json::{Value, json};
 use crate::args::{Colour, OutputFormat, StatusArgs};
 use crate::exit;
 use crate::lock::Lock;
-use crate::notice::{self, age};
+use crate::notice::{self, FORGOTTEN, age};
 use crate::output::{self, Paint, json as json_line};
 use crate::runtime;
 
 /// How much is repeated of why a record cannot be read, in characters.
 const LONGEST: usize = 1_000;
-
-/// The reason where the store may have gone back to a state in which somebody else led.
-const FORGOTTEN: &str =
-    "the store may have forgotten who led; the next candidate waits a lease out before it leads";
 
 /// What one read says about leadership.
 #[derive(Debug)]

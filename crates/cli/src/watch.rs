@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::args::{Colour, OutputFormat, WatchArgs};
 use crate::lock::Lock;
-use crate::notice::{moment, told};
+use crate::notice::{FORGOTTEN, moment, told};
 use crate::output::{Paint, json as json_line, print_error, write};
 use crate::signals::{Request, Signals};
 use crate::status::leader_json;
@@ -119,6 +119,7 @@ async fn unread() {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Seen {
     leader: Leader,
+    /// Why no more is known.
     trouble: Option<String>,
 }
 
@@ -129,10 +130,12 @@ impl Seen {
             // A sign of life is no change.
             leading.renewed = None;
         }
-        Self { leader, trouble: status.store_error.as_ref().map(ToString::to_string) }
+        let forgotten = status.forgotten_until.map(|_| FORGOTTEN.to_owned());
+        let trouble = status.store_error.as_ref().map(ToString::to_string).or(forgotten);
+        Self { leader, trouble }
     }
 
-    /// Nothing was read, and nothing went wrong yet.
+    /// Nothing was read, or nothing that is worth a line, and nothing went wrong yet.
     fn is_void(&self) -> bool {
         self.leader == Leader::Unknown && self.trouble.is_none()
     }
@@ -172,5 +175,48 @@ impl Seen {
             "v": 1, "at_ms": now, "lock": lock.name(), "state": state, "leader": leader,
             "reason": self.trouble,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use leasehold::Elector;
+    use leasehold::backend::Push;
+    use leasehold::testing::{MemoryLock, in_virtual_time};
+
+    use super::*;
+
+    #[test]
+    fn a_store_that_may_have_forgotten_who_led_is_not_free() {
+        in_virtual_time(async |clock| {
+            let lock = Arc::new(MemoryLock::builder("jobs").push(Push::Hint).forgets().build());
+            let observer = Observer::with_clock(lock.clone(), clock.clone()).unwrap();
+            clock.advance(Duration::from_secs(1)).await;
+            let told = || {
+                let seen = Seen::of(&observer.status());
+                let json = seen.json(lock.as_ref(), 0);
+                assert!(!seen.is_void(), "it is said");
+                assert_eq!((&json["state"], &json["leader"]), (&json!("unknown"), &Value::Null));
+                assert!(json["reason"].as_str().unwrap().contains("may have forgotten"));
+                seen.text(Paint(false))
+            };
+            let absent = told();
+            assert!(absent.ends_with(&format!("unknown who leads: {FORGOTTEN}")), "{absent}");
+            // A candidate adopts it under the holder `unknown`.
+            let elector = Elector::builder(lock.clone()).clock(clock.clone()).build().unwrap();
+            let campaign = tokio::spawn(async move { elector.campaign().await });
+            clock.advance(Duration::from_secs(10)).await;
+            let adopted = lock.read().await.unwrap();
+            assert!(adopted.record().unwrap().holder.as_ref().unwrap().is_unknown());
+            assert!(told().ends_with(FORGOTTEN));
+            clock.advance(Duration::from_secs(6)).await;
+            let leads = Seen::of(&observer.status());
+            assert!(leads.text(Paint(false)).contains(" leads (token "), "{leads:?}");
+            assert_eq!(leads.trouble, None);
+            drop(campaign);
+        });
     }
 }

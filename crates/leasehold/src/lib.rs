@@ -1,4 +1,4 @@
-//! Leader election over any lock: a file, etcd, Kubernetes, or a store of your own.
+//! Leader election over any lock: a file, etcd, Kubernetes, Redis, or a store of your own.
 //!
 //! **Guaranteed**, under stated bounds on clock rates ([`Timing::bounds`](timing::Timing::bounds)):
 //! at most one candidate believes that it leads, whatever is delayed, lost, repeated, frozen or
@@ -212,6 +212,8 @@ mod list;
 mod lock_url;
 mod memory;
 mod opened;
+#[cfg(feature = "redis")]
+pub mod redis;
 mod schemes;
 mod scratch;
 pub mod testing;
@@ -280,10 +282,11 @@ pub mod url {
 /// | `file:/path`, `file:path` | `file` (default) | one small file on this host |
 /// | `etcd://h1:2379,h2:2379/name`, `etcds://…` | `etcd` | an election of etcd, over TLS with `etcds` |
 /// | `k8s://ns/name`, `k8s+endpoints://…` | `k8s` | a Lease, or the annotation of an Endpoints object, next to client-go |
+/// | `redis://h:6379/name`, `rediss://…`, `redis+sentinel://h1,h2,h3/master/name`, `redis+cluster://…`, `redis+unix:/path/name` | `redis` | one key of Redis or Valkey |
 /// | `mem:name` | – | a new lock in this process at every call; the name is for logs; for tests |
 ///
-/// The parameters of each are listed at [`file::FileUrl`], [`etcd::EtcdUrl`] and
-/// [`k8s::KubernetesUrl`].
+/// The parameters of each are listed at [`file::FileUrl`], [`etcd::EtcdUrl`],
+/// [`k8s::KubernetesUrl`] and [`redis::RedisUrl`].
 ///
 /// # Errors
 /// `Invalid`: the URL, its scheme or a parameter is unknown or malformed. Nothing is contacted or

@@ -12,6 +12,7 @@ use crate::opened::Listed;
 /// | `file:DIRECTORY` | the files in it, also those that hold no record that can be read |
 /// | `etcd://h1:2379,h2:2379/jobs` | the elections whose names begin with `jobs/`, and `jobs` itself; without a path all |
 /// | `k8s://namespace/`, `k8s+endpoints://namespace/` | every Lease, or the Endpoints with an election |
+/// | `redis://host:6379/jobs` and the like | the locks whose names begin with `jobs/`, and `jobs` itself; without a path all |
 ///
 /// Of the files in a directory those are left out whose names begin with a dot, and those that
 /// belong to a lock or to a tool of this project.

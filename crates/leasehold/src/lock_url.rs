@@ -233,7 +233,8 @@ fn is_local(scheme: &str) -> bool {
 fn names_secret(parameter: &str) -> bool {
     let Some((name, value)) = parameter.split_once('=') else { return false };
     let name = percent_decode_str(name).decode_utf8_lossy().to_lowercase();
-    let is_reference = ["password_env", "password_file", "token_floor"].contains(&name.as_str());
+    let references = ["password_env", "password_file", "token_floor"];
+    let is_reference = references.contains(&name.strip_prefix("sentinel_").unwrap_or(&name));
     let words = ["pass", "pwd", "secret", "token", "credential", "apikey", "api_key", "auth"];
     !value.is_empty() && !is_reference && words.iter().any(|word| name.contains(word))
 }

@@ -69,9 +69,24 @@ const STORES: &[Store] = &[
         build: Build::Always(parsed::<crate::memory::MemoryUrl>),
         lists: &[],
     },
+    Store {
+        schemes: &[
+            "redis",
+            "redis+cluster",
+            "redis+sentinel",
+            "redis+unix",
+            "rediss",
+            "rediss+cluster",
+            "rediss+sentinel",
+        ],
+        build: feature!("redis", crate::redis::RedisUrl),
+        lists: &[(
+            "redis://host:6379/jobs",
+            "the locks whose names begin with jobs/, and jobs itself",
+        )],
+    },
     Store { schemes: &["az"], build: Build::ToCome, lists: &[] },
     Store { schemes: &["gs"], build: Build::ToCome, lists: &[] },
-    Store { schemes: &["redis", "redis+sentinel", "rediss"], build: Build::ToCome, lists: &[] },
     Store { schemes: &["s3"], build: Build::ToCome, lists: &[] },
 ];
 
@@ -191,8 +206,8 @@ mod tests {
     async fn an_unknown_scheme_lists_what_is_there() {
         let error = refused("zk://host/lock").await;
         assert!(error.contains("unknown scheme \"zk\"") && error.contains("mem"), "{error}");
-        let error = refused("redis://host/lock").await;
-        assert!(error.contains("no redis: locks in this version"), "{error}");
+        let error = refused("s3://host/lock").await;
+        assert!(error.contains("no s3: locks in this version"), "{error}");
     }
 
     #[test]

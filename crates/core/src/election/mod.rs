@@ -244,8 +244,12 @@ impl Election {
             (Contents::Unreadable(_), _) | (_, Expiry::Suspended) => View::Unknown,
             (_, Expiry::ByObserver) if waits => View::Unknown,
             (Contents::Absent, _) | (_, Expiry::Passed) => View::Nobody,
-            (Contents::Record(record), _) if record.holder.is_none() => View::Nobody,
-            (Contents::Record(record), _) => View::Held(record),
+            (Contents::Record(record), _) => match &record.holder {
+                None => View::Nobody,
+                // The placeholder of an adoption: whoever led before may believe yet.
+                Some(holder) if holder.is_unknown() => View::Unknown,
+                Some(_) => View::Held(record),
+            },
         }
     }
 

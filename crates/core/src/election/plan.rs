@@ -1,5 +1,7 @@
 //! What is to be done next, and when.
 
+#[cfg(doc)]
+use crate::backend::Capabilities;
 use crate::backend::{Change, Contents, Expiry, Intent};
 use crate::error::ErrorKind;
 use crate::record::{Holder, MAX_TOKEN, Nonce, Record, Token};
@@ -109,6 +111,26 @@ impl Election {
                 let lease = if own { self.timing.lease_duration() } else { held.lease_duration };
                 held.received + Timing::wait(lease) + self.jitter
             }
+        }
+    }
+
+    /// When this candidate may take the lock at the latest, if no other shows life before: told
+    /// only where no holder is known because the store may have forgotten who led
+    /// ([`Capabilities::forgets`]). Before the adoption it is counted from `now`.
+    #[must_use]
+    pub fn forgotten_until(&self, now: Time) -> Option<Time> {
+        let seen = self.seen.as_ref().filter(|_| now < self.view_until())?;
+        let holder = seen.observed.record().and_then(|record| record.holder.as_ref());
+        match (&seen.observed.contents, seen.observed.expiry) {
+            (Contents::Unreadable(_), _) => None,
+            (_, Expiry::Suspended) if holder.is_none_or(Holder::is_unknown) => {
+                let lease = self.longest.max(self.timing.lease_duration());
+                Some(now + Timing::wait(lease) + self.jitter)
+            }
+            (_, Expiry::ByObserver) if holder.is_some_and(Holder::is_unknown) => {
+                Some(self.held_until())
+            }
+            _ => None,
         }
     }
 

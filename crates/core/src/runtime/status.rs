@@ -5,6 +5,8 @@ use std::time::Duration;
 use futures_core::Stream;
 use tokio::sync::watch;
 
+#[cfg(doc)]
+use crate::backend::Capabilities;
 use crate::backend::Observed;
 use crate::election::{Election, View};
 use crate::error::Error;
@@ -29,6 +31,11 @@ pub struct Status {
     /// observer. A program that reports whether it is ready should not be while this is set: see
     /// [`may_lead`](Self::may_lead).
     pub standby_error: Option<Error>,
+    /// The store may have forgotten who led ([`Capabilities::forgets`]), and so nobody is known to
+    /// lead: whoever did may believe yet. At this moment, on the clock of the elector, a candidate
+    /// leads at the latest, but for its requests, unless another is first; an observer only knows
+    /// by it that the store cannot vouch for the past. `None` otherwise.
+    pub forgotten_until: Option<Time>,
     /// What happened so far.
     pub counters: Counters,
     /// Nobody looks after this any more.
@@ -127,6 +134,7 @@ impl Status {
             incarnation,
             store_error,
             standby_error: None,
+            forgotten_until: election.forgotten_until(now),
             counters,
             ended: false,
             role_until,
@@ -149,6 +157,7 @@ impl Status {
         }
         if now >= self.leader_until {
             self.leader = Leader::Unknown;
+            self.forgotten_until = None;
         }
         self
     }
@@ -157,6 +166,7 @@ impl Status {
     pub(crate) fn forget(&mut self) {
         self.role = Role::Observer;
         self.leader = Leader::Unknown;
+        self.forgotten_until = None;
         self.ended = true;
     }
 
@@ -170,7 +180,8 @@ impl Status {
                 other => other.clone(),
             };
             let error = status.store_error.as_ref().map(Error::kind);
-            (status.role, leader, status.incarnation, error, status.may_lead())
+            let forgotten = status.forgotten_until.is_some();
+            (status.role, leader, forgotten, status.incarnation, error, status.may_lead())
         };
         told(self) != told(before)
     }
@@ -184,10 +195,6 @@ impl Leader {
             View::Held(record) => record,
         };
         let Some(holder) = &record.holder else { return Self::Nobody };
-        // The placeholder of an adoption: whoever led before may believe yet.
-        if holder.is_unknown() {
-            return Self::Unknown;
-        }
         Self::Held(LeaderInfo {
             identity: holder.identity.clone(),
             token: election.holders_token(),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use leasehold_core::{Incarnation, Timing, View};
+use leasehold_core::{Timing, View};
 
 use super::{Judge, Rule, Watched};
 use crate::case::{MS, Nanos};
@@ -61,10 +61,9 @@ impl Judge {
         };
         let counts = scene.case.store == StoreKind::Observer;
         let fell = token > 0 && token < watched.greatest && self.calm;
-        // A foreign client and whoever a store may have forgotten have no terms of ours.
+        // A foreign client has no terms of ours.
         let told_of = record.holder.as_ref().and_then(|holder| holder.incarnation);
-        let is_ours = told_of.is_some_and(|incarnation| incarnation != Incarnation(0));
-        let gone = is_ours
+        let gone = told_of.is_some()
             && token > 0
             && self.named.0 != Some(token)
             && scene.now > self.heard_by(scene, x);

@@ -108,3 +108,64 @@ fn a_copy_of_a_leader_is_noticed_after_the_store_went_back() {
     assert!(play.leadership().is_none());
     assert!(play.election.copied());
 }
+
+#[test]
+fn nobody_is_known_to_lead_where_the_store_may_have_forgotten() {
+    let mut play = Play::with(&Capabilities { forgets: true, ..capabilities() });
+    (play.reign, play.expiry) = (Some(1), Expiry::Suspended);
+    play.turn();
+    assert_eq!(play.election.view(play.now), View::Unknown);
+    let over = play.now + Timing::wait(L) + play.election.jitter;
+    assert_eq!(play.election.forgotten_until(play.now), Some(over), "absent");
+    // Another candidate has adopted it.
+    play.expiry = Expiry::ByObserver;
+    play.store(record(Some(Holder::unknown()), 0, 5));
+    play.wait(P);
+    play.turn();
+    assert_eq!(play.election.view(play.now), View::Unknown);
+    let over = play.now + Timing::wait(L) + play.election.jitter;
+    assert_eq!(play.election.forgotten_until(play.now), Some(over), "adopted");
+    let stale = play.election.view_until();
+    assert_eq!(play.election.forgotten_until(stale), None, "nothing was heard for too long");
+    // Somebody leads, and the store goes back to that.
+    play.store(record(Some(holder(5)), 1, 6));
+    play.wait(P);
+    play.turn();
+    assert!(matches!(play.election.view(play.now), View::Held(_)));
+    assert_eq!(play.election.forgotten_until(play.now), None);
+    play.expiry = Expiry::Suspended;
+    play.wait(P);
+    play.turn();
+    assert_eq!(play.election.view(play.now), View::Unknown);
+    assert_eq!(play.election.forgotten_until(play.now), None, "a holder is known");
+}
+
+#[test]
+fn a_lock_that_was_free_before_the_store_went_back_is_not() {
+    let mut play = Play::with(&Capabilities { forgets: true, ..capabilities() });
+    play.store(record(None, 1, 1));
+    (play.reign, play.expiry) = (Some(1), Expiry::Suspended);
+    play.turn();
+    assert_eq!(play.election.view(play.now), View::Unknown);
+    assert!(play.election.forgotten_until(play.now).is_some());
+    play.expiry = Expiry::ByObserver;
+    play.wait(P);
+    play.turn();
+    assert_eq!(play.election.view(play.now), View::Nobody);
+    assert_eq!(play.election.forgotten_until(play.now), None);
+}
+
+#[test]
+fn a_candidate_leads_by_the_moment_that_was_told() {
+    let mut play = Play::with(&Capabilities { forgets: true, ..capabilities() });
+    (play.reign, play.expiry) = (Some(1), Expiry::Suspended);
+    play.input(Input::Stand);
+    play.turn();
+    let told = play.election.forgotten_until(play.now).unwrap();
+    play.expiry = Expiry::ByObserver;
+    play.run();
+    let adopted = play.election.forgotten_until(play.now).unwrap();
+    assert!(adopted <= told + 2 * RTT, "{adopted:?} {told:?}");
+    play.run_for(adopted.since(play.now) + 2 * RTT);
+    assert!(play.leadership().is_some());
+}

@@ -1,0 +1,54 @@
+//! Redis and Valkey: one server, replicas, Sentinels and a cluster.
+
+#[cfg(feature = "servers")]
+pub mod fixture;
+#[cfg(feature = "servers")]
+mod target;
+#[cfg(feature = "servers")]
+mod wire;
+
+use super::{Started, Store};
+
+#[cfg(feature = "servers")]
+pub use fixture::{Form, Options, Program, Redis};
+#[cfg(feature = "servers")]
+pub use target::RedisTarget;
+
+macro_rules! stores {
+    ($($backend:literal from $expected:literal, $program:ident $form:ident $least:literal)*) => {
+        pub(super) const STORES: &[Store] = &[$(Store {
+            backend: $backend,
+            names: &[$backend],
+            by_default: false,
+            expected: include_str!($expected),
+            leaves_out: Some(LEAVES_OUT),
+            start: {
+                #[cfg(feature = "servers")]
+                fn start() -> Started {
+                    let (backend, least) = ($backend, $least);
+                    let (program, form) = (Program::$program, Form::$form);
+                    let kind = target::Kind { backend, program, form, least };
+                    super::started(RedisTarget::start(kind), "cannot start servers")
+                }
+                #[cfg(not(feature = "servers"))]
+                fn start() -> Started {
+                    Err("this build starts no servers".to_owned())
+                }
+                start
+            },
+        }),*];
+    };
+}
+
+/// The cases that say nothing of some of them; the files of what is expected say why.
+const LEAVES_OUT: &[&str] =
+    &["RN6", "WA3", "SV4", "SV5", "SV7", "SV9", "OV2", "UP2", "UP3", "UP4", "UP5", "UP6", "SC3"];
+
+stores! {
+    "valkey" from "expected-valkey.toml", Valkey One false
+    "redis" from "expected.toml", Redis One false
+    "redis-replicated" from "expected-replicated.toml", Valkey Replicated false
+    "redis-sentinel" from "expected-sentinel.toml", Valkey Sentinel false
+    "redis-cluster" from "expected-cluster.toml", Valkey Cluster false
+    "redis-least" from "expected-least.toml", Redis One true
+}

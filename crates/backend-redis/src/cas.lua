@@ -1,0 +1,36 @@
+#!lua flags=allow-oom
+-- KEYS[1] the lock. ARGV: 1 the reign, 2 the bytes that are replaced ('' if there are none), 3 the
+-- new bytes, 4 '1' if replicas may follow.
+local function ask(right, ...)
+  local reply = redis.pcall(...)
+  if type(reply) == 'table' and reply.err then
+    return nil, {-1, right, reply.err}
+  end
+  return reply
+end
+local server, refused = ask('info|server', 'INFO', 'server')
+if refused then return refused end
+local replication, refused = ask('info|replication', 'INFO', 'replication')
+if refused then return refused end
+local stats, refused = ask('info|stats', 'INFO', 'stats')
+if refused then return refused end
+local role = string.match(replication, 'role:([%a-]+)') or ''
+if role ~= 'master' then return {-2, role} end
+local reign = (string.match(server, 'run_id:(%x+)') or '') .. ':'
+  .. (string.match(replication, 'master_replid:(%x+)') or '') .. ':'
+  .. (string.match(stats, 'sync_full:(%d+)') or '')
+if reign ~= ARGV[1] then return {0} end
+if ARGV[4] ~= '1' then
+  local online = 0
+  for port, state in string.gmatch(replication, 'slave%d+:[^\r\n]-port=(%d+),state=(%a+)') do
+    if port ~= '0' and state == 'online' then online = online + 1 end
+  end
+  if online > 0 then return {-3, online} end
+end
+local stored, refused = ask('get', 'GET', KEYS[1])
+if refused then return refused end
+if (stored or '') ~= ARGV[2] or (stored == '') then return {0} end
+local done, refused = ask('set', 'SET', KEYS[1], ARGV[3])
+if refused then return refused end
+redis.pcall('PUBLISH', KEYS[1], ARGV[3])
+return {1}

@@ -1,0 +1,163 @@
+//! The Sentinels: whether they agree, and how fast they fail over.
+
+use std::time::Duration;
+
+use leasehold_backend::Finding;
+use leasehold_core::{ErrorKind, Timing};
+use redis::{Value, cmd};
+
+use crate::connection::{Connection, first_error};
+use crate::dial::Address;
+use crate::failure::Failure;
+use crate::info::text;
+use crate::options::Rules;
+use crate::sentinel::Sentinels;
+
+use super::not_seen;
+use super::server::{away, counted};
+
+const SUBJECT: &str = "sentinel";
+
+/// How long a fail-over takes beyond the time after which a primary counts as down: 1.3 s where it
+/// was measured.
+const PROMOTION: Duration = Duration::from_millis(1500);
+
+/// What one Sentinel knows of the primary.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Known {
+    replicas: u64,
+    others: u64,
+    quorum: u64,
+    down_after: Duration,
+}
+
+impl Sentinels {
+    pub(super) async fn examined(&self, rules: Rules, timing: &Timing) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        let mut known = None;
+        for host in &self.hosts {
+            match self.known(host).await {
+                Ok(told) => known = known.or(Some(told)),
+                Err(failure) => findings.push(not_seen(
+                    SUBJECT,
+                    "SENTINEL MASTER",
+                    failure,
+                    "+sentinel|master, or none: it is only looked at here",
+                )),
+            }
+        }
+        if let Some(known) = known {
+            findings.extend(judged(known, self.hosts.len(), rules, timing));
+        }
+        findings
+    }
+
+    async fn known(&self, host: &Address) -> Result<Known, Failure> {
+        let connection = Connection::open(&self.how, host).await?;
+        let mut question = cmd("SENTINEL");
+        question.arg("MASTER").arg(&self.master);
+        let replies = connection.ask(&[question]).await?;
+        if let Some(failure) = first_error(&replies, &host.to_string()) {
+            return Err(failure);
+        }
+        let Some(Value::Array(fields)) = replies.first() else {
+            return Err(Failure::unexpected(&host.to_string()));
+        };
+        let number = |name: &str| {
+            let mut pairs = fields.chunks_exact(2);
+            let pair = pairs.find(|pair| text(&pair[0]) == Some(name))?;
+            text(&pair[1])?.parse::<u64>().ok()
+        };
+        Ok(Known {
+            replicas: number("num-slaves").unwrap_or(0),
+            others: number("num-other-sentinels").unwrap_or(0),
+            quorum: number("quorum").unwrap_or(0),
+            down_after: Duration::from_millis(number("down-after-milliseconds").unwrap_or(0)),
+        })
+    }
+}
+
+fn judged(known: Known, named: usize, rules: Rules, timing: &Timing) -> Vec<Finding> {
+    let all = known.others + 1;
+    let text = format!("{all} Sentinels, {} must agree that the primary is down", known.quorum);
+    let mut findings = vec![match all {
+        1 | 2 => {
+            Finding::warning(SUBJECT, text, "run three: fewer cannot fail over when one is gone")
+        }
+        _ if u64::try_from(named).unwrap_or(u64::MAX) < all => Finding::warning(
+            SUBJECT,
+            format!("{text}; the URL names {named}"),
+            "name all of them, so that any may fail",
+        ),
+        _ => Finding::good(SUBJECT, text),
+    }];
+    if let Some(replicas) = rules.replicas()
+        && known.replicas != replicas
+    {
+        let text = format!(
+            "Sentinel knows {} and the URL says replicas={replicas}",
+            counted(known.replicas)
+        );
+        findings.push(match known.replicas > replicas {
+            true => Finding::problem(
+                SUBJECT,
+                ErrorKind::Invalid,
+                text,
+                format!(
+                    "write replicas={}, or have Sentinel forget those that are gone for good: \
+                     SENTINEL RESET",
+                    known.replicas
+                ),
+            ),
+            false => away(SUBJECT, text, "start the missing replicas, or correct replicas="),
+        });
+    }
+    findings.push(ride_through(known.down_after, timing));
+    findings
+}
+
+/// A leader stays through a fail-over that is shorter than what it rides through.
+fn ride_through(down_after: Duration, timing: &Timing) -> Finding {
+    let ridden = timing.bounds().ride_through;
+    let takes = down_after + PROMOTION;
+    let text = format!(
+        "a primary counts as down after {down_after:?}, so a fail-over takes about {takes:?}; a \
+         leader rides through {ridden:?}"
+    );
+    if takes < ridden {
+        return Finding::good(SUBJECT, text);
+    }
+    // The ride-through is two fifths of a lease.
+    let lease = (takes * 5 / 2).as_secs() + 1;
+    let cure = format!(
+        "choose a lease duration of {lease}s, or a shorter time: SENTINEL SET MASTER \
+         down-after-milliseconds 1000"
+    );
+    Finding::warning(SUBJECT, format!("{text}: each fail-over ends its term"), cure)
+}
+
+#[cfg(test)]
+mod tests {
+    use leasehold_backend::Level;
+
+    use super::*;
+
+    fn levels(known: Known, replicas: u64) -> Vec<Level> {
+        let rules = Rules::with_replicas(replicas);
+        judged(known, 3, rules, &Timing::default()).iter().map(|found| found.level).collect()
+    }
+
+    #[test]
+    fn a_slow_fail_over_and_a_wrong_count_are_told() {
+        let good = Known { replicas: 2, others: 2, quorum: 2, down_after: Duration::from_secs(1) };
+        assert_eq!(levels(good, 2), [Level::Good, Level::Good]);
+        let slow = Known { down_after: Duration::from_secs(5), ..good };
+        let finding = ride_through(slow.down_after, &Timing::default());
+        assert_eq!(finding.level, Level::Warning);
+        assert!(finding.cure.unwrap().contains("17s"), "{}", finding.text);
+        assert_eq!(levels(good, 1)[1], Level::Problem(ErrorKind::Invalid));
+        assert_eq!(levels(good, 3)[1], Level::Problem(ErrorKind::Unavailable));
+        assert_eq!(levels(Known { others: 1, ..good }, 2)[0], Level::Warning);
+        assert_eq!(levels(Known { others: 4, ..good }, 2)[0], Level::Warning);
+    }
+}

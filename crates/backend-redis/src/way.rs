@@ -1,0 +1,147 @@
+//! The way to the server that has a lock: one server, or the node of a cluster that has its key.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex};
+
+use redis::Value;
+
+use crate::connection::{How, first_error};
+use crate::dial::Address;
+use crate::failure::{Failure, Reason};
+use crate::node::{Node, Request, Target, locked};
+use crate::reader::Reader;
+
+/// So often a cluster may send us on.
+const HOPS: usize = 5;
+
+/// Where locks are.
+pub(crate) enum Way {
+    One(Arc<Node>),
+    Cluster(Cluster),
+}
+
+/// The nodes of a cluster that are known.
+pub(crate) struct Cluster {
+    how: How,
+    pub(crate) seeds: Vec<Address>,
+    nodes: Mutex<HashMap<Address, Arc<Node>>>,
+}
+
+impl fmt::Debug for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::One(node) => node.fmt(f),
+            Self::Cluster(cluster) => f.debug_tuple("Cluster").field(&cluster.seeds).finish(),
+        }
+    }
+}
+
+impl Way {
+    pub(crate) fn one(how: How, target: Target) -> Self {
+        Self::One(Arc::new(Node::new(how, target)))
+    }
+
+    pub(crate) fn cluster(how: How, seeds: Vec<Address>) -> Self {
+        Self::Cluster(Cluster { how, seeds, nodes: Mutex::default() })
+    }
+
+    /// The same with connections of its own.
+    pub(crate) fn apart(&self) -> Self {
+        match self {
+            Self::One(node) => Self::one(node.how.clone(), node.target.apart()),
+            Self::Cluster(cluster) => Self::cluster(cluster.how.clone(), cluster.seeds.clone()),
+        }
+    }
+
+    pub(crate) fn is_cluster(&self) -> bool {
+        matches!(self, Self::Cluster(_))
+    }
+
+    /// The replies, and the node that gave them. Goes where a cluster sends it.
+    pub(crate) async fn ask(
+        &self,
+        lock: &Reader,
+        request: Request,
+    ) -> Result<(Arc<Node>, Vec<Value>), Failure> {
+        match self {
+            Self::One(node) => Ok((node.clone(), node.ask(lock.lane, request).await?)),
+            Self::Cluster(cluster) => cluster.ask(lock, request).await,
+        }
+    }
+
+    /// The node whose changes are heard. Of a cluster the one that answered last.
+    pub(crate) fn heard(&self, lock: &Reader) -> Option<Arc<Node>> {
+        match self {
+            Self::One(node) => Some(node.clone()),
+            Self::Cluster(_) => locked(&lock.route).clone(),
+        }
+    }
+}
+
+impl Cluster {
+    async fn ask(
+        &self,
+        lock: &Reader,
+        request: Request,
+    ) -> Result<(Arc<Node>, Vec<Value>), Failure> {
+        let known = locked(&lock.route).clone();
+        let mut seeds = self.seeds.iter();
+        let mut next = known.or_else(|| seeds.next().map(|seed| self.node(seed)));
+        let mut last = Failure::invalid("the cluster sends us from node to node");
+        let mut request = request;
+        for _ in 0..HOPS + self.seeds.len() {
+            let Some(node) = next.take() else { break };
+            let replies = match node.ask(lock.lane, request.clone()).await {
+                Ok(replies) => replies,
+                Err(failure) => {
+                    // Nothing was sent if there is no connection: another node knows where to go.
+                    locked(&lock.route).take();
+                    if failure.reason != Reason::NotSent {
+                        return Err(failure);
+                    }
+                    last = failure;
+                    next = seeds.next().map(|seed| self.node(seed));
+                    continue;
+                }
+            };
+            request.is_asking = false;
+            match first_error(&replies, &node.told()).map(|failure| failure.reason) {
+                Some(Reason::Moved(to)) => next = Some(self.at(&to, &node)),
+                // The key is on its way there: only this request goes there.
+                Some(Reason::Ask(to)) => {
+                    request.is_asking = true;
+                    next = Some(self.at(&to, &node));
+                }
+                error => {
+                    let keep = error != Some(Reason::Stale);
+                    *locked(&lock.route) = keep.then(|| node.clone());
+                    return Ok((node, replies));
+                }
+            }
+        }
+        Err(last)
+    }
+
+    /// The node that another one named.
+    pub(crate) fn at(&self, to: &str, from: &Node) -> Arc<Node> {
+        self.node(&Address::Tcp(full(to, from).into()))
+    }
+
+    pub(crate) fn node(&self, address: &Address) -> Arc<Node> {
+        let mut nodes = locked(&self.nodes);
+        let made = || Arc::new(Node::new(self.how.clone(), Target::Fixed(address.clone())));
+        nodes.entry(address.clone()).or_insert_with(made).clone()
+    }
+}
+
+/// A node that does not know its own host names only the port.
+fn full(to: &str, from: &Node) -> String {
+    match (to.strip_prefix(':'), &from.target) {
+        (Some(port), Target::Fixed(Address::Tcp(address))) => {
+            let host = address.rsplit_once(':').map_or(&**address, |(host, _)| host);
+            format!("{host}:{port}")
+        }
+        _ => to.to_owned(),
+    }
+}
