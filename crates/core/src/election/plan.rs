@@ -201,10 +201,9 @@ impl Election {
                 return None;
             }
             Step::Revoke => {
-                let mut ghost = self.ghost.clone()?;
+                let ghost = self.ghost.as_mut()?;
                 ghost.change.intent = Intent::Revoke;
-                ghost.first_sent = now;
-                return Some(ghost);
+                return Some(Attempt { first_sent: now, ..ghost.clone() });
             }
             Step::Adopt => Intent::Adopt,
             Step::Take => Intent::Take,

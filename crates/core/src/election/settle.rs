@@ -53,6 +53,7 @@ impl Election {
             Whose::Ours if self.is_of_a_later_term(&observed) => self.give_up_term(now),
             Whose::Ours => self.settle_ours(now, &observed),
             Whose::OurTake => {
+                self.ghost = None;
                 let token = observed.record().map_or(0, |record| record.token);
                 self.note_stored(version.clone());
                 self.own.acknowledge(observed.record().map(|record| record.nonce));
@@ -189,6 +190,7 @@ impl Election {
         };
         match self.own.attempt(record.nonce).map(|attempt| attempt.change.intent) {
             Some(Intent::Take) => Whose::OurTake,
+            None if self.is_stray(record.nonce) => Whose::OurTake,
             Some(Intent::Release) => Whose::OurRelease,
             _ if self.own.recognises(record.nonce) && !self.is_past(record) => Whose::Ours,
             _ if self.is(Mutant::OwnByIncarnation) && self.names_us(record) => Whose::Ours,
@@ -197,6 +199,14 @@ impl Election {
             _ if self.is_copys(record, observed.expiry) => Whose::Copy,
             _ => Whose::Stranger,
         }
+    }
+
+    /// Whether this is the Take of ours that may have been applied unseen, as long as nothing undoes
+    /// it: it was, and the answer that spoke against it was older. Once its revocation was sent, who
+    /// took by it is a copy.
+    fn is_stray(&self, nonce: Nonce) -> bool {
+        let stray = self.ghost.as_ref().filter(|ghost| ghost.change.intent == Intent::Take);
+        stray.is_some_and(|ghost| ghost.nonce() == nonce)
     }
 
     /// Written by us in an earlier term than the present one.

@@ -407,6 +407,22 @@ fn by_server_a_take_refused_once_and_then_lost_is_revoked() {
 }
 
 #[test]
+fn by_server_a_take_that_an_older_answer_hid_is_ours() {
+    let mut play = by_server();
+    let Action::Write { change: take, .. } = play.lose_request() else { panic!() };
+    // Its answer is on its way from before: it shows who led until then.
+    assert_eq!(play.poll(), Some(Action::Read));
+    play.store(held(9, 9));
+    let older = play.observed();
+    play.store(Record { token: 10, ..take.record });
+    play.input(Input::Hint(play.observed()));
+    play.input(Input::Read(Ok(older)));
+    play.turn();
+    assert!(!play.election.copied());
+    assert_eq!(write(&mut play).1.intent, Intent::Renew);
+}
+
+#[test]
 fn by_server_who_is_reborn_does_not_revoke_what_a_copy_may_lead_by() {
     let mut play = by_server();
     let Action::Write { change: take, .. } = play.lose_request() else { panic!() };
