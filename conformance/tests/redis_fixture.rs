@@ -54,7 +54,7 @@ async fn a_replica_is_cut_and_joins_again() {
     redis.wait_for_replicas(0, 2).await.unwrap();
     assert_eq!(acknowledged(&redis).await, 2);
     let before = redis.reign(0).await.unwrap();
-    redis.resync_fully(0).await.unwrap();
+    redis.resync_fully(0, 1).await.unwrap();
     assert_ne!(redis.reign(0).await.unwrap()[2], before[2]);
 }
 

@@ -53,6 +53,15 @@ pub trait Backups: Send + Sync {
 /// Puts a backup back.
 pub type Restore = Box<dyn FnOnce() -> Result<(), String> + Send>;
 
+/// A store that may go back.
+pub trait GoesBack: Send + Sync {
+    /// Takes back the last changes of this lock, as a promotion does of a replica that missed them.
+    ///
+    /// # Errors
+    /// The lock is not there.
+    fn go_back(&self, lock: &str, changes: usize) -> Result<(), String>;
+}
+
 /// How far a watch can resume, and what makes the store forget the rest.
 #[derive(Clone, Copy)]
 pub enum WatchHistory<'a> {

@@ -9,7 +9,9 @@ use leasehold::backend::LockBackend;
 use leasehold::timing::Clock;
 use leasehold::{Builder, Error};
 
-use super::parts::{Administrator, Backups, Bytes, Coordinator, Guard, Networks, WatchHistory};
+use super::parts::{
+    Administrator, Backups, Bytes, Coordinator, GoesBack, Guard, Networks, WatchHistory,
+};
 #[cfg(feature = "servers")]
 use super::parts::{Disks, Servers};
 
@@ -83,6 +85,11 @@ pub trait Target: fmt::Debug + Send + Sync {
 
     /// Backups of what is stored.
     fn backups(&self) -> Option<&dyn Backups> {
+        None
+    }
+
+    /// A store that may go back to an older state.
+    fn goes_back(&self) -> Option<&dyn GoesBack> {
         None
     }
 

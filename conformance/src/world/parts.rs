@@ -11,7 +11,7 @@ use crate::fixture::{Fixture, Tls, Wish};
 use crate::link::Network;
 #[cfg(feature = "servers")]
 use crate::stores::parts::Disks;
-use crate::stores::parts::{Administrator, Backups, Bytes, Coordinator, Guard, Networks};
+use crate::stores::parts::{Administrator, Backups, Bytes, Coordinator, GoesBack, Guard, Networks};
 use crate::verdict::Problem;
 
 impl World {
@@ -37,6 +37,14 @@ impl World {
     /// As [`admin`](Self::admin).
     pub fn backups(&self) -> Result<&dyn Backups, Problem> {
         there_is(self.target.backups(), "the store keeps no backup")
+    }
+
+    /// A store that may go back to an older state.
+    ///
+    /// # Errors
+    /// As [`admin`](Self::admin).
+    pub fn goes_back(&self) -> Result<&dyn GoesBack, Problem> {
+        there_is(self.target.goes_back(), "the store never goes back")
     }
 
     /// A coordinator of the store's own.

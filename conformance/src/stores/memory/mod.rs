@@ -11,7 +11,7 @@ use leasehold::timing::Clock;
 use leasehold::{Builder, Error};
 
 use super::Store;
-use super::parts::Administrator;
+use super::parts::{Administrator, GoesBack};
 use super::target::Target;
 
 pub(super) const STORES: &[Store] = &[
@@ -159,6 +159,10 @@ impl Target for MemoryTarget {
         Some(self)
     }
 
+    fn goes_back(&self) -> Option<&dyn GoesBack> {
+        matches!(self.mode, Mode::Forgetful).then_some(self as &dyn GoesBack)
+    }
+
     fn tune(&self, builder: Builder) -> Builder {
         match &self.tune {
             Some(tune) => tune(builder),
@@ -172,6 +176,14 @@ impl Administrator for MemoryTarget {
     async fn delete(&self, lock: &str) -> Result<(), String> {
         let locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
         locks.get(lock).ok_or("nobody has opened it")?.delete();
+        Ok(())
+    }
+}
+
+impl GoesBack for MemoryTarget {
+    fn go_back(&self, lock: &str, changes: usize) -> Result<(), String> {
+        let locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
+        locks.get(lock).ok_or("nobody has opened it")?.go_back(changes);
         Ok(())
     }
 }

@@ -1,0 +1,93 @@
+//! A store that goes back: a replica that missed writes is promoted.
+
+use std::time::Duration;
+
+use leasehold::TimingSettings;
+
+use crate::candidate::Setup;
+#[cfg(feature = "servers")]
+use crate::fixture::Tls;
+use crate::hand::grows;
+use crate::verdict::{Finding, Outcome, Problem, must};
+use crate::world::{LEASE, World, setup};
+
+/// Long enough for a fail-over within the ride-through.
+const LONG: Duration = Duration::from_secs(15);
+
+/// SV5, where the store goes back when it is told to. First by renewals, which a living leader must
+/// not notice; then by a whole term, so that who led before it is named again.
+pub(super) async fn goes_back(world: &World) -> Outcome {
+    let (store, lock) = (world.goes_back()?, world.lock());
+    let back = |changes| store.go_back(lock, changes).map_err(Problem::Vacuous);
+    let [a, b, c] =
+        [world.candidate("a").await?, world.candidate("b").await?, world.candidate("c").await?];
+    let lead = world.led(&a).await?;
+    let _watching = b.stand();
+    for changes in [1, 2, 3] {
+        world.sleep(2 * LEASE).await;
+        back(changes)?;
+        world.sleep(2 * LEASE).await;
+        must(lead.check(), || format!("the store went back by {changes} and the term is over"))?;
+    }
+    let first = lead.token();
+    must(lead.resign().await?, || "a release is not confirmed".to_owned())?;
+    world.until_leads("b", world.hand_over()).await?;
+    let second = b.leads().ok_or_else(|| Problem::violated("b leads no more"))?;
+    grows(first, second)?;
+    // To before its take, and before the release.
+    back(2)?;
+    let newcomer = c.stand();
+    world.sleep(2 * LEASE).await;
+    must(b.leads() == Some(second), || "the take of a leader was lost, and so it is".to_owned())?;
+    must(!newcomer.is_finished(), || "a newcomer took from a living leader".to_owned())?;
+    // Now it is dead, and whoever comes next has a greater token.
+    b.kill();
+    let took = world.now();
+    back(1)?;
+    let bound = world.failover() + LEASE;
+    let third =
+        world.within("another leads", bound, newcomer).await?.map_err(Problem::violated)??;
+    grows(second, third.token())?;
+    world.say(format!("the next one led {:?} after a lost renewal", world.now().since(took)));
+    Ok(Finding::Holds)
+}
+
+/// SV5, on servers. A replica receives nothing from before a hand-over on, so that it knows another
+/// leader than there is; then it is promoted.
+#[cfg(feature = "servers")]
+pub(super) async fn promoted(world: &World) -> Outcome {
+    let mut servers = world.servers(3, Tls::Off).await?;
+    let url = servers.url(&servers.endpoints(), "jobs");
+    let timing = TimingSettings::lease_duration(LONG);
+    let candidate =
+        async |name: &str| world.candidate_at(&url, name, Setup { timing, ..setup() }).await;
+    let [a, b, c] = [candidate("a").await?, candidate("b").await?, candidate("c").await?];
+    let fresh = LONG + world.distrust(&a.elector().timing());
+    let lead = world.within("a leads", fresh, a.campaign()).await??;
+    let first = lead.token();
+    let waiting = b.stand();
+    world.sleep(LEASE).await;
+    servers.replicas()?.hold_one_back().await?;
+    must(lead.resign().await?, || "a release is not confirmed".to_owned())?;
+    let lead = world.within("b leads", LEASE, waiting).await?.map_err(Problem::violated)??;
+    let second = lead.token();
+    grows(first, second)?;
+    let newcomer = c.stand();
+    world.sleep(LEASE).await;
+    let (until, began) = (lead.term().deadlines().until, world.now());
+    world.disturb("a replica that missed a hand-over is promoted");
+    servers.replicas()?.promote_it().await?;
+    let promoted = world.now().since(began);
+    let extended = || lead.term().deadlines().until > until;
+    let limit = b.elector().timing().renew_deadline();
+    world.until("a renewal after the promotion", limit, extended).await?;
+    world.sleep(LONG + LEASE).await;
+    must(lead.check(), || "the promotion ended the term".to_owned())?;
+    must(!newcomer.is_finished(), || "a newcomer took from a living leader".to_owned())?;
+    b.kill();
+    let bound = 2 * world.failover_of(&c.elector().timing());
+    let third = world.within("c leads", bound, newcomer).await?.map_err(Problem::violated)??;
+    grows(second, third.token())?;
+    world.say(format!("the replica was the primary after {promoted:?}; the leader stayed"));
+    Ok(Finding::Holds)
+}
