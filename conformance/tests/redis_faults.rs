@@ -95,9 +95,11 @@ fn a_planned_fail_over() {
             sleep(millis(50)).await;
         }
         println!("canary: two led at {overlapped} of 200 looks");
+        assert!(overlapped > 0, "the canary is unharmed");
         assert!(lead.check(), "a planned fail-over ends the term");
         let began = std::time::Instant::now();
-        assert!(lead.resign().await.unwrap(), "the release is not confirmed");
+        let released = lead.resign().await.unwrap();
+        assert!(released, "the release is not confirmed:\n{}", scene.told());
         let second = waiting.await.unwrap().unwrap();
         println!("hand-over after a planned fail-over: {:?}", began.elapsed());
         assert!(began.elapsed() < Duration::from_secs(2) && second.check());
@@ -138,9 +140,9 @@ fn a_replica_stays_behind() {
         let a = scene.pinned("a", 0, SHORT).await;
         let addresses = scene.redis.addresses();
         let mut canary = Canary::at(&addresses[0], "a", SHORT).await.waiting_for(1);
-        assert!(canary.take().await);
         let _contending = a.run();
         until("a leads", FRESH, || a.leads().is_some()).await;
+        assert!(canary.take().await);
         scene.disturb("a replica is promoted");
         scene.redis.promote(1).await.unwrap();
         let b = scene.pinned("b", 1, SHORT).await;
@@ -265,6 +267,13 @@ fn full_resynchronizations_one_after_the_other() {
             assert_ne!(before, scene.redis.reign(0).await.unwrap());
             stays("a leads on", Duration::from_secs(4), || lead.check()).await;
         }
+        // A release right after one, before any renewal.
+        scene.redis.resync_fully(0, 1).await.unwrap();
+        let began = std::time::Instant::now();
+        println!("released: {:?}", lead.resign().await);
+        until("another leads", 2 * FRESH, || scene.leader().is_some_and(|it| it != "a")).await;
+        println!("hand-over after a full resynchronization: {:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(2), "the release came to nothing");
         scene.judged("full resynchronizations");
     });
 }

@@ -60,7 +60,8 @@ impl Pair {
         let timing = leasehold::TimingSettings::lease_duration(LONG);
         let leader = world.candidate_at(&url, "a", Setup { timing, ..setup() }).await?;
         let follower = world.candidate_at(&url, "b", Setup { timing, ..setup() }).await?;
-        let lead = world.within("a leads", world.fresh(), leader.campaign()).await??;
+        let fresh = LEASE + world.distrust(&leader.elector().timing());
+        let lead = world.within("a leads", fresh, leader.campaign()).await??;
         let _waiting = follower.stand();
         let mut pair = Self { lead, follower, wrote: 0 };
         world.until("the follower sees the leader", LEASE, || pair.is_seen()).await?;

@@ -8,6 +8,7 @@ use crate::candidate::Setup;
 #[cfg(feature = "servers")]
 use crate::fixture::Tls;
 use crate::hand::grows;
+use crate::judge::Property;
 use crate::verdict::{Finding, Outcome, Problem, must};
 use crate::world::{LEASE, World, setup};
 
@@ -17,6 +18,8 @@ const LONG: Duration = Duration::from_secs(15);
 /// SV5, where the store goes back when it is told to. First by renewals, which a living leader must
 /// not notice; then by a whole term, so that who led before it is named again.
 pub(super) async fn goes_back(world: &World) -> Outcome {
+    // A leader asserts its record again over whatever came back.
+    world.exempt(Property::Identity);
     let (store, lock) = (world.goes_back()?, world.lock());
     let back = |changes| store.go_back(lock, changes).map_err(Problem::Vacuous);
     let [a, b, c] =
@@ -56,6 +59,7 @@ pub(super) async fn goes_back(world: &World) -> Outcome {
 /// leader than there is; then it is promoted.
 #[cfg(feature = "servers")]
 pub(super) async fn promoted(world: &World) -> Outcome {
+    world.exempt(Property::Identity);
     let mut servers = world.servers(3, Tls::Off).await?;
     let url = servers.url(&servers.endpoints(), "jobs");
     let timing = TimingSettings::lease_duration(LONG);

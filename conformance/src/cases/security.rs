@@ -205,7 +205,8 @@ pub(super) async fn rotated(world: &World) -> Outcome {
     let timing = TimingSettings::lease_duration(5 * LEASE);
     let a = world.candidate_at(&url, "a", Setup { timing, ..setup() }).await?;
     let b = world.candidate_at(&url, "b", Setup { timing, ..setup() }).await?;
-    let lead = world.within("a leads", world.fresh(), a.campaign()).await??;
+    let fresh = LEASE + world.distrust(&a.elector().timing());
+    let lead = world.within("a leads", fresh, a.campaign()).await??;
     let waiting = b.stand();
     world.sleep(LEASE / 2).await;
     world.disturb("the password is changed");
@@ -366,7 +367,8 @@ pub(super) async fn no_secret(world: &World) -> Outcome {
     seen.push(("an error", format!("{error} {error:?}")));
     let (url, in_environment) = (url_of(servers.as_ref(), &known)?, "SE6_PASSWORD");
     let base = servers.users()?.url_as(LOCK, &Login::default())?;
-    let by_environment = format!("{base}?user=candidate&password_env={in_environment}");
+    let mark = if base.contains('?') { '&' } else { '?' };
+    let by_environment = format!("{base}{mark}user=candidate&password_env={in_environment}");
     let escaped = secret.replace('@', "%40").replace('/', "%2F").replace('?', "%3F");
     let in_url = base.replacen("://", &format!("://candidate:{escaped}@"), 1);
     // The command lines of all that stands between us and the child, and what the child is given.

@@ -15,6 +15,7 @@ use leasehold_conformance::judge::{Exemption, Property, Rules, judge, spans};
 use leasehold_conformance::link::{Latency, Ledger};
 use leasehold_conformance::stores::redis::fixture::{Connection, Reply};
 use leasehold_conformance::stores::redis::{Form, Options, Redis};
+use leasehold_conformance::timeline;
 use tokio::task::LocalSet;
 use tokio::time::sleep;
 
@@ -72,7 +73,10 @@ impl Scene {
         let timing = TimingSettings::lease_duration(lease);
         let setup = Setup { identity: None, timing, rate: 1_000_000, latency: Latency::default() };
         let parts = (store, None);
-        Candidate::new(name, parts, &self.clock, &self.ledger, setup, |it| it).unwrap()
+        let candidate =
+            Candidate::new(name, parts, &self.clock, &self.ledger, setup, |it| it).unwrap();
+        tokio::task::spawn_local(tell_errors(candidate.clone()));
+        candidate
     }
 
     /// From here on a term may end.
@@ -86,6 +90,13 @@ impl Scene {
         span.map(|span| span.node.to_string())
     }
 
+    /// The end of the history, for whoever reads the output of a test that failed.
+    pub fn told(&self) -> String {
+        let text = timeline::text(&self.ledger.history.events());
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(40)..].join("\n")
+    }
+
     /// Nobody may overlap, and tokens grow; says who led when.
     pub fn judged(&self, what: &str) {
         let events = self.ledger.history.events();
@@ -95,14 +106,29 @@ impl Scene {
                 span.node, span.begin, span.end, span.token
             );
         }
-        let stability = Exemption { property: Property::Stability, lock: None, at_most: None };
+        // A fault may end a term; and a leader asserts its record again over whatever came back.
+        let exempt = [Property::Stability, Property::Identity];
+        let exempt = exempt.map(|property| Exemption { property, lock: None, at_most: None });
         let rules = Rules {
             marginal: millis(2),
             request_limit: Duration::from_secs(20),
-            exempt: vec![stability],
+            exempt: exempt.into(),
         };
         let violations = judge(&events, &rules);
         assert!(violations.is_empty(), "{what}: {violations:#?}");
+    }
+}
+
+/// What its store says, for whoever reads the output of a test that failed.
+async fn tell_errors(candidate: Candidate) {
+    let (began, mut told) = (Instant::now(), None);
+    loop {
+        let says = candidate.elector().status().store_error.map(|error| error.to_string());
+        if says != told {
+            println!("{:?} {}: {says:?}", began.elapsed(), candidate.name());
+            told = says;
+        }
+        sleep(millis(50)).await;
     }
 }
 

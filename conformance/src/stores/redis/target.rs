@@ -1,7 +1,8 @@
 //! Real servers of Redis or Valkey.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -36,7 +37,12 @@ pub(super) struct Kind {
 pub struct RedisTarget {
     servers: Redis,
     kind: Kind,
+    /// Which lock stands for one of that name, where everybody may use one only.
+    known: Mutex<HashMap<String, usize>>,
 }
+
+/// More locks than a run of the fast tier opens.
+const LOCKS: usize = 250;
 
 impl RedisTarget {
     /// Starts them on loopback.
@@ -45,37 +51,55 @@ impl RedisTarget {
         let runtime = runtime.expect("the kernel gives an event queue");
         let Kind { program, form, .. } = kind;
         let options = Options { program, form, ..Options::default() };
-        let servers = runtime.block_on(Redis::start(options))?;
-        Ok(Self { servers, kind })
+        runtime.block_on(async {
+            let servers = Redis::start(options).await?;
+            let target = Self { servers, kind, known: Mutex::default() };
+            for number in 0..if kind.least { LOCKS } else { 0 } {
+                let (lock, login) = (named(number), login(number));
+                let user = login.user.as_ref().expect("everybody is a user");
+                target.servers.grant(user, &lock, Access::ReadWrite).await?;
+                // Its file with a password.
+                target.servers.url_as(&lock, &login)?;
+            }
+            Ok(target)
+        })
     }
 
-    /// The user of a lock, where everybody is one.
-    fn login(&self, lock: &str) -> Login {
-        let user = User { name: format!("of-{lock}"), password: "of-a-test".to_owned() };
-        let user = self.kind.least.then_some(user);
-        Login { user, ..Login::default() }
-    }
-
-    /// The URL of a lock over these endpoints, whose user is there.
-    async fn url_over(&self, endpoints: &[String], lock: &str) -> Result<String, Error> {
-        let plain = self.servers.url_with(endpoints, &LockUrl::escape(lock), &Login::default());
+    /// The name that a lock really has, and who may use it.
+    fn found(&self, lock: &str) -> (String, Login) {
         if !self.kind.least {
-            return Ok(plain);
+            return (lock.to_owned(), Login::default());
         }
-        // What is not a valid name of a lock is refused before a user is made for it.
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = known.len();
+        let number = *known.entry(lock.to_owned()).or_insert(next);
+        (named(number), login(number))
+    }
+
+    fn key(&self, lock: &str) -> String {
+        key(&self.found(lock).0)
+    }
+
+    fn url_over(&self, endpoints: &[String], lock: &str) -> String {
+        let (lock, login) = self.found(lock);
+        self.servers.url_with(endpoints, &LockUrl::escape(&lock), &login)
+    }
+
+    /// What is not a valid name of a lock is refused, whatever stands for it.
+    async fn open_over(
+        &self,
+        endpoints: &[String],
+        lock: &str,
+    ) -> Result<Arc<dyn LockBackend>, Error> {
+        let plain = self.servers.url_with(endpoints, &LockUrl::escape(lock), &Login::default());
         leasehold::connect(&plain).await?;
-        let login = self.login(lock);
-        let refused = |why: Failure| Error::new(ErrorKind::Unavailable, OPEN, why.to_string());
-        let user = login.user.as_ref().expect("everybody is a user");
-        self.servers.grant(user, lock, Access::ReadWrite).await.map_err(refused)?;
-        self.servers.url_as(lock, &login).map_err(refused)?;
-        Ok(self.servers.url_with(endpoints, &LockUrl::escape(lock), &login))
+        leasehold::connect(&self.url_over(endpoints, lock)).await
     }
 
     /// Asks the server that has the lock.
     async fn ask<W: AsRef<[u8]> + Sync>(&self, lock: &str, words: &[W]) -> Result<Reply, String> {
         let asked = async {
-            let member = self.servers.owner_of(&key(lock)).await?;
+            let member = self.servers.owner_of(&self.key(lock)).await?;
             self.servers.connect(member).await?.insist(words).await
         };
         asked.await.map_err(|failure| failure.to_string())
@@ -89,7 +113,7 @@ impl Target for RedisTarget {
     }
 
     async fn open(&self, lock: &str, _: &Arc<dyn Clock>) -> Result<Arc<dyn LockBackend>, Error> {
-        leasehold::connect(&self.url_over(&self.servers.endpoints(), lock).await?).await
+        self.open_over(&self.servers.endpoints(), lock).await
     }
 
     async fn open_many(
@@ -108,11 +132,8 @@ impl Target for RedisTarget {
         Ok(opened)
     }
 
-    /// Of a lock that was opened.
     fn url(&self, lock: &str) -> Option<String> {
-        let login = self.login(lock);
-        let endpoints = self.servers.endpoints();
-        Some(self.servers.url_with(&endpoints, &LockUrl::escape(lock), &login))
+        Some(self.url_over(&self.servers.endpoints(), lock))
     }
 
     fn admin(&self) -> Option<&dyn Administrator> {
@@ -145,18 +166,18 @@ impl Target for RedisTarget {
 #[async_trait]
 impl Administrator for RedisTarget {
     async fn delete(&self, lock: &str) -> Result<(), String> {
-        self.ask(lock, &["DEL", &key(lock)]).await.map(drop)
+        self.ask(lock, &["DEL", &self.key(lock)]).await.map(drop)
     }
 }
 
 #[async_trait]
 impl Bytes for RedisTarget {
     async fn overwrite(&self, lock: &str, bytes: &[u8]) -> Result<(), String> {
-        self.ask(lock, &[b"SET", key(lock).as_bytes(), bytes]).await.map(drop)
+        self.ask(lock, &[b"SET", self.key(lock).as_bytes(), bytes]).await.map(drop)
     }
 
     async fn show(&self, lock: &str) -> Result<String, String> {
-        match self.ask(lock, &["GET", &key(lock)]).await? {
+        match self.ask(lock, &["GET", &self.key(lock)]).await? {
             Reply::Text(text) => Ok(text),
             other => Err(format!("there is nothing: {other:?}")),
         }
@@ -175,8 +196,7 @@ impl Networks for RedisTarget {
         let network = Network::start(&servers, Protocol::Resp, on_the_wire);
         let network = network.map_err(|error| Error::new(ErrorKind::Unavailable, OPEN, error))?;
         let endpoints: Vec<String> = network.addresses().map(|one| one.to_string()).collect();
-        let lock = leasehold::connect(&self.url_over(&endpoints, lock).await?).await?;
-        Ok((lock, network))
+        Ok((self.open_over(&endpoints, lock).await?, network))
     }
 
     /// By what the record says: the store counts nothing, and holder and suite have one wall clock.
@@ -191,15 +211,15 @@ impl Networks for RedisTarget {
 
 #[async_trait]
 impl Servers for RedisTarget {
-    /// Of the kind that is under test. Only Redis speaks TLS, and not behind Sentinels here.
+    /// Of the kind that is under test. Only Redis speaks TLS, and certificates are a matter between
+    /// a client and one server.
     async fn start(&self, wish: Wish) -> Result<Box<dyn Fixture>, String> {
         let Wish { members: _, tls, can_cut, disk, quota, moves_clock, one_address: _, seats: _ } =
             wish;
-        let (mut program, mut form) = (self.kind.program, self.kind.form);
-        if tls != Tls::Off {
-            program = Program::Redis;
-            form = if form == Form::One { Form::One } else { Form::Replicated };
-        }
+        let (program, form) = match tls {
+            Tls::Off => (self.kind.program, self.kind.form),
+            _ => (Program::Redis, Form::One),
+        };
         let options =
             Options { program, form, tls, can_cut, disk, quota, moves_clock, ..Options::default() };
         let servers = Redis::start(options).await.map_err(|failure| failure.to_string())?;
@@ -210,11 +230,20 @@ impl Servers for RedisTarget {
 #[async_trait]
 impl Guard for RedisTarget {
     async fn guarded(&self, lock: &str, token: Token) -> Result<Box<dyn Guarded>, String> {
-        let member = self.servers.owner_of(&key(lock)).await;
+        let member = self.servers.owner_of(&self.key(lock)).await;
         let connection = self.servers.connect(member.map_err(told)?).await.map_err(told)?;
         let connection = tokio::sync::Mutex::new(connection);
-        Ok(Box::new(Script { connection, key: key(lock), token }))
+        Ok(Box::new(Script { connection, key: self.key(lock), token }))
     }
+}
+
+fn named(number: usize) -> String {
+    format!("least/{number}")
+}
+
+fn login(number: usize) -> Login {
+    let user = User { name: format!("user{number}"), password: "of-a-test".to_owned() };
+    Login { user: Some(user), ..Login::default() }
 }
 
 fn told(failure: Failure) -> String {
