@@ -200,6 +200,18 @@ impl RedisOptions {
         self
     }
 
+    /// Speak TLS, and trust only what these certificates (PEM) signed.
+    pub fn ca(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.tls.get_or_insert_default().set_ca(pem);
+        self
+    }
+
+    /// Speak TLS, and show this certificate (PEM) with this key (PEM).
+    pub fn identity(mut self, certificate: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
+        self.tls.get_or_insert_default().set_identity(certificate, key);
+        self
+    }
+
     /// Speak TLS with these certificates. Sentinels, too, are asked over TLS then.
     pub fn tls_with(self, material: TlsMaterial) -> Self {
         Self { tls: Some(material), ..self }

@@ -94,7 +94,7 @@ impl Reader {
     /// replicated. Nothing is written there.
     async fn user_of(&self, replica: &str) -> Option<Finding> {
         const SUBJECT: &str = "permission";
-        let Way::One(node) = &*self.way else { return None };
+        let node = self.way.heard(self)?;
         let asked = async {
             let address = Address::Tcp(replica.into());
             let connection = Connection::open(&node.how, &address).await?;
