@@ -1,8 +1,9 @@
-//! The model of the layer below the register on Redis: its renaming, and that it finds what it must.
+//! The model of the layer below the register on Redis: its renaming, and that it finds what it
+//! must.
 
 use std::collections::HashSet;
 
-use leasehold_sim::model::redis::{Defect, Setup, Step, World, all};
+use leasehold_sim::model::redis::{Setup, Step, World, all};
 use leasehold_sim::model::{Event, Limits, Rule, Space, explore};
 
 /// A stream of numbers that a seed stands for (SplitMix64).
@@ -42,19 +43,16 @@ fn followers(setup: &Setup, world: &World) -> HashSet<World> {
     followers.chain([canonical(world)]).collect()
 }
 
-fn defects() -> impl Iterator<Item = Option<Defect>> {
-    all().into_iter().map(|run| run.setup.defect)
-}
-
 /// From a state and from its one form the same states follow, of which two believers are one rule:
 /// in every state of many walks. So no renaming, and nothing that it takes away, changes what can
 /// happen.
 #[test]
 fn renaming_changes_nothing_that_can_happen() {
     let (mut compared, mut led) = (0, 0);
-    for defect in defects() {
-        let setup = Setup { name: "walk", promotions: 200, moves: 200, defect };
-        for seed in 0..60 {
+    for run in all() {
+        let setup = Setup { name: "walk", candidates: 3, ..run.setup };
+        let defect = setup.defect;
+        for seed in 0..40 {
             let mut draws = Draws(seed);
             let first = World::first(&setup).unwrap();
             let mut world = first[draws.below(first.len())];
@@ -65,7 +63,7 @@ fn renaming_changes_nothing_that_can_happen() {
                 let (plain, after) = (followers(&setup, &world), followers(&setup, &renamed));
                 // Who waits for nothing any more has given that up in the one form.
                 let mut further = plain.clone();
-                for x in (0..2).filter(|x| steps(&setup, &world).contains(&Step::GiveUp(*x))) {
+                for x in (0..3).filter(|x| steps(&setup, &world).contains(&Step::GiveUp(*x))) {
                     let mut next = world;
                     next.take_step(&setup, Step::GiveUp(x));
                     further.extend(followers(&setup, &next));
@@ -92,11 +90,11 @@ fn renaming_changes_nothing_that_can_happen() {
 #[test]
 fn a_small_run_is_safe_and_the_defects_are_found() {
     let limits = Limits { threads: 2, states: 2_000_000, memory: 4096 };
-    let setup = Setup { name: "small", promotions: 1, moves: 1, defect: None };
+    let setup = Setup { name: "small", promotions: 1, moves: 1, restarts: false, ..all()[0].setup };
     let safe = explore::<World>(&setup, limits).unwrap();
     assert!(safe.violation.is_none() && safe.states > 10_000, "{safe:?}");
     assert!(safe.events.of(Event::HandOver) > 0 && safe.events.of(Event::ReignEnded) > 0);
-    for run in all().into_iter().filter(|run| run.setup.defect.is_some()) {
+    for run in all().into_iter().filter(|run| !run.breaks.is_empty()) {
         let setup = Setup { promotions: 1, moves: 1, ..run.setup };
         let outcome = explore::<World>(&setup, limits).unwrap();
         run.judge(&outcome).unwrap_or_else(|error| panic!("{}: {error}", run.setup.name));

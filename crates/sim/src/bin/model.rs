@@ -162,10 +162,15 @@ fn contents(run: &Run) -> String {
 }
 
 fn contents_of_cluster(run: &Run<redis::World>) -> String {
-    let redis::Setup { name, promotions, moves, defect } = run.setup;
-    let expects = match defect {
-        None => "safe".to_owned(),
-        Some(defect) => format!("{defect:?} breaks {:?}", run.breaks),
+    let redis::Setup { name, candidates, lease, restarts, old_dumps, defect, .. } = run.setup;
+    let parts = [(true, "promotions, moves"), (restarts, "restarts"), (old_dumps, "old dumps")];
+    let parts = parts.into_iter().filter(|(holds, _)| *holds).map(|(_, text)| text);
+    let parts: Vec<&str> = parts.collect();
+    let expects = match (defect, run.breaks) {
+        (_, []) => "safe".to_owned(),
+        (Some(defect), _) => format!("{defect:?} breaks a rule"),
+        (None, rules) => format!("breaks {rules:?}"),
     };
-    format!("{name:<40} 3 servers: {promotions} promotions, {moves} moves; {expects}")
+    let parts = parts.join(", ");
+    format!("{name:<40} 3 servers, {candidates} candidates, L {lease}: {parts}; {expects}")
 }

@@ -19,13 +19,15 @@ pub enum Event {
     FullResync,
     /// A write was acknowledged, and its server's reign ended before the answer.
     ReignEnded,
+    /// A server starts again.
+    Restart,
     /// Two servers take themselves for the primary.
     TwoPrimaries,
 }
 
 impl Event {
     /// All of them, in order.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::HandOver,
         Self::ZombieApplied,
         Self::AmbiguousThenOwn,
@@ -34,6 +36,7 @@ impl Event {
         Self::Adoption,
         Self::FullResync,
         Self::ReignEnded,
+        Self::Restart,
         Self::TwoPrimaries,
     ];
 
@@ -49,6 +52,7 @@ impl Event {
             Self::Adoption => "adoptions",
             Self::FullResync => "full resyncs",
             Self::ReignEnded => "writes of a reign that ended",
+            Self::Restart => "restarts of servers",
             Self::TwoPrimaries => "steps with two primaries",
         }
     }

@@ -1,14 +1,15 @@
 //! Makes states equal that differ in names only.
 //!
 //! - **Versions** and **histories** are compared for equality: they are numbered by their first
-//!   occurrence. **Offsets** are compared within one history, and only by size: they are numbered in
-//!   order.
-//! - **Servers** are alike, and so are **candidates**: of all orders the least state stands for all.
+//!   occurrence. **Offsets** are compared within one history, and only by size: they are numbered
+//!   in order.
+//! - **Servers** are alike, and so are **candidates**: of all orders the least state stands for
+//!   all.
 //! - What can never matter again is taken away: a reign that is over, a version that no write can
 //!   name, an age that nobody looks at, what the next promotion replaces.
 
-use super::cluster::{Holder, OVER, Reign, SERVERS, Server, Stored, number};
-use super::world::{CANDIDATES, Candidate, Defect, LEASE, Seen, Waiting, World};
+use super::cluster::{Holder, OLD, OVER, Reign, SERVERS, Server, Stored, number};
+use super::world::{CANDIDATES, Candidate, Defect, Seen, Waiting, World};
 
 /// The old places, in the new order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,16 +21,26 @@ pub(super) struct Order {
 const SERVER_ORDERS: [[usize; SERVERS]; 6] =
     [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
 
-const CANDIDATE_ORDERS: [[usize; CANDIDATES]; 2] = [[0, 1], [1, 0]];
+/// Of two candidates the first two are the orders.
+/// Of two candidates the first two are all.
+const CANDIDATE_ORDERS: [[usize; CANDIDATES]; 6] =
+    [[0, 1, 2], [1, 0, 2], [0, 2, 1], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
 
 impl World {
     /// The one form of all states that differ in names only, and the order of places in which it
     /// was found.
     pub(super) fn rename(&mut self) -> Order {
         self.prune();
-        let orders = SERVER_ORDERS
-            .into_iter()
-            .flat_map(|servers| CANDIDATE_ORDERS.map(|candidates| Order { servers, candidates }));
+        let (servers, candidates) = self.traits();
+        let candidate_orders = &CANDIDATE_ORDERS[..if self.standing == 2 { 2 } else { 6 }];
+        let fits = |order: &&[usize; 3]| is_sorted(&candidates, **order);
+        let candidate_orders = candidate_orders.iter().filter(fits);
+        let server_orders = SERVER_ORDERS.iter().filter(|order| is_sorted(&servers, **order));
+        let orders = server_orders.flat_map(|servers| {
+            let order =
+                |candidates: &[usize; 3]| Order { servers: *servers, candidates: *candidates };
+            candidate_orders.clone().map(order)
+        });
         let renamed = orders.map(|order| {
             let mut world = self.in_order(order);
             world.number_all();
@@ -38,6 +49,28 @@ impl World {
         let (least, order) = renamed.min_by_key(|(world, _)| *world).expect("there are orders");
         *self = least;
         order
+    }
+
+    /// What is the same in every order, of each server and of each candidate: only orders that sort
+    /// it are tried.
+    fn traits(&self) -> ([impl Ord + use<>; SERVERS], [impl Ord + use<>; CANDIDATES]) {
+        let whose = |holder: Holder| match holder {
+            Holder::Nobody => 0,
+            Holder::Unknown => 1,
+            Holder::Candidate(_) => 2,
+        };
+        let servers = self.cluster.servers.map(|it| {
+            let data = it.data.map(|stored| (whose(stored.holder), stored.reign == OVER));
+            (it.follows.is_some(), it.linked, it.second.is_some(), data)
+        });
+        let mut place = 0;
+        let candidates = self.candidates.map(|it| {
+            place += 1;
+            let seen = it.seen.map(|seen| (whose(seen.holder), seen.suspended, seen.age));
+            let waiting = it.waiting.map(|waiting| (waiting.acknowledged, waiting.age));
+            (place > self.standing, it.sent, seen, waiting)
+        });
+        (servers, candidates)
     }
 
     fn prune(&mut self) {
@@ -53,13 +86,13 @@ impl World {
             }
             server.second = server.second.filter(|_| server.follows.is_none());
         }
-        let servers = self.cluster.servers;
+        let (servers, lease) = (self.cluster.servers, self.lease);
         let stores = |server: &Server, version: Option<u8>| {
             server.data.map(|stored| stored.version) == version
         };
         for (x, candidate) in self.candidates.iter_mut().enumerate() {
             let ends =
-                |waiting: &Waiting| waiting.age >= LEASE || waiting.reign == OVER && !unlooked;
+                |waiting: &Waiting| waiting.age >= lease || waiting.reign == OVER && !unlooked;
             candidate.waiting = candidate.waiting.filter(|waiting| !ends(waiting));
             let may_matter = |seen: &Seen| match unnamed {
                 true => servers.iter().any(|server| stores(server, seen.version)),
@@ -138,8 +171,8 @@ impl World {
     }
 
     fn number_offsets(&mut self) {
-        // Of each history the offsets that occur, as bits.
-        let mut marks = [0_u64; 2 * SERVERS];
+        // Of each history the offsets that occur, as bits, and the one of an old dump.
+        let mut marks = [1_u64 << OLD; 2 * SERVERS];
         for server in &self.cluster.servers {
             marks[usize::from(server.history)] |= 1 << server.offset;
             if let Some((history, offset)) = server.second {
@@ -157,6 +190,10 @@ impl World {
             }
         }
     }
+}
+
+fn is_sorted<T: Ord>(traits: &[T; 3], order: [usize; 3]) -> bool {
+    traits[order[0]] <= traits[order[1]] && traits[order[1]] <= traits[order[2]]
 }
 
 /// Numbers what it is shown by its first occurrence.

@@ -15,6 +15,9 @@ pub(super) type Reign = u8;
 
 pub(super) const OVER: Reign = u8::MAX;
 
+/// The offset of a dump that is older than whatever else there is of its history.
+pub(super) const OLD: u8 = 0;
+
 /// Whose the lock is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Holder {
@@ -33,6 +36,17 @@ pub(super) struct Stored {
     pub version: Version,
     /// In which it was written.
     pub reign: Reign,
+}
+
+/// What a server has kept that starts again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kept {
+    /// It was not persisted.
+    Nothing,
+    /// Everything.
+    All,
+    /// A replica's dump was written before its last acknowledgements.
+    Some,
 }
 
 /// One server.
@@ -61,7 +75,7 @@ impl Cluster {
     pub(super) fn new(data: Option<Stored>) -> Self {
         let server = |number: usize| Server {
             data,
-            offset: 0,
+            offset: OLD + 1,
             history: 0,
             second: None,
             follows: (number > 0).then_some(0),
@@ -78,10 +92,14 @@ impl Cluster {
         (0..SERVERS).filter(|n| self.is_primary(*n))
     }
 
+    fn next_history(&self) -> History {
+        let known = self.servers.iter().flat_map(|it| [Some(it.history), it.second.map(|it| it.0)]);
+        known.flatten().max().unwrap_or_default() + 1
+    }
+
     /// `REPLICAOF NO ONE`: another history begins here.
     pub(super) fn promote(&mut self, n: usize) {
-        let known = self.servers.iter().flat_map(|it| [Some(it.history), it.second.map(|it| it.0)]);
-        let next = known.flatten().max().unwrap_or_default() + 1;
+        let next = self.next_history();
         let server = &mut self.servers[n];
         server.second = Some((server.history, server.offset));
         server.history = next;
@@ -95,6 +113,28 @@ impl Cluster {
         self.servers[r].linked = false;
         // Its own replicas are disconnected.
         let followers = self.servers.iter_mut().filter(|it| it.follows == Some(number(r)));
+        followers.for_each(|server| server.linked = false);
+    }
+
+    /// The process starts again, with what it kept.
+    pub(super) fn restart(&mut self, n: usize, kept: Kept) {
+        let next = self.next_history();
+        let is_primary = self.is_primary(n);
+        let server = &mut self.servers[n];
+        server.linked = false;
+        match kept {
+            Kept::Nothing => {
+                (server.data, server.offset) = (None, OLD + 1);
+                (server.history, server.second) = (next, None);
+            }
+            // A primary begins another history after the one in its dump.
+            Kept::All if is_primary => self.promote(n),
+            // A replica goes on where its dump ends.
+            Kept::All => {}
+            // As far back as can be: what it has matters to nobody before another adoption.
+            Kept::Some => server.offset = OLD,
+        }
+        let followers = self.servers.iter_mut().filter(|it| it.follows == Some(number(n)));
         followers.for_each(|server| server.linked = false);
     }
 

@@ -3,13 +3,27 @@
 use super::super::event::Event;
 use super::super::rule::Rule;
 use super::super::runs::Run;
+use super::super::setup::ANY;
 use super::world::{Defect, Setup, World};
 
-const BASE: Setup = Setup { name: "redis", promotions: 2, moves: 3, defect: None };
+/// Every order of promotions, moves and restarts.
+const BASE: Setup = Setup {
+    name: "redis",
+    candidates: 2,
+    lease: 2,
+    promotions: ANY,
+    moves: ANY,
+    restarts: true,
+    old_dumps: false,
+    counts_partials: false,
+    defect: None,
+};
 
 /// All of them.
 #[must_use]
 pub fn all() -> Vec<Run<World>> {
+    let safe = |setup| Run { setup, breaks: &[], needs: NEEDS };
+    let found = |setup| Run { setup, breaks: &[Rule::Belief], needs: &[] };
     let defects = [
         ("redis-defect-no-reign", Defect::NoReign),
         ("redis-defect-no-full-resyncs", Defect::NoFullResyncs),
@@ -17,20 +31,25 @@ pub fn all() -> Vec<Run<World>> {
         ("redis-defect-no-wait", Defect::NoWait),
         ("redis-defect-waits-elsewhere", Defect::WaitsElsewhere),
     ];
-    let defects = defects.map(|(name, defect)| Run {
-        setup: Setup { name, defect: Some(defect), ..BASE },
-        breaks: &[Rule::Belief],
-        needs: &[],
-    });
-    let mut runs = vec![Run { setup: BASE, breaks: &[], needs: NEEDS }];
-    let run = |name, promotions, moves| Run { setup: Setup { name, promotions, moves, ..BASE }, breaks: &[], needs: NEEDS };
-    runs.push(run("xany", u8::MAX, u8::MAX));
-    runs.push(run("xa34", 3, 4));
-    runs.push(run("xa33", 3, 3));
-    runs.push(run("xa24", 2, 4));
+    let defects = defects
+        .map(|(name, defect)| found(Setup { name, restarts: false, defect: Some(defect), ..BASE }));
+    let mut runs = vec![
+        safe(BASE),
+        safe(Setup { name: "redis-longer", lease: 3, ..BASE }),
+        safe(Setup { name: "redis-three", candidates: 3, ..BASE }),
+        // What is known not to hold, and what would make it hold.
+        found(Setup { name: "redis-old-dump", restarts: false, old_dumps: true, ..BASE }),
+        safe(Setup { name: "redis-partials", old_dumps: true, counts_partials: true, ..BASE }),
+    ];
     runs.extend(defects);
     runs
 }
 
-const NEEDS: &[Event] =
-    &[Event::HandOver, Event::Adoption, Event::FullResync, Event::ReignEnded, Event::TwoPrimaries];
+const NEEDS: &[Event] = &[
+    Event::HandOver,
+    Event::Adoption,
+    Event::FullResync,
+    Event::ReignEnded,
+    Event::Restart,
+    Event::TwoPrimaries,
+];

@@ -6,9 +6,9 @@ use super::super::check::Space;
 use super::super::event::{Event, Events};
 use super::super::rule::Rule;
 use super::super::setup::ANY;
-use super::cluster::{Holder, OVER, SERVERS, Stored, number};
+use super::cluster::{Holder, Kept, OVER, SERVERS, Stored, number};
 use super::story::tell;
-use super::world::{CANDIDATES, Candidate, Defect, LEASE, Seen, Setup, Waiting, World};
+use super::world::{Candidate, Defect, Seen, Setup, Waiting, World};
 
 /// What happens next. Candidates are 0 and 1, servers 0, 1 and 2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -36,6 +36,8 @@ pub enum Step {
     Promote(usize),
     /// A server is told to follow another.
     Follow(usize, usize),
+    /// A server starts again.
+    Restart(usize, Kept),
 }
 
 /// Some of the servers.
@@ -60,12 +62,12 @@ impl Space for World {
         Ok(vec![Self::new(setup, true), Self::new(setup, false)])
     }
 
-    fn next(&self, _: &Setup, steps: &mut Vec<Step>) {
+    fn next(&self, setup: &Setup, steps: &mut Vec<Step>) {
         if !self.keeps(Rule::Belief) {
             return;
         }
         steps.push(Step::Tick);
-        for x in 0..CANDIDATES {
+        for x in 0..self.standing {
             self.steps_of(x, steps);
         }
         for r in 0..SERVERS {
@@ -81,6 +83,12 @@ impl Space for World {
                 let is_other = |p: &usize| *p != r && Some(number(*p)) != follows;
                 let others = self.cluster.primaries().filter(is_other);
                 steps.extend(others.map(|p| Step::Follow(r, p)));
+            }
+            if setup.restarts {
+                steps.extend([Kept::Nothing, Kept::All].map(|kept| Step::Restart(r, kept)));
+            }
+            if setup.old_dumps && is_replica {
+                steps.push(Step::Restart(r, Kept::Some));
             }
         }
     }
@@ -108,7 +116,7 @@ impl Space for World {
             }
             Step::Release(x, n, replicas) => {
                 self.write(n, Holder::Nobody);
-                self.candidates[x] = Candidate { seen: None, waiting: None, sent: LEASE };
+                self.candidates[x] = Candidate { seen: None, waiting: None, sent: self.lease };
                 self.replicate(n, replicas, &mut events);
             }
             Step::Answer(x) => self.answer(x),
@@ -123,6 +131,12 @@ impl Space for World {
             Step::Follow(r, p) => {
                 spend(&mut self.moves);
                 self.cluster.follow(r, p);
+            }
+            Step::Restart(n, kept) => {
+                self.cluster.restart(n, kept);
+                let ended = self.end_reign(number(n));
+                events.note(Event::ReignEnded, ended);
+                events.note(Event::Restart, true);
             }
         }
         events.note(Event::TwoPrimaries, self.cluster.primaries().count() > 1);
@@ -172,7 +186,7 @@ impl World {
                 add(Step::Renew);
             } else if seen.suspended {
                 add(Step::Adopt);
-            } else if is_own || seen.holder == Holder::Nobody || seen.age >= LEASE {
+            } else if is_own || seen.holder == Holder::Nobody || seen.age >= self.lease {
                 add(Step::Take);
             }
             if is_own && !seen.suspended {
@@ -259,7 +273,7 @@ impl World {
         let goes_on = waiting.reign != OVER;
         let is_refused = !goes_on && !self.has(Defect::NoSecondLook) && !self.has(Defect::NoReign);
         // Too late to lead by it; a read shows as much as the answer.
-        if is_refused || waiting.age >= LEASE {
+        if is_refused || waiting.age >= self.lease {
             return;
         }
         self.candidates[x].sent = self.candidates[x].sent.min(waiting.age);
@@ -272,7 +286,7 @@ impl World {
     /// A replica gets what its primary has, and acknowledges it.
     fn sync(&mut self, r: usize, events: &mut Events) {
         let Some(primary) = self.cluster.servers[r].follows else { return };
-        let history = self.cluster.servers[r].history;
+        let (history, linked) = (self.cluster.servers[r].history, self.cluster.servers[r].linked);
         let full = self.cluster.sync(r);
         events.note(Event::FullResync, full);
         if self.cluster.servers[r].history != history {
@@ -284,14 +298,16 @@ impl World {
                 waiting.acknowledged |= waiting.server == primary;
             }
         }
-        if full && !self.has(Defect::NoFullResyncs) {
+        let counts = full || !linked && self.counts_partials;
+        if counts && !self.has(Defect::NoFullResyncs) {
             let ended = self.end_reign(primary);
             events.note(Event::ReignEnded, ended);
         }
     }
 
     fn tick(&mut self) {
-        let older = |age: &mut u8| *age = (*age + 1).min(LEASE);
+        let lease = self.lease;
+        let older = |age: &mut u8| *age = (*age + 1).min(lease);
         for candidate in &mut self.candidates {
             older(&mut candidate.sent);
             candidate.seen.iter_mut().for_each(|seen| older(&mut seen.age));

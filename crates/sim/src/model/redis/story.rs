@@ -11,10 +11,10 @@ use super::world::{CANDIDATES, Setup, World};
 /// first, though the steps are those of states in which servers and candidates changed places.
 pub(super) fn tell(setup: &Setup, begin: &World, steps: &[Step]) -> Vec<String> {
     let mut world = *begin;
-    let mut places = Order { servers: [0, 1, 2], candidates: [0, 1] };
+    let mut places = Order { servers: [0, 1, 2], candidates: [0, 1, 2] };
     let mut lines = vec![shown(&world, places)];
     for step in steps {
-        let before = [world.leads(0), world.leads(1)];
+        let before: Vec<bool> = (0..CANDIDATES).map(|x| world.leads(x)).collect();
         let mut line = described(*step, places);
         world.take_step(setup, *step);
         for (x, before) in before.into_iter().enumerate() {
@@ -55,6 +55,7 @@ fn described(step: Step, places: Order) -> String {
         Step::GiveUp(x) => format!("{} waits no longer", who(x)),
         Step::Sync(r) => format!("{} gets in step with its primary", at(r)),
         Step::Promote(n) => format!("{} is promoted", at(n)),
+        Step::Restart(n, kept) => format!("{} starts again and kept: {kept:?}", at(n)),
         Step::Follow(r, p) => format!("{} is told to follow {}", at(r), at(p)),
     }
 }
@@ -90,6 +91,6 @@ fn server(n: usize, places: Order) -> String {
 }
 
 fn candidate(x: usize, places: Order) -> String {
-    const NAMES: [&str; CANDIDATES] = ["A", "B"];
+    const NAMES: [&str; CANDIDATES] = ["A", "B", "C"];
     NAMES[places.candidates[x]].to_owned()
 }

@@ -3,11 +3,8 @@
 use super::super::rule::Rule;
 use super::cluster::{Cluster, Holder, OVER, Reign, Stored, Version};
 
-/// How many candidates there are.
-pub(super) const CANDIDATES: usize = 2;
-
-/// L, in ticks.
-pub(super) const LEASE: u8 = 2;
+/// How many candidates there may be.
+pub(super) const CANDIDATES: usize = 3;
 
 /// A deliberate defect of the backend's protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -29,10 +26,20 @@ pub enum Defect {
 pub struct Setup {
     /// What it is called.
     pub name: &'static str,
+    /// How many candidates there are: at most 3.
+    pub candidates: usize,
+    /// L in ticks.
+    pub lease: u8,
     /// How often a replica may be promoted.
     pub promotions: u8,
     /// How often a server may be told to follow another one.
     pub moves: u8,
+    /// Servers may start again, with everything or nothing.
+    pub restarts: bool,
+    /// A replica may start again from a dump that is older than its last acknowledgements.
+    pub old_dumps: bool,
+    /// The reign counts partial resyncs, too.
+    pub counts_partials: bool,
     /// The deliberate defect of the run, if any.
     pub defect: Option<Defect>,
 }
@@ -78,7 +85,10 @@ pub struct World {
     pub(super) cluster: Cluster,
     pub(super) promotions: u8,
     pub(super) moves: u8,
-    /// The same for a whole run.
+    // The same for a whole run:
+    pub(super) standing: usize,
+    pub(super) lease: u8,
+    pub(super) counts_partials: bool,
     pub(super) defect: Option<Defect>,
 }
 
@@ -86,12 +96,15 @@ impl World {
     /// Nobody leads. A record that was released is stored everywhere, or nothing is.
     pub(super) fn new(setup: &Setup, stored: bool) -> Self {
         let released = Stored { holder: Holder::Nobody, version: 0, reign: 0 };
-        let candidate = Candidate { seen: None, waiting: None, sent: LEASE };
+        let candidate = Candidate { seen: None, waiting: None, sent: setup.lease };
         Self {
             candidates: [candidate; CANDIDATES],
             cluster: Cluster::new(stored.then_some(released)),
             promotions: setup.promotions,
             moves: setup.moves,
+            standing: setup.candidates,
+            lease: setup.lease,
+            counts_partials: setup.counts_partials,
             defect: setup.defect,
         }
     }
@@ -99,7 +112,7 @@ impl World {
     /// Whether a candidate believes that it leads.
     #[must_use]
     pub fn leads(&self, x: usize) -> bool {
-        self.candidates[x].sent < LEASE
+        self.candidates[x].sent < self.lease
     }
 
     /// Whether this rule holds here.
