@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use leasehold::backend::LockBackend;
-use leasehold::k8s::Form;
+use leasehold::stores::k8s::Form;
 use leasehold::testing::MemoryLock;
 use leasehold::timing::BootClock;
 use leasehold::{Elector, Held};
@@ -50,7 +50,7 @@ async fn on_kubernetes(elections: usize, time: Duration) {
     let admin = cluster.admin().await.unwrap();
     let kubeconfig = cluster.kubeconfig().unwrap();
     let client =
-        leasehold::k8s::Kubernetes::options().kubeconfig(kubeconfig).build().await.unwrap();
+        leasehold::stores::k8s::Kubernetes::options().kubeconfig(kubeconfig).build().await.unwrap();
     let before = Cost::now();
     let lock = |number| {
         let lock = client.lock(Form::Lease, Some("default"), &name(number)).unwrap();

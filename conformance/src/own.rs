@@ -8,7 +8,7 @@
 //! ```no_run
 //! use std::sync::Arc;
 //!
-//! use leasehold::file::FileLock;
+//! use leasehold::stores::file::FileLock;
 //! use leasehold::Error;
 //! use leasehold::backend::LockBackend;
 //! use leasehold::timing::Clock;

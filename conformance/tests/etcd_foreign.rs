@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use common::{PATIENCE, cluster, elector, identity, lock, take, token};
 use leasehold::backend::{Contents, LockBackend};
-use leasehold::etcd::etcd_client::{Client, PutOptions};
+use leasehold::stores::etcd::etcd_client::{Client, PutOptions};
 use leasehold_conformance::fixture::Fixture;
 use leasehold_conformance::stores::etcd::{Etcd, Options};
 use tokio::time::{sleep, timeout};

@@ -63,10 +63,11 @@ async fn more_elections_than_one_answer_holds_are_listed() {
     let etcd = cluster(1).await;
     let granted = etcd.etcdctl(&["lease", "grant", "600"]).await.unwrap();
     let lease = granted.split(' ').nth(1).unwrap().to_owned();
-    let mut client =
-        leasehold::etcd::etcd_client::Client::connect(etcd.endpoints(), None).await.unwrap();
+    let mut client = leasehold::stores::etcd::etcd_client::Client::connect(etcd.endpoints(), None)
+        .await
+        .unwrap();
     let id = i64::from_str_radix(&lease, 16).unwrap();
-    let put = leasehold::etcd::etcd_client::PutOptions::new().with_lease(id);
+    let put = leasehold::stores::etcd::etcd_client::PutOptions::new().with_lease(id);
     // One page is a thousand keys.
     for number in 0..1100 {
         client.put(format!("many/{number:04}/config"), "", None).await.unwrap();

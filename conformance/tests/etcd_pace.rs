@@ -11,9 +11,9 @@ use futures_util::StreamExt;
 use leasehold::backend::{
     BoxStream, Capabilities, Change, Contents, Intent, LockBackend, Observed, Outcome, Version,
 };
-use leasehold::etcd::EtcdLock;
-use leasehold::etcd::etcd_client::{Client, DeleteOptions};
 use leasehold::status::Leader;
+use leasehold::stores::etcd::EtcdLock;
+use leasehold::stores::etcd::etcd_client::{Client, DeleteOptions};
 use leasehold::{Elector, Error};
 use leasehold_conformance::distribution::Distribution;
 use leasehold_conformance::fixture::Fixture;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use common::{change, cluster, identity, lock, next, renew, take, token, written};
 use leasehold::ErrorKind;
 use leasehold::backend::{Contents, Intent, LockBackend, Outcome, Version};
-use leasehold::etcd::EtcdLock;
+use leasehold::stores::etcd::EtcdLock;
 use leasehold_conformance::fixture::Fixture;
 
 #[tokio::test]
@@ -227,14 +227,14 @@ async fn a_take_goes_on_with_the_lease_that_its_first_copy_granted() {
     let ours = lock(&etcd, "jobs");
     let empty = ours.read().await.unwrap();
     let take = change(Intent::Take, "a", 30);
-    let lease = leasehold::etcd::lease_id(take.record.nonce);
+    let lease = leasehold::stores::etcd::lease_id(take.record.nonce);
     let client = client(&etcd).await;
-    let id = leasehold::etcd::etcd_client::LeaseGrantOptions::new().with_id(lease);
+    let id = leasehold::stores::etcd::etcd_client::LeaseGrantOptions::new().with_id(lease);
     client.lease_client().grant(30, Some(id)).await.unwrap();
     written(ours.write(&empty.version, &take).await);
     let again = change(Intent::Take, "b", 30);
-    let lease = leasehold::etcd::lease_id(again.record.nonce);
-    let id = leasehold::etcd::etcd_client::LeaseGrantOptions::new().with_id(lease);
+    let lease = leasehold::stores::etcd::lease_id(again.record.nonce);
+    let id = leasehold::stores::etcd::etcd_client::LeaseGrantOptions::new().with_id(lease);
     client.lease_client().grant(5, Some(id)).await.unwrap();
     let other = lock(&etcd, "other");
     let empty = other.read().await.unwrap();
@@ -244,15 +244,15 @@ async fn a_take_goes_on_with_the_lease_that_its_first_copy_granted() {
 
 async fn client(
     etcd: &leasehold_conformance::stores::etcd::Etcd,
-) -> leasehold::etcd::etcd_client::Client {
-    leasehold::etcd::etcd_client::Client::connect(etcd.endpoints(), None).await.unwrap()
+) -> leasehold::stores::etcd::etcd_client::Client {
+    leasehold::stores::etcd::etcd_client::Client::connect(etcd.endpoints(), None).await.unwrap()
 }
 
 /// A client that the caller brought.
 #[tokio::test]
 async fn a_cluster_can_be_made_of_the_callers_client() {
     let etcd = cluster(1).await;
-    let theirs = leasehold::etcd::Etcd::from_clients([client(&etcd).await]).unwrap();
+    let theirs = leasehold::stores::etcd::Etcd::from_clients([client(&etcd).await]).unwrap();
     let taken = take(&theirs.lock("jobs").unwrap(), "a", 5).await;
     assert_eq!(lock(&etcd, "jobs").read().await.unwrap().version, taken.version);
 }

@@ -11,7 +11,7 @@ use common::{change, cluster, elector, eventually, lock, take, token, written};
 use leasehold::backend::{
     Capabilities, Change, Contents, Intent, LockBackend, Observed, Outcome, Version,
 };
-use leasehold::etcd::EtcdLock;
+use leasehold::stores::etcd::EtcdLock;
 use leasehold::{Elector, Error, ErrorKind};
 use leasehold_conformance::fixture::Fixture;
 

@@ -2,7 +2,7 @@
 //! line of this.
 #![allow(clippy::unwrap_used, reason = "only tests are here")]
 
-use leasehold::k8s::Form;
+use leasehold::stores::k8s::Form;
 use leasehold_conformance::fixture::Fixture;
 use leasehold_conformance::stores::kubernetes::{Admin, Kubernetes, Options};
 use serde_json::{Value, json};

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use leasehold::k8s::Form;
+use leasehold::stores::k8s::Form;
 use leasehold::{Elector, ErrorKind, TimingSettings, connect};
 use leasehold_cli::args::OutputFormat;
 use leasehold_cli::list;

@@ -11,8 +11,8 @@ use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 use common::{PATIENCE, Running, eventually, leasehold};
-use leasehold::k8s::Form;
 use leasehold::status::Leader;
+use leasehold::stores::k8s::Form;
 use leasehold::{Elector, Token};
 use leasehold_conformance::distribution::Distribution;
 use leasehold_conformance::fixture::Fixture;

@@ -9,7 +9,7 @@ use std::path::Path;
 use common::{eventually, next};
 use leasehold::Error;
 use leasehold::backend::{BoxStream, Contents, LockBackend, Observed};
-use leasehold::k8s::{Form, Kubernetes as Client};
+use leasehold::stores::k8s::{Form, Kubernetes as Client};
 use leasehold_conformance::fixture::{Access, Fixture, Login, User, Users};
 use leasehold_conformance::stores::kubernetes::{Admin, Kubernetes, Options};
 use serde_json::{Value, json};

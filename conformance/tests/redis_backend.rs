@@ -11,7 +11,7 @@ use leasehold::backend::{
     Record,
 };
 use leasehold::doctor::{Diagnose, Finding};
-use leasehold::redis::{Redis as Store, RedisLock};
+use leasehold::stores::redis::{Redis as Store, RedisLock};
 use leasehold::timing::{Timing, Wall};
 use leasehold_conformance::fixture::{Fixture as _, Tls};
 use leasehold_conformance::stores::redis::{Form, Options, Program, Redis};

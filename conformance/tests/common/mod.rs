@@ -11,7 +11,7 @@ use leasehold::backend::{
     BoxStream, Change, Contents, Holder, Incarnation, Intent, LockBackend, Nonce, Observed,
     Outcome, Record, Version,
 };
-use leasehold::etcd::{EtcdLock, EtcdUrl};
+use leasehold::stores::etcd::{EtcdLock, EtcdUrl};
 use leasehold::timing::Wall;
 use leasehold::url::LockUrl;
 use leasehold::{Elector, Error, TimingSettings};

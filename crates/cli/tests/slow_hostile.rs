@@ -573,7 +573,7 @@ fn durations_at_the_ends_are_used_or_refused_and_never_overflow() {
 fn a_foreign_identity_that_changes_all_the_time_fills_no_log() {
     let scene = Scene::new();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let lock = leasehold::file::FileLock::open(scene.path("lock")).unwrap();
+    let lock = leasehold::stores::file::FileLock::open(scene.path("lock")).unwrap();
     let mut version = leasehold::backend::Version::absent();
     let mut write = |count: u64| {
         let object = json!({ "nonce": format!("{count:032x}") });

@@ -200,22 +200,15 @@
 
 pub mod backend;
 pub mod blocking;
-#[cfg(feature = "etcd")]
-pub mod etcd;
 mod examine;
 mod explain;
-#[cfg(feature = "file")]
-pub mod file;
-#[cfg(feature = "k8s")]
-pub mod k8s;
 mod list;
 mod lock_url;
 mod memory;
 mod opened;
-#[cfg(feature = "redis")]
-pub mod redis;
 mod schemes;
 mod scratch;
+pub mod stores;
 pub mod testing;
 
 use std::sync::Arc;
@@ -285,8 +278,8 @@ pub mod url {
 /// | `redis://h:6379/name`, `rediss://…`, `redis+sentinel://h1,h2,h3/master/name`, `redis+cluster://…`, `redis+unix:/path/name` | `redis` | one key of Redis or Valkey |
 /// | `mem:name` | – | a new lock in this process at every call; the name is for logs; for tests |
 ///
-/// The parameters of each are listed at [`file::FileUrl`], [`etcd::EtcdUrl`],
-/// [`k8s::KubernetesUrl`] and [`redis::RedisUrl`].
+/// The parameters of each are listed at [`stores::file::FileUrl`], [`stores::etcd::EtcdUrl`],
+/// [`stores::k8s::KubernetesUrl`] and [`stores::redis::RedisUrl`].
 ///
 /// # Errors
 /// `Invalid`: the URL, its scheme or a parameter is unknown or malformed. Nothing is contacted or

@@ -45,7 +45,7 @@ macro_rules! feature {
 const STORES: &[Store] = &[
     Store {
         schemes: &["etcd", "etcds"],
-        build: feature!("etcd", crate::etcd::EtcdUrl),
+        build: feature!("etcd", crate::stores::etcd::EtcdUrl),
         lists: &[(
             "etcd://host:2379/jobs",
             "the elections whose names begin with jobs/, and jobs itself",
@@ -53,12 +53,12 @@ const STORES: &[Store] = &[
     },
     Store {
         schemes: &["file"],
-        build: feature!("file", crate::file::FileUrl),
+        build: feature!("file", crate::stores::file::FileUrl),
         lists: &[("file:DIRECTORY", "the files in it, except hidden ones and those of tools")],
     },
     Store {
         schemes: &["k8s", "k8s+endpoints"],
-        build: feature!("k8s", crate::k8s::KubernetesUrl),
+        build: feature!("k8s", crate::stores::k8s::KubernetesUrl),
         lists: &[
             ("k8s://namespace/", "every Lease there"),
             ("k8s+endpoints://namespace/", "the Endpoints there with an election"),
@@ -79,7 +79,7 @@ const STORES: &[Store] = &[
             "rediss+cluster",
             "rediss+sentinel",
         ],
-        build: feature!("redis", crate::redis::RedisUrl),
+        build: feature!("redis", crate::stores::redis::RedisUrl),
         lists: &[(
             "redis://host:6379/jobs",
             "the locks whose names begin with jobs/, and jobs itself",

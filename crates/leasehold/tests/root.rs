@@ -1,7 +1,7 @@
 //! The names at the root of the crate: few enough to be read at a glance.
 
 /// All of them, modules included.
-const ROOT: [&str; 25] = [
+const ROOT: [&str; 23] = [
     "Builder",
     "Elector",
     "Error",
@@ -20,10 +20,8 @@ const ROOT: [&str; 25] = [
     "blocking",
     "connect",
     "doctor",
-    "etcd",
-    "file",
-    "k8s",
     "status",
+    "stores",
     "testing",
     "timing",
     "url",

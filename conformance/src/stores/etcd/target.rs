@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use leasehold::backend::LockBackend;
-use leasehold::etcd::etcd_client::{self, Client};
-use leasehold::etcd::etcd_client::{
+use leasehold::stores::etcd::etcd_client::{self, Client};
+use leasehold::stores::etcd::etcd_client::{
     Certificate, Compare, CompareOp, ConnectOptions, GetOptions, Identity, Permission, PutOptions,
     TlsOptions, Txn, TxnOp, UserAddOptions,
 };
@@ -159,7 +159,7 @@ impl Target for EtcdTarget {
         clock: &Arc<dyn Clock>,
     ) -> Result<Vec<Arc<dyn LockBackend>>, Error> {
         let mut opened: Vec<Arc<dyn LockBackend>> = Vec::new();
-        let shared = leasehold::etcd::Etcd::options(self.cluster.endpoints()).build()?;
+        let shared = leasehold::stores::etcd::Etcd::options(self.cluster.endpoints()).build()?;
         for lock in locks {
             opened.push(match self.least {
                 Some(_) => self.open(lock, clock).await?,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use leasehold::backend::LockBackend;
-use leasehold::file::FileLock;
+use leasehold::stores::file::FileLock;
 use leasehold::timing::Clock;
 use leasehold::{Error, ErrorKind};
 

@@ -33,13 +33,13 @@ pub(super) const STORES: &[Store] = &[
 
 #[cfg(feature = "servers")]
 fn start_lease() -> Started {
-    let target = KubernetesTarget::start(leasehold::k8s::Form::Lease);
+    let target = KubernetesTarget::start(leasehold::stores::k8s::Form::Lease);
     super::started(target, "cannot start Kubernetes")
 }
 
 #[cfg(feature = "servers")]
 fn start_endpoints() -> Started {
-    let target = KubernetesTarget::start(leasehold::k8s::Form::Endpoints);
+    let target = KubernetesTarget::start(leasehold::stores::k8s::Form::Endpoints);
     super::started(target, "cannot start Kubernetes")
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use leasehold::backend::LockBackend;
-use leasehold::k8s::Form;
+use leasehold::stores::k8s::Form;
 use leasehold::timing::Clock;
 use leasehold::url::LockUrl;
 use leasehold::{Error, ErrorKind};

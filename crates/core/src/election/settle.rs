@@ -206,7 +206,7 @@ impl Election {
     /// took by it is a copy.
     fn is_stray(&self, nonce: Nonce) -> bool {
         let stray = self.ghost.as_ref().filter(|ghost| ghost.change.intent == Intent::Take);
-        stray.is_some_and(|ghost| ghost.nonce() == nonce)
+        stray.is_some_and(|ghost| ghost.nonce() == nonce) && !self.is(Mutant::NeverRevokes)
     }
 
     /// Written by us in an earlier term than the present one.

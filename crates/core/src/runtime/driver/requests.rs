@@ -167,7 +167,8 @@ impl Driver {
             self.state.counters.failures += 1;
             if self.state.store_error.is_none() {
                 let lock = self.lock.name();
-                warn!(event = "store-failed", lock, %error, "the store does not answer as it should");
+                let text = "the store does not answer as it should";
+                warn!(event = "store-failed", lock, %error, "{text}");
             }
         } else if self.state.store_error.is_some() {
             info!(event = "store-back", lock = self.lock.name(), "the store answers again");
