@@ -69,7 +69,7 @@ pub enum Mutant {
     ReplacedIsOutage,
     /// An older write of one's own is taken for a copy's.
     OldWriteIsCopys,
-    /// A Take that went astray is not revoked.
+    /// A Take that went astray is forgotten: not revoked, and not recognised.
     NeverRevokes,
 }
 
