@@ -2,8 +2,8 @@
 //! guard.
 //!
 //! It knows bytes, of HTTP/2 as much as it takes to lose the replies to some requests while the
-//! connection lives on, and of Redis' protocol as much as it takes to tell commands apart. It runs on a thread of its own: a case that blocks its runtime does not
-//! block the network.
+//! connection lives on, and of Redis' protocol as much as it takes to tell commands apart. It runs
+//! on a thread of its own: a case that blocks its runtime does not block the network.
 
 mod carry;
 mod frames;
