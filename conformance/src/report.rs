@@ -143,8 +143,10 @@ impl Report {
             .iter()
             .map(|line| {
                 json!({
-                    "id": line.case.id, "title": line.case.title, "tier": line.case.tier.to_string(),
-                    "verdict": line.verdict.word(), "text": line.verdict.text(), "notes": line.notes,
+                    "id": line.case.id, "title": line.case.title,
+                    "tier": line.case.tier.to_string(),
+                    "verdict": line.verdict.word(), "text": line.verdict.text(),
+                    "notes": line.notes,
                     "expected": line.expectation.word(), "seconds": line.took.as_secs_f64(),
                 })
             })
@@ -152,7 +154,8 @@ impl Report {
         json!({
             "backend": self.backend, "seed": self.seed, "filtered": self.filtered,
             "seconds": self.took.as_secs_f64(), "worst_oversleep_ms": self.oversleep.as_millis(),
-            "closing": self.closing(), "missing": self.missing(), "faults": self.faults(), "cases": cases,
+            "closing": self.closing(), "missing": self.missing(), "faults": self.faults(),
+            "cases": cases,
         })
     }
 

@@ -19,7 +19,8 @@ async fn expect(admin: &Admin, what: (&str, &str), body: Option<Value>, code: u1
 }
 
 fn lease(name: &str, holder: &str) -> Value {
-    json!({"metadata": {"name": name}, "spec": {"holderIdentity": holder, "leaseDurationSeconds": 15}})
+    json!({"metadata": {"name": name}, "spec": {"holderIdentity": holder,
+        "leaseDurationSeconds": 15}})
 }
 
 fn revision(object: &Value) -> u64 {

@@ -32,7 +32,8 @@ fn by_client_go(name: &str, holder: &str, transitions: u32) -> Value {
         "metadata": {"name": name},
         "spec": {
             "holderIdentity": holder, "leaseDurationSeconds": 15,
-            "acquireTime": "2026-01-02T03:04:05.000001Z", "renewTime": "2026-01-02T03:04:07.123456Z",
+            "acquireTime": "2026-01-02T03:04:05.000001Z",
+            "renewTime": "2026-01-02T03:04:07.123456Z",
             "leaseTransitions": transitions,
         },
     })

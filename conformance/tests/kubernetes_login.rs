@@ -25,7 +25,11 @@ const SOON: Duration = Duration::from_secs(15);
 fn hangs(directory: &Path, seconds: u32) -> String {
     let file = directory.join(format!("{seconds}"));
     let text = format!(
-        "apiVersion: v1\nkind: Config\ncurrent-context: c\ncontexts: [{{name: c, context: {{cluster: c, user: u}}}}]\nclusters: [{{name: c, cluster: {{server: 'https://127.0.0.1:1'}}}}]\nusers: [{{name: u, user: {{exec: {{apiVersion: client.authentication.k8s.io/v1, interactiveMode: Never, command: sleep, args: ['{seconds}']}}}}}}]\n"
+        "apiVersion: v1\nkind: Config\ncurrent-context: c\ncontexts: [{{name: c, context: \
+         {{cluster: c, user: u}}}}]\nclusters: [{{name: c, cluster: {{server: \
+         'https://127.0.0.1:1'}}}}]\nusers: [{{name: u, user: {{exec: {{apiVersion: \
+         client.authentication.k8s.io/v1, interactiveMode: Never, command: sleep, args: \
+         ['{seconds}']}}}}}}]\n"
     );
     std::fs::write(&file, text).unwrap();
     format!("k8s://default/x?kubeconfig={}", file.display())

@@ -16,7 +16,9 @@ const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/default/leases";
 const ENDPOINTS: &str = "/api/v1/namespaces/default/endpoints";
 
 /// As client-go 0.22 writes it.
-const ANNOTATION: &str = "{\"holderIdentity\":\"old_1\",\"leaseDurationSeconds\":15,\"acquireTime\":\"2026-01-02T03:04:05Z\",\"renewTime\":\"2026-01-02T03:04:07Z\",\"leaderTransitions\":2}";
+const ANNOTATION: &str = "{\"holderIdentity\":\"old_1\",\"leaseDurationSeconds\":15,\
+    \"acquireTime\":\"2026-01-02T03:04:05Z\",\
+    \"renewTime\":\"2026-01-02T03:04:07Z\",\"leaderTransitions\":2}";
 
 fn told(found: &[leasehold::doctor::Listed], form: OutputFormat) -> String {
     list::told(found, form, Paint(false)).0

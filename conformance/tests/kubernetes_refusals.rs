@@ -53,7 +53,8 @@ async fn refuse(admin: &Admin, prefix: &str) {
         }]},
         "validations": [{"expression": format!("!object.metadata.name.startsWith('{prefix}')")}],
     }});
-    let binding = json!({"metadata": {"name": "no"}, "spec": {"policyName": "no", "validationActions": ["Deny"]}});
+    let binding = json!({"metadata": {"name": "no"}, "spec": {"policyName": "no",
+        "validationActions": ["Deny"]}});
     let policies = format!("{ADMISSION}/validatingadmissionpolicies");
     admin.do_it("POST", &policies, Some(&policy)).await.unwrap();
     let bindings = format!("{ADMISSION}/validatingadmissionpolicybindings");
@@ -226,7 +227,8 @@ async fn odd_leases_are_taken_or_named_by_their_cause() {
         ),
         (
             "far",
-            json!({"holderIdentity": "", "leaseDurationSeconds": 1, "acquireTime": far, "renewTime": far}),
+            json!({"holderIdentity": "", "leaseDurationSeconds": 1, "acquireTime": far,
+                "renewTime": far}),
         ),
         ("bare", json!({})),
     ] {
@@ -247,7 +249,8 @@ async fn odd_leases_are_taken_or_named_by_their_cause() {
     }
     // A Lease of a node or an API server: no acquireTime, and all else.
     let node = json!({"metadata": {"name": "node"}, "spec": {
-        "holderIdentity": "node", "leaseDurationSeconds": 40, "renewTime": "2026-01-02T03:04:07.123456Z",
+        "holderIdentity": "node", "leaseDurationSeconds": 40,
+        "renewTime": "2026-01-02T03:04:07.123456Z",
     }});
     admin.do_it("POST", LEASES, Some(&node)).await.unwrap();
     let observed = lock(&cluster, "node").await.read().await.unwrap();

@@ -34,7 +34,8 @@ async fn watches(admin: &Admin) -> f64 {
 }
 
 fn lease(name: &str, holder: &str) -> Value {
-    json!({"metadata": {"name": name}, "spec": {"holderIdentity": holder, "leaseDurationSeconds": 15}})
+    json!({"metadata": {"name": name}, "spec": {"holderIdentity": holder,
+        "leaseDurationSeconds": 15}})
 }
 
 type Watch = BoxStream<'static, Result<Observed, Error>>;

@@ -106,7 +106,10 @@ fn manifest_with(feature: &str) -> String {
         _ => "",
     };
     format!(
-        "[package]\nname = \"fresh\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n[workspace]\n\n[dependencies]\nleasehold = {{ path = {facade:?}, default-features = false, features = [{feature:?}] }}\ntokio = {{ version = \"1\", features = [\"rt\", \"macros\"] }}\n{kubernetes}"
+        "[package]\nname = \"fresh\"\nversion = \"0.0.0\"\nedition = \
+         \"2024\"\n\n[workspace]\n\n[dependencies]\nleasehold = {{ path = {facade:?}, \
+         default-features = false, features = [{feature:?}] }}\ntokio = {{ version = \"1\", \
+         features = [\"rt\", \"macros\"] }}\n{kubernetes}"
     )
 }
 
@@ -116,7 +119,8 @@ mod tests {
 
     #[test]
     fn features_are_read_from_a_manifest() {
-        let manifest = "[package]\nname = \"x\"\n\n[features]\ndefault = [\"a\"]\n# Why.\na = []\n\n[dependencies]\nb = \"1\"\n";
+        let manifest = "[package]\nname = \"x\"\n\n[features]\ndefault = [\"a\"]\n# Why.\na = \
+                        []\n\n[dependencies]\nb = \"1\"\n";
         assert_eq!(features(manifest), ["default", "a"]);
         assert!(features("[package]\nname = \"x\"\n").is_empty());
     }

@@ -33,6 +33,7 @@ mod size;
 mod steps;
 mod test;
 mod tools;
+mod width;
 
 use std::process::ExitCode;
 
@@ -42,14 +43,14 @@ Usage: cargo xtask <command>
   test [--quick] [STEP...]  run every check and test, or only the steps named
        --quick              without the slow tests and checks: the inner loop
        --list               name the steps and run none
-  servers [NAME]            install the servers that the conformance suite starts: etcd, etcd-clock, etcd-go,
-                            kubernetes, client-go, client-go-endpoints
+  servers [NAME]            install the servers that the conformance suite starts: etcd,
+                            etcd-clock, etcd-go, kubernetes, client-go, client-go-endpoints
   conformance [OPTION...] [BACKEND|URL [FILTER]]
                             run the conformance suite; --help says how
   sim [ARGUMENT...]         simulate the election; --help says how
   model [ARGUMENT...]       explore every state of two candidates; --help says how
-  mutants [FILE...]         change the election blindly; some test must fail. --help says how it differs from
-                            sim --mutants
+  mutants [FILE...]         change the election blindly; some test must fail. --help says how
+                            it differs from sim --mutants
   safety                    run the proof and write its counts and pictures into docs/SAFETY.md
   size [--check]            release build of the command from cold: seconds and bytes
        --check              fail above 90 s or 6 MB

@@ -15,14 +15,15 @@ use crate::{Outcome, tools};
 const USAGE: &str = "\
 Usage: cargo xtask mutants [FILE...]
 
-Changes the election and its timing blindly, one operator, arm, guard or result at a time, and runs the tests for
-each: first core's own unit tests, then, for what survives them, the tests of the driver and the simulation's fixed
-seeds. Fails if one survives that crates/core/mutants-accepted.txt does not list.
+Changes the election and its timing blindly, one operator, arm, guard or result at a time, and runs
+the tests for each: first core's own unit tests, then, for what survives them, the tests of the
+driver and the simulation's fixed seeds. Fails if one survives that
+crates/core/mutants-accepted.txt does not list.
 
   FILE    only this file, such as plan.rs
 
-`cargo xtask sim --mutants` is something else: unsafe variants of the election that people thought of, which the
-simulation must find.
+`cargo xtask sim --mutants` is something else: unsafe variants of the election that people
+thought of, which the simulation must find.
 ";
 
 const SOURCES: &str = "crates/core/src";

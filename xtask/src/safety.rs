@@ -45,8 +45,9 @@ pub(crate) fn run() -> Outcome {
 /// The accepted survivors, each under its reason.
 fn survivors_of_blind_mutation(list: &str) -> String {
     let mut text = format!(
-        "\nBlind mutation (`cargo xtask mutants`) changes the election and its timing one operator, arm or guard at a time. \
-         These mutants pass every test, each for the reason above it (`{ACCEPTED}`):\n\n```text\n"
+        "\nBlind mutation (`cargo xtask mutants`) changes the election and its timing one \
+         operator, arm or guard at a time. These mutants pass every test, each for the reason \
+         above it (`{ACCEPTED}`):\n\n```text\n"
     );
     for line in list.lines().skip_while(|line| !line.is_empty()).skip(1) {
         text.push_str(line.trim_start_matches("crates/core/src/"));

@@ -9,7 +9,7 @@ use crate::cargo::{self, Counts, capture, cargo, count_tests, root};
 use crate::steps::{self, Step};
 use crate::{
     Outcome, conformance, defects, fresh, model, other_systems, own_store, servers, sim, size,
-    tools,
+    tools, width,
 };
 
 /// In the order they run: what fails fast comes first.
@@ -126,7 +126,8 @@ pub(crate) fn run(options: &Options) -> Outcome {
 }
 
 fn format() -> Result<String, String> {
-    silently(cargo(["fmt", "--all", "--check"]))
+    silently(cargo(["fmt", "--all", "--check"]))?;
+    width::step()
 }
 
 fn clippy() -> Result<String, String> {

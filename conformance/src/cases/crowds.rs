@@ -51,7 +51,8 @@ pub(super) async fn starved(world: &World) -> Outcome {
     let up = world.until_some_leads("", NOTICE + world.failover()).await?;
     crate::hand::grows(token, up.token)?;
     world.say(format!(
-        "{CROWD} others at a server of {SEATS} seats: the term ended {ended:?} after they came; preferred, somebody led {:?} later",
+        "{CROWD} others at a server of {SEATS} seats: the term ended {ended:?} after they came; \
+         preferred, somebody led {:?} later",
         world.now().since(preferred_at)
     ));
     world.sleep(5 * LEASE).await;
@@ -65,7 +66,8 @@ pub(super) async fn starved(world: &World) -> Outcome {
         }
     }
     world.say(format!(
-        "who is not preferred was told {} before and {} after; of the crowd {} were told to come later",
+        "who is not preferred was told {} before and {} after; of the crowd {} were told to come \
+         later",
         said(&starves),
         said(&still),
         crowd.refused()

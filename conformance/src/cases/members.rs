@@ -75,7 +75,8 @@ impl Pair {
     }
 
     fn is_seen(&self) -> bool {
-        matches!(self.follower.elector().status().leader, Leader::Held(leading) if leading.identity == "a")
+        matches!(self.follower.elector().status().leader,
+            Leader::Held(leading) if leading.identity == "a")
     }
 
     /// Twice without the store's own leader, and then without each member.

@@ -54,7 +54,8 @@ impl Etcd {
             for pair in page.kvs() {
                 if pair.key().starts_with(KUBERNETES_KEYS.as_bytes()) {
                     let text = format!(
-                        "there are keys under {KUBERNETES_KEYS}: this is the store of a Kubernetes cluster"
+                        "there are keys under {KUBERNETES_KEYS}: this is the store of a Kubernetes \
+                         cluster"
                     );
                     return Err(Failure::refused(text)
                         .with_cure("name a prefix below which only elections are"));

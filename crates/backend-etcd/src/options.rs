@@ -270,7 +270,11 @@ mod tests {
     proptest::proptest! {
         /// What is wrong with an endpoint is told without it.
         #[test]
-        fn no_endpoint_is_repeated(secret in "[A-Z]{8}", before in "[a-z:@%/\\[\\]]{0,5}", after in "[a-z:@%/0-9]{0,5}") {
+        fn no_endpoint_is_repeated(
+            secret in "[A-Z]{8}",
+            before in "[a-z:@%/\\[\\]]{0,5}",
+            after in "[a-z:@%/0-9]{0,5}",
+        ) {
             let endpoint = format!("{before}{secret}{after}");
             if let Err(error) = Etcd::options([endpoint]).build() {
                 let shown = format!("{error} {error:?}");
@@ -282,7 +286,7 @@ mod tests {
         #[test]
         fn any_endpoint_is_taken_or_refused(endpoint: String) {
             if let Ok(etcd) = Etcd::options([endpoint.as_str()]).build() {
-                let uri: Result<tonic::codegen::http::Uri, _> = format!("http://{endpoint}").parse();
+                let uri = format!("http://{endpoint}").parse::<tonic::codegen::http::Uri>();
                 let uri = uri.unwrap();
                 proptest::prop_assert!(uri.port_u16().is_some_and(|port| port > 0));
                 let shown = format!("{etcd:?}");

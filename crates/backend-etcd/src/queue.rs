@@ -149,7 +149,8 @@ impl Entry {
         let is_in_order = 0 < created && created <= modified && modified <= revision;
         if !is_in_order || !key.starts_with(election.prefix().as_bytes()) {
             let text = format!(
-                "an answer that no etcd gives: a key created at {created} and changed at {modified}, at revision {revision}, for the keys under {}",
+                "an answer that no etcd gives: a key created at {created} and changed at \
+                 {modified}, at revision {revision}, for the keys under {}",
                 printable(election.prefix())
             );
             return Err(Failure::unanswered(text));
@@ -163,12 +164,14 @@ impl Entry {
         let shown = printable(&shown).at_most(200);
         if election.is_nested(&self.key) {
             return Contents::Unreadable(format!(
-                "the key {shown} is of an election whose name begins with this one's, and each would wait for the other: rename one of them"
+                "the key {shown} is of an election whose name begins with this one's, and each \
+                 would wait for the other: rename one of them"
             ));
         }
         if self.lease == 0 {
             return Contents::Unreadable(format!(
-                "the key {shown} (created at revision {}) has no lease, so it blocks this election for ever. If nobody uses it, {}",
+                "the key {shown} (created at revision {}) has no lease, so it blocks this election \
+                 for ever. If nobody uses it, {}",
                 self.created,
                 self.cure()
             ));
@@ -403,7 +406,8 @@ mod tests {
             created in 1_i64..i64::MAX,
         ) {
             let key = [b"jobs/", tail.as_slice()].concat();
-            let pair = Pair { key: &key, value: &value, created, modified: created, version: 1, lease };
+            let pair = Pair { key: &key, value: &value, created, modified: created, version: 1,
+                lease };
             let entry = Entry::of(&name(), &pair, created).unwrap();
             let observed = Queue::led_by(created, entry, 0).observed(&name(), None);
             let text = match observed.contents {

@@ -1,7 +1,7 @@
 //! The form of the files: the record's JSON with one more member, ours, in front.
 //!
 //! ```json
-//! {"leasehold_file":{"layout":1,"lock":"91f0…","state":"…","floor":1767225600000},"v":1,"holder":…}
+//! {"leasehold_file":{"layout":1,"lock":"91f…","state":"…","floor":1767225600000},"v":1,"holder":…}
 //! ```
 //! Everything up to the comma after `lock` never changes while the lock's file exists: the file
 //! says by it which lock it is, even while the rest, a copy for people, is being written over.
@@ -197,7 +197,13 @@ pub(crate) mod tests {
     proptest::proptest! {
         /// Whatever is in the files: a sentence, or a record that is written again as it was read.
         #[test]
-        fn any_contents_are_refused_or_kept(bytes: Vec<u8>, cut: u16, at: u16, byte: u8, token in 0..MAX_TOKEN) {
+        fn any_contents_are_refused_or_kept(
+            bytes: Vec<u8>,
+            cut: u16,
+            at: u16,
+            byte: u8,
+            token in 0..MAX_TOKEN,
+        ) {
             let mut good = encode(STATE, &Header::default(), &record(token));
             let place = usize::from(at) % good.len();
             good[place] = byte;

@@ -199,7 +199,8 @@ fn linger(clock: Arc<dyn Clock>, mut kept: Vec<(Time, File)>) {
             let Some((next, _)) = kept.first() else {
                 return;
             };
-            let nap = next.since(now).min(Duration::from_millis(200)); // counts no suspend, so not longer
+            // Counts no suspend, so not longer.
+            let nap = next.since(now).min(Duration::from_millis(200));
             drop(kept);
             std::thread::sleep(nap);
         }

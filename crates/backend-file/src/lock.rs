@@ -11,8 +11,7 @@ use async_trait::async_trait;
 use leasehold_backend::{Failure, TokenFloor};
 use leasehold_core::{
     BootClock, BoxStream, Capabilities, Change, Clock, Contents, Error, ErrorKind, Expiry, Holder,
-    Incarnation, Intent, LeaseClock, LockBackend, MAX_TOKEN, Observed, Outcome, Push,
-    TimingSettings, Token, Version,
+    Incarnation, Intent, LockBackend, MAX_TOKEN, Observed, Outcome, Push, Token, Version,
 };
 use rustix::io::Errno;
 
@@ -144,9 +143,9 @@ impl FileLockOptions {
             magic.map_err(|errno| failure::io("look at", &place.directory, errno).during(OPEN))?;
         fs_kind::judge(magic).map_err(|kind| {
             invalid(format!(
-                "{} is on a file system {kind}, which is not known to keep a lock: it must be local \
-                 (ext2/3/4, xfs, btrfs, zfs, f2fs, tmpfs, overlayfs). For candidates on several hosts use a \
-                 store that all of them reach",
+                "{} is on a file system {kind}, which is not known to keep a lock: it must be \
+                 local (ext2/3/4, xfs, btrfs, zfs, f2fs, tmpfs, overlayfs). For candidates on \
+                 several hosts use a store that all of them reach",
                 shown(&place.directory),
             ))
         })?;
@@ -176,13 +175,9 @@ impl LockBackend for FileLock {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
             push: Push::Hint,
-            lease_clock: LeaseClock::Observers,
             sees_deaths: true,
-            floor_is_history: false,
-            forgets: false,
             min_lease_duration: Duration::from_millis(100),
-            lease_duration_step: Duration::from_millis(1),
-            default_timing: TimingSettings::default(),
+            ..Capabilities::default()
         }
     }
 

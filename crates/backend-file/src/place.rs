@@ -77,8 +77,8 @@ impl Place {
         let most = 255 - LONGEST_SUFFIX;
         if name.len() > most {
             return Err(format!(
-                "the file name in {shown} has {} bytes, and a lock's at most {most} (its other files are \
-                 named after it): choose a shorter one",
+                "the file name in {shown} has {} bytes, and a lock's at most {most} (its other \
+                 files are named after it): choose a shorter one",
                 name.len()
             ));
         }

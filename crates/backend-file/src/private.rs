@@ -55,8 +55,9 @@ fn read(path: &str) -> Option<Vec<u8>> {
 }
 
 fn judge(path: &Path, own: &[u8], first: Option<&[u8]>, is_contained: bool) -> Option<Private> {
-    const MOUNT: &str = "mount one directory of the host into each container (docker run -v, a hostPath or a volume \
-                         that the pod's containers share) and put the lock there, or use a store with a server";
+    const MOUNT: &str = "mount one directory of the host into each container (docker run -v, a \
+                         hostPath or a volume that the pod's containers share) and put the lock \
+                         there, or use a store with a server";
     const SERVICE: &str =
         "put the lock where both see it, such as below /run or /var/lib, or set PrivateTmp=no";
     let here = locate(own, path)?;
@@ -98,8 +99,8 @@ fn judge(path: &Path, own: &[u8], first: Option<&[u8]>, is_contained: bool) -> O
     let there = locate(first?, path)?;
     if (&there.device, &there.inner) != (&here.device, &here.inner) {
         let why = format!(
-            "{place} is not what the first process of this host sees there (a mount namespace of its own): \
-             processes outside have another lock at this path"
+            "{place} is not what the first process of this host sees there (a mount namespace of \
+             its own): processes outside have another lock at this path"
         );
         return because(why, SERVICE);
     }

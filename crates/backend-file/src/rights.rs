@@ -14,8 +14,8 @@ use crate::failure::{self, shown};
 use crate::place::{Place, State};
 
 /// The cure of most refusals.
-const SHARE: &str = "give all candidates a directory of their own, writable by a group that they share and without \
-                     the sticky bit (chmod 2770)";
+const SHARE: &str = "give all candidates a directory of their own, writable by a group that they \
+                     share and without the sticky bit (chmod 2770)";
 
 /// Whether the directory lets this user create and rename files.
 ///

@@ -26,8 +26,8 @@ const IDLE: Duration = Duration::from_secs(10);
 /// Enough for the deepest JSON that is parsed.
 const STACK: usize = 512 * 1024;
 
-const NO_THREAD: &str = "raise the limit of processes and threads (ulimit -u, TasksMax= of the systemd \
-                         unit, the container's limit of pids), or end some";
+const NO_THREAD: &str = "raise the limit of processes and threads (ulimit -u, TasksMax= of the \
+                         systemd unit, the container's limit of pids), or end some";
 
 /// The threads of this process, while a lock uses them.
 static SHARED: Mutex<Weak<Workers>> = Mutex::new(Weak::new());

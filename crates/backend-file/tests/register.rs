@@ -287,8 +287,9 @@ async fn a_taker_clears_away_what_others_left() {
     let lock = FileLock::open(&path).unwrap();
     let seen = adopt(&lock).await;
     let baton = the(&path, ".baton").to_str().unwrap().to_owned();
-    let beaten = baton.replace(".1.", ".2.").replace(".baton", ".record"); // was about to replace it
-    let ahead = baton.replace(".1.", ".3.").replace(".baton", ".record"); // is about to replace the next
+    // One was about to replace it, the other is about to replace the next.
+    let beaten = baton.replace(".1.", ".2.").replace(".baton", ".record");
+    let ahead = baton.replace(".1.", ".3.").replace(".baton", ".record");
     let dead = dir.path().join(format!("jobs.{:032x}.alive", 99));
     for file in [beaten.as_ref(), ahead.as_ref(), dead.as_path()] {
         fs::write(file, b"").unwrap();

@@ -124,7 +124,8 @@ mod tests {
     #[test]
     fn a_draft_keeps_what_others_wrote() {
         let theirs = json!({
-            "metadata": {"uid": "u", "resourceVersion": "7", "annotations": {"a": "b"}, "labels": {"l": "m"}},
+            "metadata": {"uid": "u", "resourceVersion": "7", "annotations": {"a": "b"},
+            "labels": {"l": "m"}},
             "spec": {"holderIdentity": "x", "new": [1]},
         });
         let object = Object::new(theirs.clone()).unwrap();

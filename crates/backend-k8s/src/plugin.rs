@@ -81,7 +81,8 @@ impl Plugin {
         }
         if exec.interactive_mode == Some(ExecInteractiveMode::Always) {
             return Err(
-                "its user's credential plugin wants to ask somebody (interactiveMode: Always), and a candidate has nobody to ask: use another user"
+                "its user's credential plugin wants to ask somebody (interactiveMode: Always), and \
+                 a candidate has nobody to ask: use another user"
                     .to_owned(),
             );
         }

@@ -123,7 +123,8 @@ async fn lock(config: &Path) -> KubernetesLock {
 
 fn gives(token: &str, expires: &str) -> String {
     format!(
-        "echo '{{\"kind\":\"ExecCredential\",\"apiVersion\":\"client.authentication.k8s.io/v1\",\"status\":{{\"token\":\"{token}\"{expires}}}}}'"
+        "echo '{{\"kind\":\"ExecCredential\",\"apiVersion\":\"client.authentication.k8s.io/v1\",\
+         \"status\":{{\"token\":\"{token}\"{expires}}}}}'"
     )
 }
 

@@ -19,8 +19,8 @@ use crate::failure::Failure;
 /// the file.
 const LIMIT: Duration = Duration::from_millis(1500);
 
-/// So many threads may hang before others wait for one. A file that hung and was replaced is read by
-/// the next.
+/// So many threads may hang before others wait for one. A file that hung and was replaced is read
+/// by the next.
 const PLACES: usize = 4;
 
 /// Enough for a parser of configuration.
@@ -41,7 +41,8 @@ impl Default for Aside {
 }
 
 impl Aside {
-    /// With a limit of its own for all that is run; [`default`](Self::default) waits for 1.5 seconds.
+    /// With a limit of its own for all that is run; [`default`](Self::default) waits for
+    /// 1.5 seconds.
     #[must_use]
     pub fn new(limit: Duration) -> Self {
         Self { place: Arc::new(Semaphore::new(PLACES)), limit }
@@ -52,8 +53,8 @@ impl Aside {
     /// dropping the future does not either.
     ///
     /// # Errors
-    /// `Unavailable`: it did not end in time, too many earlier ones still run, or no thread could be
-    /// had.
+    /// `Unavailable`: it did not end in time, too many earlier ones still run, or no thread could
+    /// be had.
     pub async fn run<T: Send + 'static>(
         &self,
         what: &str,

@@ -106,7 +106,7 @@ impl Probe<'_> {
         stands(loser, &won.change).await?;
         // The version that all named is gone.
         let late = change(Intent::Take, won.change.record.token, self.candidates.len())?;
-        if let Ok(Outcome::Written(_)) = answered(loser.write(&replaced, &late).await)? {
+        if let Ok(Outcome::Written(_)) = write(loser, &replaced, &late).await? {
             return Err(broken("a write over a version that was replaced long ago was accepted"));
         }
         stands(loser, &won.change).await?;
@@ -139,9 +139,9 @@ impl Probe<'_> {
         let record = Record { holder: None, nonce: nonce()?, ..won.change.record };
         let release = Change { intent: Intent::Release, record };
         let began = self.clock.now();
-        let released = holder.write(&won.observed.version, &release).await;
+        let released = write(holder, &won.observed.version, &release).await;
         done.releases.push(self.clock.now().since(began));
-        let why = match answered(released)? {
+        let why = match released? {
             Ok(Outcome::Written(observed)) => return Ok(observed),
             Ok(Outcome::Conflict) => broken("the holder could not release what it took"),
             Err(unknown) => unknown,
@@ -177,10 +177,10 @@ impl Probe<'_> {
         let changes = (0..self.candidates.len()).map(|at| change(intent, token, at));
         let mut changes = changes.collect::<Result<Vec<_>, Error>>()?;
         let writes = self.candidates.iter().zip(&changes);
-        let writes = writes.map(|(candidate, change)| candidate.write(&before.version, change));
+        let writes = writes.map(|(candidate, change)| write(*candidate, &before.version, change));
         let (mut written, mut unknown) = (Vec::new(), Vec::new());
         for (at, answer) in join_all(writes).await.into_iter().enumerate() {
-            match answered(answer)? {
+            match answer? {
                 Ok(Outcome::Written(observed)) => written.push((at, observed)),
                 Ok(Outcome::Conflict) => {}
                 Err(error) => unknown.push((at, error)),
@@ -261,14 +261,22 @@ fn is_of(seen: &Observed, change: &Change) -> bool {
 }
 
 /// An outcome, or an error after which a read shows what became of the write. Any other ends the
-/// race.
-fn answered(answer: Result<Outcome, Error>) -> Result<Result<Outcome, Error>, Error> {
-    match answer {
+/// race, and so does an acknowledgement that shows something else than what was written.
+async fn write(
+    candidate: &dyn LockBackend,
+    expected: &Version,
+    change: &Change,
+) -> Result<Result<Outcome, Error>, Error> {
+    match candidate.write(expected, change).await {
+        Ok(Outcome::Written(stored)) => {
+            candidate.capabilities().check_written(expected, change, &stored)?;
+            Ok(Ok(Outcome::Written(stored)))
+        }
         Err(error) => match error.kind() {
             ErrorKind::Unavailable | ErrorKind::Throttled { .. } => Ok(Err(error)),
             _ => Err(error),
         },
-        outcome => Ok(outcome),
+        conflict => Ok(conflict),
     }
 }
 
@@ -334,6 +342,8 @@ mod tests {
         Loses,
         /// A version that is gone is written over, unless it was gone only just now.
         Late,
+        /// It is acknowledged with the state from before.
+        ShowsBefore,
         /// None: of two that come at once both are refused, now and then.
         RefusesAll,
         /// None: every second answer is lost.
@@ -375,6 +385,13 @@ mod tests {
                     Ok(match self.count.fetch_add(1, Ordering::Relaxed) {
                         0 => Outcome::Written(self.lock.read().await?),
                         _ => Outcome::Conflict,
+                    })
+                }
+                Defect::ShowsBefore => {
+                    let before = self.lock.read().await?;
+                    Ok(match self.lock.write(expected, change).await? {
+                        Outcome::Written(_) => Outcome::Written(before),
+                        Outcome::Conflict => Outcome::Conflict,
                     })
                 }
                 // Right in both races, and wrong for who comes late.
@@ -423,6 +440,7 @@ mod tests {
             (Defect::Refuses, "neither was accepted"),
             (Defect::Loses, "shows something else"),
             (Defect::Late, "replaced long ago"),
+            (Defect::ShowsBefore, "contradicts its own promises"),
         ] {
             let text = raced(defect).await;
             assert!(text.contains(says), "{defect:?}: {text}");

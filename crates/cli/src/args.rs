@@ -93,10 +93,12 @@ pub struct LogArgs {
     )]
     pub log_format: LogFormat,
     /// Only warnings and errors
-    #[arg(short, long, global = true, env = "LEASEHOLD_QUIET", value_parser = BoolishValueParser::new(), hide_env = true)]
+    #[arg(short, long, global = true, env = "LEASEHOLD_QUIET",
+        value_parser = BoolishValueParser::new(), hide_env = true)]
     pub quiet: bool,
     /// More; twice for everything
-    #[arg(short, long, global = true, env = "LEASEHOLD_VERBOSE", action = clap::ArgAction::Count, conflicts_with = "quiet", hide_env = true)]
+    #[arg(short, long, global = true, env = "LEASEHOLD_VERBOSE", action = clap::ArgAction::Count,
+        conflicts_with = "quiet", hide_env = true)]
     pub verbose: u8,
     /// Whether what is printed is coloured; auto is only on a terminal, and not with NO_COLOR
     #[arg(
@@ -161,10 +163,12 @@ pub struct RunArgs {
     #[command(flatten)]
     pub timing: TimingArgs,
     /// How long CMD may take to stop when this process is asked to stop; it keeps leading meanwhile
-    #[arg(long, env = "LEASEHOLD_DRAIN_TIMEOUT", value_name = "TIME", value_parser = duration, allow_hyphen_values = true, default_value = "30s", hide_env = true)]
+    #[arg(long, env = "LEASEHOLD_DRAIN_TIMEOUT", value_name = "TIME", value_parser = duration,
+        allow_hyphen_values = true, default_value = "30s", hide_env = true)]
     pub drain_timeout: Duration,
     /// How long CMD may take to stop when another leader is seen, within the stop grace
-    #[arg(long, env = "LEASEHOLD_LOSS_GRACE", value_name = "TIME", value_parser = duration, allow_hyphen_values = true, default_value = "0s", hide_env = true)]
+    #[arg(long, env = "LEASEHOLD_LOSS_GRACE", value_name = "TIME", value_parser = duration,
+        allow_hyphen_values = true, default_value = "0s", hide_env = true)]
     pub loss_grace: Duration,
     /// A control group of its own for CMD, which is killed with one write, however fast it forks:
     /// if this process may make one, never, or always
@@ -182,16 +186,20 @@ pub struct RunArgs {
     #[arg(long, env = "LEASEHOLD_ONCE", value_parser = BoolishValueParser::new(), hide_env = true)]
     pub once: bool,
     /// Contend again when CMD ends by itself
-    #[arg(long, env = "LEASEHOLD_RESTART", value_parser = BoolishValueParser::new(), conflicts_with = "once", hide_env = true)]
+    #[arg(long, env = "LEASEHOLD_RESTART", value_parser = BoolishValueParser::new(),
+        conflicts_with = "once", hide_env = true)]
     pub restart: bool,
     /// Exit if the lock is held by another
-    #[arg(long = "try", env = "LEASEHOLD_TRY", value_parser = BoolishValueParser::new(), hide_env = true)]
+    #[arg(long = "try", env = "LEASEHOLD_TRY", value_parser = BoolishValueParser::new(),
+    hide_env = true)]
     pub give_up: bool,
     /// Give up after this long
-    #[arg(long, env = "LEASEHOLD_TIMEOUT", value_name = "TIME", value_parser = duration, allow_hyphen_values = true, conflicts_with = "give_up", hide_env = true)]
+    #[arg(long, env = "LEASEHOLD_TIMEOUT", value_name = "TIME", value_parser = duration,
+        allow_hyphen_values = true, conflicts_with = "give_up", hide_env = true)]
     pub timeout: Option<Duration>,
     /// The exit code for a lock held by another, with --try and --timeout
-    #[arg(long, env = "LEASEHOLD_CONFLICT_EXIT_CODE", value_name = "N", default_value_t = crate::exit::HELD, allow_negative_numbers = true, hide_env = true)]
+    #[arg(long, env = "LEASEHOLD_CONFLICT_EXIT_CODE", value_name = "N",
+        default_value_t = crate::exit::HELD, allow_negative_numbers = true, hide_env = true)]
     pub conflict_exit_code: u8,
     /// The command, and its arguments
     #[arg(last = true, required = true, value_name = "CMD")]
@@ -202,25 +210,31 @@ pub struct RunArgs {
 #[derive(Clone, Debug, Args)]
 pub struct TimingArgs {
     /// How long others wait after the last sign of life [default: 15s, on Kubernetes 21s]
-    #[arg(long, env = "LEASEHOLD_LEASE_DURATION", value_name = "TIME", value_parser = duration, allow_hyphen_values = true, hide_env = true)]
+    #[arg(long, env = "LEASEHOLD_LEASE_DURATION", value_name = "TIME", value_parser = duration,
+        allow_hyphen_values = true, hide_env = true)]
     pub lease_duration: Option<Duration>,
     /// When CMD is told to stop if no renewal succeeds [default: 2/3 of the lease duration]
-    #[arg(long, env = "LEASEHOLD_RENEW_DEADLINE", value_name = "TIME", value_parser = duration, allow_hyphen_values = true, hide_env = true)]
+    #[arg(long, env = "LEASEHOLD_RENEW_DEADLINE", value_name = "TIME", value_parser = duration,
+        allow_hyphen_values = true, hide_env = true)]
     pub renew_deadline: Option<Duration>,
     /// How often to renew [default: 2/15 of the lease duration, or the store's own share, at most
     /// 10s]
-    #[arg(long, env = "LEASEHOLD_RETRY_PERIOD", value_name = "TIME", value_parser = duration, allow_hyphen_values = true, hide_env = true)]
+    #[arg(long, env = "LEASEHOLD_RETRY_PERIOD", value_name = "TIME", value_parser = duration,
+        allow_hyphen_values = true, hide_env = true)]
     pub retry_period: Option<Duration>,
     /// How long one request may take [default: 2/15 of the lease duration, at most 5s]
-    #[arg(long, env = "LEASEHOLD_REQUEST_TIMEOUT", value_name = "TIME", value_parser = duration, allow_hyphen_values = true, hide_env = true)]
+    #[arg(long, env = "LEASEHOLD_REQUEST_TIMEOUT", value_name = "TIME", value_parser = duration,
+        allow_hyphen_values = true, hide_env = true)]
     pub request_timeout: Option<Duration>,
     /// How long CMD may take to stop before it is killed, after a loss, and what it leaves behind
     /// [default: the rest, at most 30s]
-    #[arg(long, env = "LEASEHOLD_STOP_GRACE", value_name = "TIME", value_parser = duration, allow_hyphen_values = true, hide_env = true)]
+    #[arg(long, env = "LEASEHOLD_STOP_GRACE", value_name = "TIME", value_parser = duration,
+        allow_hyphen_values = true, hide_env = true)]
     pub stop_grace: Option<Duration>,
     /// What is left for unlike clocks and the kill itself [default: 1/15 of the lease duration, at
     /// most 4s, at least 250ms]
-    #[arg(long, env = "LEASEHOLD_CLOCK_MARGIN", value_name = "TIME", value_parser = duration, allow_hyphen_values = true, hide_env = true)]
+    #[arg(long, env = "LEASEHOLD_CLOCK_MARGIN", value_name = "TIME", value_parser = duration,
+        allow_hyphen_values = true, hide_env = true)]
     pub clock_margin: Option<Duration>,
 }
 
@@ -244,7 +258,8 @@ pub struct StatusArgs {
     #[command(flatten)]
     pub lock: LockArgs,
     /// How long to wait for the store
-    #[arg(long, env = "LEASEHOLD_REQUEST_TIMEOUT", value_name = "TIME", value_parser = duration, allow_hyphen_values = true, default_value = "5s", hide_env = true)]
+    #[arg(long, env = "LEASEHOLD_REQUEST_TIMEOUT", value_name = "TIME", value_parser = duration,
+        allow_hyphen_values = true, default_value = "5s", hide_env = true)]
     pub request_timeout: Duration,
     /// The form of the answer
     #[arg(
@@ -261,11 +276,12 @@ pub struct StatusArgs {
 const DOCTOR: &str = "\
 Give the durations that `run` will be given: each rule is shown with its numbers.
 
-The lock itself is only read. Two candidates race for a scratch lock next to it, which proves that the store compares \
-and swaps, and which is removed.
+The lock itself is only read. Two candidates race for a scratch lock next to it, which proves that \
+the store compares and swaps, and which is removed.
 
-Exits with 0 if all is ok or a warning; else the first problem decides: 69 the store, or a majority of it, cannot be \
-reached, 77 it denied access, 78 the configuration or the store is not fit.";
+Exits with 0 if all is ok or a warning; else the first problem decides: 69 the store, or a \
+majority of it, cannot be reached, 77 it denied access, 78 the configuration or the store is not \
+fit.";
 
 /// `leasehold doctor`.
 #[derive(Clone, Debug, Args)]
@@ -290,14 +306,13 @@ pub struct DoctorArgs {
 }
 
 #[cfg(feature = "conformance")]
-const CONFORMANCE: &str = "\
-Nothing is done to the servers, and nothing to the lock itself: cases that need that are listed as not tested. A host \
-that is busy with other work makes cases late. A signal ends it, and what the cases made is removed; a second one ends \
-it at once.
+const CONFORMANCE: &str = "Nothing is done to the servers, and nothing to the lock itself: cases \
+that need that are listed as not tested. A host that is busy with other work makes cases late. A \
+signal ends it, and what the cases made is removed; a second one ends it at once.
 
-Exits with 0 if every case that ran ended as expected and with 78 if one did not; 64 the command line is wrong, 69 the \
-store cannot be reached, or went away meanwhile, 77 it denied access, 78 the URL is wrong, 80 the verdicts cannot be \
-written, 128+n it was ended by signal n.";
+Exits with 0 if every case that ran ended as expected and with 78 if one did not; 64 the command \
+line is wrong, 69 the store cannot be reached, or went away meanwhile, 77 it denied access, 78 the \
+URL is wrong, 80 the verdicts cannot be written, 128+n it was ended by signal n.";
 
 /// `leasehold conformance`.
 #[cfg(feature = "conformance")]
@@ -507,8 +522,8 @@ fn refuse_visible_password(matches: &ArgMatches) -> Result<(), &'static str> {
     let words = matches.try_get_many::<String>("words").ok().flatten().unwrap_or_default();
     if lock.filter(|_| is_typed).into_iter().chain(words).any(|url| LockUrl::shows_password(url)) {
         return Err(
-            "the URL of the lock holds a password, or what looks like one, which every user of this machine can \
-                    see; set LEASEHOLD_LOCK instead",
+            "the URL of the lock holds a password, or what looks like one, which every user of \
+             this machine can see; set LEASEHOLD_LOCK instead",
         );
     }
     Ok(())

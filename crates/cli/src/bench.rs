@@ -18,6 +18,7 @@ use serde_json::{Map, Value, json};
 use crate::args::{BenchArgs, OutputFormat};
 use crate::lock::Lock;
 use crate::output::{answer, json as json_line, print_error};
+use crate::signals::{Signals, ended};
 use crate::{exit, notice, runtime};
 
 /// How long one leads before it hands over: some renewals, and the other's watch is on.
@@ -35,16 +36,27 @@ pub fn main(args: &BenchArgs) -> u8 {
     };
     let scratch = Scratch::beside(&args.lock.lock, "bench");
     let lock = scratch.lock("lock");
-    let done = runtime.block_on(limited(&lock, args));
-    let left = match &done {
-        // Who may write nothing, or cannot, has left nothing.
-        Err(error) if error.kind() != ErrorKind::Unavailable => Ok(()),
-        _ => runtime.block_on(removed(&scratch, &lock)),
-    };
+    let (done, left) = runtime.block_on(async {
+        let mut signals = Signals::install().ok();
+        let done = tokio::select! {
+            done = limited(&lock, args) => Ok(done),
+            signal = ended(&mut signals) => Err(signal),
+        };
+        let left = match &done {
+            // Who may write nothing, or cannot, has left nothing.
+            Ok(Err(error)) if error.kind() != ErrorKind::Unavailable => Ok(()),
+            _ => removed(&scratch, &lock).await,
+        };
+        (done, left)
+    });
     runtime.shutdown_background();
     if let Err(error) = left {
         print_error(&format!("the scratch lock is left over: {error}"));
     }
+    let done = match done {
+        Ok(done) => done,
+        Err(signal) => return exit::by_signal(signal),
+    };
     match done {
         Ok(times) => match args.output.output {
             OutputFormat::Text => answer(&text(&times), 0),

@@ -11,7 +11,7 @@ pub use leasehold_conformance::process::candidate_if_asked;
 
 use crate::args::ConformanceArgs;
 use crate::exit;
-use crate::signals::{Request, Signals};
+use crate::signals::Signals;
 
 /// Runs the cases and prints what each found. Returns the exit code.
 #[must_use]
@@ -50,11 +50,5 @@ fn code(ran: &Result<bool, Failed>) -> u8 {
 /// The number of the next one that asks to end.
 fn signals() -> Option<impl AsyncFnMut() -> u8> {
     let mut signals = Signals::install().ok()?;
-    Some(async move || {
-        loop {
-            if let Request::Stop(number) | Request::Forward(number) = signals.next().await {
-                return number;
-            }
-        }
-    })
+    Some(async move || signals.ends().await)
 }

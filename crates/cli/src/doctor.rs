@@ -1,6 +1,7 @@
 //! `leasehold doctor`: whether a lock can be relied on, and what to do if not.
 
 use std::fmt::Write as _;
+use std::pin::pin;
 use std::time::Duration;
 
 use leasehold::doctor::{Examination, Finding, Level, examine};
@@ -10,11 +11,17 @@ use leasehold::{ErrorKind, TimingSettings};
 use serde_json::{Value, json};
 
 use crate::args::{Colour, DoctorArgs, OutputFormat};
-use crate::output::{Paint, answer, json as json_line};
+use crate::output::{Paint, answer, json as json_line, print_error};
+use crate::signals::{Signals, ended};
 use crate::{exit, runtime, timing};
 
 /// The end of an examination, should the store keep it waiting.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long an examination may go on after a signal, until its scratch lock is removed.
+const REMOVAL: Duration = Duration::from_secs(5);
+
+const LEFT: &str = "a scratch lock may be left over: its name has leasehold-doctor- in it";
 
 /// Where the texts begin: behind the level and the subject.
 const COLUMN: usize = 9 + 18;
@@ -35,9 +42,32 @@ pub fn main(args: &DoctorArgs, colour: Colour) -> u8 {
         Ok(runtime) => runtime,
         Err(code) => return code,
     };
-    let report = runtime.block_on(painted(args, Paint::stdout(colour)));
+    let report = runtime.block_on(uninterrupted(args, Paint::stdout(colour)));
     runtime.shutdown_background();
-    answer(&report.text, report.code)
+    match report {
+        Ok(report) => answer(&report.text, report.code),
+        Err(signal) => exit::by_signal(signal),
+    }
+}
+
+/// The report, or the signal that ended the examination. A signal lets it remove its scratch lock
+/// first, which it does within a moment; a second one does not.
+async fn uninterrupted(args: &DoctorArgs, paint: Paint) -> Result<Report, u8> {
+    let mut signals = Signals::install().ok();
+    let mut report = pin!(painted(args, paint));
+    let signal = tokio::select! {
+        biased;
+        report = &mut report => return Ok(report),
+        signal = ended(&mut signals) => signal,
+    };
+    let clock = BootClock::new();
+    tokio::select! {
+        biased;
+        _ = report => {}
+        _ = ended(&mut signals) => print_error(&LEFT),
+        () = clock.sleep_until(clock.now() + REMOVAL) => print_error(&LEFT),
+    }
+    Err(signal)
 }
 
 /// Examines the lock; the report is not coloured.

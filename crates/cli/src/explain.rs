@@ -169,7 +169,10 @@ fn to_json(found: &Explanation, candidates: u64) -> Value {
     let ms = |duration: Duration| u64::try_from(duration.as_millis()).ok();
     let timing = &found.timing;
     let follows = (!found.store.by_server).then(|| Timing::wait(timing.lease_duration()));
-    let cost = |requests: RequestRate| json!({ "writes": requests.writes, "reads": requests.reads.saturating_mul(candidates - 1) });
+    let cost = |requests: RequestRate| {
+        json!({ "writes": requests.writes,
+        "reads": requests.reads.saturating_mul(candidates - 1) })
+    };
     json!({
         "v": 1,
         "valid": true,

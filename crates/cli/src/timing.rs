@@ -20,7 +20,8 @@ pub(crate) fn refused(invalid: &InvalidTiming, paint: Paint) -> String {
 /// As they are typed, in two lines.
 pub(crate) fn flags(timing: &Timing) -> String {
     format!(
-        "--lease-duration {} --renew-deadline {} --retry-period {}\n  --request-timeout {} --stop-grace {} --clock-margin {}",
+        "--lease-duration {} --renew-deadline {} --retry-period {}\n  --request-timeout {} \
+         --stop-grace {} --clock-margin {}",
         flag(timing.lease_duration()),
         flag(timing.renew_deadline()),
         flag(timing.retry_period()),

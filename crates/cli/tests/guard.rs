@@ -73,7 +73,8 @@ fn driver() {
                         println!("\nended lost={lost} overrun={overrun} dead={dead} left={left}");
                         return;
                     }
-                    None => unreachable!("nothing comes after the end, and the driver is gone by then"),
+                    None => unreachable!("nothing comes after the end, and the driver is gone by \
+                                          then"),
                 },
                 _ = children.recv() => guarded.reap_orphans(),
                 Some(line) = line.recv() => match line.split(' ').next().unwrap() {
@@ -312,7 +313,8 @@ fn both_frozen_beyond_the_lease_is_measured() {
 fn what_cmd_leaves_behind_is_told_to_stop_and_then_killed() {
     let script = r#"
         echo $$ >>"$PIDS"
-        setsid sh -c 'trap "echo told >>$PIDS.told; exit" TERM; echo $$ >>"$PIDS"; while :; do sleep 0.05; done' &
+        setsid sh -c 'trap "echo told >>$PIDS.told; exit" TERM; echo $$ >>"$PIDS"
+            while :; do sleep 0.05; done' &
         (setsid sh -c 'trap "" TERM; echo $$ >>"$PIDS"; while :; do sleep 1000; done' &)
         while [ "$(wc -l <"$PIDS")" -lt 3 ]; do sleep 0.02; done
         exit 3"#;

@@ -219,6 +219,27 @@ fn bench_measures_each_and_leaves_nothing_behind() {
 }
 
 #[test]
+fn a_signal_ends_bench_and_doctor_and_leaves_nothing_behind() {
+    let scene = Scene::new();
+    let lock = url(&scene);
+    let left = || std::fs::read_dir(scene.dir()).unwrap().flatten().next();
+    for (command, number, code) in [
+        (&["bench", "--lock", &lock, "--rounds", "10000"][..], Signal::TERM, 143),
+        (&["bench", "--lock", &lock, "--rounds", "10000"], Signal::INT, 130),
+        (&["doctor", "--lock", &lock], Signal::TERM, 143),
+    ] {
+        let mut begun = leasehold(&scene, command);
+        let mut child = begun.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        eventually("a scratch lock", || left().is_some());
+        signal(child.id().try_into().unwrap(), number);
+        let ended = child.wait().unwrap().code();
+        // An examination may have ended by itself just before.
+        assert!(ended == Some(code) || (command[0] == "doctor" && ended == Some(0)), "{ended:?}");
+        assert!(left().is_none(), "{command:?}: {:?}", left());
+    }
+}
+
+#[test]
 fn bench_says_at_once_that_it_may_not_write() {
     let scene = Scene::new();
     let directory = scene.path("shared");

@@ -128,7 +128,8 @@ fn code_and_error(command: &mut Command) -> (Option<i32>, String) {
 }
 
 /// Writes its pid and its name, and stays until it is told to stop.
-const STAYS: &str = r#"trap 'exit 0' TERM; echo "$NAME $LEASEHOLD_FENCING_TOKEN" >>"$PIDS.names"; echo $$ >>"$PIDS"; while :; do sleep 0.02; done"#;
+const STAYS: &str = r#"trap 'exit 0' TERM; echo "$NAME $LEASEHOLD_FENCING_TOKEN" >>"$PIDS.names"
+    echo $$ >>"$PIDS"; while :; do sleep 0.02; done"#;
 
 /// The same, deaf, with a child and an orphan in sessions of their own.
 const FAMILY: &str = r#"
@@ -259,7 +260,8 @@ fn children_that_were_there_before_are_spared_and_reaped() {
     let scene = Scene::new();
     // A shell that becomes the supervisor, with a child of its own whose child is orphaned later.
     let script = format!(
-        r#"sh -c 'echo $$ >"$PIDS.old"; sh -c "echo \$\$ >$PIDS.orphan; sleep 1.5; exit" & sleep 0.7' &
+        r#"sh -c 'echo $$ >"$PIDS.old"; sh -c "echo \$\$ >$PIDS.orphan; sleep 1.5; exit" &
+            sleep 0.7' &
         sleep 1000 & echo $! >"$PIDS.sleep"
         exec {} run -q --lock {} -- sh -c 'echo $$ >>"$PIDS"; sleep 1000'"#,
         env!("CARGO_BIN_EXE_leasehold"),
@@ -352,7 +354,8 @@ fn what_drains_behind_a_shell_has_the_drain_timeout_too() {
     let scene = Scene::new();
     // The shell dies of SIGTERM at once; the worker needs longer than the stop grace.
     let script = r#"
-    (trap 'sleep 1; echo done >"$PIDS.drained"; exit 0' TERM; echo $$ >>"$PIDS"; while :; do sleep 0.05; done) &
+    (trap 'sleep 1; echo done >"$PIDS.drained"; exit 0' TERM; echo $$ >>"$PIDS"
+        while :; do sleep 0.05; done) &
     echo $$ >>"$PIDS"; wait"#;
     let mut run = Run::start(&scene, "a", &["--stop-grace", "100ms"], script);
     scene.wait_for_pids(2);

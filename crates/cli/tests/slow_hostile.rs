@@ -20,7 +20,8 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 /// Moves the cursor, rings, forges lines and fields, turns the direction of reading, hides.
-const HOSTILE: &str = "a\u{1b}[2J\u{1b}]0;t\u{7}\r\n2026-11-30T00:00:00.000Z  INFO leading token=9\u{9b}31m\u{202e}\u{2066}\u{200b}\0\u{7f}\u{e0041}\" <b>&z";
+const HOSTILE: &str = "a\u{1b}[2J\u{1b}]0;t\u{7}\r\n2026-11-30T00:00:00.000Z  INFO leading \
+                       token=9\u{9b}31m\u{202e}\u{2066}\u{200b}\0\u{7f}\u{e0041}\" <b>&z";
 
 fn leasehold(scene: &Scene) -> Command {
     common::command(Path::new(env!("CARGO_BIN_EXE_leasehold")), scene)

@@ -165,7 +165,8 @@ fn ctrl_z_does_not_suspend_a_leader() {
 fn the_terminal_comes_back_when_supervisor_or_guard_are_killed() {
     let terminal = Terminal::open();
     for (who, word) in [("grandparent", "d"), ("parent", "e")] {
-        let script = r#"sh -c 'echo $PPID >$PIDS.guard; cut -d" " -f4 /proc/$PPID/stat >$PIDS.supervisor; echo begun; sleep 1000'"#;
+        let script = r#"sh -c 'echo $PPID >$PIDS.guard
+            cut -d" " -f4 /proc/$PPID/stat >$PIDS.supervisor; echo begun; sleep 1000'"#;
         terminal.runs(script);
         terminal.shows("begun\n");
         let read = |name: &str| -> i32 {

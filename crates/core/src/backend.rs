@@ -296,8 +296,10 @@ pub enum Outcome {
 }
 
 /// The abilities of a store, fixed for its life. Each names something that the election may rely
-/// on; see [`LockBackend`](LockBackend#by-capability). A store that promises the least has
-/// [`Push::None`], [`LeaseClock::Observers`] and `false` for each flag.
+/// on; see [`LockBackend`](LockBackend#by-capability).
+///
+/// The default is a store that promises the least: no push, candidates that count leases, lease
+/// durations in whole milliseconds (as [`Record::to_json`] stores them), and no flag set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Capabilities {
     /// Whether changes are pushed.
@@ -320,6 +322,21 @@ pub struct Capabilities {
     pub lease_duration_step: Duration,
     /// Timing that suits the store, used where the caller sets none.
     pub default_timing: TimingSettings,
+}
+
+impl Default for Capabilities {
+    fn default() -> Self {
+        Self {
+            push: Push::None,
+            lease_clock: LeaseClock::Observers,
+            sees_deaths: false,
+            floor_is_history: false,
+            forgets: false,
+            min_lease_duration: Duration::ZERO,
+            lease_duration_step: Duration::from_millis(1),
+            default_timing: TimingSettings::default(),
+        }
+    }
 }
 
 impl Capabilities {

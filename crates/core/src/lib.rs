@@ -13,6 +13,7 @@
 //! The election itself ([`Election`]) is a pure state machine; [`Elector`] drives it over a
 //! [`LockBackend`].
 
+mod answer;
 mod backend;
 mod clock;
 mod election;

@@ -95,11 +95,19 @@ const FIELDS: [&str; 10] = [
 
 prop_compose! {
     fn record()(
-        holder in prop::option::of((any::<String>(), prop::option::of(any::<u128>()), prop::option::of(any::<String>()))),
+        holder in prop::option::of((
+            any::<String>(),
+            prop::option::of(any::<u128>()),
+            prop::option::of(any::<String>()),
+        )),
         token in 0..=1_u64 << 63,
         lease in 1..=u64::MAX,
         nonce: u128, acquired: u64, renewed: u64,
-        extra in prop::collection::hash_map("[a-z]{1,9}_later", value().prop_filter("kept", kept), 0..4),
+        extra in prop::collection::hash_map(
+            "[a-z]{1,9}_later",
+            value().prop_filter("kept", kept),
+            0..4,
+        ),
     ) -> Record {
         Record {
             holder: holder.map(|(identity, incarnation, advertise)| Holder {
@@ -130,15 +138,22 @@ proptest! {
 
     #[test]
     fn any_text_in_place_of_a_field_is_a_record_or_a_sentence(
-        record in record(), field in prop::sample::select(&FIELDS[..]), value in value(), inside: bool
+        record in record(),
+        field in prop::sample::select(&FIELDS[..]),
+        value in value(),
+        inside: bool,
     ) {
         let mut object: Value = serde_json::from_slice(&record.to_json()).unwrap();
-        let place = if inside && object["holder"].is_object() { &mut object["holder"] } else { &mut object };
+        let inside = inside && object["holder"].is_object();
+        let place = if inside { &mut object["holder"] } else { &mut object };
         place[field] = value;
         match Record::from_json(&serde_json::to_vec(&object).unwrap()) {
             Ok(read) => {
                 let again = Record::from_json(&read.to_json()).unwrap();
-                prop_assert_eq!((again.holder, again.token, again.nonce), (read.holder, read.token, read.nonce));
+                prop_assert_eq!(
+                    (again.holder, again.token, again.nonce),
+                    (read.holder, read.token, read.nonce)
+                );
             }
             Err(why) => prop_assert!(is_sentence(&why), "{why:?}"),
         }

@@ -7,16 +7,16 @@
 //!
 //! This one keeps the record where a row of a table would stand. Its candidates poll
 //! ([`Push::None`]) and count leases themselves
-//! ([`LeaseClock::Observers`]), which asks the least of a store:
+//! ([`LeaseClock::Observers`]), which asks the least of a store and is the default of
+//! [`Capabilities`]:
 //! ```
 //! use std::sync::{Arc, Mutex};
-//! use std::time::Duration;
 //!
 //! use leasehold::backend::{
-//!     Capabilities, Change, Contents, Expiry, LeaseClock, LockBackend, Observed, Outcome, Push,
-//!     Record, Version, async_trait,
+//!     Capabilities, Change, Contents, Expiry, LockBackend, Observed, Outcome, Record, Version,
+//!     async_trait,
 //! };
-//! use leasehold::{Elector, Error, TimingSettings};
+//! use leasehold::{Elector, Error};
 //!
 //! /// `INSERT INTO locks VALUES ('jobs', $1) ON CONFLICT DO NOTHING`, and
 //! /// `UPDATE locks SET record = $1 WHERE name = 'jobs' AND record = $2`
@@ -47,16 +47,7 @@
 //!     }
 //!
 //!     fn capabilities(&self) -> Capabilities {
-//!         Capabilities {
-//!             push: Push::None,
-//!             lease_clock: LeaseClock::Observers,
-//!             sees_deaths: false,
-//!             floor_is_history: false,
-//!             forgets: false,
-//!             min_lease_duration: Duration::ZERO,
-//!             lease_duration_step: Duration::from_millis(1),
-//!             default_timing: TimingSettings::default(),
-//!         }
+//!         Capabilities::default()
 //!     }
 //!
 //!     async fn read(&self) -> Result<Observed, Error> {

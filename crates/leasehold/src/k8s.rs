@@ -156,7 +156,10 @@ mod tests {
 
     fn kubeconfig(directory: &std::path::Path) -> String {
         let file = directory.join("config");
-        let text = "apiVersion: v1\nkind: Config\ncurrent-context: c\ncontexts: [{name: c, context: {cluster: c, user: u, namespace: mine}}]\nclusters: [{name: c, cluster: {server: 'https://127.0.0.1:1'}}]\nusers: [{name: u, user: {token: s3cret}}]\n";
+        let text = "apiVersion: v1\nkind: Config\ncurrent-context: c\ncontexts: [{name: c, \
+                    context: {cluster: c, user: u, namespace: mine}}]\nclusters: [{name: c, \
+                    cluster: {server: 'https://127.0.0.1:1'}}]\nusers: [{name: u, user: {token: \
+                    s3cret}}]\n";
         std::fs::write(&file, text).unwrap();
         format!("kubeconfig={}", file.display())
     }

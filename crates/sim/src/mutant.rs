@@ -40,9 +40,10 @@ macro_rules! mutants {
 mutants! {
     core {
         ConstantNonce, TrustsWallTime, OwnByIncarnation, LeadsOnRead, NoDeadline, ReleasesAnything,
-        TimerOnEveryRead, TimerOnVersion, TimerContinues, TokenReset, TimeoutIsSuccess, ClientGoTiming,
-        BeliefIsAFlag, NoMargin, OwnDuration, AcceptsLate, Resurrects, DeadlineFromAnswer,
-        WaitsFromSend, TakesAbsent, PushEnds, AdoptedIsRelease, VanishedCountsFromLife, HoldsOnUnavailable, ReleasesForever,
+        TimerOnEveryRead, TimerOnVersion, TimerContinues, TokenReset, TimeoutIsSuccess,
+        ClientGoTiming, BeliefIsAFlag, NoMargin, OwnDuration, AcceptsLate, Resurrects,
+        DeadlineFromAnswer, WaitsFromSend, TakesAbsent, PushEnds, AdoptedIsRelease,
+        VanishedCountsFromLife, HoldsOnUnavailable, ReleasesForever,
         ToldForEver, WaitsOutReleases, RefusalEnds, ReplacedIsOutage, OldWriteIsCopys,
         NeverRevokes,
     }

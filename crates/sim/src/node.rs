@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use leasehold_core::{
     CandidateConfig, Capabilities, Election, ErrorKind, Expiry, Incarnation, Input, InvalidTiming,
-    LeaseClock, Observed, Outcome, Time, Timing, TimingSettings, Token,
+    LeaseClock, Observed, Outcome, Time, Timing, Token,
 };
 
 use crate::case::{Case, Kind, Nanos};
@@ -307,12 +307,10 @@ pub(crate) fn election(
             StoreKind::Server => LeaseClock::Store,
             _ => LeaseClock::Observers,
         },
-        sees_deaths: false,
         floor_is_history: case.floor == Floor::Revision,
         forgets: case.store == StoreKind::Forgets,
-        min_lease_duration: Duration::ZERO,
         lease_duration_step: Duration::from_nanos(1),
-        default_timing: TimingSettings::default(),
+        ..Capabilities::default()
     };
     let mutant = case.mutant.and_then(crate::mutant::Mutant::core);
     Election::new(candidate, &capabilities).with_mutant(mutant)

@@ -172,13 +172,13 @@ fn small_runs_find_what_they_must() {
     };
     let small = Setup { lease: 3, resigns: false, expires: false, withdraws: false, ..small };
     let rates = &[Rates { candidates: [1, 1], store: 1 }];
-    let safe = explore(&Setup { rates, ..small.clone() }, limits).unwrap();
+    let safe = explore::<World>(&Setup { rates, ..small.clone() }, limits).unwrap();
     assert!(safe.violation.is_none() && safe.states > 10_000, "{safe:?}");
     assert!(safe.events.of(Event::HandOver) > 0 && safe.events.of(Event::AmbiguousThenOwn) > 0);
 
     let mut violations = 0;
     for run in all().into_iter().filter(|run| FOUND_SOON.contains(&run.setup.name)) {
-        let outcome = explore(&run.setup, limits).unwrap();
+        let outcome = explore::<World>(&run.setup, limits).unwrap();
         run.judge(&outcome).unwrap_or_else(|error| panic!("{}: {error}", run.setup.name));
         let (rule, begin, steps) = outcome.violation.unwrap();
         let story = tell(&run.setup, &begin, &steps);
@@ -203,10 +203,10 @@ const FOUND_SOON: [&str; 7] = [
 fn what_does_not_fit_is_not_complete() {
     let setup = everything(Mode::ByServer, 0);
     let few = Limits { threads: 1, states: 1_000, memory: 4096 };
-    let error = explore(&setup, few).unwrap_err().to_string();
+    let error = explore::<World>(&setup, few).unwrap_err().to_string();
     assert!(error.starts_with("not complete: stopped at "), "{error}");
     let small = Limits { threads: 1, states: 1_000_000, memory: 0 };
-    let error = explore(&setup, small).unwrap_err().to_string();
+    let error = explore::<World>(&setup, small).unwrap_err().to_string();
     assert!(error.contains("MiB"), "{error}");
 }
 

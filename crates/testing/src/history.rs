@@ -287,7 +287,10 @@ impl Event {
 
 impl What {
     fn to_json(&self) -> Value {
-        let stamp = |stamp: &Stamp| json!({"holder": stamp.holder.map(|holder| holder.to_string()), "token": stamp.token});
+        let stamp = |stamp: &Stamp| {
+            json!({"holder": stamp.holder.map(|holder| holder.to_string()),
+            "token": stamp.token})
+        };
         match self {
             Self::Sent { op, intent } => json!({"ev": "sent", "op": op, "kind": kind(*intent)}),
             Self::Answered { op, answer } => {
@@ -296,7 +299,8 @@ impl What {
             Self::GivenUp { op } => json!({"ev": "given-up", "op": op}),
             Self::Applied { op, intent, holder, token, replaced } => json!({
                 "ev": "applied", "op": op, "kind": kind(Some(*intent)), "token": token,
-                "holder": holder.map(|holder| holder.to_string()), "replaced": replaced.as_ref().map(stamp),
+                "holder": holder.map(|holder| holder.to_string()),
+                "replaced": replaced.as_ref().map(stamp),
             }),
             Self::Refused { op } => json!({"ev": "refused", "op": op}),
             Self::Up { token, until } => json!({"ev": "up", "token": token, "until": until.0}),

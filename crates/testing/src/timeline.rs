@@ -113,7 +113,9 @@ pub fn svg(title: &str, events: &[Event]) -> String {
     }
     scale.axis(height, &mut body);
     format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" font-family=\"sans-serif\" font-size=\"12\">\n<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n<text x=\"4\" y=\"18\" font-size=\"14\">{}</text>\n{body}</svg>\n",
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" \
+         font-family=\"sans-serif\" font-size=\"12\">\n<rect width=\"100%\" height=\"100%\" \
+         fill=\"white\"/>\n<text x=\"4\" y=\"18\" font-size=\"14\">{}</text>\n{body}</svg>\n",
         escape(title)
     )
 }

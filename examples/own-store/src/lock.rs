@@ -4,10 +4,10 @@ use std::error::Error as StdError;
 use std::time::Duration;
 
 use leasehold::backend::{
-    Capabilities, Change, Contents, Expiry, LeaseClock, LockBackend, Observed, Outcome, Push,
-    Record, Version, async_trait,
+    Capabilities, Change, Contents, Expiry, LockBackend, Observed, Outcome, Record, Version,
+    async_trait,
 };
-use leasehold::{Error, ErrorKind, TimingSettings, Token};
+use leasehold::{Error, ErrorKind, Token};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::header::{
     CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderMap, IF_MATCH, IF_NONE_MATCH, RETRY_AFTER,
@@ -92,16 +92,7 @@ impl LockBackend for HttpMapLock {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            push: Push::None,
-            lease_clock: LeaseClock::Observers,
-            sees_deaths: false,
-            floor_is_history: false,
-            forgets: false,
-            min_lease_duration: Duration::ZERO,
-            lease_duration_step: Duration::from_millis(1),
-            default_timing: TimingSettings::default(),
-        }
+        Capabilities::default()
     }
 
     async fn read(&self) -> Result<Observed, Error> {

@@ -4,14 +4,13 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
+use leasehold::Error;
 use leasehold::backend::{
-    Capabilities, Change, Contents, Expiry, Intent, LeaseClock, LockBackend, Observed, Outcome,
-    Push, Record, Version, async_trait,
+    Capabilities, Change, Contents, Expiry, Intent, LockBackend, Observed, Outcome, Record,
+    Version, async_trait,
 };
 use leasehold::timing::Clock;
-use leasehold::{Error, TimingSettings};
 use leasehold_conformance::options::Options;
 use leasehold_conformance::own;
 use leasehold_conformance::stores::Target;
@@ -105,16 +104,7 @@ impl LockBackend for Lock {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            push: Push::None,
-            lease_clock: LeaseClock::Observers,
-            sees_deaths: false,
-            floor_is_history: false,
-            forgets: false,
-            min_lease_duration: Duration::ZERO,
-            lease_duration_step: Duration::from_millis(1),
-            default_timing: TimingSettings::default(),
-        }
+        Capabilities::default()
     }
 
     async fn read(&self) -> Result<Observed, Error> {

@@ -102,8 +102,9 @@ pub(super) async fn stopped_for_a_lease(
         }
     }
     world.say(format!(
-        "the store's leader frozen for {FROZEN:?} at a lease of {LONG:?}: when it went on it ended {} of {} terms that were renewed; \
-         at the worst the leader ended {:?} after others saw that, and the next led after {:?}",
+        "the store's leader frozen for {FROZEN:?} at a lease of {LONG:?}: when it went on it ended \
+         {} of {} terms that were renewed; at the worst the leader ended {:?} after others saw \
+         that, and the next led after {:?}",
         lost.terms,
         ROUNDS * LOCKS,
         lost.told,
@@ -126,7 +127,8 @@ impl Lost {
     ) -> Result<(), Problem> {
         let name = &lock.name;
         let vanished = lock.first(events, |what| {
-            matches!(what, What::Told { leader } if leader.as_ref().is_none_or(|it| it.1 != Some(token)))
+            matches!(what,
+                What::Told { leader } if leader.as_ref().is_none_or(|it| it.1 != Some(token)))
         });
         let ended =
             lock.first(events, |what| matches!(what, What::Down { token: it, .. } if *it == token));

@@ -150,7 +150,8 @@ impl Cluster {
         if members.len() < self.answered().count() {
             findings.push(Finding::warning(
                 "cluster",
-                "several endpoints are one and the same member, or a balancer in front: a request that hangs cannot be asked of another member",
+                "several endpoints are one and the same member, or a balancer in front: a request \
+                 that hangs cannot be asked of another member",
                 "name every member by an address of its own",
             ));
         }
@@ -219,7 +220,8 @@ impl Cluster {
                 "alarm",
                 ErrorKind::Unavailable,
                 format!("{}: who leads can renew, but nobody can take the lock", alarms.join("; ")),
-                "for NOSPACE compact, defragment and run etcdctl alarm disarm; for CORRUPT replace the member",
+                "for NOSPACE compact, defragment and run etcdctl alarm disarm; for CORRUPT replace \
+                 the member",
             )
         })
     }

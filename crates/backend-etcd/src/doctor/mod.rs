@@ -106,7 +106,8 @@ impl Reader {
                 SUBJECT,
                 ErrorKind::Invalid,
                 format!(
-                    "there are keys under {KUBERNETES_KEYS}: this is the store of a Kubernetes cluster, and whoever may write to it is root of that cluster"
+                    "there are keys under {KUBERNETES_KEYS}: this is the store of a Kubernetes \
+                     cluster, and whoever may write to it is root of that cluster"
                 ),
                 "use an etcd of your own",
             )),

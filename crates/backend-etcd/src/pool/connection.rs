@@ -37,8 +37,8 @@ impl Login {
         match (self.is_idle.swap(!asked, Ordering::Relaxed), asked) {
             (false, false) => warn!(
                 member,
-                "authentication is not enabled in etcd: going on without a login, so anybody may change the lock; \
-                 the login is tried again at every connection"
+                "authentication is not enabled in etcd: going on without a login, so anybody may \
+                 change the lock; the login is tried again at every connection"
             ),
             (true, true) => info!(member, "authentication is enabled in etcd: logged in"),
             _ => {}

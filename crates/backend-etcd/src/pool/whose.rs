@@ -220,6 +220,7 @@ impl Pool {
 fn warn_of(member: &str) {
     warn!(
         member,
-        "this endpoint is of another cluster than the others, and is left out: name the members of one cluster"
+        "this endpoint is of another cluster than the others, and is left out: name the members of \
+         one cluster"
     );
 }

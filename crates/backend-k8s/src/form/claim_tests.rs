@@ -298,8 +298,10 @@ fn a_time_that_cannot_be_told_blocks_nobody() {
 #[test]
 fn who_does_not_say_since_when_holds_it_since_it_was_made() {
     let mut value = json!({
-        "metadata": {"uid": "u", "resourceVersion": "7", "creationTimestamp": "2026-01-01T00:00:00Z"},
-        "spec": {"holderIdentity": "node", "leaseDurationSeconds": 40, "renewTime": "2026-01-02T03:04:07.123456Z"},
+        "metadata": {"uid": "u", "resourceVersion": "7",
+        "creationTimestamp": "2026-01-01T00:00:00Z"},
+        "spec": {"holderIdentity": "node", "leaseDurationSeconds": 40,
+        "renewTime": "2026-01-02T03:04:07.123456Z"},
     });
     let record = read(Form::Lease, &Object::new(value.clone()).unwrap());
     assert_eq!(record.since(), Some(Wall(1_767_225_600_000)));
@@ -332,7 +334,8 @@ fn value() -> impl proptest::strategy::Strategy<Value = Value> {
         (-3_i64..3).prop_map(Value::from),
         (2_147_483_645_i64..2_147_483_650).prop_map(Value::from),
         ".{0,12}".prop_map(Value::from),
-        "[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\\.[0-9]{0,9})?(Z|[+-][0-9]{2}:[0-9]{2})"
+        "[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\\.[0-9]{0,9})?\
+         (Z|[+-][0-9]{2}:[0-9]{2})"
             .prop_map(Value::from),
     ];
     leaf.prop_recursive(2, 8, 3, |inner| {

@@ -267,7 +267,8 @@ mod tests {
     fn a_lease_is_read_as_client_go_writes_it() {
         let lease = object(json!({"spec": {
             "holderIdentity": "", "leaseDurationSeconds": 1,
-            "acquireTime": "2026-11-21T05:22:10.007241Z", "renewTime": "2026-11-21T05:22:10.007241Z",
+            "acquireTime": "2026-11-21T05:22:10.007241Z",
+            "renewTime": "2026-11-21T05:22:10.007241Z",
             "leaseTransitions": 0,
         }}));
         let claim = Form::Lease.claim(&lease).unwrap();
@@ -283,7 +284,9 @@ mod tests {
 
     #[test]
     fn an_annotation_is_written_as_client_go_writes_it() {
-        const WRITTEN: &str = "{\"holderIdentity\":\"a\",\"leaseDurationSeconds\":15,\"acquireTime\":\"2026-01-02T03:04:05Z\",\"renewTime\":\"2026-01-02T03:04:07Z\",\"leaderTransitions\":0}";
+        const WRITTEN: &str = "{\"holderIdentity\":\"a\",\"leaseDurationSeconds\":15,\
+            \"acquireTime\":\"2026-01-02T03:04:05Z\",\
+            \"renewTime\":\"2026-01-02T03:04:07Z\",\"leaderTransitions\":0}";
         let endpoints = annotated(WRITTEN);
         let claim = Form::Endpoints.claim(&endpoints).unwrap();
         let mut draft = endpoints.draft();

@@ -22,10 +22,11 @@ pub struct OutputArgs {
     pub output: OutputFormat,
 }
 
-const EXPLAIN: &str = "\
-Give the durations that `run` is given. Nothing is contacted: with --lock, what matters is what kind of store it names.
+const EXPLAIN: &str = "Give the durations that `run` is given. Nothing is contacted: with --lock, \
+what matters is what kind of store it names.
 
-Exits with 0, or with 78 if the timing breaks a rule; then the rule and the nearest valid set are printed.";
+Exits with 0, or with 78 if the timing breaks a rule; then the rule and the nearest valid set are \
+printed.";
 
 /// `leasehold explain`.
 #[derive(Clone, Args)]
@@ -38,7 +39,9 @@ pub struct ExplainArgs {
     #[command(flatten)]
     pub timing: TimingArgs,
     /// How many candidates there are
-    #[arg(long, env = "LEASEHOLD_CANDIDATES", value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=10_000), allow_negative_numbers = true, hide_env = true)]
+    #[arg(long, env = "LEASEHOLD_CANDIDATES", value_name = "N", default_value_t = 3,
+        value_parser = clap::value_parser!(u64).range(1..=10_000), allow_negative_numbers = true,
+        hide_env = true)]
     pub candidates: u64,
     /// In which form.
     #[command(flatten)]
@@ -52,9 +55,9 @@ impl std::fmt::Debug for ExplainArgs {
     }
 }
 
-const WATCH: &str = "\
-It only reads, so permission to read is enough, and it tells the truth or nothing: when the last sign of life is too old \
-to vouch for anybody, the leader is unknown, and not nobody.
+const WATCH: &str = "It only reads, so permission to read is enough, and it tells the truth or \
+nothing: when the last sign of life is too old to vouch for anybody, the leader is unknown, and \
+not nobody.
 
 Ends on a signal, and quietly when nobody reads its output any more.";
 
@@ -70,9 +73,9 @@ pub struct WatchArgs {
     pub output: OutputArgs,
 }
 
-const BENCH: &str = "\
-Two candidates in this process hand a lock to each other that is made next to the one named, and removed. Times are \
-those of this host and this moment; a store that others use at the time shows their load too.";
+const BENCH: &str = "Two candidates in this process hand a lock to each other that is made next to \
+the one named, and removed. Times are those of this host and this moment; a store that others use \
+at the time shows their load too.";
 
 /// `leasehold bench`.
 #[derive(Clone, Debug, Args)]
@@ -82,10 +85,13 @@ pub struct BenchArgs {
     #[command(flatten)]
     pub lock: LockArgs,
     /// How often to measure each
-    #[arg(long, env = "LEASEHOLD_ROUNDS", value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=10_000), allow_negative_numbers = true, hide_env = true)]
+    #[arg(long, env = "LEASEHOLD_ROUNDS", value_name = "N", default_value_t = 30,
+        value_parser = clap::value_parser!(u32).range(1..=10_000), allow_negative_numbers = true,
+        hide_env = true)]
     pub rounds: u32,
     /// When to give up
-    #[arg(long, env = "LEASEHOLD_TIMEOUT", value_name = "TIME", value_parser = duration, allow_hyphen_values = true, default_value = "5m", hide_env = true)]
+    #[arg(long, env = "LEASEHOLD_TIMEOUT", value_name = "TIME", value_parser = duration,
+        allow_hyphen_values = true, default_value = "5m", hide_env = true)]
     pub timeout: Duration,
     /// In which form.
     #[command(flatten)]
@@ -98,11 +104,12 @@ fn list_help() -> String {
     format!("What is listed:\n{}\n{LIST}", places.collect::<String>())
 }
 
-const LIST: &str = "\
-One read of each lock, which says what `leasehold status` says. Elections of other programs are shown too. Needs the \
-right to read all of the prefix, or the verb list, which no candidate needs.
+const LIST: &str = "One read of each lock, which says what `leasehold status` says. Elections of \
+other programs are shown too. Needs the right to read all of the prefix, or the verb list, which \
+no candidate needs.
 
-Exits with 0 if each could be read, 78 if one is broken, and else with 69 or 77 if one could not be read.";
+Exits with 0 if each could be read, 78 if one is broken, and else with 69 or 77 if one could not \
+be read.";
 
 /// `leasehold list`.
 #[derive(Clone, Args)]

@@ -159,7 +159,9 @@ impl App {
                     None => return Ok(HANGUP),
                 },
                 signal = signals.next() => match signal {
-                    Request::Stop(number) | Request::Forward(number) => return Ok(exit::by_signal(number)),
+                    Request::Stop(number) | Request::Forward(number) => {
+                        return Ok(exit::by_signal(number));
+                    }
                     Request::Tell(_) | Request::Reap => {}
                 },
                 () = stage.clock.sleep_until(draws_at) => {}

@@ -145,7 +145,8 @@ mod tests {
 
     use super::*;
 
-    const HOSTILE: &str = "a\u{1b}[2J\u{7}\r\n2026-11-30T00:00:00.000Z  INFO leading token=9\0\u{9b}31m\u{202e}\" b=1";
+    const HOSTILE: &str = "a\u{1b}[2J\u{7}\r\n2026-11-30T00:00:00.000Z  INFO leading \
+                           token=9\0\u{9b}31m\u{202e}\" b=1";
 
     #[derive(Clone, Default)]
     struct Kept(Arc<Mutex<Vec<u8>>>);

@@ -10,6 +10,25 @@ pub use elsewhere::Signals;
 #[cfg(target_os = "linux")]
 pub use linux::{Signals, name, unblock};
 
+impl Signals {
+    /// The number of the next one that asks to end. Dropping the future loses none.
+    pub async fn ends(&mut self) -> u8 {
+        loop {
+            if let Request::Stop(number) | Request::Forward(number) = self.next().await {
+                return number;
+            }
+        }
+    }
+}
+
+/// As [`Signals::ends`]; never, where they could not be installed.
+pub async fn ended(signals: &mut Option<Signals>) -> u8 {
+    match signals {
+        Some(signals) => signals.ends().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Request {

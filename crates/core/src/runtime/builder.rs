@@ -122,9 +122,9 @@ impl Builder {
     ///
     /// # Errors
     /// `Invalid`: the timing breaks a rule or is too short for the store, a name is empty, too long
-    /// or holds control characters, or there is no tokio runtime; or this system lacks what the
-    /// default clock needs. `Unavailable`: there is no thread or descriptor left for the default
-    /// clock.
+    /// or holds control characters or a password, or there is no tokio runtime; or this system
+    /// lacks what the default clock needs. `Unavailable`: there is no thread or descriptor left for
+    /// the default clock.
     pub fn build(self) -> Result<Elector, Error> {
         let invalid = |why: String| Error::new(ErrorKind::Invalid, "build the elector", why);
         let chosen = self.identity.or_else(|| self.lock.default_identity());

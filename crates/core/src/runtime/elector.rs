@@ -68,9 +68,9 @@ impl Elector {
     ///
     /// A panic in the work reaches the caller, and nothing is released: the lease runs out.
     ///
-    /// The lease is renewed by a task on the runtime in which the elector was built. Work that blocks
-    /// that runtime's threads stops the renewals, and the term is lost at its deadline: give such
-    /// work to `spawn_blocking`.
+    /// The lease is renewed by a task on the runtime in which the elector was built. Work that
+    /// blocks that runtime's threads stops the renewals, and the term is lost at its deadline: give
+    /// such work to `spawn_blocking`.
     ///
     /// The work is polled in the caller's task and may borrow from it. To give `run` itself to
     /// `tokio::spawn`, let the closure own what it changes (an `Arc`, a channel): a borrowing async

@@ -1,6 +1,7 @@
 //! The names of a candidate.
 
 use crate::record::{Holder, Incarnation};
+use crate::text::redacted;
 
 use super::random::random;
 
@@ -10,6 +11,12 @@ const MAX_NAME: usize = 253;
 /// # Errors
 /// Says what is wrong with it.
 pub(super) fn check_name(what: &str, name: &str) -> Result<(), String> {
+    if redacted(name) != name {
+        return Err(format!(
+            "the {what} holds a password or what looks like one, and whoever may read the lock \
+             would see it: leave it out"
+        ));
+    }
     if name.is_empty() || name.len() > MAX_NAME || name.chars().any(char::is_control) {
         return Err(format!(
             "the {what} {name:?} must have 1 to {MAX_NAME} bytes and no control characters"
@@ -49,4 +56,20 @@ fn system_name() -> String {
 fn system_name() -> String {
     // Windows gives it to every process.
     std::env::var("COMPUTERNAME").unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_a_password_is_refused_and_not_repeated() {
+        for name in ["http://me:s3cret@10.0.0.7:8080", "host?password=s3cret", "Bearer s3cret"] {
+            let error = check_name("advertised address", name).unwrap_err();
+            assert!(error.contains("password") && !error.contains("s3cret"), "{error}");
+        }
+        for name in ["http://10.0.0.7:8080/?a=b", "node-a", "pod_7f:x", "me@host"] {
+            assert_eq!(check_name("identity", name), Ok(()), "{name}");
+        }
+    }
 }

@@ -15,7 +15,6 @@ use crate::clock::Clock;
 use crate::error::{Error, ErrorKind};
 use crate::record::{Holder, Record, Token};
 use crate::time::Time;
-use crate::timing::TimingSettings;
 
 /// How many states a watch can resume over; one that lags more gets the present one.
 const LOG: usize = 8;
@@ -184,12 +183,9 @@ impl LockBackend for MemoryLock {
                 Some(_) => LeaseClock::Store,
                 None => LeaseClock::Observers,
             },
-            sees_deaths: false,
-            floor_is_history: false,
             forgets: self.inner.forgets,
-            min_lease_duration: Duration::ZERO,
             lease_duration_step: Duration::from_nanos(1),
-            default_timing: TimingSettings::default(),
+            ..Capabilities::default()
         }
     }
 

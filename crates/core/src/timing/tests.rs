@@ -1,7 +1,7 @@
 //! The rules of timing, its bounds, and the nearest valid set.
 
 use super::*;
-use crate::backend::{Capabilities, LeaseClock, Push};
+use crate::backend::Capabilities;
 
 const fn s(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -236,7 +236,8 @@ proptest::proptest! {
     fn work_is_dead_before_a_follower_takes(ms in 1000_u64..=3_600_000, sent: u32) {
         let timing = TimingSettings::lease_duration(Duration::from_millis(ms)).build().unwrap();
         let sent = Time(u64::from(sent));
-        proptest::prop_assert!(timing.kill_at(sent) + timing.clock_margin() <= timing.dead_by(sent));
+        let killed = timing.kill_at(sent) + timing.clock_margin();
+        proptest::prop_assert!(killed <= timing.dead_by(sent));
         proptest::prop_assert!(timing.dead_by(sent) < sent + Timing::wait(timing.lease_duration()));
         let bounds = timing.bounds();
         proptest::prop_assert!(bounds.store_clock_rate_ratio > 1.0);
@@ -246,16 +247,7 @@ proptest::proptest! {
 
 /// A store with a shortest lease and whole seconds.
 fn coarse() -> Capabilities {
-    Capabilities {
-        push: Push::None,
-        lease_clock: LeaseClock::Observers,
-        sees_deaths: false,
-        floor_is_history: false,
-        forgets: false,
-        min_lease_duration: s(2),
-        lease_duration_step: s(1),
-        default_timing: TimingSettings::default(),
-    }
+    Capabilities { min_lease_duration: s(2), lease_duration_step: s(1), ..Capabilities::default() }
 }
 
 #[test]

@@ -211,3 +211,43 @@ fn a_panic_of_a_backend_ends_the_term_and_run_reports_it() {
         });
     }
 }
+
+#[test]
+fn an_acknowledgement_that_shows_something_else_gives_nobody_the_lock() {
+    in_virtual_time(async |clock| {
+        for shows in [Shows::Before, Shows::Nothing] {
+            let lock = Scripted::new(Push::None);
+            lock.tell(|script| script.shows = Some(shows));
+            let a = elector(&lock, "a", &clock);
+            let waiting = campaign(&a);
+            clock.advance(10 * L).await;
+            assert_eq!(a.status().role, Role::Candidate, "{shows:?}");
+            let status = a.status();
+            let error = status.store_error.expect("somebody must know").to_string();
+            assert!(error.contains("contradicts its own promises"), "{error}");
+            let counters = status.counters;
+            // One write and one read for each retry period, and a few to begin with.
+            let most = 2 * (10 * L.as_millis() / P.as_millis()) + 10;
+            let requests = u128::from(counters.reads + counters.writes);
+            assert!(requests <= most, "{requests} requests, {shows:?}");
+            lock.tell(|script| script.shows = None);
+            clock.advance(L).await;
+            let held = waiting.now_or_never().expect("leads").unwrap().unwrap();
+            assert!(held.token() > 0, "{shows:?}");
+            drop(held);
+        }
+    });
+}
+
+#[test]
+fn a_state_that_the_capabilities_rule_out_is_an_error_of_the_backend() {
+    in_virtual_time(async |clock| {
+        for expiry in [Expiry::ByServer, Expiry::Passed, Expiry::Suspended] {
+            let lock = Scripted::new(Push::None);
+            lock.tell(|script| script.expiry = Some(expiry));
+            let told = told_to_run_and_campaign(&lock, &clock).await;
+            assert_eq!(told, [ErrorKind::Invalid; 2], "{expiry:?}");
+            assert!(lock.sent(Intent::Take).is_empty(), "{expiry:?}");
+        }
+    });
+}

@@ -21,11 +21,11 @@ use common::{D, FaultyLock, L, P, SECOND, elector, in_virtual_time, led, spawn_l
 use futures_util::{FutureExt, Stream, StreamExt};
 use leasehold_core::testing::VirtualClock;
 use leasehold_core::{
-    BoxFuture, BoxStream, Capabilities, Change, Clock, Elector, Error, ErrorKind, Held, Holder,
-    Incarnation, Intent, Leader, LockBackend, Loss, MemoryLock, Nonce, Observed, Observer, Outcome,
-    Push, Record, Role, StopReason, Time, Token, Version, Wall,
+    BoxFuture, BoxStream, Capabilities, Change, Clock, Contents, Elector, Error, ErrorKind, Expiry,
+    Held, Holder, Incarnation, Intent, Leader, LockBackend, Loss, MemoryLock, Nonce, Observed,
+    Observer, Outcome, Push, Record, Role, StopReason, Time, Token, Version, Wall,
 };
-use scripted::{Fault, Scripted};
+use scripted::{Fault, Scripted, Shows};
 use tokio::sync::mpsc;
 
 const T: Duration = Duration::from_secs(2);

@@ -18,6 +18,11 @@ pub(super) struct Script {
     pub(super) asks: Vec<Fault>,
     pub(super) asked: u32,
     pub(super) denied: bool,
+    /// What every acknowledged write shows instead of what is stored: the state from before, or
+    /// none.
+    pub(super) shows: Option<Shows>,
+    /// The expiry that every read gives, whatever the capabilities say.
+    pub(super) expiry: Option<Expiry>,
     pub(super) push: Push,
     pub(super) floor: Option<Token>,
     /// A watch ends as soon as it is opened.
@@ -33,6 +38,12 @@ pub(super) struct Script {
 pub(super) enum Fault {
     Hangs,
     Fails(ErrorKind),
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Shows {
+    Before,
+    Nothing,
 }
 
 impl Fault {
@@ -53,6 +64,8 @@ impl Scripted {
             asks: Vec::new(),
             asked: 0,
             denied: false,
+            shows: None,
+            expiry: None,
             push,
             floor: None,
             watches_end: false,
@@ -103,13 +116,24 @@ impl LockBackend for Scripted {
         Fault::happen(self.pop(|script| &mut script.reads)).await?;
         let floor = self.script.lock().unwrap().floor;
         let observed = self.lock.read().await?;
-        Ok(Observed { token_floor: floor.or(observed.token_floor), ..observed })
+        let expiry = self.script.lock().unwrap().expiry.unwrap_or(observed.expiry);
+        Ok(Observed { token_floor: floor.or(observed.token_floor), expiry, ..observed })
     }
 
     async fn write(&self, expected: &Version, change: &Change) -> Result<Outcome, Error> {
         self.tell(|script| script.sent.push(change.clone()));
         Fault::happen(self.pop(|script| &mut script.writes)).await?;
-        self.lock.write(expected, change).await
+        let before = self.lock.read().await?;
+        let outcome = self.lock.write(expected, change).await?;
+        Ok(match (outcome, self.script.lock().unwrap().shows) {
+            (Outcome::Written(_), Some(Shows::Before)) => Outcome::Written(before),
+            (Outcome::Written(stored), Some(Shows::Nothing)) => Outcome::Written(Observed {
+                version: Version::absent(),
+                contents: Contents::Absent,
+                ..stored
+            }),
+            (outcome, _) => outcome,
+        })
     }
 
     async fn may_take(&self, _: &Holder) -> Result<(), Error> {

@@ -1,4 +1,4 @@
-//! `leasehold-model`: explores every state of two candidates.
+//! `leasehold-model`: explores every state of a few candidates.
 #![allow(clippy::print_stdout)]
 
 use std::error::Error;
@@ -6,14 +6,14 @@ use std::num::NonZero;
 use std::process::ExitCode;
 
 use clap::Parser;
-use leasehold_sim::model::{ANY, Event, Limits, Outcome, Rates, Run, all, explore, tell};
+use leasehold_sim::model::{ANY, Event, Limits, Outcome, Rates, Run, Space, all, explore, redis};
 
 /// States are copied a few hundred thousand times a second.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Explores every state of two candidates over one register, breadth first, and prints a line for
-/// each run.
+/// Explores every state of two candidates over one register, and of coarser ones over Redis servers
+/// ("redis"), breadth first, and prints a line for each run.
 ///
 /// A run is safe if no state breaks a rule and everything that it is about did happen; or it must
 /// find a rule broken (clocks beyond the bound, deliberate defects). Ends with 1 if a run found
@@ -42,7 +42,9 @@ struct Options {
 }
 
 fn named(name: &str) -> Result<String, String> {
-    if all().iter().any(|run| run.setup.name.starts_with(name)) {
+    let names = all().into_iter().map(|run| run.setup.name);
+    let mut names = names.chain(redis::all().into_iter().map(|run| run.setup.name));
+    if names.any(|known| known.starts_with(name)) {
         return Ok(name.to_owned());
     }
     Err("no run begins so; --list names them".to_owned())
@@ -56,53 +58,67 @@ fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { 64 } else { 0 });
         }
     };
-    let chosen = |run: &Run| {
-        let named = |name: &String| run.setup.name.starts_with(name.as_str());
-        options.names.is_empty() || options.names.iter().any(named)
+    let chosen = |run: &str| {
+        options.names.is_empty() || options.names.iter().any(|name| run.starts_with(name))
     };
-    let runs: Vec<Run> = all().into_iter().filter(chosen).collect();
+    let registers = all().into_iter().filter(|run| chosen(run.setup.name));
+    let clusters = redis::all().into_iter().filter(|run| chosen(run.setup.name));
     if options.list {
-        runs.iter().for_each(|run| println!("{}", contents(run)));
+        registers.for_each(|run| println!("{}", contents(&run)));
+        clusters.for_each(|run| println!("{}", contents_of_cluster(&run)));
         return ExitCode::SUCCESS;
     }
-    let mut failed = 0;
-    for run in &runs {
-        if let Err(error) = check(run, &options) {
-            println!("{} FAILED: {error}", run.setup.name);
+    let (mut runs, mut failed) = (0, 0);
+    let mut note = |name: &str, result: Result<(), Box<dyn Error>>| {
+        runs += 1;
+        if let Err(error) = result {
+            println!("{name} FAILED: {error}");
             failed += 1;
         }
+    };
+    for run in registers {
+        let head = || line_of_clocks(&run);
+        note(run.setup.name, check(&run, head, &options));
     }
-    println!("{} runs, {failed} failed", runs.len());
+    for run in clusters {
+        let head = || Ok(format!("{:<40} 3 servers", run.setup.name));
+        note(run.setup.name, check(&run, head, &options));
+    }
+    println!("{runs} runs, {failed} failed");
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Explores and compares with what must be found.
-fn check(run: &Run, options: &Options) -> Result<(), Box<dyn Error>> {
+fn check<W: Space>(
+    run: &Run<W>,
+    head: impl FnOnce() -> Result<String, Box<dyn Error>>,
+    options: &Options,
+) -> Result<(), Box<dyn Error>> {
     let Options { threads, states, memory, .. } = *options;
-    let outcome = explore(&run.setup, Limits { threads: threads.get(), states, memory })?;
-    println!("{}", line(run, &outcome)?);
+    let outcome = explore::<W>(&run.setup, Limits { threads: threads.get(), states, memory })?;
+    println!("{}: {}", head()?, found(&outcome));
     let verdict = run.judge(&outcome);
     if let Some((_, begin, steps)) = &outcome.violation
         && (options.trace || verdict.is_err())
     {
-        for line in tell(&run.setup, begin, steps) {
+        for line in begin.story(&run.setup, steps) {
             println!("  {line}");
         }
     }
     Ok(verdict?)
 }
 
-fn line(run: &Run, outcome: &Outcome) -> Result<String, Box<dyn Error>> {
-    let bound = if run.setup.is_within_bound()? { "within" } else { "beyond" };
+fn found<W: Space>(outcome: &Outcome<W>) -> String {
     let found = outcome.violation.as_ref().map(|(rule, ..)| *rule);
     let found = found.map_or("complete, safe".to_owned(), |rule| format!("breaks {rule:?}"));
     let seconds = outcome.took.as_secs_f64();
     let Outcome { states, depth, .. } = outcome;
-    Ok(format!(
-        "{}, {bound} the bound: {states} states, depth {depth}, {seconds:.1} s, {found}{}",
-        head(run),
-        events(outcome)
-    ))
+    format!("{states} states, depth {depth}, {seconds:.1} s, {found}{}", events(outcome))
+}
+
+fn line_of_clocks(run: &Run) -> Result<String, Box<dyn Error>> {
+    let bound = if run.setup.is_within_bound()? { "within" } else { "beyond" };
+    Ok(format!("{}, {bound} the bound", head(run)))
 }
 
 /// The name, L and D in ticks, and how fast the clocks of both candidates and of the store are.
@@ -117,7 +133,7 @@ fn head(run: &Run) -> String {
 }
 
 /// What happened, and how often.
-fn events(outcome: &Outcome) -> String {
+fn events<W: Space>(outcome: &Outcome<W>) -> String {
     let happened = Event::ALL.into_iter().filter(|event| outcome.events.of(*event) > 0);
     happened.map(|event| format!(", {} {}", outcome.events.of(event), event.name())).collect()
 }
@@ -143,4 +159,24 @@ fn contents(run: &Run) -> String {
         (None, rules) => format!("breaks {rules:?}"),
     };
     format!("{}: {}; {expects}", head(run), parts.join(", "))
+}
+
+fn contents_of_cluster(run: &Run<redis::World>) -> String {
+    let setup = run.setup;
+    let redis::Setup { name, candidates, lease, defect, .. } = setup;
+    let parts = [
+        (true, "promotions, moves"),
+        (setup.restarts, "restarts"),
+        (setup.old_dumps, "replicas with old dumps"),
+        (setup.counts_partials, "partial resyncs counted"),
+    ];
+    let parts = parts.into_iter().filter(|(holds, _)| *holds).map(|(_, text)| text);
+    let parts: Vec<&str> = parts.collect();
+    let expects = match (defect, run.breaks) {
+        (_, []) => "safe".to_owned(),
+        (Some(defect), _) => format!("{defect:?} breaks a rule"),
+        (None, rules) => format!("breaks {rules:?}"),
+    };
+    let parts = parts.join(", ");
+    format!("{name:<40} 3 servers, {candidates} candidates, L {lease}: {parts}; {expects}")
 }

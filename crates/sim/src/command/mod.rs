@@ -81,7 +81,8 @@ pub(crate) struct Options {
     #[arg(long, conflicts_with_all = ["told", "plot"])]
     mutants: bool,
     /// Run this deliberate defect until an invariant finds it; with --show, tell the seed with it.
-    #[arg(long, value_name = "NAME", value_parser = mutant, conflicts_with_all = ["replay", "plot"])]
+    #[arg(long, value_name = "NAME", value_parser = mutant,
+        conflicts_with_all = ["replay", "plot"])]
     mutant: Vec<Mutant>,
     /// How long a defect may survive, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]

@@ -55,7 +55,8 @@ pub(super) fn plot(file: &Path, options: &Options, output: &Output) -> Outcome {
     let mut points = Vec::new();
     let mut holds = true;
     output.line(
-        "percent of the bound: overlaps in schedules, lease timed by the observer and by the server",
+        "percent of the bound: overlaps in schedules, lease timed by the observer and by the \
+         server",
     )?;
     for percent in PERCENTS {
         let point = measure(percent, count, options, output)?;

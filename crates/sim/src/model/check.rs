@@ -5,12 +5,43 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use std::hash::Hash;
+
+use leasehold_core::InvalidTiming;
 use stateright::{Checker, HasDiscoveries, Model, Property};
 
+use super::event::{Event, Events};
 use super::rule::Rule;
-use super::setup::Setup;
-use super::step::{Event, Events, Step};
 use super::world::World;
+
+/// The states of one model.
+pub trait Space: Clone + fmt::Debug + PartialEq + Hash + Send + Sync + Sized + 'static {
+    /// What a run of it contains.
+    type Setup: Clone + Send + Sync + 'static;
+    /// What happens next.
+    type Step: Copy + fmt::Debug + PartialEq + Send + Sync + 'static;
+
+    /// The states that a run begins with.
+    ///
+    /// # Errors
+    /// The timing breaks a rule.
+    fn first(setup: &Self::Setup) -> Result<Vec<Self>, InvalidTiming>;
+
+    /// Every step that is possible: none once a rule is broken.
+    fn next(&self, setup: &Self::Setup, steps: &mut Vec<Self::Step>);
+
+    /// Takes a step that [`next`](Self::next) named.
+    fn take_step(&mut self, setup: &Self::Setup, step: Self::Step) -> Events;
+
+    /// Writes it in the one form of all states that differ in names only.
+    fn canonical(&mut self);
+
+    /// Whether this rule holds here.
+    fn holds(&self, rule: Rule) -> bool;
+
+    /// Tells the steps from a first state, line by line.
+    fn story(&self, setup: &Self::Setup, steps: &[Self::Step]) -> Vec<String>;
+}
 
 /// How much an exploration may use.
 #[derive(Clone, Copy, Debug)]
@@ -25,7 +56,7 @@ pub struct Limits {
 
 /// What an exploration found.
 #[derive(Debug)]
-pub struct Outcome {
+pub struct Outcome<W: Space = World> {
     /// Unique states.
     pub states: usize,
     /// States generated, duplicates included.
@@ -34,16 +65,16 @@ pub struct Outcome {
     pub depth: usize,
     /// How long it took.
     pub took: Duration,
-    /// The broken rule and the way there, from the clocks it began with; `None` if every state
+    /// The broken rule and the way there, from the state it began with; `None` if every state
     /// keeps every rule.
-    pub violation: Option<(Rule, World, Vec<Step>)>,
+    pub violation: Option<(Rule, W, Vec<W::Step>)>,
     /// How often each event happened.
     pub events: Counts,
 }
 
 /// How often each event happened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts([u64; 5]);
+pub struct Counts([u64; Event::ALL.len()]);
 
 impl Counts {
     /// How often this one did.
@@ -58,8 +89,8 @@ impl Counts {
 pub enum Unfinished {
     /// More states than allowed.
     States(usize),
-    /// More memory than allowed, in MiB.
-    Memory(u64),
+    /// More memory than allowed, in MiB, after so many states.
+    Memory(u64, usize),
 }
 
 impl fmt::Display for Unfinished {
@@ -68,18 +99,19 @@ impl fmt::Display for Unfinished {
             Self::States(states) => {
                 write!(f, "not complete: stopped at {states} states; allow more with --states")
             }
-            Self::Memory(mib) => {
-                write!(f, "not complete: stopped at {mib} MiB; allow more with --memory")
-            }
+            Self::Memory(mib, states) => write!(
+                f,
+                "not complete: stopped at {mib} MiB and {states} states; allow more with --memory"
+            ),
         }
     }
 }
 
 impl std::error::Error for Unfinished {}
 
-struct Exploration {
-    setup: Setup,
-    first: Vec<World>,
+struct Exploration<W: Space> {
+    setup: W::Setup,
+    first: Vec<W>,
     shared: Arc<Shared>,
 }
 
@@ -87,7 +119,7 @@ struct Exploration {
 #[derive(Default)]
 struct Shared {
     stop: AtomicBool,
-    events: [AtomicU64; 5],
+    events: [AtomicU64; Event::ALL.len()],
 }
 
 impl Shared {
@@ -102,41 +134,39 @@ impl Shared {
     }
 }
 
-impl Model for Exploration {
-    type State = World;
-    type Action = Step;
+impl<W: Space> Model for Exploration<W> {
+    type State = W;
+    type Action = W::Step;
 
-    fn init_states(&self) -> Vec<World> {
+    fn init_states(&self) -> Vec<W> {
         self.first.clone()
     }
 
-    fn actions(&self, world: &World, steps: &mut Vec<Step>) {
+    fn actions(&self, world: &W, steps: &mut Vec<W::Step>) {
         if !self.shared.stop.load(Relaxed) {
-            world.steps(&self.setup, steps);
+            world.next(&self.setup, steps);
         }
     }
 
-    fn next_state(&self, world: &World, step: Step) -> Option<World> {
+    fn next_state(&self, world: &W, step: W::Step) -> Option<W> {
         let mut world = world.clone();
-        let events = world.take(&self.setup, step);
+        let events = world.take_step(&self.setup, step);
         self.shared.note(events);
-        world.rename();
+        world.canonical();
         Some(world)
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
         vec![
-            Property::always(name(Rule::Belief), |_, world: &World| world.keeps(Rule::Belief)),
-            Property::always(name(Rule::Token), |_, world: &World| world.keeps(Rule::Token)),
-            Property::always(name(Rule::Extension), |_, world: &World| {
-                world.keeps(Rule::Extension)
+            Property::always(name(Rule::Belief), |_, world: &W| world.holds(Rule::Belief)),
+            Property::always(name(Rule::Token), |_, world: &W| world.holds(Rule::Token)),
+            Property::always(name(Rule::Extension), |_, world: &W| world.holds(Rule::Extension)),
+            Property::always(name(Rule::Release), |_, world: &W| world.holds(Rule::Release)),
+            Property::always(name(Rule::Resurrection), |_, world: &W| {
+                world.holds(Rule::Resurrection)
             }),
-            Property::always(name(Rule::Release), |_, world: &World| world.keeps(Rule::Release)),
-            Property::always(name(Rule::Resurrection), |_, world: &World| {
-                world.keeps(Rule::Resurrection)
-            }),
-            Property::always(name(Rule::Failure), |_, world: &World| world.keeps(Rule::Failure)),
-            Property::always(name(Rule::Copy), |_, world: &World| world.keeps(Rule::Copy)),
+            Property::always(name(Rule::Failure), |_, world: &W| world.holds(Rule::Failure)),
+            Property::always(name(Rule::Copy), |_, world: &W| world.holds(Rule::Copy)),
         ]
     }
 }
@@ -149,15 +179,14 @@ fn name(rule: Rule) -> &'static str {
 ///
 /// # Errors
 /// A limit was reached before the end, or the timing breaks a rule.
-pub fn explore(setup: &Setup, limits: Limits) -> Result<Outcome, Box<dyn std::error::Error>> {
-    let mut first = Vec::new();
-    for rates in setup.rates {
-        let mut world = World::new(setup, *rates)?;
-        world.rename();
-        first.push(world);
-    }
+pub fn explore<W: Space>(
+    setup: &W::Setup,
+    limits: Limits,
+) -> Result<Outcome<W>, Box<dyn std::error::Error>> {
+    let mut first = W::first(setup)?;
+    first.iter_mut().for_each(W::canonical);
     let shared = Arc::new(Shared::default());
-    let exploration = Exploration { setup: setup.clone(), first, shared: Arc::clone(&shared) };
+    let exploration = Exploration::<W> { setup: setup.clone(), first, shared: Arc::clone(&shared) };
     let began = Instant::now();
     let checker = exploration
         .checker()
@@ -171,7 +200,7 @@ pub fn explore(setup: &Setup, limits: Limits) -> Result<Outcome, Box<dyn std::er
         if unfinished.is_none() && states > limits.states {
             unfinished = Some(Unfinished::States(states));
         } else if unfinished.is_none() && memory > limits.memory {
-            unfinished = Some(Unfinished::Memory(memory));
+            unfinished = Some(Unfinished::Memory(memory, states));
         }
         // Nothing follows any state from now on, so that the threads run dry.
         shared.stop.store(unfinished.is_some(), Relaxed);

@@ -2,28 +2,29 @@
 
 use leasehold_core::Mutant;
 
-use super::check::Outcome;
+use super::check::{Outcome, Space};
+use super::event::Event;
 use super::rule::Rule;
 use super::setup::{ANY, Mode, Rates, Setup};
-use super::step::Event;
+use super::world::World;
 
 /// A run and what it must find.
 #[derive(Clone, Debug)]
-pub struct Run {
+pub struct Run<W: Space = World> {
     /// What it contains.
-    pub setup: Setup,
+    pub setup: W::Setup,
     /// The rules of which it must break one; empty if every state must keep every rule.
     pub breaks: &'static [Rule],
     /// What must happen in it.
     pub needs: &'static [Event],
 }
 
-impl Run {
+impl<W: Space> Run<W> {
     /// Whether what was found is what had to be.
     ///
     /// # Errors
     /// What is missing, or should not be.
-    pub fn judge(&self, outcome: &Outcome) -> Result<(), String> {
+    pub fn judge(&self, outcome: &Outcome<W>) -> Result<(), String> {
         let found = outcome.violation.as_ref().map(|(rule, ..)| *rule);
         match found {
             Some(rule) if self.breaks.contains(&rule) => return Ok(()),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use leasehold_core::{
-    CandidateConfig, Capabilities, Election, Incarnation, InvalidTiming, LeaseClock, Mutant, Push,
+    CandidateConfig, Capabilities, Election, Incarnation, InvalidTiming, LeaseClock, Mutant,
     Timing, TimingSettings,
 };
 
@@ -135,17 +135,13 @@ impl Setup {
             hand_over_jitter: Duration::ZERO,
         };
         let capabilities = Capabilities {
-            push: Push::None,
             lease_clock: match self.mode {
                 Mode::ByObserver | Mode::Forgets => LeaseClock::Observers,
                 Mode::ByServer => LeaseClock::Store,
             },
-            sees_deaths: false,
-            floor_is_history: false,
             forgets: self.mode == Mode::Forgets,
-            min_lease_duration: Duration::ZERO,
             lease_duration_step: Duration::from_nanos(1),
-            default_timing: TimingSettings::default(),
+            ..Capabilities::default()
         };
         Ok(Election::new(candidate, &capabilities).with_mutant(self.mutant))
     }

@@ -1,10 +1,15 @@
 //! What may happen next, and what it does.
 
-use leasehold_core::{Action, ErrorKind, Input, Intent, Nonce, Observed, Outcome, Token, Version};
+use leasehold_core::{
+    Action, ErrorKind, Input, Intent, InvalidTiming, Nonce, Observed, Outcome, Token, Version,
+};
 
+use super::check::Space;
+use super::event::{Event, Events};
 use super::register::Write;
 use super::rule::Rule;
 use super::setup::{ANY, Mode, Setup, incarnation};
+use super::story::tell;
 use super::world::{Node, Reply, Wire, World};
 
 /// What happens next. Candidates are 0 and 1.
@@ -43,57 +48,32 @@ pub enum Step {
     PutBack,
 }
 
-/// What must happen at least once, lest a run without violation prove nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// A candidate whose term is over reads that the other one holds the lock.
-    HandOver,
-    /// A write is applied after its sender gave it up.
-    ZombieApplied,
-    /// A write whose outcome was unknown is read, and recognised.
-    AmbiguousThenOwn,
-    /// A leader asserts its record again where it was not.
-    Reassertion,
-    /// A leader writes over an old copy of its own record.
-    OverOldCopy,
-}
+impl Space for World {
+    type Setup = Setup;
+    type Step = Step;
 
-impl Event {
-    /// All of them, in order.
-    pub const ALL: [Self; 5] = [
-        Self::HandOver,
-        Self::ZombieApplied,
-        Self::AmbiguousThenOwn,
-        Self::Reassertion,
-        Self::OverOldCopy,
-    ];
-
-    /// How often it happened is said with this word.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::HandOver => "hand-overs",
-            Self::ZombieApplied => "zombies applied",
-            Self::AmbiguousThenOwn => "ambiguous then own",
-            Self::Reassertion => "re-assertions",
-            Self::OverOldCopy => "writes over an old copy",
-        }
-    }
-}
-
-/// What happened in one step.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Events([bool; 5]);
-
-impl Events {
-    /// Whether this happened.
-    #[must_use]
-    pub fn has(self, event: Event) -> bool {
-        self.0[event as usize]
+    fn first(setup: &Setup) -> Result<Vec<Self>, InvalidTiming> {
+        setup.rates.iter().map(|rates| Self::new(setup, *rates)).collect()
     }
 
-    fn note(&mut self, event: Event, happened: bool) {
-        self.0[event as usize] |= happened;
+    fn next(&self, setup: &Setup, steps: &mut Vec<Step>) {
+        self.steps(setup, steps);
+    }
+
+    fn take_step(&mut self, setup: &Setup, step: Step) -> Events {
+        self.take(setup, step)
+    }
+
+    fn canonical(&mut self) {
+        self.rename();
+    }
+
+    fn holds(&self, rule: Rule) -> bool {
+        self.keeps(rule)
+    }
+
+    fn story(&self, setup: &Setup, steps: &[Step]) -> Vec<String> {
+        tell(setup, self, steps)
     }
 }
 

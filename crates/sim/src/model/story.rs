@@ -2,9 +2,10 @@
 
 use leasehold_core::{Change, Contents, Observed, Outcome, Record};
 
+use super::event::{Event, Events};
 use super::rule::Rule;
 use super::setup::{Setup, incarnation};
-use super::step::{Event, Events, Step};
+use super::step::Step;
 use super::world::{BASE, Reply, Wire, World};
 
 /// Tells the steps from a first state, line by line: with the tokens, nonces, versions and times

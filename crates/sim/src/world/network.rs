@@ -110,7 +110,7 @@ impl World<'_> {
         if self.hits(Kind::Zombies, x, operation, Purpose::Held) {
             let chance = self.chance(x, operation, Purpose::Held);
             let held = below(chance.rotate_left(17), 2 * lease);
-            let take = matches!(&request.action, Action::Write { change, .. } if change.intent == Intent::Take);
+            let take = is(&request.action, Intent::Take);
             if take && self.case.store == StoreKind::Server && chance & 1 == 0 {
                 request.hold = held;
             } else {
@@ -263,7 +263,7 @@ impl World<'_> {
     /// A mutant: an answer that comes too late is taken for that of the renewal that is in flight
     /// then.
     fn is_stale_keep_alive(&mut self, request: &Request) -> bool {
-        let renews = matches!(&request.action, Action::Write { change, .. } if change.intent == Intent::Renew);
+        let renews = is(&request.action, Intent::Renew);
         let (Some(Mutant::StaleKeepAlive), true, Some(back)) =
             (self.case.mutant, renews, request.answer)
         else {
@@ -333,4 +333,8 @@ fn failed(action: &Action, kind: ErrorKind) -> Input {
         Action::Read => Input::Read(Err(kind)),
         Action::Write { .. } => Input::Wrote(Err(kind)),
     }
+}
+
+fn is(action: &Action, intent: Intent) -> bool {
+    matches!(action, Action::Write { change, .. } if change.intent == intent)
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 use serde_json::Map;
 
 use super::*;
-use crate::backend::{Change, Intent, LeaseClock, Outcome, Push};
+use crate::backend::{Change, Intent, Outcome};
 use crate::error::ErrorKind;
 use crate::record::Record;
 use crate::timing::TimingSettings;
@@ -50,16 +50,7 @@ struct Play {
 }
 
 fn capabilities() -> Capabilities {
-    Capabilities {
-        push: Push::None,
-        lease_clock: LeaseClock::Observers,
-        sees_deaths: false,
-        floor_is_history: false,
-        forgets: false,
-        min_lease_duration: Duration::ZERO,
-        lease_duration_step: Duration::from_nanos(1),
-        default_timing: TimingSettings::default(),
-    }
+    Capabilities { lease_duration_step: Duration::from_nanos(1), ..Capabilities::default() }
 }
 
 fn candidate(incarnation: u128) -> CandidateConfig {

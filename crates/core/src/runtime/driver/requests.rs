@@ -2,7 +2,7 @@
 
 use tracing::{debug, info, warn};
 
-use crate::backend::{Change, Intent, Observed, Outcome, Push};
+use crate::backend::{Change, Intent, LockBackend, Observed, Outcome, Push, Version};
 use crate::election::{Action, Input};
 use crate::error::{Error, ErrorKind};
 use crate::record::{Nonce, Record};
@@ -26,7 +26,9 @@ impl Driver {
 
     pub(super) fn pushed(&mut self, item: Option<Result<Observed, Error>>) {
         self.state.pace.note(self.clock.now());
-        match item {
+        let capabilities = self.lock.capabilities();
+        let checked = |observed| capabilities.check_read(&observed).map(|()| observed);
+        match item.map(|item| item.and_then(checked)) {
             Some(Ok(observed)) => {
                 self.state.watch_failed = false;
                 self.input(Input::Hint(observed));
@@ -69,7 +71,7 @@ impl Driver {
                 self.state.request = Some(Box::pin(async move {
                     tokio::select! {
                         biased;
-                        answer = lock.read() => Answer::Read(answer),
+                        answer = read(&*lock) => Answer::Read(answer),
                         () = timeout => Answer::Read(Err(timed_out("read the lock"))),
                     }
                 }));
@@ -80,7 +82,7 @@ impl Driver {
                 self.state.request = Some(Box::pin(async move {
                     tokio::select! {
                         biased;
-                        answer = lock.write(&expected, &change) => Answer::Wrote(answer),
+                        answer = write(&*lock, &expected, &change) => Answer::Wrote(answer),
                         () = timeout => Answer::Wrote(Err(timed_out("write the lock"))),
                     }
                 }));
@@ -167,6 +169,26 @@ impl Driver {
         }
         self.state.store_error = error.cloned();
     }
+}
+
+/// Reads, and believes only what fits the store's own promises.
+async fn read(lock: &dyn LockBackend) -> Result<Observed, Error> {
+    let observed = lock.read().await?;
+    lock.capabilities().check_read(&observed)?;
+    Ok(observed)
+}
+
+/// Writes. An acknowledgement that shows something else leaves the outcome unknown.
+async fn write(
+    lock: &dyn LockBackend,
+    expected: &Version,
+    change: &Change,
+) -> Result<Outcome, Error> {
+    let outcome = lock.write(expected, change).await?;
+    if let Outcome::Written(stored) = &outcome {
+        lock.capabilities().check_written(expected, change, stored)?;
+    }
+    Ok(outcome)
 }
 
 pub(super) fn timed_out(operation: &'static str) -> Error {
