@@ -150,9 +150,8 @@ impl Failure {
             "READONLY" | "MASTERDOWN" | "CLUSTERDOWN" | "LOADING" => {
                 of(ErrorKind::Unavailable, Reason::Stale)
             }
-            "BUSY" | "UNKILLABLE" => wait().with_cure(
-                "a script of another client runs for too long: end it with SCRIPT KILL",
-            ),
+            "BUSY" | "UNKILLABLE" => wait()
+                .with_cure("a script of another client runs for too long: end it with SCRIPT KILL"),
             "OOM" => wait().with_cure("the server has reached maxmemory: raise it, or remove data"),
             "MISCONF" => wait().with_cure(
                 "the server cannot save its data and refuses writes: look at its disk and its log",
@@ -165,8 +164,8 @@ impl Failure {
             }
             "ERR" if is_of_rights(details) => denied(Reason::NotPermitted),
             "ERR" if is_unknown(details) => of(ErrorKind::Invalid, Reason::Refused).with_cure(
-                "this server lacks a command that the lock needs: use Redis or Valkey 7.0 or newer, \
-                 without a proxy before it",
+                "this server lacks a command that the lock needs: use Redis or Valkey 7.0 or \
+                 newer, without a proxy before it",
             ),
             _ => wait(),
         }
@@ -228,8 +227,8 @@ impl Failure {
             return self;
         }
         self.with_cure(if over_tls {
-            "it answered nothing on this connection: if it asks for a certificate, look at cert and \
-             key and how long they are good"
+            "it answered nothing on this connection: if it asks for a certificate, look at cert \
+             and key and how long they are good"
         } else {
             "it answered nothing on this connection: if it speaks TLS, write rediss://"
         })

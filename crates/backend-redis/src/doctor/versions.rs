@@ -5,8 +5,8 @@ use crate::info::{Info, Product};
 
 type Version = (u64, u64, u64);
 
-/// A defect by which whoever may run a script may run any code in the server, and the first patch of
-/// each minor version that is without it. Later minor versions are without it; earlier ones were
+/// A defect by which whoever may run a script may run any code in the server, and the first patch
+/// of each minor version that is without it. Later minor versions are without it; earlier ones were
 /// given up with it.
 struct Defect {
     name: &'static str,

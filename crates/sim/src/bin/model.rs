@@ -1,4 +1,4 @@
-//! `leasehold-model`: explores every state of two candidates.
+//! `leasehold-model`: explores every state of a few candidates.
 #![allow(clippy::print_stdout)]
 
 use std::error::Error;
@@ -12,8 +12,8 @@ use leasehold_sim::model::{ANY, Event, Limits, Outcome, Rates, Run, Space, all, 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Explores every state of two candidates over one register, breadth first, and prints a line for
-/// each run.
+/// Explores every state of two candidates over one register, and of coarser ones over Redis servers
+/// ("redis"), breadth first, and prints a line for each run.
 ///
 /// A run is safe if no state breaks a rule and everything that it is about did happen; or it must
 /// find a rule broken (clocks beyond the bound, deliberate defects). Ends with 1 if a run found
@@ -162,8 +162,14 @@ fn contents(run: &Run) -> String {
 }
 
 fn contents_of_cluster(run: &Run<redis::World>) -> String {
-    let redis::Setup { name, candidates, lease, restarts, old_dumps, defect, .. } = run.setup;
-    let parts = [(true, "promotions, moves"), (restarts, "restarts"), (old_dumps, "old dumps")];
+    let setup = run.setup;
+    let redis::Setup { name, candidates, lease, defect, .. } = setup;
+    let parts = [
+        (true, "promotions, moves"),
+        (setup.restarts, "restarts"),
+        (setup.old_dumps, "replicas with old dumps"),
+        (setup.counts_partials, "partial resyncs counted"),
+    ];
     let parts = parts.into_iter().filter(|(holds, _)| *holds).map(|(_, text)| text);
     let parts: Vec<&str> = parts.collect();
     let expects = match (defect, run.breaks) {

@@ -33,13 +33,14 @@ pub fn all() -> Vec<Run<World>> {
     ];
     let defects = defects
         .map(|(name, defect)| found(Setup { name, restarts: false, defect: Some(defect), ..BASE }));
+    let old_dumps = Setup { restarts: false, old_dumps: true, ..BASE };
     let mut runs = vec![
         safe(BASE),
         safe(Setup { name: "redis-longer", lease: 3, ..BASE }),
         safe(Setup { name: "redis-three", candidates: 3, ..BASE }),
         // What is known not to hold, and what would make it hold.
-        found(Setup { name: "redis-old-dump", restarts: false, old_dumps: true, ..BASE }),
-        safe(Setup { name: "redis-partials", old_dumps: true, counts_partials: true, ..BASE }),
+        found(Setup { name: "redis-old-dump", ..old_dumps }),
+        safe(Setup { name: "redis-partials", counts_partials: true, ..old_dumps }),
     ];
     runs.extend(defects);
     runs
