@@ -198,6 +198,8 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(any(feature = "etcd", feature = "redis"))]
+mod authority;
 pub mod backend;
 pub mod blocking;
 mod examine;

@@ -1,20 +1,17 @@
 //! The lock in etcd.
 
 use async_trait::async_trait;
+use leasehold_backend::Login;
 use leasehold_backend::tls::TlsFiles;
-use leasehold_backend::{Login, LoginParts};
 use leasehold_core::{Error, LockBackend, Token};
 pub use leasehold_etcd::*;
-use percent_encoding::percent_decode_str;
 
-use crate::lock_url::{LockUrl, for_one_lock, invalid};
+use crate::authority::{Authority, USE, tls};
+use crate::lock_url::{LockUrl, for_one_lock};
 use crate::opened::{Listed, Opened, StoreUrl};
 
 const PARAMETERS: &[&str] =
     &["user", "password_env", "password_file", "ca", "cert", "key", "token_floor"];
-
-/// What is being done when a URL is taken apart, for errors.
-const USE: &str = "use the lock URL";
 
 /// The port of an endpoint that names none.
 const PORT: u16 = 2379;
@@ -49,11 +46,11 @@ impl TryFrom<&LockUrl> for EtcdUrl {
     /// not fit together.
     fn try_from(url: &LockUrl) -> Result<Self, Error> {
         url.allow_parameters(PARAMETERS)?;
-        let (login, members) = authority(url)?;
+        let authority = Authority::of(url, "etcd://host:2379/jobs/nightly", PORT)?;
         Ok(Self {
-            members,
-            login: credentials(url, login)?,
-            tls: tls(url)?,
+            login: authority.login(url, None)?,
+            members: authority.hosts,
+            tls: tls(url, url.scheme() == "etcds", ": write etcds://")?,
             name: url.name()?,
             token_floor: url.token_floor()?,
         })
@@ -102,86 +99,6 @@ impl StoreUrl for EtcdUrl {
             found.push(Listed { name: lock.name().to_owned(), observed: lock.read().await });
         }
         Ok(found)
-    }
-}
-
-/// The login before the hosts, and the hosts.
-fn authority(url: &LockUrl) -> Result<(Option<&str>, Vec<String>), Error> {
-    let authority = url.authority().unwrap_or_default();
-    let (login, hosts) = match authority.rsplit_once('@') {
-        Some((login, hosts)) => (Some(login), hosts),
-        None => (None, authority),
-    };
-    // An '@' that was written as %40 is no end of a login: "u:password%40h" would be taken for a
-    // host and its port.
-    if has_hidden_login(hosts) {
-        return Err(invalid(
-            "a host looks like a login: write user:password@host with a plain '@' before the \
-             host, and %40 for an '@' in the password itself"
-                .to_owned(),
-        ));
-    }
-    if login.is_some_and(|login| login.contains(['@', ','])) {
-        return Err(invalid(
-            "the login (user:password@) stands once, before the first host; in it write %40 for \
-             '@' and %2C for ','"
-                .to_owned(),
-        ));
-    }
-    let hosts: Vec<&str> = hosts.split(',').filter(|host| !host.is_empty()).collect();
-    if hosts.is_empty() {
-        return Err(invalid("it names no host; write etcd://host:2379/jobs/nightly".to_owned()));
-    }
-    Ok((login, hosts.into_iter().map(with_port).collect()))
-}
-
-/// Whether what stands in the place of hosts holds an escaped '@', which no host does.
-fn has_hidden_login(hosts: &str) -> bool {
-    percent_decode_str(hosts).any(|byte| byte == b'@')
-}
-
-fn with_port(host: &str) -> String {
-    let has_port = match host.rsplit_once(']') {
-        Some((_, after)) => after.starts_with(':'),
-        None => host.contains(':'),
-    };
-    if has_port { host.to_owned() } else { format!("{host}:{PORT}") }
-}
-
-/// Who logs in, and with what. A password is never repeated in a message.
-fn credentials(url: &LockUrl, login: Option<&str>) -> Result<Option<Login>, Error> {
-    let decoded = |text: &str, what: &str| {
-        let decoded = percent_decode_str(text).decode_utf8();
-        decoded.map(String::from).map_err(|_error| invalid(format!("the {what} is not UTF-8")))
-    };
-    let (user, password) = match login {
-        Some(login) => {
-            let (user, password) = login.split_once(':').unwrap_or((login, ""));
-            (Some(decoded(user, "user")?), Some(decoded(password, "password")?))
-        }
-        None => (None, None),
-    };
-    let parts = LoginParts {
-        user_before_host: user.as_deref(),
-        password_before_host: password.as_deref(),
-        user: url.parameter("user"),
-        password_env: url.parameter("password_env"),
-        password_file: url.parameter("password_file"),
-        default_user: None,
-    };
-    Login::of_url(parts).map_err(|failure| failure.during(USE))
-}
-
-/// The files for TLS; `None` without TLS.
-fn tls(url: &LockUrl) -> Result<Option<TlsFiles>, Error> {
-    let [ca, cert, key] = ["ca", "cert", "key"].map(|name| url.parameter(name));
-    if url.scheme() == "etcds" {
-        let files = TlsFiles::new(ca, cert, key).map_err(|failure| failure.during(USE))?;
-        return Ok(Some(files));
-    }
-    match ca.or(cert).or(key) {
-        Some(_) => Err(invalid("ca, cert and key are for TLS: write etcds://".to_owned())),
-        None => Ok(None),
     }
 }
 

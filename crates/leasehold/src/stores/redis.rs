@@ -7,8 +7,8 @@ use leasehold_backend::tls::TlsFiles;
 use leasehold_backend::{Login, LoginParts};
 use leasehold_core::{Error, ErrorKind, LockBackend as _, Token};
 pub use leasehold_redis::*;
-use percent_encoding::percent_decode_str;
 
+use crate::authority::{Authority, USE, tls};
 use crate::lock_url::{LockUrl, for_one_lock, invalid};
 use crate::opened::{Listed, Opened, StoreUrl};
 
@@ -28,9 +28,6 @@ const PARAMETERS: &[&str] = &[
     "token_floor",
     "db",
 ];
-
-/// What is being done when a URL is taken apart, for errors.
-const USE: &str = "use the lock URL";
 
 /// The ports of a server and of a Sentinel that are not named.
 const PORT: u16 = 6379;
@@ -103,15 +100,15 @@ impl TryFrom<&LockUrl> for RedisUrl {
             None => (url.scheme(), ""),
         };
         let is_secure = secure == "rediss";
-        let (place, login, name) = match kind {
+        let (place, authority, name) = match kind {
             "unix" => socket(url)?,
             kind => hosts(url, kind)?,
         };
         let is_sentinel = matches!(place, Place::Sentinels { .. });
         Ok(Self {
-            login: credentials(url, login)?,
+            login: authority.login(url, Some(DEFAULT_USER))?,
             sentinel_login: sentinel_credentials(url, is_sentinel)?,
-            tls: tls(url, is_secure)?,
+            tls: tls(url, is_secure, &of_tls(url))?,
             replicas: number(url, "replicas")?,
             unsafe_async_failover: switch(url, "unsafe_async_failover")?,
             cas: cas(url)?,
@@ -192,7 +189,15 @@ impl StoreUrl for RedisUrl {
     }
 }
 
-type Parts<'a> = (Place, Option<&'a str>, String);
+type Parts<'a> = (Place, Authority<'a>, String);
+
+/// What to do with files for TLS where there is none.
+fn of_tls(url: &LockUrl) -> String {
+    match url.scheme() {
+        "redis+unix" => ", which a socket of this host does not need: leave them out".to_owned(),
+        scheme => format!(": write {}://", scheme.replacen("redis", "rediss", 1)),
+    }
+}
 
 /// A socket and a name: the last part of the path.
 fn socket(url: &LockUrl) -> Result<Parts<'_>, Error> {
@@ -204,7 +209,8 @@ fn socket(url: &LockUrl) -> Result<Parts<'_>, Error> {
     let path = path.to_str().ok_or_else(|| invalid("the path is not UTF-8".to_owned()))?;
     match path.rsplit_once('/') {
         Some((socket, name)) if socket.starts_with('/') => {
-            Ok((Place::Socket(Path::new(socket).to_owned()), None, name.to_owned()))
+            let place = Place::Socket(Path::new(socket).to_owned());
+            Ok((place, Authority::default(), name.to_owned()))
         }
         _ => Err(invalid(format!("it names no socket: {FORM}"))),
     }
@@ -218,7 +224,8 @@ fn hosts<'a>(url: &'a LockUrl, kind: &str) -> Result<Parts<'a>, Error> {
         _ => "redis://host:6379/NAME",
     };
     let port = if kind == "sentinel" { SENTINEL_PORT } else { PORT };
-    let (login, mut hosts) = authority(url, form, port)?;
+    let mut authority = Authority::of(url, form, port)?;
+    let mut hosts = std::mem::take(&mut authority.hosts);
     let name = url.name()?;
     let place = match kind {
         "sentinel" => {
@@ -226,7 +233,7 @@ fn hosts<'a>(url: &'a LockUrl, kind: &str) -> Result<Parts<'a>, Error> {
                 return Err(invalid(format!("it names a primary and no lock: write {form}")));
             };
             let master = master.to_owned();
-            return Ok((Place::Sentinels { hosts, master }, login, name.to_owned()));
+            return Ok((Place::Sentinels { hosts, master }, authority, name.to_owned()));
         }
         "cluster" => Place::Cluster(hosts),
         _ => match (hosts.pop(), hosts.pop()) {
@@ -240,75 +247,7 @@ fn hosts<'a>(url: &'a LockUrl, kind: &str) -> Result<Parts<'a>, Error> {
             }
         },
     };
-    Ok((place, login, name))
-}
-
-/// The login before the hosts, and the hosts.
-fn authority<'a>(
-    url: &'a LockUrl,
-    form: &str,
-    port: u16,
-) -> Result<(Option<&'a str>, Vec<String>), Error> {
-    let authority = url.authority().unwrap_or_default();
-    let (login, hosts) = match authority.rsplit_once('@') {
-        Some((login, hosts)) => (Some(login), hosts),
-        None => (None, authority),
-    };
-    // An '@' that was written as %40 is no end of a login: "u:password%40h" would be taken for a
-    // host and its port.
-    if percent_decode_str(hosts).any(|byte| byte == b'@') {
-        return Err(invalid(
-            "a host looks like a login: write user:password@host with a plain '@' before the \
-             host, and %40 for an '@' in the password itself"
-                .to_owned(),
-        ));
-    }
-    if login.is_some_and(|login| login.contains(['@', ','])) {
-        return Err(invalid(
-            "the login (user:password@) stands once, before the first host; in it write %40 for \
-             '@' and %2C for ','"
-                .to_owned(),
-        ));
-    }
-    let hosts: Vec<&str> = hosts.split(',').filter(|host| !host.is_empty()).collect();
-    if hosts.is_empty() {
-        return Err(invalid(format!("it names no host; write {form}")));
-    }
-    Ok((login, hosts.into_iter().map(|host| with_port(host, port)).collect()))
-}
-
-fn with_port(host: &str, port: u16) -> String {
-    let has_port = match host.rsplit_once(']') {
-        Some((_, after)) => after.starts_with(':'),
-        None => host.contains(':'),
-    };
-    if has_port { host.to_owned() } else { format!("{host}:{port}") }
-}
-
-/// Who logs in, and with what. A password is never repeated in a message.
-fn credentials(url: &LockUrl, login: Option<&str>) -> Result<Option<Login>, Error> {
-    let decoded = |text: &str, what: &str| {
-        let decoded = percent_decode_str(text).decode_utf8();
-        decoded.map(String::from).map_err(|_error| invalid(format!("the {what} is not UTF-8")))
-    };
-    let (user, password) = match login {
-        Some(login) => {
-            let (user, password) = login.split_once(':').unwrap_or((login, ""));
-            // `redis://:password@host`, as the clients of Redis write it.
-            let user = Some(decoded(user, "user")?).filter(|user| !user.is_empty());
-            (user, Some(decoded(password, "password")?))
-        }
-        None => (None, None),
-    };
-    let parts = LoginParts {
-        user_before_host: user.as_deref(),
-        password_before_host: password.as_deref(),
-        user: url.parameter("user"),
-        password_env: url.parameter("password_env"),
-        password_file: url.parameter("password_file"),
-        default_user: Some(DEFAULT_USER),
-    };
-    Login::of_url(parts).map_err(|failure| failure.during(USE))
+    Ok((place, authority, name))
 }
 
 /// Sentinels know other users than the servers that they watch.
@@ -327,27 +266,6 @@ fn sentinel_credentials(url: &LockUrl, is_sentinel: bool) -> Result<Option<Login
         ));
     }
     Login::of_url(parts).map_err(|failure| failure.during(USE))
-}
-
-/// The files for TLS; `None` without TLS.
-fn tls(url: &LockUrl, is_secure: bool) -> Result<Option<TlsFiles>, Error> {
-    let [ca, cert, key] = ["ca", "cert", "key"].map(|name| url.parameter(name));
-    if is_secure {
-        let files = TlsFiles::new(ca, cert, key).map_err(|failure| failure.during(USE))?;
-        return Ok(Some(files));
-    }
-    match ca.or(cert).or(key) {
-        Some(_) if url.scheme() == "redis+unix" => Err(invalid(
-            "ca, cert and key are for TLS, which a socket of this host does not need: leave them \
-             out"
-            .to_owned(),
-        )),
-        Some(_) => {
-            let secure = url.scheme().replacen("redis", "rediss", 1);
-            Err(invalid(format!("ca, cert and key are for TLS: write {secure}://")))
-        }
-        None => Ok(None),
-    }
 }
 
 fn number(url: &LockUrl, parameter: &str) -> Result<Option<u64>, Error> {
