@@ -29,6 +29,10 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
 /// `cargo xtask conformance etcd-least`.
 const LEAST: &str = "Q1,Q2,BA1,BA2,BA6,EX2,RN2,HO1,HO7,FE1,FE4,FE7,WA1,WA2";
 
+/// What depends on how servers of Redis stand to one another. Whole tiers are
+/// `cargo xtask conformance redis-cluster` and its like.
+const SOME: &str = "Q1,Q2,Q3,BA1,BA2,EX2,RN2,HO1,FE1,FE4,WA1,SV1,SV2,SE1";
+
 /// The step of `cargo xtask test`: the fast tier on real servers, and some of it once more where
 /// everybody may use one lock and nothing else. Those without servers are among the slow tests.
 pub(crate) fn step() -> Result<String, String> {
@@ -36,7 +40,19 @@ pub(crate) fn step() -> Result<String, String> {
     let etcd = cargo::last_line(suite().arg("etcd"))?;
     let least = cargo::last_line(suite().args(["etcd-least", LEAST]))?;
     let kubernetes = cargo::last_line(suite().arg("k8s"))?;
-    Ok(format!("{etcd}; {least}; {kubernetes}"))
+    let mut said = vec![etcd, least, kubernetes];
+    // The oldest Redis and Sentinels whole; of the others what differs.
+    for (store, cases) in [
+        ("redis", None),
+        ("redis-sentinel", None),
+        ("valkey", Some(SOME)),
+        ("redis-replicated", Some(SOME)),
+        ("redis-cluster", Some(SOME)),
+        ("redis-least", Some(SOME)),
+    ] {
+        said.push(cargo::last_line(suite().arg(store).args(cases))?);
+    }
+    Ok(said.join("; "))
 }
 
 /// Builds the suite's command, and beside it the one whose children the cases look at. Both as the

@@ -94,7 +94,11 @@ async fn refuses(world: &World, other: &str) -> Result<String, Problem> {
     let other = leasehold::connect(other).await?;
     let intent = first_intent(world.capabilities());
     let take = Change { intent, record: record_of("other", 1) };
-    match tokio::time::timeout(LEASE, other.write(&Version::absent(), &take)).await {
+    let over = match other.read().await {
+        Ok(seen) => seen.version,
+        Err(_) => Version::absent(),
+    };
+    match tokio::time::timeout(LEASE, other.write(&over, &take)).await {
         Ok(Ok(written)) => Err(Problem::Vacuous(format!("a full store took it: {written:?}"))),
         Ok(Err(error)) => Ok(error.to_string()),
         Err(_) => Ok("nothing".to_owned()),

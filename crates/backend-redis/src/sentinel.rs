@@ -89,7 +89,15 @@ impl Sentinels {
             connection.ask(&[question]).await
         });
         let replies = asked.await.unwrap_or_else(|_elapsed| {
-            Err(Failure::not_sent(format!("{host}: no answer within {ANSWER:?}")))
+            let failure = Failure::not_sent(format!("{host}: no answer within {ANSWER:?}"));
+            // Who speaks no TLS waits for the end of a line.
+            Err(match self.how.dialer.is_tls() {
+                true => failure.with_cure(
+                    "if it does not speak TLS, write redis+sentinel:// instead of \
+                     rediss+sentinel://",
+                ),
+                false => failure,
+            })
         })?;
         if let Some(failure) = first_error(&replies, &host.to_string()) {
             return Err(match failure.reason {
