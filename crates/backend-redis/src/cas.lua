@@ -18,7 +18,8 @@ local role = string.match(replication, 'role:([%a-]+)') or ''
 if role ~= 'master' then return {-2, role} end
 local reign = (string.match(server, 'run_id:(%x+)') or '') .. ':'
   .. (string.match(replication, 'master_replid:(%x+)') or '') .. ':'
-  .. (string.match(stats, 'sync_full:(%d+)') or '')
+  .. (string.match(stats, 'sync_full:(%d+)') or '') .. ':'
+  .. (string.match(stats, 'sync_partial_ok:(%d+)') or '')
 if reign ~= ARGV[1] then return {0} end
 if ARGV[4] ~= '1' then
   local online = 0

@@ -17,6 +17,8 @@ pub(crate) struct Info {
     pub(crate) replid: String,
     /// How many full resynchronizations it began for replicas.
     pub(crate) sync_full: String,
+    /// How many times it let a replica go on after a gap.
+    pub(crate) sync_partial: String,
     pub(crate) role: String,
     /// `standalone`, `cluster` or `sentinel`.
     pub(crate) mode: String,
@@ -58,6 +60,7 @@ impl Info {
                     "run_id" => info.run_id = hexadecimal(value),
                     "master_replid" => info.replid = hexadecimal(value),
                     "sync_full" => info.sync_full = digits(value),
+                    "sync_partial_ok" => info.sync_partial = digits(value),
                     "role" => info.role = value.to_owned(),
                     "redis_mode" | "server_mode" => info.mode = value.to_owned(),
                     "redis_version" if version.is_empty() => version = value,
@@ -86,11 +89,12 @@ impl Info {
     /// `run_id` alone would not do, for a primary that is demoted and promoted again keeps it; nor
     /// would the history's, for a primary that nobody demoted keeps that, too. But whoever
     /// acknowledged another primary's writes must be resynchronized fully before it can acknowledge
-    /// here, and that is counted when it begins.
+    /// here, and that is counted when it begins. One that restarted from data of before its
+    /// acknowledgement needs only what it lacks since, so that is counted, too.
     pub(crate) fn reign(&self) -> Option<String> {
-        let parts = [&self.run_id, &self.replid, &self.sync_full];
+        let parts = [&self.run_id, &self.replid, &self.sync_full, &self.sync_partial];
         let told = parts.iter().all(|part| !part.is_empty());
-        told.then(|| format!("{}:{}:{}", self.run_id, self.replid, self.sync_full))
+        told.then(|| parts.map(String::as_str).join(":"))
     }
 
     /// Replicas that follow, and can be promoted.
@@ -195,7 +199,7 @@ mod tests {
              master_replid:cd02\nmaster_replid2:0000\n";
         let stats = "# Stats\nsync_full:3\nsync_partial_ok:0\n";
         let info = Info::of(&[server, replication, stats].map(section)).unwrap();
-        assert_eq!(info.reign().as_deref(), Some("ab01:cd02:3"));
+        assert_eq!(info.reign().as_deref(), Some("ab01:cd02:3:0"));
         assert_eq!((info.online(), info.replicas.len()), (1, 3));
         assert_eq!((info.told().as_str(), info.role.as_str()), ("Valkey 9.1.2", "master"));
     }
@@ -204,7 +208,11 @@ mod tests {
     fn what_is_not_told_is_no_reign() {
         let info = |text: &str| Info::of(&[section(text)]).unwrap();
         assert_eq!(info("run_id:ab\nmaster_replid:cd").reign(), None);
-        assert_eq!(info("run_id:a\"b\nmaster_replid:cd\nsync_full:1").reign(), None);
+        assert_eq!(info("run_id:ab\nmaster_replid:cd\nsync_full:1").reign(), None);
+        assert_eq!(
+            info("run_id:a\"b\nmaster_replid:c\nsync_full:1\nsync_partial_ok:0").reign(),
+            None
+        );
         assert_eq!(Info::of(&[Value::Okay]), None);
         assert_eq!(info("redis_version:8.10").told(), "Redis 8.10.0");
         assert_eq!(info("").told(), "Redis of an unknown version");

@@ -4,7 +4,7 @@
 //! - No clock, eviction, restart or deletion on the server ends a lease: candidates count leases
 //!   themselves, and a lock that vanished is waited for like one that is held.
 //! - A write counts only if the server's *reign* is the one in which the replaced state was read: a
-//!   restart, a promotion and the full resynchronization of a replica each begin another. What was
+//!   restart, a promotion and the resynchronization of a replica each begin another. What was
 //!   read in an earlier reign may be of the past, so whoever wants the lock waits a lease out.
 //! - With `replicas`, a write counts once a majority of the nodes has it, asked of the very
 //!   connection that wrote, and the reign has not changed meanwhile. A fail-over does not give the

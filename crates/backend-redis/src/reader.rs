@@ -168,7 +168,7 @@ impl Reader {
             Some(reign) => Ok(reign),
             None => refuse(
                 "does not say in INFO when its data may have gone back (run_id, master_replid, \
-                 sync_full)"
+                 sync_full, sync_partial_ok)"
                     .into(),
                 "use Redis or Valkey 7.0 or newer, without a proxy before it",
             ),

@@ -30,12 +30,14 @@ impl Reader {
                 Finding::warning("version", text, versions::cure(&info))
             }
         });
-        let (run, resyncs) = (info.run_id.get(..8).unwrap_or(&info.run_id), &info.sync_full);
+        let run = info.run_id.get(..8).unwrap_or(&info.run_id);
+        let (full, partial) = (&info.sync_full, &info.sync_partial);
         findings.push(Finding::good(
             "reign",
             format!(
-                "process {run}…, which has resynchronized replicas fully {resyncs} times: each \
-                 time, and at a restart or a promotion, whoever wants the lock waits a lease out"
+                "process {run}…, which has resynchronized replicas {full} times fully and \
+                 {partial} times in part: each time, and at a restart or a promotion, whoever \
+                 wants the lock waits a lease out"
             ),
         ));
         findings.push(self.memory().await);

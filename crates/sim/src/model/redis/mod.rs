@@ -38,10 +38,11 @@
 //! arrives late is the same as one that is sent late and not answered, but for the release of a
 //! record that the store had gone back to.
 //!
-//! **What does not hold**: a replica that starts again from a dump which is older than what it has
-//! acknowledged, and goes on from there with another primary (a partial resync), has forgotten an
-//! acknowledgement, and no reign tells (the run `redis-old-dump`). It would if the reign counted
-//! partial resyncs, too (the run `redis-partials`).
+//! A replica that starts again from a dump which is older than what it has acknowledged, and goes
+//! on from there with another primary (a partial resync), has forgotten an acknowledgement. A reign
+//! that counts full resyncs only does not show that, and two lead (the run `redis-old-dump`). The
+//! product's counts partial resyncs, too (the run `redis-partials`). The other runs do not, which
+//! gives fewer reigns.
 
 mod canonical;
 mod cluster;

@@ -38,7 +38,7 @@ pub fn all() -> Vec<Run<World>> {
         safe(BASE),
         safe(Setup { name: "redis-longer", lease: 3, ..BASE }),
         safe(Setup { name: "redis-three", candidates: 3, ..BASE }),
-        // What is known not to hold, and what would make it hold.
+        // A reign that does not count partial resyncs, and the product's.
         found(Setup { name: "redis-old-dump", ..old_dumps }),
         safe(Setup { name: "redis-partials", counts_partials: true, ..old_dumps }),
     ];
