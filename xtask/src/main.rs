@@ -44,7 +44,8 @@ Usage: cargo xtask <command>
        --quick              without the slow tests and checks: the inner loop
        --list               name the steps and run none
   servers [NAME]            install the servers that the conformance suite starts: etcd,
-                            etcd-clock, etcd-go, kubernetes, client-go, client-go-endpoints
+                            etcd-clock, etcd-go, kubernetes, client-go, client-go-endpoints,
+                            redis
   conformance [OPTION...] [BACKEND|URL [FILTER]]
                             run the conformance suite; --help says how
   sim [ARGUMENT...]         simulate the election; --help says how

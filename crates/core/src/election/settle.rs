@@ -202,8 +202,8 @@ impl Election {
     }
 
     /// Whether this is the Take of ours that may have been applied unseen, as long as nothing
-    /// undoes it. It was applied, and the answer that spoke against it was older. Once its revocation was
-    /// sent, whoever took by it is a copy.
+    /// undoes it. It was applied, and the answer that spoke against it was older. Once its
+    /// revocation was sent, whoever took by it is a copy.
     fn is_stray(&self, nonce: Nonce) -> bool {
         let stray = self.ghost.as_ref().filter(|ghost| ghost.change.intent == Intent::Take);
         stray.is_some_and(|ghost| ghost.nonce() == nonce) && !self.is(Mutant::NeverRevokes)
