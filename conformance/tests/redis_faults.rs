@@ -273,7 +273,8 @@ fn full_resynchronizations_one_after_the_other() {
         println!("released: {:?}", lead.resign().await);
         until("another leads", 2 * FRESH, || scene.leader().is_some_and(|it| it != "a")).await;
         println!("hand-over after a full resynchronization: {:?}", began.elapsed());
-        assert!(began.elapsed() < Duration::from_secs(2), "the release came to nothing");
+        // At once, or a lease later where the release met the resynchronization.
+        assert!(began.elapsed() < 2 * lease, "nobody takes what was released");
         scene.judged("full resynchronizations");
     });
 }
