@@ -19,17 +19,11 @@ use crate::timeline;
 pub const USAGE: &str = "\
 Usage: leasehold-conformance [OPTION...] [BACKEND [FILTER]]
 
-<<<<<<< HEAD
   BACKEND            memory, memory-server (whose clock ends leases), memory-poll (without push),
                      memory-forgets (may go back), file, etcd, etcd-least (everybody may use one
-                     lock and nothing else), k8s (k8s+lease and k8s+endpoints), or the URL of a
+                     lock and nothing else), k8s (k8s+lease and k8s+endpoints), valkey, redis,
+                     redis-least, redis-replicated, redis-sentinel, redis-cluster, or the URL of a
                      lock next to which locks may be made; without one, those that need no server
-=======
-  BACKEND            memory, memory-server (whose clock ends leases), memory-poll (without push), memory-forgets (may
-                     go back), file, etcd, etcd-least (everybody may use one lock and nothing else), k8s (k8s+lease and
-                     k8s+endpoints), valkey, redis, redis-least, redis-replicated, redis-sentinel, redis-cluster, or
-                     the URL of a lock beside which locks may be made; without one, those that need no server
->>>>>>> redis-suite
   FILTER             cases by name (EX4), group (EX) or words of their title, several by commas
 
   --list             name the cases, and what would make each fail; runs none

@@ -96,6 +96,16 @@ fn a_planned_fail_over() {
         }
         println!("canary: two led at {overlapped} of 200 looks");
         assert!(overlapped > 0, "the canary is unharmed");
+        // A release that meets a change of reign counts for nothing, and the old primary is demoted
+        // only now.
+        let mut before = scene.redis.reign(primary).await.unwrap();
+        let mut quiet = 0;
+        while quiet < 8 {
+            sleep(millis(250)).await;
+            let now = scene.redis.reign(primary).await.unwrap();
+            quiet = if now == before { quiet + 1 } else { 0 };
+            before = now;
+        }
         assert!(lead.check(), "a planned fail-over ends the term");
         let began = std::time::Instant::now();
         let released = lead.resign().await.unwrap();
