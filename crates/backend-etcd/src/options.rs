@@ -1,11 +1,11 @@
 //! How a cluster is reached.
 
 use std::fmt;
-use std::net::Ipv6Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use etcd_client::{Certificate, Client, ConnectOptions, Identity, TlsOptions};
+use leasehold_backend::check_endpoint;
 use leasehold_backend::tls::TlsMaterial;
 use leasehold_core::{Error, ErrorKind, printable};
 
@@ -148,7 +148,7 @@ impl EtcdOptions {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         let mut urls = Vec::new();
         for (number, endpoint) in self.endpoints.iter().enumerate() {
-            check(endpoint).map_err(|why| no_endpoint(number + 1, why))?;
+            check_endpoint(endpoint).map_err(|why| no_endpoint(number + 1, why))?;
             urls.push(format!("{scheme}://{endpoint}"));
         }
         let word = if self.tls.is_some() { "etcds" } else { "etcd" };
@@ -187,27 +187,6 @@ fn no_endpoint(number: usize, why: &str) -> Error {
     )
 }
 
-fn check(endpoint: &str) -> Result<(), &'static str> {
-    let parts = endpoint.rsplit_once(':').filter(|_| !endpoint.ends_with(']'));
-    let (host, port) = parts.ok_or("it has no port")?;
-    if host.starts_with('[') && !host.ends_with(']') {
-        return Err("no ']' closes its '['");
-    }
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
-    let is_host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
-        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
-        None => !host.is_empty() && host.chars().all(plain),
-    };
-    if !is_host {
-        return Err("its host is neither a name nor an address, and one of IPv6 stands in [ and ]");
-    }
-    match port.parse::<u16>() {
-        // "+1" is a number, too.
-        Ok(1..) if port.bytes().all(|byte| byte.is_ascii_digit()) => Ok(()),
-        _ => Err("its port is not a number from 1 to 65535"),
-    }
-}
-
 fn invalid(why: impl Into<String>) -> Error {
     Error::new(ErrorKind::Invalid, OPEN, why.into())
 }
@@ -235,8 +214,8 @@ mod tests {
             ("[::1", "no ']' closes"),
             ("[::1]", "has no port"),
             ("[::1:2379", "no ']' closes"),
-            ("::1]:2379", "stands in [ and ]"),
-            ("::1:2379", "stands in [ and ]"),
+            ("::1]:2379", "belongs in [ and ]"),
+            ("::1:2379", "belongs in [ and ]"),
             ("[h]:1", "neither a name"),
         ] {
             let error = Etcd::options([bad]).build().unwrap_err().to_string();

@@ -1,13 +1,12 @@
 //! How a store is reached.
 
 use std::fmt;
-use std::net::Ipv6Addr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use leasehold_backend::Login;
 use leasehold_backend::tls::TlsMaterial;
+use leasehold_backend::{Login, check_endpoint};
 use leasehold_core::{Error, ErrorKind};
 
 use crate::connection::How;
@@ -294,31 +293,13 @@ fn addresses(hosts: &[String]) -> Result<Vec<Address>, Error> {
 
 /// Nothing of it is repeated: it may be a login whose '@' was forgotten.
 fn address(number: usize, host: &str) -> Result<Address, Error> {
-    check(host).map_err(|why| {
+    check_endpoint(host).map_err(|why| {
         invalid(format!("host {number} is not a valid host: {why}")).with_cure(
             "write host:port, such as 10.0.0.1:6379 or [::1]:6379, and a login before the first \
              host, with a plain '@' after it",
         )
     })?;
     Ok(Address::Tcp(host.into()))
-}
-
-fn check(endpoint: &str) -> Result<(), &'static str> {
-    let parts = endpoint.rsplit_once(':').filter(|_| !endpoint.ends_with(']'));
-    let (host, port) = parts.ok_or("it has no port")?;
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
-    let is_host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
-        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
-        None => !host.is_empty() && host.chars().all(plain),
-    };
-    if !is_host {
-        return Err("it is neither a name nor an address, and one of IPv6 belongs in [ and ]");
-    }
-    match port.parse::<u16>() {
-        // "+1" is a number, too.
-        Ok(1..) if port.bytes().all(|byte| byte.is_ascii_digit()) => Ok(()),
-        _ => Err("its port is not a number from 1 to 65535"),
-    }
 }
 
 fn invalid(why: impl Into<String>) -> Error {

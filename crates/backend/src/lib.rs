@@ -5,6 +5,7 @@
 //!   errors of client libraries.
 //! - [`Login`] and, with the feature `tls`, [`tls::TlsMaterial`]: credentials, from a program or
 //!   from the parameters of a lock URL.
+//! - [`check_endpoint`]: whether a text is the place of a server.
 //! - [`Aside`]: a thread for files that may hang.
 //! - [`watching`]: the skeleton of a watch.
 //! - [`TokenFloor`], [`random`], [`random_nonce`].
@@ -17,6 +18,7 @@
 
 mod aside;
 pub mod doctor;
+mod endpoint;
 mod failure;
 mod finding;
 mod floor;
@@ -29,6 +31,7 @@ pub mod tls;
 pub mod watching;
 
 pub use aside::Aside;
+pub use endpoint::check_endpoint;
 pub use failure::{Failure, TlsTrouble, chain, said_once};
 pub use finding::{Diagnose, Finding, Level};
 pub use floor::TokenFloor;

@@ -325,7 +325,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use async_trait::async_trait;
-    use leasehold_core::{Capabilities, MemoryLock, Push};
+    use leasehold_core::{Capabilities, Contents, MemoryLock, Push};
 
     use super::*;
 
@@ -383,7 +383,11 @@ mod tests {
                 Defect::Refuses => Ok(Outcome::Conflict),
                 Defect::Loses if present == *expected && change.intent == Intent::Take => {
                     Ok(match self.count.fetch_add(1, Ordering::Relaxed) {
-                        0 => Outcome::Written(self.lock.read().await?),
+                        0 => Outcome::Written(Observed {
+                            version: Version::number(u64::MAX),
+                            contents: Contents::Record(change.record.clone()),
+                            ..self.lock.read().await?
+                        }),
                         _ => Outcome::Conflict,
                     })
                 }
