@@ -182,9 +182,9 @@ fn kubernetes_tests() -> Result<String, String> {
     on_servers(KUBERNETES)
 }
 
-/// With servers of their own each.
+/// With servers of their own each, which are small: most of the time is waiting for leases.
 fn redis_tests() -> Result<String, String> {
-    counted(files("redis_*", |name| name.starts_with(REDIS), SIDE_BY_SIDE)?)
+    counted(files("redis_*", |name| name.starts_with(REDIS), "--test-threads=4")?)
 }
 
 fn on_servers(prefix: &str) -> Result<String, String> {
