@@ -14,7 +14,7 @@ use crate::lock::RedisLock;
 use crate::name::{LockName, PREFIX};
 use crate::node::{Node, Request};
 use crate::options::Redis;
-use crate::way::Way;
+use crate::reader::way::Way;
 
 const LIST: &str = "list the locks";
 
@@ -145,7 +145,7 @@ fn primaries(replies: &[Value]) -> BTreeSet<String> {
         let Some(Value::Array(node)) = parts.get(2) else { return None };
         let host = node.first().and_then(text).unwrap_or_default();
         let Some(Value::Int(port)) = node.get(1) else { return None };
-        Some(crate::sentinel::tcp(host, &port.to_string()).to_string())
+        Some(crate::node::sentinel::tcp(host, &port.to_string()).to_string())
     };
     ranges.iter().filter_map(primary).collect()
 }

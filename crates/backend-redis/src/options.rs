@@ -11,13 +11,13 @@ use leasehold_core::{Error, ErrorKind};
 
 use crate::connection::How;
 use crate::dial::{Address, Dialer};
-use crate::failure::Failure;
 use crate::lock::RedisLock;
 use crate::name::LockName;
 use crate::node::Target;
+use crate::node::sentinel::Sentinels;
 use crate::reader::Reader;
-use crate::sentinel::Sentinels;
-use crate::way::Way;
+use crate::reader::way::Way;
+use crate::rules::{Cas, Rules};
 
 const OPEN: &str = "open the lock";
 
@@ -51,26 +51,6 @@ enum Place {
     Cluster { hosts: Vec<String> },
 }
 
-/// When a write counts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Rules {
-    /// The replicas that there are, whether or not they follow at the moment.
-    replicas: Option<u64>,
-    unsafe_async_failover: bool,
-    pub(crate) cas: Cas,
-}
-
-/// How a record is compared and replaced.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Cas {
-    /// By a script, which compares the server's reign, too.
-    #[default]
-    Script,
-    /// By `SET … IFEQ`, for servers where nobody may run scripts. Needs Redis 8.4, Valkey 8.1 or
-    /// newer. It is refused at the server's limit of memory, which the script passes.
-    IfEq,
-}
-
 impl fmt::Debug for Redis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Redis").field("name", &self.name).finish_non_exhaustive()
@@ -81,45 +61,6 @@ impl fmt::Debug for Redis {
 impl fmt::Debug for RedisOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisOptions").field("rules", &self.rules).finish_non_exhaustive()
-    }
-}
-
-impl Rules {
-    /// The replicas that were named.
-    pub(crate) fn replicas(self) -> Option<u64> {
-        self.replicas
-    }
-
-    #[cfg(test)]
-    pub(crate) fn with_replicas(replicas: u64) -> Self {
-        Self { replicas: Some(replicas), ..Self::default() }
-    }
-
-    /// Whether replicas may follow.
-    pub(crate) fn expects_replicas(self) -> bool {
-        self.unsafe_async_failover || self.replicas.is_some_and(|replicas| replicas > 0)
-    }
-
-    /// How many replicas must have a write, so that with the primary more than half of the nodes
-    /// have it.
-    pub(crate) fn majority(self, online: u64) -> u64 {
-        match self.replicas {
-            Some(replicas) if replicas > 0 => replicas.max(online).saturating_add(1) / 2,
-            _ => 0,
-        }
-    }
-
-    /// Replicas that follow, and can be promoted, take part in every decision.
-    pub(crate) fn unexpected_replicas(self, address: &str, online: u64) -> Failure {
-        let many = if online == 1 { "replica follows" } else { "replicas follow" };
-        Failure::invalid(format!(
-            "{address}: {online} {many}, and replicas= does not say how many there are"
-        ))
-        .with_cure(format!(
-            "add replicas=N with the number that exist, also those that are down now \
-             (replicas={online} if these are all): a write counts once a majority has it. With \
-             unsafe_async_failover=true a fail-over may give the lock to two leaders"
-        ))
     }
 }
 
@@ -309,19 +250,6 @@ fn invalid(why: impl Into<String>) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_majority_is_of_all_nodes() {
-        let rules = |replicas| Rules { replicas: Some(replicas), ..Rules::default() };
-        for (replicas, online, needed) in
-            [(0, 0, 0), (1, 0, 1), (1, 1, 1), (2, 0, 1), (2, 2, 1), (2, 3, 2), (3, 3, 2), (4, 0, 2)]
-        {
-            assert_eq!(rules(replicas).majority(online), needed, "{replicas} {online}");
-        }
-        assert_eq!(Rules::default().majority(2), 0);
-        assert!(!Rules::default().expects_replicas() && !rules(0).expects_replicas());
-        assert!(rules(1).expects_replicas());
-    }
 
     #[test]
     fn hosts_are_host_and_port() {

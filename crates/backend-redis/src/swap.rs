@@ -6,8 +6,8 @@ use crate::connection::first_error;
 use crate::failure::{Failure, Reason};
 use crate::info::{Info, SECTIONS, text};
 use crate::node::{Request, Wait, sections};
-use crate::options::Cas;
 use crate::reader::Reader;
+use crate::rules::Cas;
 use crate::script::{CAS, CAS_SHA1, answer};
 
 /// One compare-and-swap. Without `expected` there must be nothing.

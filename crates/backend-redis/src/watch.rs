@@ -7,7 +7,7 @@ use leasehold_core::{BoxStream, Error, Observed};
 use tokio::time::Instant;
 
 use crate::failure::Failure;
-use crate::hub::{Heard, Message, Subscription};
+use crate::node::hub::{Heard, Message, Subscription};
 use crate::reader::{Reader, Seen};
 use crate::stored::Stored;
 

@@ -17,7 +17,7 @@ use crate::failure::{Failure, Reason};
 use crate::lock::RedisLock;
 use crate::name::LockName;
 use crate::reader::Reader;
-use crate::way::Way;
+use crate::reader::way::Way;
 
 const EXAMINE: &str = "examine the store";
 

@@ -11,7 +11,7 @@ use crate::failure::{Failure, Reason};
 use crate::info::Info;
 use crate::node::Target;
 use crate::reader::Reader;
-use crate::way::Way;
+use crate::reader::way::Way;
 
 use super::EXAMINE;
 use super::server::{away, counted};

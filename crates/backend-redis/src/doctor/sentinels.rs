@@ -10,8 +10,8 @@ use crate::connection::{Connection, first_error};
 use crate::dial::Address;
 use crate::failure::Failure;
 use crate::info::text;
-use crate::options::Rules;
-use crate::sentinel::Sentinels;
+use crate::node::sentinel::Sentinels;
+use crate::rules::Rules;
 
 use super::not_seen;
 use super::server::{away, counted};

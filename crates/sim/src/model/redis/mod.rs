@@ -9,7 +9,7 @@
 //!
 //! - `cluster.rs`: the servers. `world.rs`: the state. `step.rs`: what may happen next.
 //! - `canonical.rs`: why there are finitely many states, and few.
-//! - `runs.rs`: the runs and the deliberate defects. `story.rs`: a way told to people.
+//! - `runs.rs`: the runs and the deliberate defects. `step/story.rs`: a way told to people.
 //!
 //! **The candidates are not the election of the product**, whose states are too many here (with one
 //! promotion more than six million). They are coarser, and may do all that it may do with the
@@ -48,7 +48,6 @@ mod canonical;
 mod cluster;
 mod runs;
 mod step;
-mod story;
 mod world;
 
 pub use cluster::Kept;

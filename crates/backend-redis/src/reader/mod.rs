@@ -1,5 +1,7 @@
 //! What a lock shows, and the way to the server that has it.
 
+pub(crate) mod way;
+
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
@@ -12,9 +14,9 @@ use crate::failure::{Failure, Reason};
 use crate::info::{Info, Product};
 use crate::name::LockName;
 use crate::node::{Node, Request, Target, sections};
-use crate::options::{Cas, Rules};
+use crate::reader::way::Way;
+use crate::rules::{Cas, Rules};
 use crate::stored::Stored;
-use crate::way::Way;
 
 /// A lock, and the way to it. A watch has a reader of its own.
 #[derive(Clone)]

@@ -1,5 +1,7 @@
 //! What may happen next, and what it does.
 
+mod story;
+
 use leasehold_core::InvalidTiming;
 
 use super::super::check::Space;
@@ -7,8 +9,8 @@ use super::super::event::{Event, Events};
 use super::super::rule::Rule;
 use super::super::setup::ANY;
 use super::cluster::{Holder, Kept, OVER, SERVERS, Stored, number};
-use super::story::tell;
 use super::world::{Candidate, Defect, Seen, Setup, Waiting, World};
+use story::tell;
 
 /// What happens next. Candidates are 0 and 1, servers 0, 1 and 2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,5 +1,8 @@
 //! The connections to one server, which all its locks share.
 
+pub(crate) mod hub;
+pub(crate) mod sentinel;
+
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,9 +13,9 @@ use tokio::sync::oneshot;
 use crate::connection::{Connection, How, first_error};
 use crate::dial::Address;
 use crate::failure::{Failure, Reason};
-use crate::hub::Hub;
 use crate::info::SECTIONS;
-use crate::sentinel::Sentinels;
+use crate::node::hub::Hub;
+use crate::node::sentinel::Sentinels;
 
 /// Connections for reads, and as many for writes: one that waits for replicas serves nobody else.
 const LANES: usize = 2;

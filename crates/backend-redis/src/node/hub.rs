@@ -14,8 +14,8 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use crate::connection::listen;
 use crate::dial::Address;
 use crate::failure::Failure;
+use crate::node::sentinel::tcp;
 use crate::node::{Node, Target, locked};
-use crate::sentinel::tcp;
 
 /// How often a subscription shows that it is alive, and how long that may take.
 const ALIVE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(2));

@@ -1,11 +1,11 @@
 //! A way to a state told to people.
 
-use super::super::check::Space;
-use super::super::rule::Rule;
-use super::canonical::Order;
-use super::cluster::{Holder, SERVERS, Server};
-use super::step::Step;
-use super::world::{CANDIDATES, Setup, World};
+use crate::model::check::Space;
+use crate::model::redis::canonical::Order;
+use crate::model::redis::cluster::{Holder, SERVERS, Server};
+use crate::model::redis::step::Step;
+use crate::model::redis::world::{CANDIDATES, Setup, World};
+use crate::model::rule::Rule;
 
 /// Tells the steps from a first state, line by line. Every state is told in the places of the
 /// first, though the steps are those of states in which servers and candidates changed places.
