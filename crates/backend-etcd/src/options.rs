@@ -51,7 +51,7 @@ impl fmt::Debug for EtcdOptions {
 }
 
 impl Etcd {
-    pub(crate) fn pool(&self) -> &Pool {
+    pub(crate) fn pool(&self) -> &Arc<Pool> {
         &self.pool
     }
 

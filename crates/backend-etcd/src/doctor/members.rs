@@ -1,6 +1,7 @@
 //! What an examination finds of a cluster's members.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use etcd_client::{Member, StatusResponse};
@@ -44,7 +45,7 @@ struct Listed {
 
 impl Cluster {
     /// Asks every member of the URL.
-    pub(crate) async fn ask(pool: &Pool) -> Self {
+    pub(crate) async fn ask(pool: &Arc<Pool>) -> Self {
         let status = |client: etcd_client::Client| async move {
             let mut maintenance = client.maintenance_client();
             // The first one opens the connection.
@@ -264,7 +265,7 @@ fn shown(text: &str) -> String {
 }
 
 /// What one member knows of the others; it does not ask them.
-async fn listed(pool: &Pool) -> Vec<Listed> {
+async fn listed(pool: &Arc<Pool>) -> Vec<Listed> {
     let request =
         |client: etcd_client::Client| async move { client.cluster_client().member_list().await };
     let of = |member: &Member| Listed {

@@ -5,8 +5,8 @@
 //! one too, so every member has a client of its own here.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use etcd_client::{Client, Error as ClientError, ResponseHeader};
@@ -85,7 +85,7 @@ impl Pool {
     /// as that one fails; the first answer counts, and the others are given up. For requests that
     /// may be applied twice.
     pub(crate) async fn hedged<T: Answer, R>(
-        &self,
+        self: &Arc<Self>,
         delay: Duration,
         request: impl Fn(Client) -> R,
     ) -> Result<T, Failure>
@@ -95,7 +95,8 @@ impl Pool {
         // On the heap: it is large, and whoever asks would be as large.
         Box::pin(self.in_time(async {
             self.introduce().await?;
-            self.asking_again(self.race(delay, request)).await
+            self.ask_again();
+            self.race(delay, request).await
         }))
         .await
     }
@@ -139,7 +140,7 @@ impl Pool {
     /// another cluster. A member that no longer knows our login, as after any change of anybody's
     /// rights, has refused it: it is asked again on a new connection.
     pub(crate) async fn once<T: Answer, R>(
-        &self,
+        self: &Arc<Self>,
         request: impl Fn(Client) -> R,
     ) -> Result<T, Failure>
     where
@@ -166,7 +167,8 @@ impl Pool {
         };
         Box::pin(self.in_time(async {
             self.introduce().await?;
-            self.asking_again(trying).await
+            self.ask_again();
+            trying.await
         }))
         .await
     }

@@ -1,8 +1,6 @@
 //! Asks the endpoints whose they are, and judges answers by that. The rule is in `identity.rs`.
 
-use std::convert::Infallible;
-use std::future::pending;
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use etcd_client::{
@@ -114,31 +112,25 @@ impl Pool {
         Ok(())
     }
 
-    /// Beside a request, asks those again that have not said which cluster they are of, unless more
-    /// than half have.
-    pub(crate) async fn asking_again<T>(&self, request: impl Future<Output = T>) -> T {
-        let asked = {
+    /// Asks those again that have not said which cluster they are of, unless more than half have.
+    /// No request waits for it: one that is answered sooner than a connection can be made would
+    /// end the asking each time, and a second cluster would never be found.
+    pub(crate) fn ask_again(self: &Arc<Self>) {
+        let silent = {
             let mut introduced = self.identity();
             let is_due = introduced.asked.is_none_or(|asked| asked.elapsed() >= AGAIN);
             let is_settled = introduced.identity.majority().is_some();
             if self.members.len() == 1 || is_settled || !is_due {
-                None
-            } else {
-                introduced.asked = Some(Instant::now());
-                let silent = |member: &usize| introduced.identity.said(*member).is_none();
-                Some((0..self.members.len()).filter(silent).collect())
+                return;
             }
+            introduced.asked = Some(Instant::now());
+            let silent = |member: &usize| introduced.identity.said(*member).is_none();
+            (0..self.members.len()).filter(silent).collect()
         };
-        let Some(silent) = asked else { return request.await };
-        let asking = async {
-            self.ask_whose(silent).await;
-            pending::<Infallible>().await
-        };
-        tokio::select! {
-            biased;
-            answer = request => answer,
-            never = asking => match never {},
-        }
+        let pool = Arc::clone(self);
+        tokio::spawn(async move {
+            let _ = timeout(pool.deadline, pool.ask_whose(silent)).await;
+        });
     }
 
     /// Asks these members which cluster they are of, until more than half of all have said the
