@@ -43,7 +43,7 @@ mutants! {
         TimerOnEveryRead, TimerOnVersion, TimerContinues, TokenReset, TimeoutIsSuccess,
         ClientGoTiming, BeliefIsAFlag, NoMargin, OwnDuration, AcceptsLate, Resurrects,
         DeadlineFromAnswer, WaitsFromSend, TakesAbsent, PushEnds, AdoptedIsRelease,
-        VanishedCountsFromLife, HoldsOnUnavailable, ReleasesForever,
+        VanishedCountsFromLife, HoldsOnUnavailable, ReleasesForever, TrustsRestored,
         ToldForEver, WaitsOutReleases, RefusalEnds, ReplacedIsOutage, OldWriteIsCopys,
         NeverRevokes,
     }
@@ -97,7 +97,9 @@ impl Mutant {
             Self::BlindRelease | Self::BlindRenew | Self::LocalTokens | Self::EarlyLease => server,
             Self::StaleKeepAlive | Self::RevokesAnything | Self::NeverRevokes => server,
             Self::ForeignBelieved | Self::SilentRewind => store == StoreKind::Observer,
-            Self::TimerContinues | Self::WritesInAnyReign => store == StoreKind::Forgets,
+            Self::TimerContinues | Self::WritesInAnyReign | Self::TrustsRestored => {
+                store == StoreKind::Forgets
+            }
             Self::ToldForEver => store != StoreKind::Observer,
             Self::ReplacedIsOutage => matches!(store, StoreKind::Observer | StoreKind::Server),
             Self::OldWriteIsCopys => matches!(store, StoreKind::Observer | StoreKind::Passed),

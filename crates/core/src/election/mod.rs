@@ -365,7 +365,7 @@ impl Election {
         match self.phase {
             Phase::Leading(_) => self.end(now, Loss::Dropped),
             Phase::Claiming { token }
-            | Phase::Ended { token, work_stopped: true, release_until: None } => {
+            | Phase::Ended { token, work_stopped: true, release_until: None, .. } => {
                 self.owe_release(now, token);
             }
             Phase::Following | Phase::Ended { .. } => {}
@@ -381,8 +381,9 @@ impl Election {
                     self.read_at = Time::NEVER;
                 }
             }
-            Phase::Ended { token, work_stopped: false, .. } if self.standing => {
-                self.phase = Phase::Ended { token, work_stopped: true, release_until: None };
+            Phase::Ended { token, work_stopped: false, alone_until, .. } if self.standing => {
+                self.phase =
+                    Phase::Ended { token, work_stopped: true, release_until: None, alone_until };
             }
             Phase::Ended { token, work_stopped: false, .. } => self.owe_release(now, token),
             Phase::Ended { .. } | Phase::Following | Phase::Claiming { .. } => {}
@@ -406,17 +407,35 @@ impl Election {
         if self.is(Mutant::ReleasesForever) {
             until = Time::NEVER;
         }
-        self.phase = Phase::Ended { token, work_stopped: true, release_until: Some(until) };
+        let alone_until = match self.phase {
+            Phase::Ended { alone_until, .. } => alone_until,
+            Phase::Following | Phase::Claiming { .. } | Phase::Leading(_) => Time(0),
+        };
+        let release_until = Some(until);
+        self.phase = Phase::Ended { token, work_stopped: true, release_until, alone_until };
     }
 
     /// Ends the term. Its work is not known to have stopped.
     fn end(&mut self, now: Time, loss: Loss) {
         if let Phase::Leading(term) = self.phase {
-            self.phase =
-                Phase::Ended { token: term.token, work_stopped: false, release_until: None };
+            self.phase = Phase::Ended {
+                token: term.token,
+                work_stopped: false,
+                release_until: None,
+                alone_until: self.alone_until(&term),
+            };
             self.ended = Some((term.token, loss));
             self.read_at = self.read_at.min(now);
         }
+    }
+
+    /// Until when a term that ends now keeps everybody else out. Only a store that forgets makes
+    /// anybody ask.
+    fn alone_until(&self, term: &OwnTerm) -> Time {
+        if !self.forgets {
+            return Time(0);
+        }
+        self.believe_until(term.sent)
     }
 
     fn fail(&mut self, now: Time, failure: Halt) {
@@ -434,9 +453,10 @@ impl Election {
             Phase::Leading(term) if now >= self.believe_until(term.sent) => {
                 self.end(now, Loss::Expired);
             }
-            Phase::Ended { token, release_until: Some(until), .. } if now >= until => {
+            Phase::Ended { token, release_until: Some(until), alone_until, .. } if now >= until => {
                 self.released = Some(false);
-                self.phase = Phase::Ended { token, work_stopped: true, release_until: None };
+                self.phase =
+                    Phase::Ended { token, work_stopped: true, release_until: None, alone_until };
             }
             _ => {}
         }

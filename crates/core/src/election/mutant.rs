@@ -57,6 +57,8 @@ pub enum Mutant {
     VanishedCountsFromLife,
     /// Believes on while the store is unavailable.
     HoldsOnUnavailable,
+    /// An own record that the store went back to is trusted although the lease is over.
+    TrustsRestored,
     /// A release is tried for ever.
     ReleasesForever,
     /// What was given back is waited out as if its holder had died.

@@ -55,7 +55,7 @@ impl Election {
             Phase::Leading(term) => (term.renew_at, Step::Renew),
             Phase::Claiming { .. } => (AT_ONCE, Step::Renew),
             Phase::Ended { release_until: Some(_), .. } => {
-                if self.is_seen_ours() {
+                if self.may_release_over_seen() {
                     (AT_ONCE, Step::Release)
                 } else {
                     NOT_NOW

@@ -44,7 +44,7 @@ impl Election {
             return;
         }
         match whose {
-            Whose::Ours | Whose::OurTake if self.may_have_been_forgotten(&observed) => {
+            Whose::Ours | Whose::OurTake if self.may_have_been_forgotten(now, &observed) => {
                 self.give_up_term(now);
                 self.own.disowned = observed.record().map(|record| record.nonce);
             }
@@ -87,12 +87,38 @@ impl Election {
         self.own.resolve(|attempt| attempt.expected == version);
     }
 
-    /// A candidate that does not lead now cannot tell from its own record, once the store may have
-    /// gone back to it, that nobody led in between: it waits like everybody else.
-    fn may_have_been_forgotten(&self, observed: &Observed) -> bool {
-        let leads = matches!(self.phase, Phase::Leading(_));
+    /// A candidate cannot tell from its own record, once the store may have gone back to it, that
+    /// nobody led in between: it waits like everybody else. Only while its own lease runs it can.
+    fn may_have_been_forgotten(&self, now: Time, observed: &Observed) -> bool {
+        let alone = matches!(self.phase, Phase::Leading(_)) || self.releases_alone(now);
         let restored = self.forgets && !self.is_unbroken(observed);
-        !leads && (restored || observed.expiry == Expiry::Suspended)
+        !alone && (restored || observed.expiry == Expiry::Suspended)
+    }
+
+    /// Whether the lease of a term that is to be released, not taken anew, still keeps everybody
+    /// else out: then its release is as good over whatever the store went back to.
+    fn releases_alone(&self, at: Time) -> bool {
+        match self.phase {
+            Phase::Ended { .. } if self.is(Mutant::TrustsRestored) => true,
+            Phase::Ended { release_until, alone_until, .. } => {
+                at < alone_until && (release_until.is_some() || !self.standing)
+            }
+            Phase::Following | Phase::Claiming { .. } | Phase::Leading(_) => false,
+        }
+    }
+
+    /// Whether a release may be written over what was seen: over the record of our last write, and
+    /// while our lease runs over every older one of this term that the store went back to.
+    pub(super) fn may_release_over_seen(&self) -> bool {
+        let older = self.seen.as_ref().is_some_and(|Seen { observed, heard, .. }| {
+            let of_this_term = |record: &Record| {
+                record.holder.is_some()
+                    && record.token == self.term_token()
+                    && self.was_ours(record)
+            };
+            self.releases_alone(*heard) && observed.record().is_some_and(of_this_term)
+        });
+        older || self.is_seen_ours()
     }
 
     /// Whether this record of ours is still the state that our write left: the store has not gone
@@ -165,7 +191,7 @@ impl Election {
             };
             self.ghost = self.own.unresolved.iter().find(stray).cloned().or(self.ghost.take());
         }
-        let keeps = self.is(Mutant::ReleasesAnything);
+        let keeps = self.is(Mutant::ReleasesAnything) || self.may_release_over_seen();
         match &mut self.phase {
             Phase::Following => {}
             Phase::Ended { .. } if keeps => {}

@@ -24,6 +24,9 @@ pub(super) enum Phase {
         token: Token,
         work_stopped: bool,
         release_until: Option<Time>,
+        /// Nobody else leads before this moment, whatever the store has forgotten. Zero where that
+        /// is not known or not asked.
+        alone_until: Time,
     },
 }
 

@@ -157,8 +157,9 @@ impl Phase {
                 see(Atom::Origin { time: sent, horizon: belief });
                 see(Atom::Deadline(renew_at));
             }
-            Self::Ended { token, work_stopped: _, release_until } => {
+            Self::Ended { token, work_stopped: _, release_until, alone_until } => {
                 see(Atom::Token(token));
+                see(Atom::Deadline(alone_until));
                 if let Some(until) = release_until {
                     see(Atom::Deadline(until));
                 }

@@ -95,6 +95,65 @@ fn a_record_of_a_past_term_is_a_copys_only_in_the_reign_of_that_term() {
     }
 }
 
+/// Ends the term of a leader whose record was renewed `renewals` times, and lets the store go back
+/// to the record it had at first while the release is owed. Before that `late` passes without the
+/// store.
+fn resigns_while_the_store_goes_back(renewals: u32, late: Duration, adopted: bool) -> Play {
+    let mut play = forgetful();
+    play.run();
+    let old = play.stored().clone();
+    for _ in 0..renewals {
+        play.wait(P);
+        play.run();
+    }
+    play.input(Input::Withdraw);
+    play.wait(late);
+    play.input(Input::Drained);
+    goes_back_to(&mut play, &old);
+    if !adopted {
+        play.expiry = Expiry::Suspended;
+    }
+    play.run();
+    play
+}
+
+/// Nobody else leads before its lease is over: the next candidate need not wait for that.
+#[test]
+fn a_release_survives_that_the_store_goes_back() {
+    for (renewals, adopted) in [0, 1, 2, 10].map(|n| [(n, false), (n, true)]).concat() {
+        let mut play = resigns_while_the_store_goes_back(renewals, Duration::ZERO, adopted);
+        assert_eq!(play.stored().holder, None, "{renewals} renewals, adopted: {adopted}");
+        assert_eq!(play.stored().token, 2);
+        assert_eq!(play.election.take_released(), Some(true));
+    }
+}
+
+/// Another may have led since, and that was forgotten.
+#[test]
+fn after_its_lease_a_leader_releases_nothing_that_the_store_went_back_to() {
+    for (renewals, adopted) in [0, 1, 2, 10].map(|n| [(n, false), (n, true)]).concat() {
+        let mut play = resigns_while_the_store_goes_back(renewals, L, adopted);
+        assert!(play.stored().holder.is_some(), "{renewals} renewals, adopted: {adopted}");
+        assert_eq!(play.election.take_released(), Some(false));
+    }
+}
+
+/// A release is never written over what this very term did not write.
+#[test]
+fn a_record_from_before_the_term_is_not_released() {
+    for old in [record(Some(holder(5)), 1, 5), record(Some(Holder::unknown()), 0, 5)] {
+        let mut play = forgetful();
+        play.run();
+        play.input(Input::Stop);
+        play.input(Input::Drained);
+        goes_back_to(&mut play, &old);
+        play.expiry = Expiry::Suspended;
+        play.run_for(P);
+        assert_ne!(play.stored().holder, None, "{old:?}");
+        assert_eq!(play.election.take_released(), Some(false));
+    }
+}
+
 /// To a leader an unknown nonce of its own incarnation is a copy's in any reign: it would contend
 /// with it.
 #[test]
