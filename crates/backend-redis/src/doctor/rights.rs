@@ -11,8 +11,6 @@ use crate::failure::{Failure, Reason};
 use crate::reader::Reader;
 use crate::rules::Cas;
 
-use super::EXAMINE;
-
 const SUBJECT: &str = "permission";
 
 /// Rights without which a candidate leads all the same, and hears less.
@@ -138,17 +136,16 @@ impl Rights {
 /// A node that does not let this user in, or that cannot be asked.
 pub(super) fn not_asked(address: &Address, failure: Failure, reader: &Reader) -> Finding {
     if failure.is_denied() {
+        // Of certificates the failure says more.
+        let of_user = failure.reason == Reason::Stale;
         let cure = format!(
             "this user must exist on every node, for users are not replicated; on {address}: {}",
             reader.name.rule()
         );
-        let failure = failure.with_cure(cure);
+        let failure = if of_user { failure.with_cure(cure) } else { failure };
         return Finding::of_error(SUBJECT, &failure.during("log in to a node"));
     }
-    let text = format!(
-        "whether this user may log in to {address} is not known: {}",
-        failure.during(EXAMINE)
-    );
+    let text = format!("whether this user may log in to {address} is not known: {failure}");
     Finding::warning(SUBJECT, text, "look at that node, and at the network between here and it")
 }
 
