@@ -18,8 +18,8 @@ struct Defect {
 const AS_OF: &str = "2026-11-30";
 
 /// The gravest first. By the release notes of the versions that are named here: of 3 October 2025,
-/// of 6 January 2025, and of May 2026. Where only a later patch of Valkey is known to be without the
-/// last one, that is named.
+/// of 6 January 2025, and of May 2026. Where only a later patch of Valkey is known to be without
+/// the last one, that is named.
 const DEFECTS: &[Defect] = &[
     Defect {
         name: "CVE-2025-49844",
