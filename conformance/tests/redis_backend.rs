@@ -275,7 +275,7 @@ async fn a_doctor_looks_at_servers_replicas_and_sentinels() {
     redis.insist(primary, &user).await.unwrap();
     let store = redis.shared().user("u", "of-a-user").build().unwrap();
     let (found, told) = problems(&store.lock("examined").unwrap()).await;
-    assert!(found.iter().all(|found| found.text.contains("log in to a replica")), "{told}");
+    assert!(found.iter().all(|found| found.text.contains("log in to a node")), "{told}");
     assert_eq!(found.len(), 2, "{told}");
     let policy = ["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"];
     redis.insist(primary, &policy).await.unwrap();

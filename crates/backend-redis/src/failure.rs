@@ -27,6 +27,8 @@ pub(crate) enum Reason {
     Refused,
     /// The same, since this user lacks a right.
     NotPermitted,
+    /// The same, since the server does not have the command.
+    Unknown,
     /// The key holds something else than a string.
     WrongType,
     /// No connection: the request never left this process.
@@ -76,6 +78,11 @@ impl Failure {
 
     pub(crate) fn with_cure(self, cure: impl Into<Cow<'static, str>>) -> Self {
         Self { what: self.what.with_cure(cure), ..self }
+    }
+
+    /// Whether the server does not have the command.
+    pub(crate) fn is_unknown(&self) -> bool {
+        self.reason == Reason::Unknown
     }
 
     pub(crate) fn is_denied(&self) -> bool {
@@ -163,7 +170,7 @@ impl Failure {
                 wait().with_cure("raise maxclients")
             }
             "ERR" if is_of_rights(details) => denied(Reason::NotPermitted),
-            "ERR" if is_unknown(details) => of(ErrorKind::Invalid, Reason::Refused).with_cure(
+            "ERR" if is_unknown(details) => of(ErrorKind::Invalid, Reason::Unknown).with_cure(
                 "this server lacks a command that the lock needs: use Redis or Valkey 7.0 or \
                  newer, without a proxy before it",
             ),
@@ -313,7 +320,7 @@ mod tests {
             ("ERR max number of clients reached", Unavailable, Reason::Refused),
             ("TRYAGAIN Multiple keys request during rehashing", Unavailable, Reason::Refused),
             ("ERR something new", Unavailable, Reason::Refused),
-            ("ERR unknown command 'WAIT', with args", Invalid, Reason::Refused),
+            ("ERR unknown command 'WAIT', with args", Invalid, Reason::Unknown),
             ("MOVED 866 10.0.0.2:6379", Invalid, Reason::Moved("10.0.0.2:6379".to_owned())),
             ("ASK 866 10.0.0.2:6379", Invalid, Reason::Ask("10.0.0.2:6379".to_owned())),
             ("MOVED", Unavailable, Reason::Refused),

@@ -24,6 +24,8 @@ pub(crate) struct Info {
     pub(crate) mode: String,
     pub(crate) version: Option<(u64, u64, u64)>,
     pub(crate) product: Product,
+    /// Whether it is Redis Software or Redis Cloud.
+    pub(crate) is_managed: bool,
     /// Replicas that are attached, also those that do not follow yet.
     pub(crate) replicas: Vec<Replica>,
     /// What a replica follows.
@@ -69,6 +71,7 @@ impl Info {
                     }
                     "dragonfly_version" => info.product = Product::Dragonfly,
                     "garnet_version" => info.product = Product::Garnet,
+                    "rlec_version" => info.is_managed = true,
                     "mvcc_depth" | "storage_provider" => info.product = Product::KeyDb,
                     "master_host" => info.primary = Some(value.to_owned()),
                     "master_port" => {

@@ -8,13 +8,14 @@ use leasehold_core::{Error, ErrorKind};
 use redis::{Cmd, Value, cmd};
 
 use crate::connection::first_error;
+use crate::dial::Address;
 use crate::failure::{Failure, Reason};
 use crate::info::text;
 use crate::lock::RedisLock;
 use crate::name::{LockName, PREFIX};
-use crate::node::{Node, Request};
+use crate::node::{Node, Request, Target};
 use crate::options::Redis;
-use crate::reader::way::Way;
+use crate::reader::way::{Cluster, Way};
 
 const LIST: &str = "list the locks";
 
@@ -95,20 +96,40 @@ impl RedisLock {
 impl Way {
     /// The servers that have keys: of a cluster every primary.
     async fn all(&self) -> Result<Vec<Arc<Node>>, Failure> {
-        let cluster = match self {
-            Self::One(node) => return Ok(vec![node.clone()]),
-            Self::Cluster(cluster) => cluster,
+        match self {
+            Self::One(node) => Ok(vec![node.clone()]),
+            Self::Cluster(cluster) => {
+                let (seed, replies) = cluster.slots().await?;
+                let found = named(&replies, 1);
+                Ok(found.iter().map(|to| cluster.at(to, &seed)).collect())
+            }
+        }
+    }
+
+    /// Every node of a cluster that has keys or replicates them; otherwise none.
+    pub(crate) async fn members(&self) -> Result<Vec<Address>, Failure> {
+        let Self::Cluster(cluster) = self else { return Ok(Vec::new()) };
+        let (seed, replies) = cluster.slots().await?;
+        let found = named(&replies, usize::MAX);
+        let nodes = found.iter().map(|to| cluster.at(to, &seed));
+        let address = |node: Arc<Node>| match &node.target {
+            Target::Fixed(address) => Some(address.clone()),
+            Target::Sentinels(_) => None,
         };
+        Ok(nodes.filter_map(address).collect())
+    }
+}
+
+impl Cluster {
+    /// Who has which slots, as the first seed says that answers.
+    async fn slots(&self) -> Result<(Arc<Node>, Vec<Value>), Failure> {
         let mut failure = Failure::invalid("no host was given");
-        for seed in &cluster.seeds {
+        for seed in &self.seeds {
             let mut slots = cmd("CLUSTER");
             slots.arg("SLOTS");
-            let seed = cluster.node(seed);
+            let seed = self.node(seed);
             match asked(&seed, slots).await {
-                Ok(replies) => {
-                    let found = primaries(&replies);
-                    return Ok(found.iter().map(|to| cluster.at(to, &seed)).collect());
-                }
+                Ok(replies) => return Ok((seed, replies)),
                 Err(other) => failure = other,
             }
         }
@@ -137,17 +158,20 @@ fn name_of(key: &str, under: &str) -> Option<String> {
     (is_under && LockName::parse(name).is_ok()).then(|| name.to_owned())
 }
 
-/// The primary of each range of slots, each once.
-fn primaries(replies: &[Value]) -> BTreeSet<String> {
+/// The nodes of each range of slots, at most so many of each, each once: the primary is the first.
+fn named(replies: &[Value], at_most: usize) -> BTreeSet<String> {
     let Some(Value::Array(ranges)) = replies.first() else { return BTreeSet::new() };
-    let primary = |range: &Value| {
-        let Value::Array(parts) = range else { return None };
-        let Some(Value::Array(node)) = parts.get(2) else { return None };
+    let node = |node: &Value| {
+        let Value::Array(node) = node else { return None };
         let host = node.first().and_then(text).unwrap_or_default();
         let Some(Value::Int(port)) = node.get(1) else { return None };
         Some(crate::node::sentinel::tcp(host, &port.to_string()).to_string())
     };
-    ranges.iter().filter_map(primary).collect()
+    let ranges = ranges.iter().filter_map(|range| match range {
+        Value::Array(parts) => parts.get(2..),
+        _ => None,
+    });
+    ranges.flat_map(|nodes| nodes.iter().take(at_most)).filter_map(node).collect()
 }
 
 #[cfg(test)]
@@ -171,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn the_primaries_of_a_cluster_are_told_once() {
+    fn the_nodes_of_a_cluster_are_told_once() {
         let node = |host: &str, port| {
             Value::Array(vec![Value::BulkString(host.as_bytes().to_vec()), Value::Int(port)])
         };
@@ -183,8 +207,9 @@ mod tests {
             range(10, node("10.0.0.1", 1), node("10.0.0.2", 1)),
             range(20, node("", 7), node("10.0.0.2", 1)),
         ]);
-        let found: Vec<String> = primaries(&[slots]).into_iter().collect();
+        let found: Vec<String> = named(std::slice::from_ref(&slots), 1).into_iter().collect();
         assert_eq!(found, ["10.0.0.1:1", ":7"]);
-        assert!(primaries(&[Value::Nil]).is_empty());
+        assert_eq!(named(&[slots], 9).len(), 3);
+        assert!(named(&[Value::Nil], 1).is_empty());
     }
 }

@@ -50,22 +50,23 @@ impl LockName {
 
     /// The rule that grants a user what a candidate needs.
     pub(crate) fn grant(&self) -> String {
-        grant(&self.key, CANDIDATE)
+        format!(
+            "grant on every node, for ACLs are not replicated: {} (who only looks on needs neither \
+             set, eval, evalsha, publish nor wait)",
+            self.rule()
+        )
+    }
+
+    /// The same on one node, as it is typed.
+    pub(crate) fn rule(&self) -> String {
+        let key = printable(&self.key);
+        format!("ACL SETUSER NAME resetchannels '~{key}' '&{key}' -@all {CANDIDATE}")
     }
 }
 
 /// The rights of a candidate. With `cas=ifeq` it needs neither eval nor evalsha.
 const CANDIDATE: &str = "+get +set +eval +evalsha +publish +subscribe +wait +time +multi +exec \
      +info|replication +info|stats +info|server";
-
-fn grant(key: &str, rights: &str) -> String {
-    let key = printable(key);
-    format!(
-        "grant on every node, for ACLs are not replicated: ACL SETUSER NAME resetchannels \
-         '~{key}' '&{key}' -@all {rights} (who only looks on needs neither set, eval, evalsha, \
-         publish nor wait)"
-    )
-}
 
 impl fmt::Display for LockName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

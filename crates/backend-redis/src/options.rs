@@ -108,6 +108,7 @@ impl Redis {
             token_floor: None,
             lane: self.lanes.fetch_add(1, Ordering::Relaxed),
             route: Arc::new(Mutex::default()),
+            can_write: Arc::default(),
         };
         Ok(RedisLock::new(shown, reader))
     }

@@ -1,5 +1,7 @@
 //! When a write counts, and how a record is compared and replaced.
 
+use redis::Value;
+
 use crate::failure::Failure;
 
 /// When a write counts.
@@ -22,7 +24,44 @@ pub enum Cas {
     IfEq,
 }
 
+/// A command of a write that some servers and proxies lack.
+#[derive(Debug)]
+pub(crate) struct Needed {
+    pub(crate) name: &'static str,
+    without: &'static str,
+    cure: &'static str,
+}
+
+const WAIT: Needed = Needed {
+    name: "WAIT",
+    without: "the server has no WAIT, so nobody can know whether its replicas have a write",
+    cure: "use a server with WAIT (ElastiCache Serverless and some proxies have none)",
+};
+
+const SCRIPTS: Needed = Needed {
+    name: "EVALSHA",
+    without: "the server runs no scripts",
+    cure: "add cas=ifeq (Redis 8.4, Valkey 8.1 or newer), or allow scripts",
+};
+
+impl Needed {
+    /// That the server lacks it, if this is its answer to the bare name.
+    pub(crate) fn missing(&self, reply: &Value, address: &str) -> Option<Failure> {
+        let Value::ServerError(error) = reply else { return None };
+        let failure = Failure::of_answer(error, address);
+        let failure_of = || Failure::invalid(format!("{address}: {}", self.without));
+        failure.is_unknown().then(|| failure_of().with_cure(self.cure))
+    }
+}
+
 impl Rules {
+    /// The commands of a write that not every server has.
+    pub(crate) fn commands(self) -> Vec<Needed> {
+        let waits = self.replicas.is_some_and(|replicas| replicas > 0).then_some(WAIT);
+        let scripts = (self.cas == Cas::Script).then_some(SCRIPTS);
+        waits.into_iter().chain(scripts).collect()
+    }
+
     /// The replicas that were named.
     pub(crate) fn replicas(self) -> Option<u64> {
         self.replicas

@@ -1,6 +1,7 @@
 //! What an examination of a lock and its servers finds.
 
 mod replicas;
+mod rights;
 mod sentinels;
 mod server;
 mod versions;
@@ -11,7 +12,6 @@ use async_trait::async_trait;
 use leasehold_backend::doctor::{COMPARE_AND_SWAP, reads, scratch_name};
 use leasehold_backend::{Diagnose, Finding, Race, race};
 use leasehold_core::{Error, ErrorKind, LockBackend, Timing};
-use redis::cmd;
 
 use crate::failure::{Failure, Reason};
 use crate::lock::RedisLock;
@@ -37,29 +37,10 @@ impl Diagnose for RedisLock {
             Err(failure) => return vec![Finding::of_error("server", &failure.during(EXAMINE))],
         };
         findings.extend(reader.replication(timing).await);
-        findings.extend(reader.announcement().await);
         findings.push(Finding::of_lock(&observed));
         findings.push(reads(self, "a read", timing).await);
         findings.extend(Box::pin(self.raced(timing)).await);
         findings
-    }
-}
-
-impl Reader {
-    /// Whether this user may announce what it writes: a script passes over that it may not.
-    async fn announcement(&self) -> Option<Finding> {
-        const SUBJECT: &str = "permission";
-        let mut publish = cmd("PUBLISH");
-        publish.arg(self.name.key()).arg("");
-        let failure = self.asked(publish).await.err()?;
-        Some(match failure.reason {
-            Reason::NotPermitted => Finding::warning(
-                SUBJECT,
-                "this user may not publish: followers hear of a release only when they look",
-                self.name.grant(),
-            ),
-            _ => Finding::of_error(SUBJECT, &failure.during(EXAMINE)),
-        })
     }
 }
 

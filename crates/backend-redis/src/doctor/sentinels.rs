@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use leasehold_backend::Finding;
-use leasehold_core::{ErrorKind, Timing};
+use leasehold_core::{ErrorKind, Timing, printable};
 use redis::{Value, cmd};
 
-use crate::connection::{Connection, first_error};
+use crate::connection::{Connection, first_error, listen};
 use crate::dial::Address;
 use crate::failure::Failure;
 use crate::info::text;
-use crate::node::sentinel::Sentinels;
+use crate::node::hub::SWITCHED;
+use crate::node::sentinel::{Sentinels, tcp};
 use crate::rules::Rules;
 
 use super::not_seen;
@@ -35,7 +36,17 @@ impl Sentinels {
     pub(super) async fn examined(&self, rules: Rules, timing: &Timing) -> Vec<Finding> {
         let mut findings = Vec::new();
         let mut known = None;
+        let mut named: Vec<(String, String)> = Vec::new();
         for host in &self.hosts {
+            match self.ask(host).await {
+                Ok(Some(primary)) => named.push((host.to_string(), primary.to_string())),
+                Ok(None) => findings.push(stranger(host, &self.master)),
+                // Every candidate is told the same at this Sentinel.
+                Err(failure) => {
+                    findings.push(refused(host, failure));
+                    continue;
+                }
+            }
             match self.known(host).await {
                 Ok(told) => known = known.or(Some(told)),
                 Err(failure) => findings.push(not_seen(
@@ -45,11 +56,43 @@ impl Sentinels {
                     "+sentinel|master, or none: it is only looked at here",
                 )),
             }
+            findings.extend(self.hints(host).await);
         }
+        findings.extend(disagreement(&named));
         if let Some(known) = known {
             findings.extend(judged(known, self.hosts.len(), rules, timing));
         }
         findings
+    }
+
+    /// The replicas that any Sentinel knows, also those that are down.
+    pub(super) async fn replicas(&self) -> Vec<Address> {
+        let mut found = Vec::new();
+        for host in &self.hosts {
+            let mut question = cmd("SENTINEL");
+            question.arg("REPLICAS").arg(&self.master);
+            let asked = async { Connection::open(&self.how, host).await?.ask(&[question]).await };
+            // Whoever may not ask learns them from the primary.
+            let Ok(replies) = asked.await else { continue };
+            let Some(Value::Array(replicas)) = replies.first() else { continue };
+            found.extend(replicas.iter().filter_map(|replica| {
+                let Value::Array(fields) = replica else { return None };
+                Some(tcp(field(fields, "ip")?, field(fields, "port")?))
+            }));
+        }
+        found
+    }
+
+    /// Whether this user hears at once that another server is the primary.
+    async fn hints(&self, host: &Address) -> Option<Finding> {
+        let listened = async {
+            let mut hints = listen(&self.how, host).await?;
+            let subscribed = hints.subscribe(SWITCHED).await;
+            subscribed.map_err(|error| Failure::of_redis(&error, &host.to_string()))
+        };
+        let failure = listened.await.err()?;
+        let text = format!("{failure}: a fail-over is noticed later, by what no longer answers");
+        Some(Finding::warning(SUBJECT, text, "grant +subscribe on &+switch-master there"))
     }
 
     async fn known(&self, host: &Address) -> Result<Known, Failure> {
@@ -63,11 +106,7 @@ impl Sentinels {
         let Some(Value::Array(fields)) = replies.first() else {
             return Err(Failure::unexpected(&host.to_string()));
         };
-        let number = |name: &str| {
-            let mut pairs = fields.chunks_exact(2);
-            let pair = pairs.find(|pair| text(&pair[0]) == Some(name))?;
-            text(&pair[1])?.parse::<u64>().ok()
-        };
+        let number = |name: &str| field(fields, name)?.parse::<u64>().ok();
         Ok(Known {
             replicas: number("num-slaves").unwrap_or(0),
             others: number("num-other-sentinels").unwrap_or(0),
@@ -75,6 +114,41 @@ impl Sentinels {
             down_after: Duration::from_millis(number("down-after-milliseconds").unwrap_or(0)),
         })
     }
+}
+
+/// One of the fields that a Sentinel tells, each after its name.
+fn field<'a>(fields: &'a [Value], name: &str) -> Option<&'a str> {
+    let pair = fields.chunks_exact(2).find(|pair| text(&pair[0]) == Some(name))?;
+    text(&pair[1])
+}
+
+/// A Sentinel that does not know the primary.
+fn stranger(host: &Address, master: &str) -> Finding {
+    let text = format!("{host} knows no primary named {}", printable(master));
+    Finding::warning(SUBJECT, text, "have it watch the primary (sentinel monitor), or leave it out")
+}
+
+/// A Sentinel that answers no question. The others do, if this is not the last one.
+fn refused(host: &Address, failure: Failure) -> Finding {
+    if failure.is_denied() {
+        let error = failure.during("ask a Sentinel where the primary is");
+        return Finding::of_error(SUBJECT, &error);
+    }
+    let text = failure.during("ask a Sentinel where the primary is").to_string();
+    Finding::warning(SUBJECT, text, format!("bring {host} back, or leave it out of the URL"))
+}
+
+/// Sentinels that name different servers.
+fn disagreement(named: &[(String, String)]) -> Option<Finding> {
+    let (_, first) = named.first()?;
+    if named.iter().all(|(_, primary)| primary == first) {
+        return None;
+    }
+    let said = named.iter().map(|(host, primary)| format!("{host} says {primary}"));
+    let text =
+        format!("they disagree where the primary is: {}", said.collect::<Vec<_>>().join(", "));
+    let cure = "a fail-over may be under way: look again; if it stays so, look at their network";
+    Some(Finding::warning(SUBJECT, text, cure))
 }
 
 fn judged(known: Known, named: usize, rules: Rules, timing: &Timing) -> Vec<Finding> {
@@ -145,6 +219,18 @@ mod tests {
     fn levels(known: Known, replicas: u64) -> Vec<Level> {
         let rules = Rules::with_replicas(replicas);
         judged(known, 3, rules, &Timing::default()).iter().map(|found| found.level).collect()
+    }
+
+    #[test]
+    fn sentinels_that_disagree_are_told() {
+        let say = |said: &[(&str, &str)]| {
+            let said: Vec<_> = said.iter().map(|(a, b)| ((*a).into(), (*b).into())).collect();
+            disagreement(&said)
+        };
+        assert_eq!(say(&[]), None);
+        assert_eq!(say(&[("s:1", "a:1"), ("s:2", "a:1")]), None);
+        let text = say(&[("s:1", "a:1"), ("s:2", "b:1")]).unwrap().text;
+        assert!(text.ends_with("s:1 says a:1, s:2 says b:1"), "{text}");
     }
 
     #[test]

@@ -40,8 +40,39 @@ impl Reader {
                  wants the lock waits a lease out"
             ),
         ));
+        findings.extend(self.sites(&info).await);
         findings.push(self.memory().await);
         Ok(findings)
+    }
+
+    /// Whether another site accepts writes for the same lock: an Active-Active database has a
+    /// section of INFO for that.
+    async fn sites(&self, info: &Info) -> Vec<Finding> {
+        let mut crdt = cmd("INFO");
+        crdt.arg("crdt");
+        let told = self.asked(crdt).await;
+        let is_active = told.as_ref().is_ok_and(|told| of_several_sites(text(told)));
+        if is_active {
+            return vec![Finding::problem(
+                "server",
+                ErrorKind::Invalid,
+                "an Active-Active database: two sites accept writes for one lock",
+                "use a database of one site, without Active-Active",
+            )];
+        }
+        let mut findings = Vec::new();
+        if info.is_managed {
+            findings.push(Finding::warning(
+                "server",
+                "Redis Software or Redis Cloud, which this project has not tested: its WAIT counts \
+                 one replica at most, and often none during maintenance",
+                "run leasehold conformance on it before anything relies on it",
+            ));
+            if let Err(failure) = told {
+                findings.push(not_seen("server", "INFO crdt", failure, "+info|crdt"));
+            }
+        }
+        findings
     }
 
     /// Of the server that has the lock.
@@ -86,6 +117,11 @@ impl Reader {
     }
 }
 
+/// Other servers have no such section, and answer with nothing.
+fn of_several_sites(crdt: Option<&str>) -> bool {
+    crdt.is_some_and(|told| told.lines().any(|line| line.starts_with("crdt_")))
+}
+
 fn eviction(limit: &str, policy: &str) -> Finding {
     const SUBJECT: &str = "eviction";
     if policy.starts_with("allkeys") {
@@ -128,6 +164,15 @@ mod tests {
     use leasehold_backend::Level;
 
     use super::*;
+
+    /// The fields are those that the vendor documents.
+    #[test]
+    fn an_active_active_database_is_told_by_its_section() {
+        assert!(of_several_sites(Some("# CRDT Context\r\ncrdt_config_version:1\r\n")));
+        for other in [None, Some(""), Some("# Server\r\nredis_version:8.2.1\r\n")] {
+            assert!(!of_several_sites(other), "{other:?}");
+        }
+    }
 
     #[test]
     fn only_what_throws_away_any_key_is_warned_of() {

@@ -6,15 +6,20 @@ use crate::info::{Info, Product};
 type Version = (u64, u64, u64);
 
 /// A defect by which whoever may run a script may run any code in the server, and the first patch
-/// of each minor version that is without it. Later minor versions are without it; earlier ones were
-/// given up with it.
+/// of each minor version that is without it. Newer minor versions than those are without it; others
+/// were given up with it.
 struct Defect {
     name: &'static str,
     redis: &'static [Version],
     valkey: &'static [Version],
 }
 
-/// The gravest first.
+/// The day until which the release notes of Redis and Valkey were read.
+const AS_OF: &str = "2026-11-30";
+
+/// The gravest first. By the release notes of the versions that are named here: of 3 October 2025,
+/// of 6 January 2025, and of May 2026. Where only a later patch of Valkey is known to be without
+/// the last one, that is named.
 const DEFECTS: &[Defect] = &[
     Defect {
         name: "CVE-2025-49844",
@@ -25,6 +30,11 @@ const DEFECTS: &[Defect] = &[
         name: "CVE-2024-46981",
         redis: &[(7, 2, 7), (7, 4, 2)],
         valkey: &[(7, 2, 8), (8, 0, 2)],
+    },
+    Defect {
+        name: "CVE-2026-23631",
+        redis: &[(7, 2, 14), (7, 4, 9), (8, 2, 6), (8, 4, 3), (8, 6, 3)],
+        valkey: &[(7, 2, 14), (8, 0, 9), (8, 1, 8), (9, 0, 4)],
     },
 ];
 
@@ -42,15 +52,17 @@ pub(super) fn known_defects(info: &Info) -> Vec<String> {
         let minor = |version: &Version| (version.0, version.1);
         match fixed.iter().find(|first| minor(first) == minor(&version)) {
             Some(first) => version < *first,
-            None => fixed.iter().all(|first| minor(&version) < minor(first)),
+            None => fixed.iter().any(|first| minor(&version) < minor(first)),
         }
     };
     let found = DEFECTS.iter().filter(|defect| of_product(defect).is_some_and(has));
     let names: Vec<&str> = found.map(|defect| defect.name).collect();
     let mut known = Vec::new();
     if !names.is_empty() {
-        let names = names.join(" and ");
-        known.push(format!("whoever may run a script may run any code in the server ({names})"));
+        let names = names.join(", ");
+        known.push(format!(
+            "whoever may run a script may run any code in the server ({names}; as of {AS_OF})"
+        ));
     }
     if matches!(info.product, Product::KeyDb | Product::Dragonfly | Product::Garnet) {
         known.push("this project has not tested it".to_owned());
@@ -84,18 +96,22 @@ mod tests {
                 .count()
         };
         for (version, count) in [
-            ((7, 0, 15), 2),
-            ((7, 2, 6), 2),
-            ((7, 2, 7), 1),
-            ((7, 2, 11), 0),
-            ((8, 0, 3), 1),
-            ((8, 2, 2), 0),
+            ((7, 0, 15), 3),
+            ((7, 2, 6), 3),
+            ((7, 2, 7), 2),
+            ((7, 2, 11), 1),
+            ((7, 2, 14), 0),
+            ((8, 0, 3), 2),
+            ((8, 0, 4), 1),
+            ((8, 2, 2), 1),
+            ((8, 2, 6), 0),
+            ((8, 8, 0), 0),
             ((8, 10, 2), 0),
         ] {
             assert_eq!(known(Product::Redis, Some(version)), count, "{version:?}");
         }
         for (version, count) in
-            [((7, 2, 5), 2), ((8, 0, 5), 1), ((8, 1, 3), 1), ((8, 1, 8), 0), ((9, 1, 2), 0)]
+            [((7, 2, 5), 3), ((8, 0, 5), 2), ((8, 1, 4), 1), ((8, 1, 8), 0), ((9, 1, 2), 0)]
         {
             assert_eq!(known(Product::Valkey, Some(version)), count, "{version:?}");
         }

@@ -27,7 +27,7 @@ const BEHIND: usize = 16;
 pub(crate) type Message = Arc<[u8]>;
 
 /// Where Sentinels announce another primary: its name, the old address and the new one.
-const SWITCHED: &str = "+switch-master";
+pub(crate) const SWITCHED: &str = "+switch-master";
 
 type Channels = Arc<Mutex<HashMap<String, broadcast::Sender<Message>>>>;
 

@@ -81,7 +81,7 @@ impl Sentinels {
     }
 
     /// What this one says; `None`: it does not know that name.
-    async fn ask(&self, host: &Address) -> Result<Option<Address>, Failure> {
+    pub(crate) async fn ask(&self, host: &Address) -> Result<Option<Address>, Failure> {
         let asked = timeout(ANSWER, async {
             let connection = Connection::open(&self.how, host).await?;
             let mut question = cmd("SENTINEL");
@@ -105,7 +105,7 @@ impl Sentinels {
                     "the Sentinels need the rights +sentinel|get-master-addr-by-name and, for \
                      hints, +subscribe on &+switch-master",
                 ),
-                Reason::Refused => failure.with_cure(
+                Reason::Refused | Reason::Unknown => failure.with_cure(
                     "the hosts of redis+sentinel:// are Sentinels (port 26379), not the servers \
                      that they watch",
                 ),

@@ -3,6 +3,7 @@
 pub(crate) mod way;
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use leasehold_backend::TokenFloor;
@@ -29,6 +30,8 @@ pub(crate) struct Reader {
     pub(crate) lane: usize,
     /// The node of a cluster that had the key last.
     pub(crate) route: Arc<Mutex<Option<Arc<Node>>>>,
+    /// Whether a server was seen to have the commands of a write.
+    pub(crate) can_write: Arc<AtomicBool>,
 }
 
 /// What a version carries: what a write over it must know.
@@ -59,11 +62,18 @@ impl Reader {
         let mut commands = vec![cmd("MULTI"), get(self.name.key())];
         commands.extend(sections());
         commands.extend([cmd("TIME"), cmd("EXEC")]);
-        let (node, replies) = self.way.ask(self, Request::simple(commands)).await?;
+        // Without arguments they do nothing, and need no rights.
+        let needed = match self.can_write.load(Ordering::Relaxed) {
+            true => Vec::new(),
+            false => self.rules.commands(),
+        };
+        commands.extend(needed.iter().map(|needed| cmd(needed.name)));
+        let (node, mut replies) = self.way.ask(self, Request::simple(commands)).await?;
         let address = node.told();
         if let Some(info) = of_sentinel(&replies) {
             return Err(info);
         }
+        let known = replies.split_off(READ);
         if let Some(failure) = first_error_of(&replies, &RIGHTS, &address) {
             return Err(failure);
         }
@@ -86,6 +96,12 @@ impl Reader {
                 return Err(failure);
             }
         };
+        for (needed, reply) in needed.iter().zip(&known) {
+            if let Some(failure) = needed.missing(reply, &address) {
+                return Err(failure);
+            }
+        }
+        self.can_write.store(true, Ordering::Relaxed);
         let micros = micros(time).ok_or_else(|| Failure::unexpected(&address))?;
         let floor = (micros / 1000).max(self.token_floor.map_or(0, TokenFloor::token));
         let seen = Seen { seq: micros, online: info.online(), floor };
@@ -231,4 +247,60 @@ fn micros(time: &Value) -> Option<u64> {
     let Value::Array(parts) = time else { return None };
     let part = |at: usize| crate::info::text(parts.get(at)?)?.parse::<u64>().ok();
     part(0)?.checked_mul(1_000_000)?.checked_add(part(1)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use leasehold_core::ErrorKind;
+
+    use super::*;
+    use crate::connection::How;
+    use crate::dial::Address;
+
+    /// What servers say of themselves, by the fields that their sources and manuals name: none of
+    /// these can be started here.
+    #[test]
+    fn servers_that_cannot_hold_a_lock_are_refused() {
+        let target = Target::Fixed(Address::Tcp("h:1".into()));
+        let reader = Reader {
+            name: LockName::parse("jobs").unwrap(),
+            way: Arc::new(Way::one(How::default(), target)),
+            rules: Rules::default(),
+            token_floor: None,
+            lane: 0,
+            route: Arc::default(),
+            can_write: Arc::default(),
+        };
+        let Way::One(node) = &*reader.way else { panic!("one server was named") };
+        let good = "redis_version:7.2.4\nrun_id:ab\nrole:master\nmaster_replid:cd\nsync_full:0\n\
+             sync_partial_ok:0\nredis_mode:standalone\n";
+        let accepted = |more: &str| {
+            let text = Value::BulkString(format!("{good}{more}").into_bytes());
+            reader.accept(node, &Info::of(&[text]).unwrap())
+        };
+        assert_eq!(accepted("").unwrap(), "ab:cd:0:0");
+        for (says, problem) in [
+            ("role:active-replica\nmaster_host:h2\nmaster_port:1\n", "is an active replica"),
+            ("garnet_version:1.0.84\n", "is Garnet, whose scripts are not atomic"),
+            ("run_id:\n", "does not say in INFO"),
+            ("role:slave\nmaster_host:h2\nmaster_port:1\n", "is a replica of h2:1"),
+            ("redis_mode:cluster\n", "is a node of a cluster"),
+            ("slave0:ip=h2,port=1,state=online,offset=1,lag=0\n", "1 replica follows"),
+        ] {
+            let failure = accepted(says).unwrap_err();
+            assert!(failure.to_string().contains(problem), "{says}: {failure}");
+            let error = failure.during("read");
+            assert_eq!(error.kind(), ErrorKind::Invalid, "{says}");
+            assert!(error.cure().is_some(), "{says}");
+        }
+    }
+
+    #[test]
+    fn a_command_that_a_write_needs_is_missed_at_the_first_read() {
+        let rules = Rules { replicas: Some(2), ..Rules::default() };
+        let needed = rules.commands();
+        assert_eq!(needed.iter().map(|one| one.name).collect::<Vec<_>>(), ["WAIT", "EVALSHA"]);
+        let ifeq = Rules { cas: Cas::IfEq, ..Rules::default() };
+        assert!(ifeq.commands().is_empty());
+    }
 }
