@@ -4,6 +4,7 @@ pub(crate) mod hub;
 pub(crate) mod sentinel;
 
 use std::fmt;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -29,6 +30,8 @@ pub(crate) struct Node {
     pub(crate) hub: Hub,
     /// Where it was found last.
     last: Mutex<Option<Address>>,
+    /// Whether it was a primary once.
+    pub(crate) has_served: AtomicBool,
 }
 
 /// Where a server is found.
@@ -139,6 +142,7 @@ impl Node {
             writes: Default::default(),
             hub: Hub::default(),
             last: Mutex::default(),
+            has_served: AtomicBool::new(false),
         }
     }
 
