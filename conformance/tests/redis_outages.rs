@@ -1,0 +1,265 @@
+//! What a leader and two followers ride through: primaries that Sentinels replace, and servers that
+//! refuse, stand still or load their data for three seconds. No term ends.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "only tests are here")]
+
+#[path = "common/redis.rs"]
+mod common;
+#[path = "common/redis_party.rs"]
+mod party;
+
+use std::time::{Duration, Instant};
+
+use common::{LONG, Scene, millis, run};
+use leasehold::ErrorKind;
+use leasehold::stores::redis::Cas;
+use leasehold_conformance::fixture::{Fixture, Snapshots};
+use leasehold_conformance::stores::redis::fixture::{MASTER, Reply};
+use leasehold_conformance::stores::redis::{Form, Options};
+use party::{Host, Party};
+use tokio::time::sleep;
+
+/// Of each kind.
+const ROUNDS: usize = 10;
+
+/// An outage that a lease of fifteen seconds is long enough for.
+const OUTAGE: Duration = Duration::from_secs(3);
+
+#[test]
+fn the_leader_leads_on_when_the_primary_is_killed() {
+    replaced(true);
+}
+
+#[test]
+fn the_leader_leads_on_when_the_primary_is_frozen() {
+    replaced(false);
+}
+
+fn replaced(is_killed: bool) {
+    run(async {
+        let _host = Host::watched();
+        let mut scene = Scene::of(Form::Sentinel).await;
+        let party = Party::of(&scene, LONG).await;
+        let what = if is_killed { "killed" } else { "frozen" };
+        for round in 1..=ROUNDS {
+            let began = Instant::now();
+            let old = party.during(scene.redis.leader()).await.unwrap();
+            scene.disturb(what);
+            if is_killed {
+                scene.redis.kill_server(old);
+            } else {
+                scene.redis.freeze_server(old).unwrap();
+            }
+            let fault = Instant::now();
+            let new = scene.redis.eventually_led_by_another(old);
+            let new = party.during(new).await.unwrap();
+            let took = fault.elapsed();
+            party.during(party.renews(1)).await;
+            let renewed = fault.elapsed();
+            party.during(restored(&mut scene, old, new, is_killed)).await;
+            println!(
+                "{what} {round}: another primary after {took:?}, renewed after {renewed:?}, a \
+                 round of {:?}",
+                began.elapsed()
+            );
+        }
+        scene.judged(what);
+    });
+}
+
+/// The old primary follows the new one, and every Sentinel knows two replicas that are well.
+async fn restored(scene: &mut Scene, old: usize, new: usize, is_killed: bool) {
+    let redis = &mut scene.redis;
+    if is_killed {
+        redis.restart_empty(old).await.unwrap();
+    } else {
+        redis.thaw_server(old).unwrap();
+    }
+    // Sentinels do this after ten seconds.
+    redis.follow(old, new).await.unwrap();
+    redis.follows(old, new).await.unwrap();
+    redis.wait_for_replicas(new, 2).await.unwrap();
+    for sentinel in 0..redis.members() {
+        loop {
+            let replicas = redis.ask_sentinel(sentinel, &["SENTINEL", "REPLICAS", MASTER]).await;
+            let replicas = replicas.unwrap();
+            let flags = replicas.list().iter().filter(|it| field(it, "flags") == Some("slave"));
+            if flags.count() == 2 {
+                break;
+            }
+            sleep(millis(20)).await;
+        }
+    }
+}
+
+/// A field of a list of names and values.
+fn field<'a>(reply: &'a Reply, name: &str) -> Option<&'a str> {
+    let [names, values] = [0, 1].map(|from| reply.list().iter().skip(from).step_by(2));
+    names.zip(values).find(|(it, _)| it.text() == name).map(|(_, value)| value.text())
+}
+
+/// One server, and what is done to it.
+struct Refusing {
+    scene: Scene,
+    party: Party,
+}
+
+impl Refusing {
+    async fn of(form: Form, extra: &[&str]) -> Self {
+        let extra = extra.iter().map(|&it| it.to_owned()).collect();
+        let scene = Scene::with(Options { form, extra, ..Options::default() }).await;
+        let party = Party::of(&scene, LONG).await;
+        Self { scene, party }
+    }
+
+    async fn insist(&self, words: &[&str]) {
+        let done = self.party.during(self.scene.redis.insist(0, words)).await;
+        done.unwrap_or_else(|failure| panic!("{words:?}: {failure}"));
+    }
+
+    /// Just before the leader renews.
+    async fn begins(&self, what: &str) {
+        self.party.during(self.party.renews(1)).await;
+        self.party.during(sleep(millis(1500))).await;
+        self.party.said();
+        self.scene.disturb(what);
+    }
+
+    /// It lasts for three seconds.
+    async fn lasts(&self) {
+        self.party.during(sleep(OUTAGE)).await;
+    }
+
+    /// The leader renews again, and whoever was refused was told so: by a failure of this kind that
+    /// says this.
+    async fn passes(&self, what: &str, says: Option<(ErrorKind, &str)>) {
+        let began = Instant::now();
+        self.party.during(self.party.renews(1)).await;
+        let renewed = began.elapsed();
+        self.party.during(self.party.is_content()).await;
+        let said = self.party.said();
+        println!("{what}: renewed {renewed:?} after its end; candidates heard {said:#?}");
+        match says {
+            Some((kind, says)) => {
+                let heard = said.iter().any(|(of, text)| *of == kind && text.contains(says));
+                assert!(heard, "{what}: nobody heard {says:?}");
+            }
+            None => assert!(said.is_empty(), "{what}"),
+        }
+        self.party.renews(1).await;
+        self.party.is_as_it_was();
+    }
+}
+
+/// A transient refusal is nothing that ends a candidate.
+const LATER: ErrorKind = ErrorKind::Unavailable;
+
+#[test]
+fn a_server_refuses_everything_or_every_write() {
+    run(async {
+        let _host = Host::watched();
+        let on = Refusing::of(Form::One, &["busy-reply-threshold 50"]).await;
+
+        on.begins("BUSY").await;
+        let mut busy = on.scene.redis.connect(0).await.unwrap().within(4 * OUTAGE);
+        let endless = ["EVAL", "while true do end", "0"];
+        let endless = tokio::task::spawn_local(async move { busy.ask(&endless).await });
+        on.lasts().await;
+        on.insist(&["SCRIPT", "KILL"]).await;
+        assert!(endless.await.unwrap().unwrap().text().contains("SCRIPT KILL"));
+        on.passes("BUSY", Some((LATER, "BUSY"))).await;
+
+        on.begins("NOREPLICAS").await;
+        on.insist(&["CONFIG", "SET", "min-replicas-to-write", "1"]).await;
+        on.lasts().await;
+        on.insist(&["CONFIG", "SET", "min-replicas-to-write", "0"]).await;
+        on.passes("NOREPLICAS", Some((LATER, "NOREPLICAS"))).await;
+
+        on.begins("MISCONF").await;
+        // Nothing can be put in its place.
+        let dump = on.scene.redis.directory().join("data/m0/dump.rdb");
+        std::fs::create_dir_all(dump.join("taken")).unwrap();
+        on.insist(&["CONFIG", "SET", "save", "3600 1"]).await;
+        on.insist(&["BGSAVE"]).await;
+        let mut refused = on.scene.redis.connect(0).await.unwrap();
+        let refuses = async {
+            while !refused.ask(&["SET", "k", "v"]).await.unwrap().text().starts_with("MISCONF") {
+                sleep(millis(20)).await;
+            }
+        };
+        on.party.during(refuses).await;
+        on.lasts().await;
+        std::fs::remove_dir_all(&dump).unwrap();
+        on.insist(&["SAVE"]).await;
+        on.passes("MISCONF", Some((LATER, "MISCONF"))).await;
+        on.insist(&["CONFIG", "SET", "save", ""]).await;
+
+        on.begins("READONLY").await;
+        on.insist(&["REPLICAOF", "127.0.0.1", "1"]).await;
+        on.lasts().await;
+        on.insist(&["REPLICAOF", "NO", "ONE"]).await;
+        on.passes("READONLY", Some((LATER, "is a replica of"))).await;
+        on.scene.judged("refusals");
+    });
+}
+
+/// The script may write where memory is short; a bare `SET` may not.
+#[test]
+fn memory_is_short() {
+    run(async {
+        let _host = Host::watched();
+        let on = Refusing::of(Form::One, &["maxmemory-policy noeviction"]).await;
+        on.begins("OOM").await;
+        // Less than what it uses.
+        on.insist(&["CONFIG", "SET", "maxmemory", "1"]).await;
+        let refused = on.scene.redis.ask(0, &["SET", "k", "v"]).await.unwrap();
+        assert!(refused.text().starts_with("OOM"), "{refused:?}");
+        on.party.during(on.party.renews(2)).await;
+        let store = on.scene.redis.shared().cas(Cas::IfEq).build().unwrap();
+        let error = party::over_absent(&store.lock("other").unwrap()).await.unwrap_err();
+        println!("without a script: {error}");
+        assert!(error.kind() == LATER && error.to_string().contains("maxmemory: raise it"));
+        on.insist(&["CONFIG", "SET", "maxmemory", "0"]).await;
+        on.passes("OOM", None).await;
+        on.scene.judged("OOM");
+    });
+}
+
+#[test]
+fn clients_are_paused() {
+    run(async {
+        let _host = Host::watched();
+        let on = Refusing::of(Form::Replicated, &[]).await;
+        for kind in ["WRITE", "ALL"] {
+            on.begins(kind).await;
+            let duration = OUTAGE.as_millis().to_string();
+            on.insist(&["CLIENT", "PAUSE", &duration, kind]).await;
+            on.lasts().await;
+            on.passes(kind, Some((LATER, "no answer within the request timeout"))).await;
+        }
+        on.scene.judged("pauses");
+    });
+}
+
+/// It has two hundred keys, and takes ten more milliseconds for each.
+#[test]
+fn a_server_loads_its_data() {
+    run(async {
+        let _host = Host::watched();
+        let slowly = ["key-load-delay 10000", "loading-process-events-interval-bytes 1024"];
+        let mut on = Refusing::of(Form::One, &[&slowly[..], &["rdbcompression no"]].concat()).await;
+        let mut connection = on.scene.redis.connect(0).await.unwrap();
+        for number in 0..OUTAGE.as_millis() / 15 {
+            let (key, value) = (format!("k{number}"), "x".repeat(2048));
+            connection.insist(&["SET", &key, &value]).await.unwrap();
+        }
+        on.begins("LOADING").await;
+        let (party, redis) = (&on.party, &mut on.scene.redis);
+        let began = Instant::now();
+        party.during(redis.back_up()).await.unwrap();
+        party.during(redis.put_back()).await.unwrap();
+        println!("loaded after {:?}", began.elapsed());
+        assert!(began.elapsed() > millis(2000), "it loads at once");
+        on.passes("LOADING", Some((LATER, "LOADING"))).await;
+        on.scene.judged("LOADING");
+    });
+}
