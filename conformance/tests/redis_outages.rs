@@ -1,5 +1,5 @@
-//! What a leader and two followers ride through: primaries that Sentinels replace, and servers that
-//! refuse, stand still or load their data for three seconds. No term ends.
+//! A leader with two followers keeps its term while Sentinels replace the primary, and while a
+//! server refuses, stands still or loads its data for three seconds.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "only tests are here")]
 
 #[path = "common/redis.rs"]
@@ -97,7 +97,7 @@ fn field<'a>(reply: &'a Reply, name: &str) -> Option<&'a str> {
     names.zip(values).find(|(it, _)| it.text() == name).map(|(_, value)| value.text())
 }
 
-/// One server, and what is done to it.
+/// Servers to which an outage is done.
 struct Refusing {
     scene: Scene,
     party: Party,
@@ -129,8 +129,8 @@ impl Refusing {
         self.party.during(sleep(OUTAGE)).await;
     }
 
-    /// The leader renews again, and whoever was refused was told so: by a failure of this kind that
-    /// says this.
+    /// The leader renews again. Some candidate had a failure of this kind that says this; `None`:
+    /// nobody had any.
     async fn passes(&self, what: &str, says: Option<(ErrorKind, &str)>) {
         let began = Instant::now();
         self.party.during(self.party.renews(1)).await;
@@ -150,7 +150,7 @@ impl Refusing {
     }
 }
 
-/// A transient refusal is nothing that ends a candidate.
+/// A failure that passes.
 const LATER: ErrorKind = ErrorKind::Unavailable;
 
 #[test]
@@ -175,7 +175,7 @@ fn a_server_refuses_everything_or_every_write() {
         on.passes("NOREPLICAS", Some((LATER, "NOREPLICAS"))).await;
 
         on.begins("MISCONF").await;
-        // Nothing can be put in its place.
+        // No snapshot can take the place of a directory.
         let dump = on.scene.redis.directory().join("data/m0/dump.rdb");
         std::fs::create_dir_all(dump.join("taken")).unwrap();
         on.insist(&["CONFIG", "SET", "save", "3600 1"]).await;

@@ -1,5 +1,6 @@
-//! What a store may have forgotten, and what it costs: a leader with two followers nothing, when a
-//! slot moves or an old copy of the data comes back; a fresh name a lease; and what does not hold.
+//! The price of a store that forgets. A move of the slot or an old copy of the data costs a leader
+//! with two followers nothing, and a fresh name costs a lease. The last two tests show what does
+//! not hold.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "only tests are here")]
 
 #[path = "common/redis.rs"]
@@ -22,7 +23,7 @@ use tokio::time::sleep;
 /// Longer than a slow machine takes for what takes a moment.
 const SLACK: Duration = Duration::from_secs(2);
 
-/// What a lease may last longer than it is, for candidates that would all take at once.
+/// By so much a candidate may take later, so that not all take at once.
 const JITTER: Duration = millis(300);
 
 /// A primary of a cluster.
@@ -101,7 +102,7 @@ fn the_slot_moves() {
             let asked = primaries[to].asked().await - before;
             println!("{asked} requests were sent on");
             assert!(asked > 5, "they went elsewhere");
-            // Whoever gets it first, or it would belong to nobody for a moment.
+            // The new owner first: else the slot would belong to nobody for a moment.
             for primary in [to, 0, 1, 2, 3] {
                 primaries[primary].insist(&[&set[..], &["NODE", &ids[1]]].concat()).await;
             }
@@ -170,7 +171,7 @@ async fn fresh(form: Form) {
     let late = 10 * host.worst();
     assert!(took <= SHORT + JITTER + late, "it took {took:?}, the host overslept {late:?} / 10");
     assert!(!announced_still(&a), "it leads, and waits");
-    // Somebody who waits, and somebody who comes later.
+    // One follower waits already, and another one comes later.
     let waiting = b.stand();
     sleep(millis(500)).await;
     let began = Instant::now();
@@ -191,8 +192,8 @@ fn announced_still(one: &leasehold_conformance::candidate::Candidate) -> bool {
     one.elector().status().forgotten_until.is_some()
 }
 
-/// What docs/REDIS.md says that does not hold: a lease of three seconds and one of fifteen on one
-/// lock. The record says how long to wait; if the store forgot it, nobody does.
+/// A lease of three seconds and one of fifteen on one lock, of which docs/REDIS.md warns. The
+/// record says how long to wait; if the store forgot it, two lead.
 #[test]
 fn two_lease_durations_on_one_lock() {
     run(async {
@@ -230,8 +231,8 @@ async fn two_leases(lease: Duration, remembers: bool) {
     assert_eq!((two, overlapped > SHORT), (harmful, harmful), "{what}: {found:#?}");
 }
 
-/// Another thing that does not hold: resynchronizations closer together than a lease keep a lock
-/// leaderless that has no leader.
+/// Resynchronizations closer together than a lease keep a lock leaderless that has no leader, of
+/// which docs/REDIS.md warns, too.
 #[test]
 fn resynchronizations_keep_a_lock_leaderless() {
     run(async {

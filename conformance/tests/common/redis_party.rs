@@ -19,7 +19,8 @@ use tokio::time::sleep;
 
 use super::common::{Scene, millis};
 
-/// A thread that sleeps and looks at the time: what a bound that was missed is worth.
+/// A thread that sleeps and looks at the time. A bound that was missed says nothing on a host that
+/// wakes it late.
 pub struct Host {
     /// The worst oversleep, in microseconds.
     worst: Arc<AtomicU64>,
@@ -80,9 +81,9 @@ pub struct Party {
     pub lead: Lead,
     candidates: Vec<Candidate>,
     waiting: Vec<JoinHandle<Result<Lead, Error>>>,
-    /// Who they were at first. Whoever sees a copy of itself goes on as somebody else.
+    /// The first of each. A candidate that sees a copy of itself goes on under another one.
     incarnations: Vec<Incarnation>,
-    /// What their store said, each once.
+    /// The failures of their store, each once.
     said: RefCell<Vec<(ErrorKind, String)>>,
 }
 
@@ -147,12 +148,12 @@ impl Party {
         }
     }
 
-    /// What their store said since this was asked.
+    /// The failures of their store since this was asked last.
     pub fn said(&self) -> Vec<(ErrorKind, String)> {
         self.said.take()
     }
 
-    /// Until no candidate has anything to complain of.
+    /// Until no candidate's last request failed.
     pub async fn is_content(&self) {
         let complains = |one: &Candidate| one.elector().status().store_error.is_some();
         while self.candidates.iter().any(complains) {
