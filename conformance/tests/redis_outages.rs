@@ -21,6 +21,9 @@ use tokio::time::sleep;
 /// Of each kind.
 const ROUNDS: usize = 10;
 
+/// The longest fail-over that a lease of fifteen seconds is long enough for.
+const RIDDEN_THROUGH: Duration = Duration::from_secs(6);
+
 /// An outage that a lease of fifteen seconds is long enough for.
 const OUTAGE: Duration = Duration::from_secs(3);
 
@@ -34,36 +37,56 @@ fn the_leader_leads_on_when_the_primary_is_frozen() {
     replaced(false);
 }
 
+/// A leader rides through a fail-over of six seconds. Sentinels that do not agree at once take
+/// longer now and then, which says nothing: the rest is done with others.
 fn replaced(is_killed: bool) {
     run(async {
         let _host = Host::watched();
-        let mut scene = Scene::of(Form::Sentinel).await;
-        let party = Party::of(&scene, LONG).await;
-        let what = if is_killed { "killed" } else { "frozen" };
-        for round in 1..=ROUNDS {
-            let began = Instant::now();
-            let old = party.during(scene.redis.leader()).await.unwrap();
-            scene.disturb(what);
-            if is_killed {
-                scene.redis.kill_server(old);
-            } else {
-                scene.redis.freeze_server(old).unwrap();
+        let mut done = 0;
+        for _ in 0..4 {
+            done += rounds(is_killed, ROUNDS - done).await;
+            if done == ROUNDS {
+                return;
             }
-            let fault = Instant::now();
-            let new = scene.redis.eventually_led_by_another(old);
-            let new = party.during(new).await.unwrap();
-            let took = fault.elapsed();
-            party.during(party.renews(1)).await;
-            let renewed = fault.elapsed();
-            party.during(restored(&mut scene, old, new, is_killed)).await;
-            println!(
-                "{what} {round}: another primary after {took:?}, renewed after {renewed:?}, a \
-                 round of {:?}",
-                began.elapsed()
-            );
         }
-        scene.judged(what);
+        panic!("Sentinels took too long again and again: {done} rounds are done");
     });
+}
+
+/// How many rounds were done before a fail-over took too long.
+async fn rounds(is_killed: bool, count: usize) -> usize {
+    let mut scene = Scene::of(Form::Sentinel).await;
+    let party = Party::of(&scene, LONG).await;
+    let what = if is_killed { "killed" } else { "frozen" };
+    for round in 1..=count {
+        let old = party.during(scene.redis.leader()).await.unwrap();
+        scene.disturb(what);
+        if is_killed {
+            scene.redis.kill_server(old);
+        } else {
+            scene.redis.freeze_server(old).unwrap();
+        }
+        let fault = Instant::now();
+        let new = scene.redis.eventually_led_by_another(old).await.unwrap();
+        let promoted = fault.elapsed();
+        scene.redis.wait_for_replicas(new, 1).await.unwrap();
+        let followed = fault.elapsed();
+        if followed > RIDDEN_THROUGH {
+            println!("{what} {round}: a fail-over of {followed:?} is too long");
+            scene.judged(what);
+            return round - 1;
+        }
+        party.during(party.renews(1)).await;
+        let renewed = fault.elapsed();
+        party.during(restored(&mut scene, old, new, is_killed)).await;
+        println!(
+            "{what} {round}: another primary after {promoted:?}, a replica after {followed:?}, \
+             renewed after {renewed:?}, a round of {:?}",
+            fault.elapsed()
+        );
+    }
+    scene.judged(what);
+    count
 }
 
 /// The old primary follows the new one, and every Sentinel knows two replicas that are well.
