@@ -318,3 +318,39 @@ async fn a_server_that_asks_for_a_certificate_is_told_apart() {
     let error = plain.read().await.unwrap_err().to_string();
     assert!(error.contains("write rediss://"), "{error}");
 }
+
+/// Writes that share a WAIT: the one that sent them gives up, and the others are answered.
+#[tokio::test]
+async fn who_gives_up_takes_nobody_along() {
+    let mut redis = started(Program::Valkey, Form::Replicated).await;
+    let store = redis.shared().build().unwrap();
+    // Every other one uses the same connection.
+    let all: Vec<RedisLock> =
+        (0..5).map(|number| store.lock(&format!("shared/{number}")).unwrap()).collect();
+    let free = join_all(all.iter().map(adopted)).await;
+    let take = |number: usize, lease: u64| {
+        let change = change(Intent::Take, Duration::from_secs(lease), 2);
+        let (lock, free) = (&all[number], &free[number]);
+        async move { lock.write(&free.version, &change).await }
+    };
+    for replica in [1, 2] {
+        redis.freeze_server(replica).unwrap();
+    }
+    // It waits for 200 ms. Meanwhile two come who wait for three seconds: one of them gives up.
+    let (_, given_up, kept) = tokio::join!(
+        take(0, 4),
+        tokio::time::timeout(Duration::from_millis(800), take(2, 60)),
+        async {
+            let kept = take(4, 60);
+            let thaw = async {
+                tokio::time::sleep(Duration::from_millis(1000)).await;
+                for replica in [1, 2] {
+                    redis.thaw_server(replica).unwrap();
+                }
+            };
+            tokio::join!(kept, thaw).0
+        }
+    );
+    assert!(given_up.is_err(), "{given_up:?}");
+    assert_eq!(written(kept.unwrap()).expiry, Expiry::ByObserver);
+}

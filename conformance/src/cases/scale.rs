@@ -46,6 +46,15 @@ impl Used {
     }
 }
 
+fn knows(one: &Candidate) -> bool {
+    matches!(one.elector().status().leader, Leader::Held(_))
+}
+
+/// Whether it waits a lease out, since the store may have forgotten who led.
+fn waits(one: &Candidate) -> bool {
+    one.elector().status().forgotten_until.is_some()
+}
+
 /// SC1.
 pub(super) async fn a_thousand(world: &World) -> Outcome {
     let virtual_time = world.target().virtual_time();
@@ -66,10 +75,13 @@ pub(super) async fn a_thousand(world: &World) -> Outcome {
         // All at once they would only wait for each other, beyond their timeouts.
         for some in candidates.chunks(AT_A_TIME) {
             waiting.extend(some.iter().map(Candidate::stand));
-            let knows = |one: &Candidate| matches!(one.elector().status().leader, Leader::Held(_));
-            let know = || some.iter().all(knows);
+            let know = || some.iter().all(|one| knows(one) || waits(one));
             world.until("every candidate knows who leads", LONG, know).await?;
         }
+        let timing = candidates[0].elector().timing();
+        let know = || candidates.iter().all(knows);
+        let limit = LONG + world.distrust(&timing);
+        world.until("every candidate knows who leads", limit, know).await?;
     }
     let started = world.now().since(began);
     let ups = || world.count(|event| matches!(event.what, What::Up { .. }));

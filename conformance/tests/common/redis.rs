@@ -11,7 +11,7 @@ use leasehold::timing::{BootClock, Clock};
 use leasehold_conformance::candidate::{Candidate, Setup};
 use leasehold_conformance::fixture::Fixture;
 use leasehold_conformance::history::{History, What};
-use leasehold_conformance::judge::{Exemption, Property, Rules, judge, spans};
+use leasehold_conformance::judge::{Exemption, Property, Rules, Violation, judge, spans};
 use leasehold_conformance::link::{Latency, Ledger};
 use leasehold_conformance::stores::redis::fixture::{Connection, Reply};
 use leasehold_conformance::stores::redis::{Form, Options, Redis};
@@ -58,8 +58,7 @@ impl Scene {
 
     /// A candidate at the address that clients know.
     pub async fn candidate(&self, name: &str, lease: Duration) -> Candidate {
-        let url = self.redis.url(&self.redis.endpoints(), LOCK);
-        self.candidate_at(&url, name, lease).await
+        self.candidate_at(&self.url(), name, lease).await
     }
 
     /// A candidate that stays at one server, whatever becomes of it.
@@ -68,7 +67,8 @@ impl Scene {
         self.candidate_at(&url, name, lease).await
     }
 
-    async fn candidate_at(&self, url: &str, name: &str, lease: Duration) -> Candidate {
+    /// A candidate at this URL.
+    pub async fn candidate_at(&self, url: &str, name: &str, lease: Duration) -> Candidate {
         let store = leasehold::connect(url).await.unwrap();
         let timing = TimingSettings::lease_duration(lease);
         let setup = Setup { identity: None, timing, rate: 1_000_000, latency: Latency::default() };
@@ -90,6 +90,11 @@ impl Scene {
         span.map(|span| span.node.to_string())
     }
 
+    /// The URL of the lock at the address that clients know.
+    pub fn url(&self) -> String {
+        self.redis.url(&self.redis.endpoints(), LOCK)
+    }
+
     /// The end of the history, for whoever reads the output of a test that failed.
     pub fn told(&self) -> String {
         let text = timeline::text(&self.ledger.history.events());
@@ -99,6 +104,12 @@ impl Scene {
 
     /// Nobody may overlap, and tokens grow; says who led when.
     pub fn judged(&self, what: &str) {
+        let violations = self.violations(what);
+        assert!(violations.is_empty(), "{what}: {violations:#?}");
+    }
+
+    /// The violations of that; says who led when.
+    pub fn violations(&self, what: &str) -> Vec<Violation> {
         let events = self.ledger.history.events();
         for span in spans(&events) {
             println!(
@@ -114,8 +125,7 @@ impl Scene {
             request_limit: Duration::from_secs(20),
             exempt: exempt.into(),
         };
-        let violations = judge(&events, &rules);
-        assert!(violations.is_empty(), "{what}: {violations:#?}");
+        judge(&events, &rules)
     }
 }
 

@@ -1,19 +1,21 @@
 //! The connections to one server, which all its locks share.
 
+mod group;
 pub(crate) mod hub;
 pub(crate) mod sentinel;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use redis::{Cmd, Value, cmd};
-use tokio::sync::oneshot;
 
 use crate::connection::{Connection, How, first_error};
 use crate::dial::Address;
 use crate::failure::{Failure, Reason};
 use crate::info::SECTIONS;
+use crate::node::group::{Group, Queued};
 use crate::node::hub::Hub;
 use crate::node::sentinel::Sentinels;
 
@@ -29,6 +31,8 @@ pub(crate) struct Node {
     pub(crate) hub: Hub,
     /// Where it was found last.
     last: Mutex<Option<Address>>,
+    /// Whether it was a primary once.
+    pub(crate) has_served: AtomicBool,
 }
 
 /// Where a server is found.
@@ -113,15 +117,9 @@ pub(crate) const AFTER_WAIT: usize = 1 + SECTIONS.len();
 struct Slot {
     live: Mutex<Option<Arc<Connection>>>,
     dialing: tokio::sync::Mutex<()>,
-    queue: Mutex<Vec<Job>>,
+    queue: Mutex<Vec<Queued>>,
     /// Held by whoever sends what is queued, and waits for all of it.
     turn: tokio::sync::Mutex<()>,
-}
-
-/// A request that shares its WAIT with others.
-struct Job {
-    request: Request,
-    reply: oneshot::Sender<Result<Vec<Value>, Failure>>,
 }
 
 impl fmt::Debug for Node {
@@ -139,6 +137,7 @@ impl Node {
             writes: Default::default(),
             hub: Hub::default(),
             last: Mutex::default(),
+            has_served: AtomicBool::new(false),
         }
     }
 
@@ -217,45 +216,31 @@ impl Node {
 
     /// Sends what is queued with one WAIT for all, when its turn comes; or hears from whoever did.
     async fn in_group(&self, slot: &Slot, request: Request) -> Result<Vec<Value>, Failure> {
-        let (reply, mut replied) = oneshot::channel();
-        locked(&slot.queue).push(Job { request, reply });
-        let abandoned = Abandoned(Some(slot));
+        let (queued, mut asked) = Queued::new(request);
+        locked(&slot.queue).push(queued);
+        let abandoned = Abandoned { slot, sent: asked.sent.clone() };
         let turn = tokio::select! {
             biased;
-            replied = &mut replied => {
+            replied = &mut asked.replied => {
                 abandoned.done();
                 return replied.unwrap_or_else(|_gone| Err(interrupted()));
             }
             turn = slot.turn.lock() => turn,
         };
-        let jobs: Vec<Job> = std::mem::take(&mut *locked(&slot.queue));
-        let jobs: Vec<Job> = jobs.into_iter().filter(|job| !job.reply.is_closed()).collect();
-        if !jobs.is_empty() {
-            self.send(slot, jobs).await;
+        // Unless whoever sent it gave up meanwhile.
+        if asked.sent.get().is_none() {
+            let connection = self.connection(slot).await;
+            let mut queued = std::mem::take(&mut *locked(&slot.queue));
+            queued.retain(Queued::is_wanted);
+            match connection {
+                Ok((connection, _)) => Group::of(connection, queued).await,
+                Err(failure) => queued.into_iter().for_each(|one| one.fail(&failure)),
+            }
         }
         drop(turn);
+        let replied = asked.replied.await;
         abandoned.done();
-        replied.try_recv().unwrap_or_else(|_none| Err(interrupted()))
-    }
-
-    /// Every job hears what became of it.
-    async fn send(&self, slot: &Slot, jobs: Vec<Job>) {
-        let (connection, _) = match self.connection(slot).await {
-            Ok(connection) => connection,
-            Err(failure) => {
-                for job in jobs {
-                    let _ = job.reply.send(Err(failure.clone()));
-                }
-                return;
-            }
-        };
-        let using = Using::of(slot, &connection);
-        let unknown = group(&connection, jobs, Form::Known).await;
-        // A WAIT behind a script that did not run proves nothing: both are sent again.
-        if !unknown.is_empty() {
-            group(&connection, unknown, Form::WithScript).await;
-        }
-        using.done();
+        replied.unwrap_or_else(|_gone| Err(interrupted()))
     }
 
     /// The slot's connection, and whether it was made just now.
@@ -280,44 +265,6 @@ impl Node {
         *locked(&slot.live) = Some(connection.clone());
         Ok((connection, true))
     }
-}
-
-/// Sends these with one WAIT. Gives back the jobs whose script the server did not know.
-async fn group(connection: &Connection, jobs: Vec<Job>, form: Form) -> Vec<Job> {
-    let sent: Vec<Vec<Cmd>> = jobs.iter().map(|job| job.request.sent(form)).collect();
-    let lengths: Vec<usize> = sent.iter().map(Vec::len).collect();
-    let mut all = sent.concat();
-    let waits = jobs.iter().filter_map(|job| job.request.wait);
-    let replicas = waits.clone().map(|wait| wait.replicas).max().unwrap_or(0);
-    let limit = waits.map(|wait| wait.limit).min().unwrap_or_default();
-    // Without a limit it would wait for ever.
-    let limit = limit.as_millis().clamp(1, 60_000);
-    let mut wait = cmd("WAIT");
-    wait.arg(replicas).arg(limit.to_string());
-    all.push(wait);
-    all.extend(sections());
-    let replies = match connection.ask(&all).await {
-        Ok(replies) => replies,
-        Err(failure) => {
-            for job in jobs {
-                let _ = job.reply.send(Err(failure.clone()));
-            }
-            return Vec::new();
-        }
-    };
-    let (mut own, after) = replies.split_at(replies.len() - AFTER_WAIT);
-    let mut unknown = Vec::new();
-    for (job, length) in jobs.into_iter().zip(lengths) {
-        let (first, rest) = own.split_at(length);
-        own = rest;
-        if form == Form::Known && job.request.lacks_script(first) {
-            unknown.push(job);
-            continue;
-        }
-        let replies = [job.request.replied(first).as_slice(), after].concat();
-        let _ = job.reply.send(Ok(replies));
-    }
-    unknown
 }
 
 /// The sections of INFO that are needed.
@@ -353,26 +300,38 @@ impl<'a> Using<'a> {
 
 impl Drop for Using<'_> {
     fn drop(&mut self) {
-        let mut live = locked(&self.slot.live);
-        if !self.done && live.as_ref().is_some_and(|live| Arc::ptr_eq(live, self.connection)) {
-            live.take();
+        if !self.done {
+            self.slot.avoid(self.connection);
         }
     }
 }
 
-/// The same for a request whose connection another one sends it on.
-struct Abandoned<'a>(Option<&'a Slot>);
+/// The same for a request that shares its WAIT.
+struct Abandoned<'a> {
+    slot: &'a Slot,
+    sent: Arc<OnceLock<Arc<Connection>>>,
+}
 
 impl Abandoned<'_> {
     fn done(mut self) {
-        self.0 = None;
+        self.sent = Arc::default();
     }
 }
 
 impl Drop for Abandoned<'_> {
     fn drop(&mut self) {
-        if let Some(slot) = self.0 {
-            locked(&slot.live).take();
+        if let Some(connection) = self.sent.get() {
+            self.slot.avoid(connection);
+        }
+    }
+}
+
+impl Slot {
+    /// Nothing more is asked on this connection.
+    fn avoid(&self, connection: &Arc<Connection>) {
+        let mut live = locked(&self.live);
+        if live.as_ref().is_some_and(|live| Arc::ptr_eq(live, connection)) {
+            live.take();
         }
     }
 }

@@ -102,6 +102,7 @@ impl Reader {
             }
         }
         self.can_write.store(true, Ordering::Relaxed);
+        node.has_served.store(true, Ordering::Relaxed);
         let micros = micros(time).ok_or_else(|| Failure::unexpected(&address))?;
         let floor = (micros / 1000).max(self.token_floor.map_or(0, TokenFloor::token));
         let seen = Seen { seq: micros, online: info.online(), floor };
@@ -203,16 +204,16 @@ impl Reader {
             None => "not a primary".to_owned(),
         };
         let failure = Failure::stale(format!("{address} is {of}"));
-        match &node.target {
-            // Whoever named it must name another one.
-            Target::Fixed(_) if !self.way.is_cluster() => {
-                failure.but(ErrorKind::Invalid).with_cure(
-                    "name the primary, or the Sentinels that know it: \
-                     redis+sentinel://HOSTS/MASTER/NAME",
-                )
-            }
-            _ => failure,
+        if self.way.is_cluster() || matches!(node.target, Target::Sentinels(_)) {
+            return failure;
         }
+        // Whoever named it must name another one, unless it was a primary: it may be one again, or
+        // the name may soon be another server's.
+        let is_misnamed = !node.has_served.load(Ordering::Relaxed);
+        let failure = if is_misnamed { failure.but(ErrorKind::Invalid) } else { failure };
+        failure.with_cure(
+            "name the primary, or the Sentinels that know it: redis+sentinel://HOSTS/MASTER/NAME",
+        )
     }
 }
 
