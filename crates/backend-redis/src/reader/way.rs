@@ -26,6 +26,8 @@ pub(crate) struct Cluster {
     how: How,
     pub(crate) seeds: Vec<Address>,
     nodes: Mutex<HashMap<Address, Arc<Node>>>,
+    /// Who was asked last and did not answer in time.
+    silent: Mutex<Option<Address>>,
 }
 
 impl fmt::Debug for Way {
@@ -43,7 +45,8 @@ impl Way {
     }
 
     pub(crate) fn cluster(how: How, seeds: Vec<Address>) -> Self {
-        Self::Cluster(Cluster { how, seeds, nodes: Mutex::default() })
+        let (nodes, silent) = (Mutex::default(), Mutex::default());
+        Self::Cluster(Cluster { how, seeds, nodes, silent })
     }
 
     /// The same with connections of its own.
@@ -86,13 +89,16 @@ impl Cluster {
         request: Request,
     ) -> Result<(Arc<Node>, Vec<Value>), Failure> {
         let known = locked(&lock.route).clone();
-        let mut seeds = self.seeds.iter();
+        let mut seeds = self.by_promise();
         let mut next = known.or_else(|| seeds.next().map(|seed| self.node(seed)));
         let mut last = Failure::invalid("the cluster sends us from node to node");
         let mut request = request;
         for _ in 0..HOPS + self.seeds.len() {
             let Some(node) = next.take() else { break };
-            let replies = match node.ask(lock.lane, request.clone()).await {
+            let asking = Asking { cluster: self, lock, node: Some(&node) };
+            let replies = node.ask(lock.lane, request.clone()).await;
+            asking.done();
+            let replies = match replies {
                 Ok(replies) => replies,
                 Err(failure) => {
                     // Nothing was sent if there is no connection: another node knows where to go.
@@ -123,6 +129,14 @@ impl Cluster {
         Err(last)
     }
 
+    /// The nodes that were given; last the one that was silent, which may be frozen or cut off.
+    fn by_promise(&self) -> impl Iterator<Item = &Address> {
+        let silent = locked(&self.silent).clone();
+        let mut seeds: Vec<&Address> = self.seeds.iter().collect();
+        seeds.sort_by_key(|seed| Some(*seed) == silent.as_ref());
+        seeds.into_iter()
+    }
+
     /// The node that another one named.
     pub(crate) fn at(&self, to: &str, from: &Node) -> Arc<Node> {
         self.node(&Address::Tcp(full(to, from).into()))
@@ -132,6 +146,30 @@ impl Cluster {
         let mut nodes = locked(&self.nodes);
         let made = || Arc::new(Node::new(self.how.clone(), Target::Fixed(address.clone())));
         nodes.entry(address.clone()).or_insert_with(made).clone()
+    }
+}
+
+/// A request under way. Dropped before its answer, it was given up: the node is not asked first
+/// again, since another one may have taken over.
+struct Asking<'a> {
+    cluster: &'a Cluster,
+    lock: &'a Reader,
+    node: Option<&'a Arc<Node>>,
+}
+
+impl Asking<'_> {
+    fn done(mut self) {
+        self.node = None;
+    }
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        let Some(node) = self.node else { return };
+        if let Target::Fixed(address) = &node.target {
+            *locked(&self.cluster.silent) = Some(address.clone());
+        }
+        locked(&self.lock.route).take();
     }
 }
 
