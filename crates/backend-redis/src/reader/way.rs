@@ -89,6 +89,7 @@ impl Cluster {
         request: Request,
     ) -> Result<(Arc<Node>, Vec<Value>), Failure> {
         let known = locked(&lock.route).clone();
+        let silent = locked(&self.silent).clone();
         let mut seeds = self.by_promise();
         let mut next = known.or_else(|| seeds.next().map(|seed| self.node(seed)));
         let mut last = Failure::invalid("the cluster sends us from node to node");
@@ -111,9 +112,16 @@ impl Cluster {
                     continue;
                 }
             };
+            self.answered(&node);
             request.is_asking = false;
             match first_error(&replies, &node.told()).map(|failure| failure.reason) {
-                Some(Reason::Moved(to)) => next = Some(self.at(&to, &node)),
+                Some(Reason::Moved(to)) => {
+                    let named = self.at(&to, &node);
+                    // One that does not know yet that the silent one was replaced names it.
+                    let is_silent = silent.as_ref().is_some_and(|silent| named.is_at(silent));
+                    let other = if is_silent { seeds.next() } else { None };
+                    next = Some(other.map_or(named, |seed| self.node(seed)));
+                }
                 // The key is on its way there: only this request goes there.
                 Some(Reason::Ask(to)) => {
                     request.is_asking = true;
@@ -135,6 +143,14 @@ impl Cluster {
         let mut seeds: Vec<&Address> = self.seeds.iter().collect();
         seeds.sort_by_key(|seed| Some(*seed) == silent.as_ref());
         seeds.into_iter()
+    }
+
+    /// It is not silent any more.
+    fn answered(&self, node: &Node) {
+        let mut silent = locked(&self.silent);
+        if silent.as_ref().is_some_and(|silent| node.is_at(silent)) {
+            *silent = None;
+        }
     }
 
     /// The node that another one named.
@@ -181,5 +197,47 @@ fn full(to: &str, from: &Node) -> String {
             format!("{host}:{port}")
         }
         _ => to.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use leasehold_core::LockBackend;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio::time::timeout;
+
+    use crate::options::Redis;
+
+    /// As a frozen process: the kernel accepts, and nobody answers.
+    async fn node() -> (TcpListener, String) {
+        let node = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = node.local_addr().unwrap().to_string();
+        (node, address)
+    }
+
+    #[tokio::test]
+    async fn a_node_that_is_silent_is_not_asked_first_again() {
+        let [(_silent, first), (knows, second), (other, third)] =
+            [node().await, node().await, node().await];
+        let moved = format!("-MOVED 1 {first}\r\n").repeat(7);
+        tokio::spawn(async move {
+            let (mut asked, _) = knows.accept().await.unwrap();
+            let mut request = [0; 4096];
+            while asked.read(&mut request).await.is_ok_and(|length| length > 0) {
+                asked.write_all(moved.as_bytes()).await.unwrap();
+            }
+        });
+        let cluster = Redis::cluster([first, second, third]).replicas(2).build().unwrap();
+        let lock = cluster.lock("jobs").unwrap();
+        assert!(timeout(Duration::from_millis(100), lock.read()).await.is_err());
+        // The second one still sends us to the first: the third one may have taken over.
+        tokio::select! {
+            biased;
+            accepted = other.accept() => drop(accepted.unwrap()),
+            _ = timeout(Duration::from_secs(5), lock.read()) => panic!("the other is not asked"),
+        }
     }
 }
