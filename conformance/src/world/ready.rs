@@ -31,7 +31,7 @@ impl World {
     /// led, a lease passes before somebody leads on a lock that nobody ever held; the suite knows
     /// that nobody did, and few cases are about that. Virtual time costs nothing, so there all of
     /// them are.
-    pub(super) async fn make_ready(&self, lock: &str) {
+    pub async fn make_ready(&self, lock: &str) {
         if !self.makes_ready() || !self.ready.locks.borrow_mut().insert(lock.to_owned()) {
             return;
         }
