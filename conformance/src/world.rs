@@ -2,6 +2,7 @@
 
 mod bounds;
 mod parts;
+mod ready;
 mod waiting;
 
 use std::cell::{Cell, RefCell};
@@ -24,6 +25,7 @@ use crate::process::Process;
 use crate::stores::Target;
 use crate::verdict::Problem;
 pub use bounds::AT_ONCE;
+use ready::Ready;
 
 /// A lock that no case uses, to ask for the store's capabilities.
 const PROBE: &str = "capabilities";
@@ -50,6 +52,7 @@ pub struct World {
     /// The longest request timeout of any candidate.
     timeout: Cell<Duration>,
     draws: Cell<u64>,
+    ready: Ready,
 }
 
 impl World {
@@ -86,6 +89,7 @@ impl World {
             networked,
             timeout,
             draws,
+            ready: Ready::default(),
         })
     }
 
@@ -164,6 +168,7 @@ impl World {
         name: &str,
         setup: Setup,
     ) -> Result<Candidate, leasehold::Error> {
+        self.make_ready(lock).await;
         let (store, network) = self.open_apart(lock).await?;
         self.candidate_over(store, network, name, setup)
     }
@@ -232,6 +237,7 @@ impl World {
     /// It cannot be started.
     pub async fn mortal(&self, name: &str, identity: &str) -> Result<Mortal, Problem> {
         let url = self.target.url(&self.lock).filter(|_| !self.target.virtual_time());
+        self.make_ready(&self.lock).await;
         match url {
             Some(url) => {
                 Process::start(name, identity, &url, LEASE, self.history()).map(Mortal::Process)

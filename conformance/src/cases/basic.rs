@@ -9,18 +9,29 @@ use crate::candidate::Setup;
 use crate::hand::{first_intent, put, record_of, says_leader};
 use crate::history::What;
 use crate::link::{Fault, Requests};
-use crate::verdict::{Finding, Outcome, Problem, must};
+use crate::verdict::{Finding, Outcome, Problem, must, must_ever};
 use crate::world::{LEASE, World, setup};
 
 /// BA1.
 pub(super) async fn leads_alone(world: &World) -> Outcome {
+    world.keep_fresh();
     let a = world.candidate("a").await?;
+    let began = world.now();
     let lead = world.led(&a).await?;
+    if world.capabilities().forgets {
+        // Whoever led before the store forgot it may believe for as long.
+        let took = world.now().since(began);
+        must_ever(took >= LEASE, || format!("what may have been held was taken after {took:?}"))?;
+        world.say(format!("on a lock that nobody ever held it led after {took:?}"));
+    }
     must(lead.token() > 0, || "the token is 0".to_owned())?;
     must(lead.check(), || "check() says no to a new term".to_owned())?;
     // Read, adopt, take; and one read for each of what a watch shows of the two writes. Who waits
-    // a lease out reads three times meanwhile.
-    let most = if world.capabilities().forgets { 9 } else { 6 };
+    // a lease out reads meanwhile, as every follower does.
+    let timing = world.timing();
+    let every = world.notices(&timing) - timing.request_timeout();
+    let most = 6 + world.distrust(&timing).as_millis() / every.as_millis();
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
     must(world.sent("a") <= most, || format!("it took {} requests", world.sent("a")))?;
     let record = world.record().await?;
     let holder = record.as_ref().and_then(|record| record.holder.as_ref());
@@ -183,7 +194,8 @@ async fn panics(world: &World) -> Result<(), Problem> {
 async fn cancelled(world: &World) -> Outcome {
     let step = Duration::from_millis(30);
     // The acquisition begins once a store that may forget was waited out, without the jitter.
-    let waits = world.distrust(&world.timing()).saturating_sub(world.timing().max_jitter());
+    let timing = world.timing();
+    let waits = world.waits_first(&timing).saturating_sub(timing.max_jitter());
     let mut given_back = 0;
     for round in 0..u32::try_from(world.rounds(20, 6)).unwrap_or(1) {
         let (lock, node) = (format!("{}-c{round}", world.lock()), format!("c{round}/c"));

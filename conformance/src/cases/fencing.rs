@@ -154,18 +154,19 @@ pub(super) async fn begins_anew(
     last: Token,
 ) -> Outcome {
     let lead = world.within("e leads", world.failover(), e.campaign()).await??;
-    world.exempt(crate::judge::Property::TokensGrow);
-    // A token that names two terms names two owners.
-    world.exempt(crate::judge::Property::Identity);
     let token = lead.token();
     if token > last && world.capabilities().forgets {
         // A store that expects to go back keeps its tokens above its clock.
+        must(fenced.write(token), || "the resource refuses a new token".to_owned())?;
         world.say(format!("after the restore token {token} came after {last}"));
         return Ok(Finding::Holds);
     }
     if token > last {
         return Err(Problem::NotShown(format!("token {token} after {last}")));
     }
+    world.exempt(crate::judge::Property::TokensGrow);
+    // A token that names two terms names two owners.
+    world.exempt(crate::judge::Property::Identity);
     must_ever(!fenced.write(token), || "the resource lets an old token in".to_owned())?;
     let text =
         format!("after the restore token {token} came after {last}; the resource refuses it");

@@ -1,19 +1,21 @@
 //! Members of the store: they stop, move and are replaced, and a side of them is alone.
 
 mod balanced;
+mod sides;
 mod thaw;
 
 use std::time::Duration;
 
 use leasehold::Loss;
-use leasehold::backend::{Change, Outcome as Written, Version};
+use leasehold::backend::{Change, Intent, Version};
 use leasehold::status::Leader;
 
 use super::partitions::last_sign;
 use crate::candidate::{Candidate, Lead, Setup};
 use crate::fixture::{Failure, Fixture, Tls, Wish};
-use crate::hand::{first_intent, record_of, says_leader};
-use crate::verdict::{Finding, Outcome, Problem, must, must_ever};
+use crate::hand::{first_intent, record_of};
+use crate::history::What;
+use crate::verdict::{Finding, Outcome, Problem, must};
 use crate::world::{LEASE, World, setup};
 
 /// Long enough that nobody notices the loss of one member.
@@ -50,13 +52,14 @@ const CUT_OFF: Away = Away {
 struct Pair {
     lead: Lead,
     follower: Candidate,
-    /// How much that one wrote before it saw who leads.
-    wrote: u64,
+    /// How often that one wrote before it saw who leads.
+    wrote: usize,
 }
 
 impl Pair {
     async fn on(world: &World, servers: &dyn Fixture) -> Result<Self, Problem> {
         let url = servers.url(&servers.endpoints(), "ride");
+        world.ready_at(&url).await?;
         let timing = leasehold::TimingSettings::lease_duration(LONG);
         let leader = world.candidate_at(&url, "a", Setup { timing, ..setup() }).await?;
         let follower = world.candidate_at(&url, "b", Setup { timing, ..setup() }).await?;
@@ -66,17 +69,37 @@ impl Pair {
         let mut pair = Self { lead, follower, wrote: 0 };
         world.until("the follower sees the leader", LEASE, || pair.is_seen()).await?;
         // It may have tried to take what it did not know to be taken.
-        pair.wrote = pair.writes();
+        pair.wrote = pair.writes(world);
         Ok(pair)
     }
 
-    fn writes(&self) -> u64 {
-        self.follower.elector().status().counters.writes
+    /// How often the follower tried to change who leads. Where the store may have forgotten that, a
+    /// follower adopts what it finds, which changes nothing.
+    fn writes(&self, world: &World) -> usize {
+        let adopts = world.capabilities().forgets;
+        world.count(|event| match event.what {
+            What::Sent { intent: Some(Intent::Adopt), .. } if adopts => false,
+            What::Sent { intent: Some(_), .. } => *event.node == *self.follower.name(),
+            _ => false,
+        })
     }
 
     fn is_seen(&self) -> bool {
         matches!(self.follower.elector().status().leader,
             Leader::Held(leading) if leading.identity == "a")
+    }
+
+    /// Whether the follower knows nothing of who leads: a store that may have forgotten vouches for
+    /// nothing until what it shows is adopted.
+    fn doubts(&self, world: &World) -> bool {
+        let leader = self.follower.elector().status().leader;
+        world.capabilities().forgets && matches!(leader, Leader::Unknown)
+    }
+
+    /// How long it may, until a write of its own or of the leader's is through.
+    fn longest_doubt(&self) -> Duration {
+        let timing = self.follower.elector().timing();
+        timing.retry_period() + timing.request_timeout()
     }
 
     /// Twice without the store's own leader, and then without each member.
@@ -92,35 +115,39 @@ impl Pair {
             begin(servers, member)?;
             self.rides(world, &format!("the store's leader {word}"), seconds(12)).await?;
             end(servers, member)?;
+            servers.settled().await?;
             self.rides(world, "it is back", seconds(3)).await?;
         }
         for member in 0..servers.members() {
             begin(servers, member)?;
             self.rides(world, &format!("member {member} {word}"), seconds(5)).await?;
             end(servers, member)?;
-            self.rides(world, "it is back", seconds(2)).await?;
+            servers.settled().await?;
+            self.rides(world, "it is back", seconds(3)).await?;
         }
         Ok(())
     }
 
     /// Watches it for so long, and says how little belief was left.
     async fn rides(&self, world: &World, what: &str, duration: Duration) -> Result<(), Problem> {
-        let end = world.now() + duration;
-        let mut least = Duration::MAX;
+        let (end, limit) = (world.now() + duration, self.longest_doubt() + world.slack());
+        let (mut least, mut sure) = (Duration::MAX, world.now());
         while world.now() < end {
             must(self.lead.check(), || format!("{what} ends the term"))?;
-            must(self.is_seen(), || {
+            if self.is_seen() {
+                sure = world.now();
+            }
+            must(self.is_seen() || self.doubts(world), || {
                 let seen = self.follower.elector().status().leader;
                 format!("{what}: the follower notices, and says {seen:?}")
             })?;
+            if world.now().since(sure) > limit {
+                return Err(Problem::Late(format!("{what}: the follower knows nobody for long")));
+            }
             least = least.min(self.lead.term().remaining());
             world.sleep(Duration::from_millis(10)).await;
         }
-        // A follower adopts what a store that may have forgotten shows, which gives it nothing.
-        let adopts = world.capabilities().forgets;
-        must(adopts || self.writes() == self.wrote, || {
-            format!("{what}: the follower tried to take")
-        })?;
+        must(self.writes(world) == self.wrote, || format!("{what}: the follower tried to take"))?;
         world.say(format!("{what}: {least:?} of belief left at the least"));
         Ok(())
     }
@@ -179,8 +206,9 @@ async fn both_crash(world: &World, servers: &mut dyn Fixture) -> Result<(), Prob
 pub(super) async fn stopped(world: &World) -> Outcome {
     let wish = Wish { one_address: true, ..Wish::default() };
     let mut servers = world.servers_as(wish).await?;
-    if servers.members() == 1 {
-        // Nobody rides through the loss of the only one for long.
+    if !servers.takes_over() {
+        // Nobody rides through the loss of the one that serves for long.
+        rides_without_others(world, servers.as_mut()).await?;
         all_stopped(world, servers.as_mut()).await?;
         return Ok(Finding::Holds);
     }
@@ -190,6 +218,22 @@ pub(super) async fn stopped(world: &World) -> Outcome {
     all_stopped(world, servers.as_mut()).await?;
     thaw::stopped_for_a_lease(world, servers.as_mut()).await?;
     Ok(Finding::Holds)
+}
+
+/// The others are only copied to: each may be away.
+async fn rides_without_others(world: &World, servers: &mut dyn Fixture) -> Result<(), Problem> {
+    if servers.members() == 1 {
+        return Ok(());
+    }
+    let pair = Pair::on(world, servers).await?;
+    let serves = servers.leader().await?;
+    for member in (0..servers.members()).filter(|member| *member != serves) {
+        servers.freeze(member)?;
+        pair.rides(world, &format!("member {member} frozen"), seconds(8)).await?;
+        servers.thaw(member)?;
+        pair.rides(world, "it is back", seconds(2)).await?;
+    }
+    Ok(())
 }
 
 /// Every member for two leases. What was sent meanwhile waits in them.
@@ -241,121 +285,5 @@ async fn all_stopped(world: &World, servers: &mut dyn Fixture) -> Result<(), Pro
 /// SV7.
 pub(super) use balanced::one_of_two;
 
-/// NP6.
-pub(super) async fn minority(world: &World) -> Outcome {
-    let wish = Wish { can_cut: true, ..Wish::default() };
-    let mut servers = world.servers_as(wish).await?;
-    let pair = Pair::on(world, servers.as_ref()).await?;
-    pair.rides_without_each(world, servers.as_mut(), CUT_OFF).await?;
-    must(pair.lead.resign().await?, || "a release is not confirmed".to_owned())?;
-    let leader = servers.leader().await?;
-    for member in [leader, (leader + 1) % servers.members()] {
-        alone_with(world, servers.as_mut(), member).await?;
-    }
-    Ok(Finding::Holds)
-}
-
-/// Our leader reaches one member only, and this one is alone.
-async fn alone_with(
-    world: &World,
-    servers: &mut dyn Fixture,
-    member: usize,
-) -> Result<(), Problem> {
-    let [alone, others] = sides(servers, member, &format!("alone{member}"));
-    let names = [format!("{member}/a"), format!("{member}/b")];
-    let a = world.candidate_at(&alone, &names[0], setup()).await?;
-    let b = world.candidate_at(&others, &names[1], setup()).await?;
-    let lead = world.within("a leads", world.fresh(), a.campaign()).await??;
-    let waiting = b.stand();
-    world.sleep(LEASE / 2).await;
-    world.disturb_lock(&member.to_string(), "one member is isolated");
-    servers.cuts()?.isolate(member)?;
-    let deadline = world.timing().renew_deadline();
-    let loss = world.within("the leader's term ends", deadline, lead.lost()).await?;
-    must(loss == Loss::Expired, || format!("it ended as {loss:?}"))?;
-    drop(lead);
-    let again = a.stand();
-    says_nothing(world, &alone).await?;
-    let bound = world.failover() + ELECTION + LEASE;
-    let second = world.within("b leads", bound, waiting).await?.map_err(Problem::violated)??;
-    says_nothing(world, &alone).await?;
-    must_ever(!again.is_finished() && second.check(), || "it leads in the minority".to_owned())?;
-    servers.cuts()?.rejoin(member)?;
-    let hears = || says_leader(a.elector(), &names[1], second.token());
-    // The member must be taken in again before it answers.
-    world.until("it hears of its successor", ELECTION + 2 * LEASE, hears).await?;
-    must(second.check() && !again.is_finished(), || "it disturbs its successor".to_owned())?;
-    must(second.resign().await?, || "a release is not confirmed".to_owned())?;
-    let third = world.within("a leads again", LEASE, again).await?.map_err(Problem::violated)??;
-    must(third.resign().await?, || "a release is not confirmed".to_owned())
-}
-
-/// The lock's URL by this member alone, and by the others.
-fn sides(servers: &dyn Fixture, member: usize, lock: &str) -> [String; 2] {
-    let endpoints = servers.endpoints();
-    let (mut others, mut alone) = (endpoints.clone(), endpoints);
-    others.remove(member);
-    alone = vec![alone.swap_remove(member)];
-    [servers.url(&alone, lock), servers.url(&others, lock)]
-}
-
-/// A side without a majority tells nothing from memory, and acknowledges nothing.
-async fn says_nothing(world: &World, url: &str) -> Result<(), Problem> {
-    let store = leasehold::connect(url).await?;
-    let take = Change {
-        intent: first_intent(world.capabilities()),
-        record: record_of("of the minority", 1),
-    };
-    let absent = Version::absent();
-    let asked = async { (store.read().await, store.write(&absent, &take).await) };
-    if let Ok((read, written)) = tokio::time::timeout(LEASE / 2, asked).await {
-        must_ever(read.is_err(), || format!("a read of the minority is answered: {read:?}"))?;
-        must_ever(!matches!(written, Ok(Written::Written(_))), || {
-            "a write in the minority is acknowledged".to_owned()
-        })?;
-    }
-    let read = tokio::time::timeout(LEASE / 2, store.read()).await;
-    must_ever(!matches!(read, Ok(Ok(_))), || "a read of the minority is answered".to_owned())?;
-    must_ever(world.leader().is_none_or(|span| !span.node.ends_with("/a")), || {
-        "somebody believes in the minority".to_owned()
-    })
-}
-
-/// NP7. The store's leader is on one side with one half of us, and the majority with the other.
-pub(super) async fn split(world: &World) -> Outcome {
-    let wish = Wish { can_cut: true, ..Wish::default() };
-    let servers = world.servers_as(wish).await?;
-    for round in 0..4 {
-        let old = servers.leader().await?;
-        let [alone, others] = sides(servers.as_ref(), old, &format!("split{round}"));
-        let few = world.candidate_at(&alone, &format!("{round}/a"), setup()).await?;
-        let many = world.candidate_at(&others, &format!("{round}/b"), setup()).await?;
-        // Connections stand when the split comes.
-        leasehold::connect(&alone).await?.read().await?;
-        world.disturb_lock(&round.to_string(), "the store is split");
-        // The split meets the takes themselves: before, among and after them.
-        let delay = Duration::from_millis(world.draw(12));
-        let running = if round % 2 == 0 {
-            servers.cuts()?.isolate(old)?;
-            [few.run(), many.run()]
-        } else {
-            let both = [few.run(), many.run()];
-            world.sleep(delay).await;
-            servers.cuts()?.isolate(old)?;
-            both
-        };
-        let bound = world.failover() + ELECTION + LEASE;
-        world.until_leads(many.name(), bound).await?;
-        says_nothing(world, &alone).await?;
-        servers.cuts()?.rejoin(old)?;
-        world.sleep(LEASE).await;
-        let leads = || few.leads().is_some() || many.leads().is_some();
-        world.until("somebody leads after the split", bound, leads).await?;
-        few.elector().shutdown();
-        many.elector().shutdown();
-        for one in running {
-            let _ended = world.within("it ends", LEASE, one).await?;
-        }
-    }
-    Ok(Finding::Holds)
-}
+/// NP6 and NP7.
+pub(super) use sides::{minority, split};

@@ -62,6 +62,7 @@ pub(super) async fn promoted(world: &World) -> Outcome {
     world.exempt(Property::Identity);
     let mut servers = world.servers(3, Tls::Off).await?;
     let url = servers.url(&servers.endpoints(), "jobs");
+    world.ready_at(&url).await?;
     let timing = TimingSettings::lease_duration(LONG);
     let candidate =
         async |name: &str| world.candidate_at(&url, name, Setup { timing, ..setup() }).await;

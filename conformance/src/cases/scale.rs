@@ -63,6 +63,9 @@ pub(super) async fn a_thousand(world: &World) -> Outcome {
     let mut all: Vec<Vec<Candidate>> = Vec::new();
     for name in ["a", "b", "c"] {
         let stores = world.target().open_many(&locks, world.clock()).await?;
+        if all.is_empty() {
+            world.ready_all(&stores).await?;
+        }
         let candidate = |(number, store)| {
             let setup = Setup { timing: TimingSettings::lease_duration(LONG), ..setup() };
             world.candidate_of(store, &format!("{number}/{name}"), setup)

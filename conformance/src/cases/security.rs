@@ -202,6 +202,7 @@ async fn kept_out(world: &World, number: usize, stranger: &Stranger) -> Result<(
 pub(super) async fn rotated(world: &World) -> Outcome {
     let servers = world.servers(3, Tls::Off).await?;
     let (user, url) = granted(servers.as_ref(), "candidate", Access::ReadWrite).await?;
+    world.ready_at(&url).await?;
     let timing = TimingSettings::lease_duration(5 * LEASE);
     let a = world.candidate_at(&url, "a", Setup { timing, ..setup() }).await?;
     let b = world.candidate_at(&url, "b", Setup { timing, ..setup() }).await?;
@@ -274,6 +275,7 @@ const LONG: std::time::Duration = std::time::Duration::from_secs(15);
 pub(super) async fn refused(world: &World) -> Result<(), Problem> {
     let servers = world.servers(1, Tls::Off).await?;
     let (user, url) = granted(servers.as_ref(), "refused", Access::ReadWrite).await?;
+    world.ready_at(&url).await?;
     let timing = TimingSettings::lease_duration(LONG);
     let a = world.candidate_at(&url, "s/a", Setup { timing, ..setup() }).await?;
     let b = world.candidate_at(&url, "s/b", Setup { timing, ..setup() }).await?;
@@ -311,6 +313,7 @@ pub(super) async fn refused(world: &World) -> Result<(), Problem> {
 pub(super) async fn read_only(world: &World) -> Outcome {
     let servers = world.servers(1, Tls::Off).await?;
     let (_, enough) = granted(servers.as_ref(), "candidate", Access::ReadWrite).await?;
+    world.ready_at(&enough).await?;
     let (_, reading) = granted(servers.as_ref(), "observer", Access::Read).await?;
     let (_link, observer) = world.observer_of("o", leasehold::connect(&reading).await?)?;
     let candidates = [

@@ -29,6 +29,7 @@ async fn kill_all(servers: &mut dyn Fixture) -> Result<(), Problem> {
 pub(super) async fn back_in_time(world: &World) -> Outcome {
     let mut servers = world.servers(3, Tls::Off).await?;
     let url = servers.url(&servers.endpoints(), "jobs");
+    world.ready_at(&url).await?;
     let timing = TimingSettings::lease_duration(LONG);
     let a = world.candidate_at(&url, "a", Setup { timing, ..setup() }).await?;
     let b = world.candidate_at(&url, "b", Setup { timing, ..setup() }).await?;

@@ -146,6 +146,12 @@ pub trait Networks: Send + Sync {
         clock: &Arc<dyn Clock>,
     ) -> Result<(Arc<dyn LockBackend>, Network), Error>;
 
+    /// Whether a connection begins with an answer that comes before the first request, such as that
+    /// to a login: cut there, the request never leaves.
+    fn answers_first(&self) -> bool {
+        true
+    }
+
     /// The time for which the store would still keep what is held if nothing came any more: in
     /// whole seconds, rounded down.
     ///

@@ -35,6 +35,7 @@ impl Lock {
     async fn on(world: &World, servers: &dyn Fixture, number: usize) -> Result<Self, Problem> {
         let name = format!("thaw{number}");
         let url = servers.url(&servers.endpoints(), &name);
+        world.ready_at(&url).await?;
         let candidate = async |who: &str| {
             let (identity, timing) = (Some(who.to_owned()), TimingSettings::lease_duration(LONG));
             let setup = Setup { identity, timing, ..setup() };
@@ -81,6 +82,7 @@ pub(super) async fn stopped_for_a_lease(
     let bound = timing.bounds().crash + seconds(1);
     let mut lost = Lost::default();
     for _ in 0..ROUNDS {
+        servers.settled().await?;
         let member = servers.leader().await?;
         let tokens: Vec<Option<Token>> = locks.iter().map(Lock::leads).collect();
         servers.freeze(member)?;

@@ -199,6 +199,11 @@ impl Networks for RedisTarget {
         Ok((self.open_over(&endpoints, lock).await?, network))
     }
 
+    /// To a login.
+    fn answers_first(&self) -> bool {
+        self.kind.least
+    }
+
     /// By what the record says: the store counts nothing, and holder and suite have one wall clock.
     async fn left(&self, lock: &str) -> Result<Duration, String> {
         let record: Value =

@@ -169,6 +169,11 @@ impl Node {
         }
     }
 
+    /// Whether it is this one.
+    pub(crate) fn is_at(&self, address: &Address) -> bool {
+        matches!(&self.target, Target::Fixed(own) if own == address)
+    }
+
     /// Where it was found last.
     pub(crate) fn last(&self) -> Option<Address> {
         locked(&self.last).clone()

@@ -26,6 +26,8 @@ pub(crate) struct Cluster {
     how: How,
     pub(crate) seeds: Vec<Address>,
     nodes: Mutex<HashMap<Address, Arc<Node>>>,
+    /// Who was asked last and did not answer in time.
+    silent: Mutex<Option<Address>>,
 }
 
 impl fmt::Debug for Way {
@@ -43,7 +45,8 @@ impl Way {
     }
 
     pub(crate) fn cluster(how: How, seeds: Vec<Address>) -> Self {
-        Self::Cluster(Cluster { how, seeds, nodes: Mutex::default() })
+        let (nodes, silent) = (Mutex::default(), Mutex::default());
+        Self::Cluster(Cluster { how, seeds, nodes, silent })
     }
 
     /// The same with connections of its own.
@@ -86,13 +89,17 @@ impl Cluster {
         request: Request,
     ) -> Result<(Arc<Node>, Vec<Value>), Failure> {
         let known = locked(&lock.route).clone();
-        let mut seeds = self.seeds.iter();
+        let silent = locked(&self.silent).clone();
+        let mut seeds = self.by_promise();
         let mut next = known.or_else(|| seeds.next().map(|seed| self.node(seed)));
         let mut last = Failure::invalid("the cluster sends us from node to node");
         let mut request = request;
         for _ in 0..HOPS + self.seeds.len() {
             let Some(node) = next.take() else { break };
-            let replies = match node.ask(lock.lane, request.clone()).await {
+            let asking = Asking { cluster: self, lock, node: Some(&node) };
+            let replies = node.ask(lock.lane, request.clone()).await;
+            asking.done();
+            let replies = match replies {
                 Ok(replies) => replies,
                 Err(failure) => {
                     // Nothing was sent if there is no connection: another node knows where to go.
@@ -105,9 +112,16 @@ impl Cluster {
                     continue;
                 }
             };
+            self.answered(&node);
             request.is_asking = false;
             match first_error(&replies, &node.told()).map(|failure| failure.reason) {
-                Some(Reason::Moved(to)) => next = Some(self.at(&to, &node)),
+                Some(Reason::Moved(to)) => {
+                    let named = self.at(&to, &node);
+                    // One that does not know yet that the silent one was replaced names it.
+                    let is_silent = silent.as_ref().is_some_and(|silent| named.is_at(silent));
+                    let other = if is_silent { seeds.next() } else { None };
+                    next = Some(other.map_or(named, |seed| self.node(seed)));
+                }
                 // The key is on its way there: only this request goes there.
                 Some(Reason::Ask(to)) => {
                     request.is_asking = true;
@@ -123,6 +137,22 @@ impl Cluster {
         Err(last)
     }
 
+    /// The nodes that were given; last the one that was silent, which may be frozen or cut off.
+    fn by_promise(&self) -> impl Iterator<Item = &Address> {
+        let silent = locked(&self.silent).clone();
+        let mut seeds: Vec<&Address> = self.seeds.iter().collect();
+        seeds.sort_by_key(|seed| Some(*seed) == silent.as_ref());
+        seeds.into_iter()
+    }
+
+    /// It is not silent any more.
+    fn answered(&self, node: &Node) {
+        let mut silent = locked(&self.silent);
+        if silent.as_ref().is_some_and(|silent| node.is_at(silent)) {
+            *silent = None;
+        }
+    }
+
     /// The node that another one named.
     pub(crate) fn at(&self, to: &str, from: &Node) -> Arc<Node> {
         self.node(&Address::Tcp(full(to, from).into()))
@@ -135,6 +165,30 @@ impl Cluster {
     }
 }
 
+/// A request under way. Dropped before its answer, it was given up: the node is not asked first
+/// again, since another one may have taken over.
+struct Asking<'a> {
+    cluster: &'a Cluster,
+    lock: &'a Reader,
+    node: Option<&'a Arc<Node>>,
+}
+
+impl Asking<'_> {
+    fn done(mut self) {
+        self.node = None;
+    }
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        let Some(node) = self.node else { return };
+        if let Target::Fixed(address) = &node.target {
+            *locked(&self.cluster.silent) = Some(address.clone());
+        }
+        locked(&self.lock.route).take();
+    }
+}
+
 /// A node that does not know its own host names only the port.
 fn full(to: &str, from: &Node) -> String {
     match (to.strip_prefix(':'), &from.target) {
@@ -143,5 +197,47 @@ fn full(to: &str, from: &Node) -> String {
             format!("{host}:{port}")
         }
         _ => to.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use leasehold_core::LockBackend;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio::time::timeout;
+
+    use crate::options::Redis;
+
+    /// As a frozen process: the kernel accepts, and nobody answers.
+    async fn node() -> (TcpListener, String) {
+        let node = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = node.local_addr().unwrap().to_string();
+        (node, address)
+    }
+
+    #[tokio::test]
+    async fn a_node_that_is_silent_is_not_asked_first_again() {
+        let [(_silent, first), (knows, second), (other, third)] =
+            [node().await, node().await, node().await];
+        let moved = format!("-MOVED 1 {first}\r\n").repeat(7);
+        tokio::spawn(async move {
+            let (mut asked, _) = knows.accept().await.unwrap();
+            let mut request = [0; 4096];
+            while asked.read(&mut request).await.is_ok_and(|length| length > 0) {
+                asked.write_all(moved.as_bytes()).await.unwrap();
+            }
+        });
+        let cluster = Redis::cluster([first, second, third]).replicas(2).build().unwrap();
+        let lock = cluster.lock("jobs").unwrap();
+        assert!(timeout(Duration::from_millis(100), lock.read()).await.is_err());
+        // The second one still sends us to the first: the third one may have taken over.
+        tokio::select! {
+            biased;
+            accepted = other.accept() => drop(accepted.unwrap()),
+            _ = timeout(Duration::from_secs(5), lock.read()) => panic!("the other is not asked"),
+        }
     }
 }
