@@ -307,7 +307,7 @@ fn check_credentials(scheme: &str, rest: &str) -> Result<(), Error> {
 
 /// A reserved character in a password ends what looks like the host too early.
 fn is_cut_short(authority: &str, after: &str) -> bool {
-    authority.contains(':') && !authority.contains('@') && after.contains('@')
+    authority.contains([':', '@']) && after.contains('@')
 }
 
 fn parse_query(query: &str) -> Result<Vec<(String, String)>, Error> {
