@@ -7,7 +7,7 @@ use redis::aio::{ConnectionLike as _, MultiplexedConnection, PubSub};
 use redis::{AsyncConnectionConfig, Cmd, Pipeline, RedisConnectionInfo, RedisError, Value, cmd};
 use tokio::task::JoinHandle;
 
-use crate::dial::{Address, Dialer};
+use crate::dial::{Address, Dialer, Ended};
 use crate::failure::{Failure, Reason};
 
 /// How a server is connected to, and who comes.
@@ -26,6 +26,7 @@ pub(crate) struct Connection {
     pub(crate) address: String,
     dialer: Dialer,
     has_answered: AtomicBool,
+    ended: Ended,
 }
 
 impl Drop for Connection {
@@ -38,13 +39,13 @@ impl Connection {
     /// Connects, and logs in.
     pub(crate) async fn open(how: &How, address: &Address) -> Result<Self, Failure> {
         let wire = how.dialer.dial(address).await?;
-        let address = address.to_string();
+        let (address, ended) = (address.to_string(), wire.ended.clone());
         let config = AsyncConnectionConfig::new().set_response_timeout(None);
         let made = MultiplexedConnection::new_with_config(&plain(), wire, config).await;
         let (line, driver) = made.map_err(|error| Failure::of_connection(&error, &address))?;
         let driver = tokio::spawn(driver);
         let (dialer, has_answered) = (how.dialer.clone(), AtomicBool::new(false));
-        let connection = Self { line, driver, address, dialer, has_answered };
+        let connection = Self { line, driver, address, dialer, has_answered, ended };
         if let Some(login) = &how.login {
             let password = login.password().await.map_err(Failure::of_us)?;
             let mut auth = cmd("AUTH");
@@ -82,6 +83,9 @@ impl Connection {
 
 impl Connection {
     async fn explained(&self, error: &RedisError) -> Failure {
+        if let Some(why) = self.ended.get() {
+            return Failure::closed(format!("{}: {why}", self.address));
+        }
         let failure = Failure::of_connection(error, &self.address);
         if self.has_answered.load(Ordering::Relaxed) || failure.reason != Reason::Closed {
             return failure;

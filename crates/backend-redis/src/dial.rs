@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use crate::failure::{Failure, Reason};
+use crate::frame::Bounds;
 
 /// How long a connection may take, with its TLS handshake.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -87,11 +88,13 @@ impl Dialer {
             Failure::of_io(&told(error), Reason::NotSent, &address.to_string())
         };
         let address = match address {
-            Address::Unix(path) => return unix(path).await.map_err(|error| failed(&error)),
+            Address::Unix(path) => {
+                return unix(path).await.map(Wire::over).map_err(|error| failed(&error));
+            }
             Address::Tcp(address) => address,
         };
         let stream = tcp(address).await.map_err(|error| failed(&error))?;
-        let Some(tls) = &self.tls else { return Ok(Wire::Tcp(stream)) };
+        let Some(tls) = &self.tls else { return Ok(Wire::over(Stream::Tcp(stream))) };
         let host = address.rsplit_once(':').map_or(&**address, |(host, _)| host);
         let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned());
         let name = name.map_err(|_error| {
@@ -99,7 +102,7 @@ impl Dialer {
         })?;
         let config = tls.config().await?;
         let stream = TlsConnector::from(config).connect(name, stream).await;
-        Ok(Wire::Tls(Box::new(stream.map_err(|error| failed(&error))?)))
+        Ok(Wire::over(Stream::Tls(Box::new(stream.map_err(|error| failed(&error))?))))
     }
 }
 
@@ -132,12 +135,12 @@ async fn tcp(address: &str) -> std::io::Result<TcpStream> {
 }
 
 #[cfg(unix)]
-async fn unix(path: &std::path::Path) -> std::io::Result<Wire> {
-    Ok(Wire::Unix(tokio::net::UnixStream::connect(path).await?))
+async fn unix(path: &std::path::Path) -> std::io::Result<Stream> {
+    Ok(Stream::Unix(tokio::net::UnixStream::connect(path).await?))
 }
 
 #[cfg(not(unix))]
-async fn unix(_: &std::path::Path) -> std::io::Result<Wire> {
+async fn unix(_: &std::path::Path) -> std::io::Result<Stream> {
     Err(std::io::Error::other("there are no such sockets here"))
 }
 
@@ -148,9 +151,26 @@ fn told(error: &std::io::Error) -> String {
     said_once(texts).join(": ")
 }
 
-/// A stream to a server.
+/// A stream to a server, which ends if that sends more than it has to say.
 #[derive(Debug)]
-pub(crate) enum Wire {
+pub(crate) struct Wire {
+    stream: Stream,
+    bounds: Bounds,
+    /// Why it ended. The client library does not pass it on to those who wait.
+    pub(crate) ended: Ended,
+}
+
+/// Why we ended a stream, once we did.
+pub(crate) type Ended = Arc<OnceLock<String>>;
+
+impl Wire {
+    fn over(stream: Stream) -> Self {
+        Self { stream, bounds: Bounds::default(), ended: Ended::default() }
+    }
+}
+
+#[derive(Debug)]
+enum Stream {
     Tcp(TcpStream),
     Tls(Box<tokio_rustls::client::TlsStream<TcpStream>>),
     #[cfg(unix)]
@@ -159,17 +179,17 @@ pub(crate) enum Wire {
 
 macro_rules! each {
     ($self:expr, $wire:ident => $call:expr) => {
-        match $self.get_mut() {
-            Wire::Tcp($wire) => {
+        match &mut $self.get_mut().stream {
+            Stream::Tcp($wire) => {
                 let $wire = Pin::new($wire);
                 $call
             }
-            Wire::Tls($wire) => {
+            Stream::Tls($wire) => {
                 let $wire = Pin::new($wire.as_mut());
                 $call
             }
             #[cfg(unix)]
-            Wire::Unix($wire) => {
+            Stream::Unix($wire) => {
                 let $wire = Pin::new($wire);
                 $call
             }
@@ -179,11 +199,20 @@ macro_rules! each {
 
 impl AsyncRead for Wire {
     fn poll_read(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
-        each!(self, wire => wire.poll_read(cx, buffer))
+        let before = buffer.filled().len();
+        let read = each!(self.as_mut(), wire => wire.poll_read(cx, buffer));
+        if let Poll::Ready(Ok(())) = read {
+            if let Err(error) = self.bounds.pass(&buffer.filled()[before..]) {
+                // It is said once.
+                let _ = self.ended.set(error.to_string());
+                return Poll::Ready(Err(error));
+            }
+        }
+        read
     }
 }
 

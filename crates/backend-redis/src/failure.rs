@@ -102,7 +102,7 @@ impl Failure {
     /// The same of a request for this lock: says what permits it.
     pub(crate) fn on(self, name: &LockName) -> Self {
         match self.reason {
-            Reason::NotPermitted => self.with_cure(name.grant()),
+            Reason::NotPermitted if self.what.cure.is_none() => self.with_cure(name.grant()),
             _ => self,
         }
     }

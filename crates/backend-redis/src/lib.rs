@@ -26,6 +26,7 @@ mod connection;
 mod dial;
 mod doctor;
 mod failure;
+mod frame;
 mod info;
 mod list;
 mod lock;

@@ -36,7 +36,8 @@ impl Redis {
         let explained = |failure: Failure| match failure.reason {
             Reason::NotPermitted => failure.with_cure(format!(
                 "to list, a user needs +scan (in a cluster +cluster|slots, too) and to read: \
-                 ACL SETUSER NAME '~{PREFIX}*' +scan +get"
+                 ACL SETUSER NAME '~{PREFIX}*' +scan +get +time +multi +exec \
+                 '+info|replication' '+info|stats' '+info|server'"
             )),
             _ => failure,
         };

@@ -58,7 +58,7 @@ pub enum Action {
     Doctor(DoctorArgs),
     /// Measure how long taking, renewing, releasing and handing over take
     Bench(BenchArgs),
-    /// Show the locks in a directory, under a prefix or in a namespace, and who holds each
+    /// Show the locks of a directory, a prefix or a namespace, and who holds each
     List(ListArgs),
     /// Print completions for a shell
     Completions {

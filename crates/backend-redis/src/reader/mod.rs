@@ -149,7 +149,10 @@ impl Reader {
                 return refuse("is a node of a cluster".into(), "write redis+cluster://");
             }
             ("standalone", true) => {
-                return refuse("is not a node of a cluster".into(), "write redis://");
+                return refuse(
+                    "is not a node of a cluster".into(),
+                    "write redis:// (over TLS rediss://)",
+                );
             }
             _ => {}
         }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
+use leasehold_core::ErrorKind;
 use redis::Value;
 
 use crate::connection::{How, first_error};
@@ -14,6 +15,9 @@ use crate::reader::Reader;
 
 /// So often a cluster may send us on.
 const HOPS: usize = 5;
+
+/// So many nodes are kept beyond those in use: their addresses may change all the time.
+const NODES: usize = 64;
 
 /// Where locks are.
 pub(crate) enum Way {
@@ -92,7 +96,11 @@ impl Cluster {
         let silent = locked(&self.silent).clone();
         let mut seeds = self.by_promise();
         let mut next = known.or_else(|| seeds.next().map(|seed| self.node(seed)));
-        let mut last = Failure::invalid("the cluster sends us from node to node");
+        // While a slot is moved its nodes may disagree.
+        let kind = ErrorKind::Unavailable;
+        let text = "the nodes of the cluster send us from one to the other";
+        let mut last = Failure::new(kind, Reason::Refused, text)
+            .with_cure("wait until the slot of this lock was moved, or compare CLUSTER SLOTS");
         let mut request = request;
         for _ in 0..HOPS + self.seeds.len() {
             let Some(node) = next.take() else { break };
@@ -160,6 +168,9 @@ impl Cluster {
 
     pub(crate) fn node(&self, address: &Address) -> Arc<Node> {
         let mut nodes = locked(&self.nodes);
+        if nodes.len() >= NODES {
+            nodes.retain(|_, node| Arc::strong_count(node) > 1);
+        }
         let made = || Arc::new(Node::new(self.how.clone(), Target::Fixed(address.clone())));
         nodes.entry(address.clone()).or_insert_with(made).clone()
     }
@@ -222,12 +233,14 @@ mod tests {
     async fn a_node_that_is_silent_is_not_asked_first_again() {
         let [(_silent, first), (knows, second), (other, third)] =
             [node().await, node().await, node().await];
-        let moved = format!("-MOVED 1 {first}\r\n").repeat(7);
+        let moved = format!("-MOVED 1 {first}\r\n");
         tokio::spawn(async move {
             let (mut asked, _) = knows.accept().await.unwrap();
             let mut request = [0; 4096];
-            while asked.read(&mut request).await.is_ok_and(|length| length > 0) {
-                asked.write_all(moved.as_bytes()).await.unwrap();
+            while let Ok(length @ 1..) = asked.read(&mut request).await {
+                // Each command begins with the number of its parts.
+                let commands = request[..length].iter().filter(|byte| **byte == b'*').count();
+                asked.write_all(moved.repeat(commands).as_bytes()).await.unwrap();
             }
         });
         let cluster = Redis::cluster([first, second, third]).replicas(2).build().unwrap();

@@ -26,7 +26,6 @@ const PARAMETERS: &[&str] = &[
     "cert",
     "key",
     "token_floor",
-    "db",
 ];
 
 /// The ports of a server and of a Sentinel that are not named.
@@ -87,7 +86,6 @@ impl TryFrom<&LockUrl> for RedisUrl {
     /// Reads no file. Fails with `Invalid` for an unknown parameter, no host, or parameters that do
     /// not fit together.
     fn try_from(url: &LockUrl) -> Result<Self, Error> {
-        url.allow_parameters(PARAMETERS)?;
         if url.parameter("db").is_some() {
             return Err(invalid(
                 "locks are in database 0, which replicas, Sentinels and clusters share: leave out \
@@ -95,6 +93,7 @@ impl TryFrom<&LockUrl> for RedisUrl {
                 .to_owned(),
             ));
         }
+        url.allow_parameters(PARAMETERS)?;
         let (secure, kind) = match url.scheme().split_once('+') {
             Some((secure, kind)) => (secure, kind),
             None => (url.scheme(), ""),
