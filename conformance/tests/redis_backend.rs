@@ -354,3 +354,36 @@ async fn who_gives_up_takes_nobody_along() {
     assert!(given_up.is_err(), "{given_up:?}");
     assert_eq!(written(kept.unwrap()).expiry, Expiry::ByObserver);
 }
+
+/// Whoever may publish or write fills nobody's memory: the connection ends with that reason, and a
+/// later request makes a new one.
+#[tokio::test]
+async fn what_is_too_long_is_not_taken_in() {
+    let redis = started(Program::Redis, Form::One).await;
+    let long = "x".repeat(17 << 20);
+    let store = redis.shared().build().unwrap();
+    let (lock, other) = (store.lock("long").unwrap(), store.lock("short").unwrap());
+    let free = adopted(&other).await;
+    redis.insist(0, &["SET", "leasehold:long", &long]).await.unwrap();
+    let error = lock.read().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    assert!(error.to_string().contains("longer than 16 MiB"), "{error}");
+    redis.insist(0, &["DEL", "leasehold:long"]).await.unwrap();
+    assert_eq!(lock.read().await.unwrap().contents, Contents::Absent);
+    // The same on the channel: what is announced after it is heard.
+    let mut states = other.watch(&free);
+    let take = change(Intent::Take, Duration::from_secs(15), 2);
+    let mut heard = 0;
+    let hears = async {
+        redis.insist(0, &["PUBLISH", "leasehold:short", &long]).await.unwrap();
+        let taken = written(other.write(&free.version, &take).await.unwrap());
+        while let Some(state) = states.next().await {
+            heard += 1;
+            if state.is_ok_and(|seen| seen.version == taken.version) {
+                break;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(40), hears).await.expect("it hears no more");
+    assert!(heard > 0);
+}

@@ -205,12 +205,12 @@ impl AsyncRead for Wire {
     ) -> Poll<std::io::Result<()>> {
         let before = buffer.filled().len();
         let read = each!(self.as_mut(), wire => wire.poll_read(cx, buffer));
-        if let Poll::Ready(Ok(())) = read {
-            if let Err(error) = self.bounds.pass(&buffer.filled()[before..]) {
-                // It is said once.
-                let _ = self.ended.set(error.to_string());
-                return Poll::Ready(Err(error));
-            }
+        if let Poll::Ready(Ok(())) = read
+            && let Err(error) = self.bounds.pass(&buffer.filled()[before..])
+        {
+            // It is said once.
+            let _ = self.ended.set(error.to_string());
+            return Poll::Ready(Err(error));
         }
         read
     }
