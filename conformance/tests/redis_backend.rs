@@ -215,7 +215,8 @@ async fn a_write_without_acknowledgements_counts_for_nothing_and_blocks_nobody()
     for member in (0..3).filter(|member| *member != primary) {
         redis.join_replica(member).await.unwrap();
     }
-    redis.wait_for_replicas(primary, 1).await.unwrap();
+    // A second one that comes between the read and the write begins a reign.
+    redis.wait_for_replicas(primary, 2).await.unwrap();
     let seen = lock.read().await.unwrap();
     let take = change(Intent::Take, Duration::from_secs(15), 5);
     written(lock.write(&seen.version, &take).await.unwrap());
