@@ -31,7 +31,7 @@ const HANDOVERS: usize = 200;
 
 const LEASE: Duration = Duration::from_secs(15);
 
-/// What a write of ours runs.
+/// The script of a write of ours.
 const SCRIPT: &str = include_str!("../../crates/backend-redis/src/cas.lua");
 
 /// How a lock by hand is released, and announced.

@@ -1,4 +1,4 @@
-//! What an examination says of servers, and what bad input ends with, on real servers.
+//! The findings of an examination, and the end of bad input, on real servers.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "only tests are here")]
 
 use std::path::Path;
@@ -177,7 +177,7 @@ async fn a_server_that_lacks_a_command_is_refused_at_the_first_read() {
     assert!(error.cure().unwrap().contains("without a proxy before it"), "{error}");
 }
 
-/// What the command says of this lock, and its exit code.
+/// The exit code of the command for this lock, and its text.
 async fn ran(url: &str) -> (Option<i32>, String) {
     let url = url.to_owned();
     let running = tokio::task::spawn_blocking(move || {

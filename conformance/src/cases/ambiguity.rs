@@ -207,7 +207,7 @@ pub(super) async fn cut_answers(world: &World) -> Outcome {
     Ok(Finding::Holds)
 }
 
-/// What was freed by hand may stay as a record without holder.
+/// A lock that was freed by hand may stay as a record without holder.
 fn is_held(seen: &Observed) -> bool {
     seen.record().is_some_and(|record| record.holder.is_some())
 }

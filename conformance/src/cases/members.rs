@@ -89,7 +89,7 @@ impl Pair {
             Leader::Held(leading) if leading.identity == "a")
     }
 
-    /// Whether the follower knows nothing of who leads: a store that may have forgotten vouches for
+    /// The follower knows nothing of who leads: a store that may have forgotten vouches for
     /// nothing until what it shows is adopted.
     fn doubts(&self, world: &World) -> bool {
         let leader = self.follower.elector().status().leader;

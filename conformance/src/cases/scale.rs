@@ -50,7 +50,7 @@ fn knows(one: &Candidate) -> bool {
     matches!(one.elector().status().leader, Leader::Held(_))
 }
 
-/// Whether it waits a lease out, since the store may have forgotten who led.
+/// It waits a lease out, since the store may have forgotten who led.
 fn waits(one: &Candidate) -> bool {
     one.elector().status().forgotten_until.is_some()
 }

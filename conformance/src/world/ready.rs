@@ -35,7 +35,7 @@ impl World {
         if !self.makes_ready() || !self.ready.locks.borrow_mut().insert(lock.to_owned()) {
             return;
         }
-        // Who cannot be reached or refuses this shows it to the case, too.
+        // A store that cannot be reached or refuses this shows it to the case, too.
         if let Ok(store) = self.target.open(lock, &self.clock).await {
             let _ = released(&store).await;
         }
