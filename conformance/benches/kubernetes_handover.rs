@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use leasehold::Elector;
-use leasehold::status::Leader;
 use leasehold::stores::k8s::Form;
 use leasehold::timing::{BootClock, Clock, Time};
 use leasehold_conformance::distribution::Distribution;
@@ -21,6 +20,10 @@ use leasehold_conformance::history::{Event, History, What};
 use leasehold_conformance::process::{Process, candidate_if_asked};
 use leasehold_conformance::stores::kubernetes::{Admin, ClientGo, Kubernetes, Options};
 use serde_json::json;
+
+mod turns;
+
+use turns::in_turns;
 
 /// How often each kind is measured, at least.
 const ROUNDS: usize = 40;
@@ -116,29 +119,8 @@ async fn released(cluster: &Kubernetes, rounds: usize) -> Distribution {
         let lock = leasehold::connect(&url).await.unwrap();
         electors.push(Elector::builder(lock).identity(identity).build().unwrap());
     }
-    let mut held = electors[0].campaign().await.unwrap();
-    let mut times = Vec::new();
-    for round in 0..rounds {
-        let next = electors[(round + 1) % 2].clone();
-        let waits = next.clone();
-        let waiting = tokio::spawn(async move {
-            let held = waits.campaign().await.unwrap();
-            held.check().unwrap();
-            (held, Instant::now())
-        });
-        let token = Some(held.token());
-        let is_told = |leader: &Leader| matches!(leader, Leader::Held(who) if who.token == token);
-        while !is_told(&next.status().leader) {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        let began = Instant::now();
-        assert!(held.resign().await.unwrap());
-        let (next, led) = waiting.await.unwrap();
-        times.push(led - began);
-        held = next;
-    }
-    Distribution::of(times)
+    let settle = Duration::from_millis(100);
+    in_turns([&electors[0], &electors[1]], rounds, settle).await
 }
 
 /// Some locks at a time, until there are enough.

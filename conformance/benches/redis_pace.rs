@@ -15,13 +15,16 @@ use leasehold::Elector;
 use leasehold::backend::{
     Change, Holder, Incarnation, Intent, LockBackend, Nonce, Observed, Outcome, Record,
 };
-use leasehold::status::Leader;
 use leasehold::stores::redis::{Redis as Store, RedisLock};
 use leasehold::timing::Wall;
 use leasehold_conformance::distribution::Distribution;
 use leasehold_conformance::fixture::Fixture as _;
 use leasehold_conformance::stores::redis::fixture::{Connection, Reply, key};
 use leasehold_conformance::stores::redis::{Form, Options, Redis};
+
+mod turns;
+
+use turns::in_turns;
 
 /// How often each is measured.
 const ROUNDS: usize = 2000;
@@ -263,30 +266,8 @@ async fn handovers(place: &Place, rounds: usize) -> Distribution {
     let lock = place.lock("handed");
     let state = lock.read().await.unwrap();
     write(&lock, &state, Intent::Adopt, 0).await;
-    let electors = [elector("a"), elector("b")];
-    let mut held = electors[0].campaign().await.unwrap();
-    let mut times = Vec::new();
-    for round in 0..rounds {
-        let next = electors[(round + 1) % 2].clone();
-        let waits = next.clone();
-        let waiting = tokio::spawn(async move {
-            let held = waits.campaign().await.unwrap();
-            held.check().unwrap();
-            (held, Instant::now())
-        });
-        let token = Some(held.token());
-        let is_told = |leader: &Leader| matches!(leader, Leader::Held(who) if who.token == token);
-        while !is_told(&next.status().leader) {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-        let began = Instant::now();
-        assert!(held.resign().await.unwrap());
-        let (next, led) = waiting.await.unwrap();
-        times.push(led - began);
-        held = next;
-    }
-    Distribution::of(times)
+    let (a, b) = (elector("a"), elector("b"));
+    in_turns([&a, &b], rounds, Duration::from_millis(10)).await
 }
 
 /// One releases by a script that also publishes; another one, who listens, takes.

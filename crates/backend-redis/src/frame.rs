@@ -106,7 +106,7 @@ impl Bounds {
             _ => 0,
         };
         self.pending = self.pending.saturating_add(parts);
-        if parts > MOST || self.pending > MOST {
+        if self.pending > MOST {
             return Err(too_long());
         }
         self.ends();

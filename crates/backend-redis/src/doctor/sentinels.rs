@@ -130,12 +130,13 @@ fn stranger(host: &Address, master: &str) -> Finding {
 
 /// A Sentinel that answers no question. The others do, if this is not the last one.
 fn refused(host: &Address, failure: Failure) -> Finding {
-    if failure.is_denied() {
-        let error = failure.during("ask a Sentinel where the primary is");
+    let is_denied = failure.is_denied();
+    let error = failure.during("ask a Sentinel where the primary is");
+    if is_denied {
         return Finding::of_error(SUBJECT, &error);
     }
-    let text = failure.during("ask a Sentinel where the primary is").to_string();
-    Finding::warning(SUBJECT, text, format!("bring {host} back, or leave it out of the URL"))
+    let cure = format!("bring {host} back, or leave it out of the URL");
+    Finding::warning(SUBJECT, error.to_string(), cure)
 }
 
 /// Sentinels that name different servers.
