@@ -19,6 +19,10 @@ const TIMING: &[&str] = &["--lease-duration", "2s"];
 /// How often CMD ends beside busy processes.
 const ENDS: usize = 4;
 
+/// How many compute for each core. Not so many that a guard may get nothing at all for
+/// `leasehold_guard::SILENT`, after which it is replaced whatever the cause.
+const BUSY: usize = 30;
+
 /// What a follower adds to the lease: a thousandth, jitter, and two round trips to a local file.
 const WAIT: Duration = Duration::from_millis(2 + 40 + 100);
 
@@ -232,8 +236,9 @@ impl Drop for Frozen {
 fn a_slow_guard_is_not_taken_for_a_frozen_one() {
     let _one = serially();
     let canary = Canary::start();
-    let _company = Company::computing(200);
-    let flags = ["--lease-duration", "10s", "--restart"];
+    let busy = BUSY * std::thread::available_parallelism().unwrap().get();
+    let _company = Company::computing(busy);
+    let flags = ["--lease-duration", "30s", "--stop-grace", "2s", "--restart"];
     let mut fleet = Fleet::acting(World::User(new_user()), &flags, &["daemon"]);
     fleet.start("a");
     let mut first = fleet.wait_start(0, 2 * PATIENCE);
@@ -250,7 +255,7 @@ fn a_slow_guard_is_not_taken_for_a_frozen_one() {
             std::thread::sleep(Duration::from_secs(1));
             signal(guard, Signal::CONT);
         }
-        let next = fleet.wait_start(first.token, 2 * PATIENCE);
+        let next = fleet.wait_start(first.token, 4 * PATIENCE);
         gaps.push(next.at.saturating_sub(since));
         first = next;
     }
@@ -260,7 +265,7 @@ fn a_slow_guard_is_not_taken_for_a_frozen_one() {
     fleet.assert_safe();
     let (median, worst) = spread(gaps);
     println!(
-        "{ENDS} ends of CMD beside 200 busy processes, each third with the guard stopped for 1 s: \
+        "{ENDS} ends of CMD beside {busy} busy processes, each third with the guard stopped for 1 s: \
          next work after {median:?} (median), {worst:?} (worst); host late by {:?}",
         canary.worst()
     );
