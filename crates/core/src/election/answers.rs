@@ -159,7 +159,7 @@ impl Election {
         match attempt.change.intent {
             Intent::Adopt => {}
             Intent::Take | Intent::Renew if by_this_life => {
-                self.own.acknowledge(nonce);
+                self.own.acknowledge(nonce, self.forgets);
                 self.note_stored(version);
                 self.lead(now, attempt.first_sent, token);
             }

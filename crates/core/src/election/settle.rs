@@ -56,7 +56,8 @@ impl Election {
                 self.ghost = None;
                 let token = observed.record().map_or(0, |record| record.token);
                 self.note_stored(version.clone());
-                self.own.acknowledge(observed.record().map(|record| record.nonce));
+                let nonce = observed.record().map(|record| record.nonce);
+                self.own.acknowledge(nonce, self.forgets);
                 if self.is(Mutant::LeadsOnRead) {
                     self.phase = Phase::Leading(OwnTerm {
                         token,
@@ -84,7 +85,7 @@ impl Election {
             }
             Whose::Stranger => self.settle_stranger(now, &observed, false),
         }
-        self.own.resolve(|attempt| attempt.expected == version);
+        self.own.resolve(self.forgets, |attempt| attempt.expected == version);
     }
 
     /// A candidate cannot tell from its own record, once the store may have gone back to it, that

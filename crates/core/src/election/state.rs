@@ -139,9 +139,9 @@ impl Own {
         *self = Self::default();
     }
 
-    pub(super) fn acknowledge(&mut self, nonce: Option<Nonce>) {
+    pub(super) fn acknowledge(&mut self, nonce: Option<Nonce>, forgets: bool) {
         self.recognise(nonce);
-        self.resolve(|_| false);
+        self.resolve(forgets, |_| false);
     }
 
     /// The last write of ours that is known to have been stored is this one.
@@ -153,15 +153,19 @@ impl Own {
         }
     }
 
-    /// Keeps the unresolved attempts that may still be recognised as such.
-    pub(super) fn resolve(&mut self, keep: impl Fn(&Attempt) -> bool) {
+    /// Keeps the unresolved attempts that may still be recognised as such. The others may have been
+    /// stored, or be stored yet over what somebody puts back. A Take among them is seen again only
+    /// where the store `forgets` what refuted it.
+    pub(super) fn resolve(&mut self, forgets: bool, keep: impl Fn(&Attempt) -> bool) {
         for attempt in std::mem::take(&mut self.unresolved) {
+            let comes_back = match attempt.change.intent {
+                Intent::Renew => true,
+                Intent::Take => forgets,
+                Intent::Adopt | Intent::Release | Intent::Revoke => false,
+            };
             if keep(&attempt) {
                 self.unresolved.push(attempt);
-            } else if attempt.change.intent == Intent::Renew
-                && self.acknowledged != Some(attempt.nonce())
-            {
-                // It may have been stored, or be stored yet over what somebody puts back.
+            } else if comes_back && self.acknowledged != Some(attempt.nonce()) {
                 self.remember(attempt.nonce());
             }
         }

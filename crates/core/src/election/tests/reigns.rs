@@ -45,6 +45,25 @@ fn a_take_whose_answer_was_lost_is_not_claimed_once_the_store_went_back() {
     assert_eq!(play.leadership().unwrap().token, 3);
 }
 
+/// A server without enough replicas stored the Take, another one without it led meanwhile, and the
+/// first is the primary again, in a reign in which nothing of ours was ever acknowledged.
+#[test]
+fn a_take_that_was_given_up_is_no_copys_when_the_store_goes_back_to_it() {
+    let mut play = forgetful();
+    play.turn();
+    let Action::Write { change: take, .. } = play.lose_answer() else { panic!() };
+    play.reign = Some(2);
+    play.store(record(Some(holder(7)), 2, 9));
+    play.turn();
+    play.reign = Some(1);
+    play.store(take.record.clone());
+    let actions = play.run_for(L - P);
+    assert!(!play.election.copied());
+    assert!(actions.iter().all(|action| *action == Action::Read), "{actions:?}");
+    play.run_for(3 * P);
+    assert!(play.leadership().unwrap().token > take.record.token);
+}
+
 #[test]
 fn a_renewal_whose_answer_was_lost_keeps_a_claim_in_the_same_reign() {
     let mut play = forgetful();
