@@ -33,26 +33,31 @@ const LEAST: &str = "Q1,Q2,BA1,BA2,BA6,EX2,RN2,HO1,HO7,FE1,FE4,FE7,WA1,WA2";
 /// `cargo xtask conformance redis-cluster` and its like.
 const SOME: &str = "Q1,Q2,Q3,BA1,BA2,EX2,RN2,HO1,FE1,FE4,WA1,SV1,SV2,SE1";
 
-/// The step of `cargo xtask test`: the fast tier on real servers, and some of it once more where
+/// A step of `cargo xtask test`: the fast tier on real servers, and some of it once more where
 /// everybody may use one lock and nothing else. Those without servers are among the slow tests.
 pub(crate) fn step() -> Result<String, String> {
-    build()?;
-    let etcd = cargo::last_line(suite().arg("etcd"))?;
-    let least = cargo::last_line(suite().args(["etcd-least", LEAST]))?;
-    let kubernetes = cargo::last_line(suite().arg("k8s"))?;
-    let mut said = vec![etcd, least, kubernetes];
-    // The oldest Redis and Sentinels whole; of the others what depends on how they stand.
-    for (store, cases) in [
+    on(&[("etcd", None), ("etcd-least", Some(LEAST)), ("k8s", None)])
+}
+
+/// The same for Redis: the oldest one and Sentinels whole; of the others what depends on how they
+/// stand.
+pub(crate) fn redis() -> Result<String, String> {
+    on(&[
         ("redis", None),
         ("redis-sentinel", None),
         ("valkey", Some(SOME)),
         ("redis-replicated", Some(SOME)),
         ("redis-cluster", Some(SOME)),
         ("redis-least", Some(SOME)),
-    ] {
-        said.push(cargo::last_line(suite().arg(store).args(cases))?);
-    }
-    Ok(said.join("; "))
+    ])
+}
+
+/// Runs the fast tier on each store, or these cases of it. Returns their last lines.
+fn on(stores: &[(&str, Option<&str>)]) -> Result<String, String> {
+    build()?;
+    let lines =
+        stores.iter().map(|(store, cases)| cargo::last_line(suite().arg(store).args(*cases)));
+    Ok(lines.collect::<Result<Vec<_>, _>>()?.join("; "))
 }
 
 /// Builds the suite's command, and beside it the one whose children the cases look at. Both as the

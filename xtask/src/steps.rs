@@ -1,5 +1,5 @@
-//! Named steps, run in order until one fails; what only computes runs beside those that mostly
-//! wait.
+//! Named steps, run in order until one fails. Some run beside that row in processes of their own:
+//! what only computes, and what mostly waits for other servers than the row does.
 
 use std::fs::{self, File};
 use std::path::PathBuf;
@@ -14,10 +14,41 @@ pub(crate) struct Step {
     pub(crate) name: &'static str,
     /// Runs in `cargo xtask test --quick` too.
     pub(crate) quick: bool,
-    /// Only computes, and does not mind to be slow: runs at low priority beside the steps that
-    /// follow it.
-    pub(crate) computes: bool,
+    /// Where it runs.
+    pub(crate) lane: Lane,
     pub(crate) run: fn() -> Result<String, String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lane {
+    /// In the row: after the one before, and before the next.
+    Row,
+    /// Beside the steps of the row that follow it, after the ones of this lane before it. It only
+    /// computes, so that it may be slow: at low priority.
+    Computes,
+    /// The same for what mostly waits, at the priority of the row.
+    Waits,
+}
+
+impl Lane {
+    /// Those beside the row.
+    const BESIDE: [Self; 2] = [Self::Computes, Self::Waits];
+
+    /// As `nice` takes it.
+    const fn niceness(self) -> &'static str {
+        match self {
+            Self::Computes => "10",
+            Self::Row | Self::Waits => "0",
+        }
+    }
+
+    /// Where the output of its steps goes.
+    const fn log(self) -> &'static str {
+        match self {
+            Self::Computes => "computing.log",
+            Self::Row | Self::Waits => "waiting.log",
+        }
+    }
 }
 
 /// Runs the steps. The last line printed is `N passed, N failed`, where N counts steps.
@@ -26,11 +57,15 @@ pub(crate) struct Step {
 /// Names the step that failed; the ones after it were not run.
 pub(crate) fn run(steps: &[&Step]) -> Result<(), String> {
     let begin = Instant::now();
-    let (beside, row): (Vec<&Step>, Vec<&Step>) = steps.iter().partition(|step| step.computes);
-    let outcome = if beside.is_empty() || row.is_empty() {
+    let of = |lane| steps.iter().copied().filter(move |step| step.lane == lane).collect();
+    let row: Vec<&Step> = of(Lane::Row);
+    let beside = Lane::BESIDE.map(|lane| (lane, of(lane)));
+    let beside: Vec<(Lane, Vec<&Step>)> =
+        beside.into_iter().filter(|(_, steps)| !steps.is_empty()).collect();
+    let outcome = if beside.is_empty() || row.is_empty() && beside.len() == 1 {
         run_row(steps)
     } else {
-        let first = steps.iter().position(|step| step.computes).unwrap_or_default();
+        let first = steps.iter().position(|step| step.lane != Lane::Row).unwrap_or_default();
         run_with(&row[..first], &beside, &row[first..])
     };
     if let Err(failed) = &outcome {
@@ -71,23 +106,26 @@ fn run_row(steps: &[&Step]) -> Result<(), Failed> {
 }
 
 /// `beside` begins after `before` and runs beside `after`. Its end is awaited even if those fail.
-fn run_with(before: &[&Step], beside: &[&Step], after: &[&Step]) -> Result<(), Failed> {
+fn run_with(
+    before: &[&Step],
+    beside: &[(Lane, Vec<&Step>)],
+    after: &[&Step],
+) -> Result<(), Failed> {
     run_row(before)?;
-    let failed = |names| Failed { passed: before.len(), names };
-    let computing = Beside::start(&names(beside)).map_err(|error| {
-        println!("FAILED  {}: {error}", names(beside).join(", "));
-        failed(names(beside).into_iter().map(str::to_owned).collect())
-    })?;
+    let started: Vec<_> =
+        beside.iter().map(|(lane, steps)| (steps, Beside::start(*lane, &names(steps)))).collect();
     let row = run_row(after);
-    let computed = computing.finish();
     let mut passed =
         before.len() + row.as_ref().map_or_else(|failed| failed.passed, |()| after.len());
     let mut all = row.err().map_or_else(Vec::new, |failed| failed.names);
-    match computed {
-        Ok(()) => passed += beside.len(),
-        Err(error) => {
-            println!("FAILED  {error}");
-            all.push(names(beside).join(" or "));
+    for (steps, lane) in started {
+        match lane.and_then(Beside::finish) {
+            Ok(()) => passed += steps.len(),
+            Err(error) => {
+                let names = names(steps).join(" or ");
+                println!("FAILED  {names}: {error}");
+                all.push(names);
+            }
         }
     }
     if all.is_empty() { Ok(()) } else { Err(Failed { passed, names: all }) }
@@ -97,23 +135,22 @@ fn names(steps: &[&Step]) -> Vec<&'static str> {
     steps.iter().map(|step| step.name).collect()
 }
 
-/// Steps in a process of their own at low priority. What they print goes to a file, and is shown
-/// when they end.
+/// Steps in a process of their own. What they print goes to a file, and is shown when they end.
 struct Beside {
     process: Child,
     output: PathBuf,
 }
 
 impl Beside {
-    fn start(names: &[&str]) -> Result<Self, String> {
-        let output = target_directory().join("computing.log");
+    fn start(lane: Lane, names: &[&str]) -> Result<Self, String> {
+        let output = target_directory().join(lane.log());
         let told = |error: std::io::Error| format!("cannot write {}: {error}", output.display());
         let file = File::create(&output).map_err(told)?;
         let copy = file.try_clone().map_err(told)?;
         let this =
             std::env::current_exe().map_err(|error| format!("cannot find myself: {error}"))?;
         let mut command = Command::new("nice");
-        command.args(["-n", "10"]).arg(this).arg("test").args(names);
+        command.args(["-n", lane.niceness()]).arg(this).arg("test").args(names);
         command.stdin(Stdio::null()).stdout(file).stderr(copy);
         let process = command.spawn().map_err(|error| format!("cannot start nice: {error}"))?;
         println!("==> {} beside what follows; see {}\n", names.join(", "), output.display());
@@ -134,7 +171,7 @@ mod tests {
     use super::*;
 
     fn step(name: &'static str, run: fn() -> Result<String, String>) -> Step {
-        Step { name, quick: false, computes: false, run }
+        Step { name, quick: false, lane: Lane::Row, run }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::cargo::{self, Counts, capture, cargo, count_tests, root};
-use crate::steps::{self, Step};
+use crate::steps::{self, Lane, Step};
 use crate::{
     Outcome, conformance, defects, fresh, model, other_systems, own_store, servers, sim, size,
     tools, width,
@@ -26,13 +26,14 @@ const STEPS: &[Step] = &[
     full("fresh-project", fresh::step),
     full("own-store", own_store::step),
     full("servers", servers::step),
+    beside("redis-conformance", Lane::Waits, conformance::redis),
+    beside("redis-tests", Lane::Waits, redis_tests),
+    beside("simulation", Lane::Computes, sim::schedules),
+    beside("mutants", Lane::Computes, sim::mutants),
+    beside("model", Lane::Computes, model::complete),
     full("conformance", conformance::step),
-    beside("simulation", sim::schedules),
-    beside("mutants", sim::mutants),
-    beside("model", model::complete),
     full("etcd-tests", etcd_tests),
     full("kubernetes-tests", kubernetes_tests),
-    full("redis-tests", redis_tests),
     full("slow-tests", slow_tests),
     full("docs", documentation),
     full("dependencies", dependencies),
@@ -42,15 +43,15 @@ const STEPS: &[Step] = &[
 type Run = fn() -> Result<String, String>;
 
 const fn full(name: &'static str, run: Run) -> Step {
-    Step { name, quick: false, computes: false, run }
+    Step { name, quick: false, lane: Lane::Row, run }
 }
 
 const fn quick(name: &'static str, run: Run) -> Step {
     Step { quick: true, ..full(name, run) }
 }
 
-const fn beside(name: &'static str, run: Run) -> Step {
-    Step { computes: true, ..full(name, run) }
+const fn beside(name: &'static str, lane: Lane, run: Run) -> Step {
+    Step { lane, ..full(name, run) }
 }
 
 /// An integration test whose file name begins so takes more than a few seconds; `--quick` leaves it
