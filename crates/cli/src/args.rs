@@ -149,6 +149,7 @@ impl std::fmt::Debug for LockArgs {
 
 /// `leasehold run`.
 #[derive(Clone, Debug, Args)]
+#[command(after_help = RUN)]
 pub struct RunArgs {
     /// Which lock.
     #[command(flatten)]
@@ -304,6 +305,13 @@ pub struct DoctorArgs {
     )]
     pub output: OutputFormat,
 }
+
+const RUN: &str = "\
+Exits with CMD's own code, or 128+n if CMD, or a run that waits, was ended by signal n. Without CMD's \
+own: 64 the command line is wrong, 69 the store does not answer, 75 another holds the lock (both with \
+--try or --timeout), 76 leadership was lost and CMD stopped in time (--once), 77 the store denied \
+access, 78 the configuration or what is stored is wrong, 79 CMD outlived the lease, 80 an internal \
+error, 126 and 127 CMD cannot be started.";
 
 #[cfg(feature = "conformance")]
 const CONFORMANCE: &str = "Nothing is done to the servers, and nothing to the lock itself: cases \
@@ -496,8 +504,10 @@ fn explained(command: &mut clap::Command, error: clap::Error, typed: &[&str]) ->
         }
         ErrorKind::UnknownArgument => match error.get(ContextKind::InvalidArg) {
             Some(ContextValue::String(word)) if !word.starts_with('-') => {
-                let text =
-                    format!("unexpected argument '{word}'; CMD and its arguments follow after --");
+                let text = format!(
+                    "unexpected argument '{word}'; the lock is given with --lock, and CMD and its \
+                     arguments follow after --"
+                );
                 command.error(ErrorKind::UnknownArgument, text)
             }
             _ => error,

@@ -9,16 +9,26 @@ use leasehold::status::{Leader, LeaderInfo, Status};
 use leasehold::timing::{MAX_LEASE_DURATION, Time, Wall};
 use leasehold::{Error, ErrorKind};
 
+/// How a sentence about an error ends while we wait.
+const TRYING_AGAIN: &str = "; trying again";
+
+/// Why we waited, once we do not any more.
+#[must_use]
+pub(crate) fn gave_up(why_we_waited: &str) -> String {
+    let why = why_we_waited.strip_suffix(TRYING_AGAIN).unwrap_or(why_we_waited);
+    format!("gave up: {why}")
+}
+
 /// Who holds the lock, since when, and why we wait.
 #[must_use]
 pub fn why_we_wait(status: &Status) -> String {
     match &status.leader {
         Leader::Unknown => match &status.store_error {
-            Some(error) => format!("nobody knows who leads: {error}; trying again"),
+            Some(error) => format!("nobody knows who leads: {error}{TRYING_AGAIN}"),
             None => "asking the store who leads".to_owned(),
         },
         Leader::Nobody => match &status.store_error {
-            Some(error) => format!("nobody leads, but {error}; trying again"),
+            Some(error) => format!("nobody leads, but {error}{TRYING_AGAIN}"),
             None => "nobody leads; contending".to_owned(),
         },
         Leader::Held(leading) => {

@@ -92,7 +92,7 @@ fn judge(observed: &Observed) -> Answer<'_> {
     let record = match &observed.contents {
         Contents::Unreadable(what) => {
             let what = printable(what).at_most(LONGEST);
-            let reason = Some(format!("what is stored is not a record: {what}"));
+            let reason = Some(format!("what is stored is unreadable: {what}"));
             let code = exit::CONFIG;
             return Answer { state: "corrupt", code, reason, ..nobody(None) };
         }

@@ -13,7 +13,8 @@ use crate::exit;
 use crate::guard::Orphans;
 use crate::lock::Lock;
 use crate::notice::{
-    FORGOTTEN, Pace, denied, left_out, next, unlike_leases, waits_for_the_forgotten, why_we_wait,
+    FORGOTTEN, Pace, denied, gave_up, left_out, next, unlike_leases, waits_for_the_forgotten,
+    why_we_wait,
 };
 use crate::signals::{Request, Signals};
 
@@ -96,7 +97,7 @@ pub async fn for_leadership(
                 }
                 denials.note(&status, clock.now() + elector.timing().lease_duration());
                 if let Some(code) = give_up(&status, args).filter(|_| last_chance) {
-                    error!("gave up: {}", why_we_wait(&status));
+                    error!("{}", gave_up(&why_we_wait(&status)));
                     return Waited::Exit(code);
                 }
             }
@@ -136,7 +137,7 @@ pub async fn for_leadership(
                     None if status.leader == Leader::Unknown => exit::UNAVAILABLE,
                     None => args.conflict_exit_code,
                 };
-                error!("gave up: {}", why(&status).text);
+                error!("{}", gave_up(&why(&status).text));
                 return Waited::Exit(code);
             }
         }

@@ -269,7 +269,7 @@ fn the_demonstration_ends_where_nobody_can_ever_lead() {
     fs::write(&foreign, "hello").unwrap();
     demo(Path::new(env!("CARGO_BIN_EXE_leasehold")), &foreign, "");
     terminal.shows("code 78.");
-    terminal.shows("leasehold: cannot read the lock: what is stored is not a record");
+    terminal.shows("leasehold: cannot read the lock: what is stored is unreadable");
     let directory = terminal.scene.path("shared");
     fs::create_dir(&directory).unwrap();
     let denied = common::denied(&terminal.scene, &directory);

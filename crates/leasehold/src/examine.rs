@@ -56,7 +56,11 @@ pub async fn examine(url: &str, settings: TimingSettings) -> Examination {
     // Of a store that cannot be reached enough is said.
     let unreachable = Level::Problem(ErrorKind::Unavailable);
     if !findings.iter().any(|finding| finding.level == unreachable) {
-        findings.push(of_permission(lock, timing.unwrap_or_default()).await);
+        let take = of_permission(lock, timing.unwrap_or_default()).await;
+        // That nothing keeps a candidate from it would contradict a problem.
+        if take.level != Level::Good || !findings.iter().any(Finding::is_problem) {
+            findings.push(take);
+        }
     }
     if timing.is_none() {
         // It says how long nobody leads, which the timing decides.

@@ -178,7 +178,16 @@ fn unknown(scheme: &str, store: Option<&Store>) -> String {
         Some(Build::ToCome | Build::Always(_)) => {
             format!("there are no {scheme}: locks in this version yet; this build has {have}")
         }
-        None => format!("unknown scheme {scheme:?}; this build has {have}"),
+        None => format!("unknown scheme {scheme:?}; this build has {have}{}", hint(scheme)),
+    }
+}
+
+/// What people write for a scheme of ours.
+fn hint(scheme: &str) -> &'static str {
+    match scheme {
+        "valkey" => "; Valkey is redis:",
+        "valkeys" => "; Valkey over TLS is rediss:",
+        _ => "",
     }
 }
 
@@ -206,6 +215,8 @@ mod tests {
     async fn an_unknown_scheme_lists_what_is_there() {
         let error = refused("zk://host/lock").await;
         assert!(error.contains("unknown scheme \"zk\"") && error.contains("mem"), "{error}");
+        let error = refused("valkeys://host/lock").await;
+        assert!(error.ends_with("; Valkey over TLS is rediss:"), "{error}");
         let error = refused("s3://host/lock").await;
         assert!(error.contains("no s3: locks in this version"), "{error}");
     }

@@ -83,8 +83,7 @@ pub(super) struct Stage<'a> {
 pub(super) async fn readable(lock: &dyn LockBackend) -> Result<(), Error> {
     match lock.read().await?.contents {
         Contents::Unreadable(what) => {
-            let why =
-                format!("what is stored is not a record: {}", printable(&what).at_most(1_000));
+            let why = format!("what is stored is unreadable: {}", printable(&what).at_most(1_000));
             Err(Error::new(ErrorKind::Corrupt, "read the lock", why))
         }
         Contents::Absent | Contents::Record(_) => Ok(()),
