@@ -96,8 +96,7 @@ fn a_store_in_which_nobody_can_lead_has_no_story() {
     let directory = scene.path("shared");
     std::fs::create_dir(&directory).unwrap();
     std::fs::write(directory.join("foreign"), "hello").unwrap();
-    for (name, expected, says) in
-        [("foreign", 78, "unreadable"), ("lock", 77, "Permission denied")]
+    for (name, expected, says) in [("foreign", 78, "unreadable"), ("lock", 77, "Permission denied")]
     {
         let lock = format!("file:{}", directory.join(name).display());
         let mut demo = denied(&scene, &directory);
