@@ -307,11 +307,11 @@ pub struct DoctorArgs {
 }
 
 const RUN: &str = "\
-Exits with CMD's own code, or 128+n if CMD, or a run that waits, was ended by signal n. Without CMD's \
-own: 64 the command line is wrong, 69 the store does not answer, 75 another holds the lock (both with \
---try or --timeout), 76 leadership was lost and CMD stopped in time (--once), 77 the store denied \
-access, 78 the configuration or what is stored is wrong, 79 CMD outlived the lease, 80 an internal \
-error, 126 and 127 CMD cannot be started.";
+Exits with CMD's own code, or 128+n if CMD, or a run that waits, was ended by signal n. Without \
+CMD's own: 64 the command line is wrong, 69 the store does not answer, 75 another holds the lock \
+(both with --try or --timeout), 76 leadership was lost and CMD stopped in time (--once), 77 the \
+store denied access, 78 the configuration or what is stored is wrong, 79 CMD outlived the lease, \
+80 an internal error, 126 and 127 CMD cannot be started.";
 
 #[cfg(feature = "conformance")]
 const CONFORMANCE: &str = "Nothing is done to the servers, and nothing to the lock itself: cases \

@@ -265,8 +265,8 @@ fn a_slow_guard_is_not_taken_for_a_frozen_one() {
     fleet.assert_safe();
     let (median, worst) = spread(gaps);
     println!(
-        "{ENDS} ends of CMD beside {busy} busy processes, each third with the guard stopped for 1 s: \
-         next work after {median:?} (median), {worst:?} (worst); host late by {:?}",
+        "{ENDS} ends of CMD beside {busy} busy processes, each third with the guard stopped for \
+         1 s: next work after {median:?} (median), {worst:?} (worst); host late by {:?}",
         canary.worst()
     );
 }
