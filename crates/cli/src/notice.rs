@@ -10,14 +10,7 @@ use leasehold::timing::{MAX_LEASE_DURATION, Time, Wall};
 use leasehold::{Error, ErrorKind};
 
 /// How a sentence about an error ends while we wait.
-const TRYING_AGAIN: &str = "; trying again";
-
-/// Why we waited, once we do not any more.
-#[must_use]
-pub(crate) fn gave_up(why_we_waited: &str) -> String {
-    let why = why_we_waited.strip_suffix(TRYING_AGAIN).unwrap_or(why_we_waited);
-    format!("gave up: {why}")
-}
+pub(crate) const TRYING_AGAIN: &str = "; trying again";
 
 /// Who holds the lock, since when, and why we wait.
 #[must_use]

@@ -13,7 +13,7 @@ use crate::exit;
 use crate::guard::Orphans;
 use crate::lock::Lock;
 use crate::notice::{
-    FORGOTTEN, Pace, denied, gave_up, left_out, next, unlike_leases, waits_for_the_forgotten,
+    FORGOTTEN, Pace, TRYING_AGAIN, denied, left_out, next, unlike_leases, waits_for_the_forgotten,
     why_we_wait,
 };
 use crate::signals::{Request, Signals};
@@ -238,6 +238,12 @@ fn give_up(status: &Status, args: &RunArgs) -> Option<u8> {
         }
         _ => None,
     }
+}
+
+/// Why we waited, once we do not any more.
+fn gave_up(why_we_waited: &str) -> String {
+    let why = why_we_waited.strip_suffix(TRYING_AGAIN).unwrap_or(why_we_waited);
+    format!("gave up: {why}")
 }
 
 #[cfg(test)]
