@@ -42,18 +42,25 @@ fn remove(place: &Place) -> io::Result<usize> {
         Ok(None) | Err(Errno::NXIO | Errno::LOOP) => false,
         Err(errno) => return Err(errno.into()),
     };
-    let own = is_ours.then(|| place.name.clone());
-    let beside = directory.list()?.into_iter().filter(|name| place.role(name).is_some());
+    let mut own = is_ours.then(|| place.name.clone());
     let mut removed = 0;
-    for name in own.into_iter().chain(beside) {
-        match directory.unlink(&name) {
-            Ok(()) => removed += 1,
-            // Somebody was faster; or it only has such a name.
-            Err(Errno::NOENT | Errno::ISDIR) => {}
-            Err(errno) => return Err(errno.into()),
+    loop {
+        let beside = directory.list()?.into_iter().filter(|name| place.role(name).is_some());
+        let mut moved = false;
+        for name in own.take().into_iter().chain(beside) {
+            match directory.unlink(&name) {
+                Ok(()) => removed += 1,
+                // A write that its sender gave up may have renamed it since.
+                Err(Errno::NOENT) => moved = true,
+                // It only has such a name.
+                Err(Errno::ISDIR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        if !moved {
+            return Ok(removed);
         }
     }
-    Ok(removed)
 }
 
 #[cfg(test)]
@@ -63,7 +70,7 @@ mod tests {
     use super::*;
     use crate::form::tests::record;
     use crate::place::State;
-    use crate::store::Store;
+    use crate::store::{Store, Wrote};
 
     fn removed(path: &Path) -> usize {
         remove(&Place::parse(path).unwrap()).unwrap()
@@ -114,6 +121,33 @@ mod tests {
             assert_eq!(count, 3, "{name}: {after:?}");
         }
         assert_eq!(removed(&dir.path().join("jobs")), 0);
+    }
+
+    /// A writer whose caller gave it up renames the baton at any moment.
+    #[test]
+    fn a_write_under_way_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place::parse(&dir.path().join("jobs")).unwrap();
+        for round in 0..50 {
+            let (begun, wrote) = std::sync::mpsc::channel();
+            std::thread::scope(|scope| {
+                let place = &place;
+                scope.spawn(move || {
+                    let directory = Directory::open(&place.directory).unwrap();
+                    let store = Store { place, disk: &directory };
+                    let mut wrote = store.create(1, &record(1), &|| Ok(()));
+                    while let Ok(Wrote::Written(state, header)) = wrote {
+                        let _ = begun.send(());
+                        wrote = store.replace(state, header, &record(2), &|| Ok(()));
+                    }
+                });
+                for _ in 0..=round % 5 {
+                    let _ = wrote.recv();
+                }
+                removed(&dir.path().join("jobs"));
+            });
+            assert_eq!(names(dir.path()), Vec::<String>::new(), "round {round}");
+        }
     }
 
     #[test]
