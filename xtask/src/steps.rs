@@ -37,7 +37,7 @@ impl Lane {
     /// As `nice` takes it.
     const fn niceness(self) -> &'static str {
         match self {
-            Self::Computes => "10",
+            Self::Computes => "19",
             Self::Row | Self::Waits => "0",
         }
     }

@@ -153,12 +153,20 @@ pub async fn until(what: &str, limit: Duration, mut holds: impl FnMut() -> bool)
 }
 
 /// Watches for so long that it stays so.
-pub async fn stays(what: &str, duration: Duration, mut holds: impl FnMut() -> bool) {
+pub async fn stays(what: &str, duration: Duration, holds: impl FnMut() -> bool) {
+    assert!(keeps(duration, holds).await, "it does not stay so: {what}");
+}
+
+/// Whether it stays so for so long.
+pub async fn keeps(duration: Duration, mut holds: impl FnMut() -> bool) -> bool {
     let end = Instant::now() + duration;
     while Instant::now() < end {
-        assert!(holds(), "it does not stay so: {what}");
+        if !holds() {
+            return false;
+        }
         sleep(millis(10)).await;
     }
+    true
 }
 
 /// The lock that everybody knows: `SET NX PX`, a renewal that looks at its owner, and a counter for
