@@ -76,7 +76,12 @@ async fn rounds(is_killed: bool, count: usize) -> usize {
             scene.judged(what);
             return round - 1;
         }
-        party.during(party.renews(1)).await;
+        party.said();
+        if !party.renews_or_lacks_replicas().await {
+            println!("{what} {round}: who followed after {followed:?} left again");
+            scene.judged(what);
+            return round - 1;
+        }
         let renewed = fault.elapsed();
         party.during(restored(&mut scene, old, is_killed)).await;
         println!(

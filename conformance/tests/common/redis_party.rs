@@ -114,9 +114,15 @@ impl Party {
         assert_eq!(self.candidates[0].leads(), Some(self.lead.token()));
         assert!(!self.waiting.iter().any(JoinHandle::is_finished), "a follower took the lock");
         for (one, incarnation) in self.candidates.iter().zip(&self.incarnations) {
-            let status = one.elector().status();
-            assert_eq!(status.incarnation, *incarnation, "{} saw a copy of itself", one.name());
-            if let Some(error) = status.store_error {
+            let seen = one.elector().status().incarnation;
+            assert_eq!(seen, *incarnation, "{} saw a copy of itself", one.name());
+        }
+        self.note_errors();
+    }
+
+    fn note_errors(&self) {
+        for one in &self.candidates {
+            if let Some(error) = one.elector().status().store_error {
                 let said = (error.kind(), error.to_string());
                 let mut all = self.said.borrow_mut();
                 if !all.contains(&said) {
@@ -146,6 +152,25 @@ impl Party {
         for _ in 0..times {
             until = term.extended(until).await.expect("the term goes on").until;
         }
+    }
+
+    /// Whether the leader renews. If not, the term must have ended since too few replicas
+    /// acknowledged: a fail-over that took longer than it seemed.
+    pub async fn renews_or_lacks_replicas(&self) -> bool {
+        let term = self.lead.term();
+        let mut extended = pin!(term.extended(term.deadlines().until));
+        let is_extended = loop {
+            self.note_errors();
+            tokio::select! {
+                biased;
+                extended = &mut extended => break extended.is_some(),
+                () = sleep(millis(10)) => {}
+            }
+        };
+        let said = self.said.borrow();
+        let lacked = said.iter().any(|(_, text)| text.contains("replicas acknowledged"));
+        assert!(is_extended || lacked, "the leader lost its term; the store said {said:?}");
+        is_extended
     }
 
     /// The failures of their store since this was asked last.
