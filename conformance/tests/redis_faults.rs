@@ -60,7 +60,7 @@ fn a_write_that_the_wrong_replica_has_is_lost() {
     });
 }
 
-/// Whether the leader of before leads on. Safety is judged each time.
+/// Returns whether the first leader still leads. Safety is judged each time.
 async fn leads_on_at_the_wrong_replica() -> bool {
     let mut scene = Scene::of(Form::Sentinel).await;
     let [a, b] = [scene.candidate("a", LONG).await, scene.candidate("b", LONG).await];

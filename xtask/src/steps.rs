@@ -31,7 +31,7 @@ pub(crate) enum Lane {
 }
 
 impl Lane {
-    /// Those beside the row.
+    /// The lanes next to the row.
     const BESIDE: [Self; 2] = [Self::Computes, Self::Waits];
 
     /// As `nice` takes it.

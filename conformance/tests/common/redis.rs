@@ -157,7 +157,7 @@ pub async fn stays(what: &str, duration: Duration, holds: impl FnMut() -> bool) 
     assert!(keeps(duration, holds).await, "it does not stay so: {what}");
 }
 
-/// Whether it stays so for so long.
+/// Returns whether the condition holds all that time.
 pub async fn keeps(duration: Duration, mut holds: impl FnMut() -> bool) -> bool {
     let end = Instant::now() + duration;
     while Instant::now() < end {

@@ -154,8 +154,8 @@ impl Party {
         }
     }
 
-    /// Whether the leader renews. If not, the term must have ended since too few replicas
-    /// acknowledged: a fail-over that took longer than it seemed.
+    /// Returns whether the leader renews. If it does not, its term must have ended because too few
+    /// replicas acknowledged: the fail-over took longer than it seemed.
     pub async fn renews_or_lacks_replicas(&self) -> bool {
         let term = self.lead.term();
         let mut extended = pin!(term.extended(term.deadlines().until));

@@ -182,7 +182,7 @@ fn unknown(scheme: &str, store: Option<&Store>) -> String {
     }
 }
 
-/// What people write for a scheme of ours.
+/// A hint for a scheme that people may expect.
 fn hint(scheme: &str) -> &'static str {
     match scheme {
         "valkey" => "; Valkey is redis:",
