@@ -76,7 +76,6 @@ async fn rounds(is_killed: bool, count: usize) -> usize {
             scene.judged(what);
             return round - 1;
         }
-        party.said();
         if !party.renews_or_lacks_replicas().await {
             println!("{what} {round}: who followed after {followed:?} left again");
             scene.judged(what);

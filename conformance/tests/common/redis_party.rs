@@ -112,17 +112,16 @@ impl Party {
         let leads = self.lead.check();
         assert!(leads, "the leader lost its term; the store said {:?}", self.said());
         assert_eq!(self.candidates[0].leads(), Some(self.lead.token()));
-        assert!(!self.waiting.iter().any(JoinHandle::is_finished), "a follower took the lock");
-        for (one, incarnation) in self.candidates.iter().zip(&self.incarnations) {
-            let seen = one.elector().status().incarnation;
-            assert_eq!(seen, *incarnation, "{} saw a copy of itself", one.name());
-        }
-        self.note_errors();
+        self.are_as_they_were();
     }
 
-    fn note_errors(&self) {
-        for one in &self.candidates {
-            if let Some(error) = one.elector().status().store_error {
+    /// Fails if a follower took the lock, or a candidate believes that there is a copy of it.
+    fn are_as_they_were(&self) {
+        assert!(!self.waiting.iter().any(JoinHandle::is_finished), "a follower took the lock");
+        for (one, incarnation) in self.candidates.iter().zip(&self.incarnations) {
+            let status = one.elector().status();
+            assert_eq!(status.incarnation, *incarnation, "{} saw a copy of itself", one.name());
+            if let Some(error) = status.store_error {
                 let said = (error.kind(), error.to_string());
                 let mut all = self.said.borrow_mut();
                 if !all.contains(&said) {
@@ -157,10 +156,11 @@ impl Party {
     /// Returns whether the leader renews. If it does not, its term must have ended because too few
     /// replicas acknowledged: the fail-over took longer than it seemed.
     pub async fn renews_or_lacks_replicas(&self) -> bool {
+        self.said.borrow_mut().clear();
         let term = self.lead.term();
         let mut extended = pin!(term.extended(term.deadlines().until));
         let is_extended = loop {
-            self.note_errors();
+            self.are_as_they_were();
             tokio::select! {
                 biased;
                 extended = &mut extended => break extended.is_some(),
